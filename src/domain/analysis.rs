@@ -1,0 +1,87 @@
+//! What is asked of a photo, and what was found.
+
+use std::time::Duration;
+
+use super::{BoundingBox, Demography, Embedding, Landmarks, Pose, Quality, Verdict};
+
+/// A check that needs a model of its own and is made only when asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Check {
+    /// Is the photo of a live person (presentation attack detection)?
+    Liveness,
+    /// Is the photo genuine (not synthesised or swapped)?
+    Deepfake,
+}
+
+/// The checks a caller asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Checks {
+    /// `check_liveness`.
+    pub liveness: bool,
+    /// `check_deepfake`.
+    pub deepfake: bool,
+}
+
+impl Checks {
+    /// The checks asked for, one by one.
+    pub fn asked(self) -> impl Iterator<Item = Check> {
+        [(self.liveness, Check::Liveness), (self.deepfake, Check::Deepfake)]
+            .into_iter()
+            .filter_map(|(asked, check)| asked.then_some(check))
+    }
+}
+
+/// Everything a use case wants to know of a photo.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Need {
+    /// Compute an embedding.
+    pub embedding: bool,
+    /// Run these checks.
+    pub checks: Checks,
+    /// Estimate age, gender and race, where a model for it is installed.
+    pub attributes: bool,
+}
+
+/// How long each stage of one analysis took.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Timings {
+    /// Waiting in the queue.
+    pub queue: Duration,
+    /// Bytes to upright pixels.
+    pub decode: Duration,
+    /// Finding the face and its landmarks.
+    pub detect: Duration,
+    /// Alignment and embedding.
+    pub embed: Duration,
+    /// Quality, pose, attributes and checks.
+    pub assess: Duration,
+}
+
+/// What was found on a photo with exactly one face that matters.
+///
+/// `None` in an optional field means not asked for or not installed, never failed.
+#[derive(Debug, Clone)]
+pub struct Analysis {
+    /// Width and height of the upright photo in pixels.
+    pub photo_size: (u32, u32),
+    /// The face box.
+    pub face: BoundingBox,
+    /// The five landmarks.
+    pub landmarks: Landmarks,
+    /// The detector's confidence, 0 to 1.
+    pub detection_score: f32,
+    /// Head pose.
+    pub pose: Pose,
+    /// The quality measures.
+    pub quality: Quality,
+    /// Age, gender, race.
+    pub demography: Demography,
+    /// The embedding, when asked for.
+    pub embedding: Option<Embedding>,
+    /// The liveness verdict (high is live), when asked for.
+    pub liveness: Option<Verdict>,
+    /// The deepfake verdict (high is genuine), when asked for.
+    pub deepfake: Option<Verdict>,
+    /// How long it took.
+    pub timings: Timings,
+}

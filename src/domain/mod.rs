@@ -1,0 +1,23 @@
+//! Facts and rules: identifiers, faces, scores, embeddings, similarity, faults.
+//!
+//! Nothing in here does I/O, knows HTTP, SQL, JSON or a model file. Every value
+//! that can be wrong is checked when it is made, so that code further in never
+//! has to ask again.
+
+mod analysis;
+mod embedding;
+mod face;
+mod fault;
+mod id;
+mod quality;
+mod score;
+mod similarity;
+
+pub use analysis::{Analysis, Check, Checks, Need, Timings};
+pub use embedding::{Embedding, EmbeddingError, ModelTag};
+pub use face::{BoundingBox, Landmarks, Point, Pose};
+pub use fault::PhotoFault;
+pub use id::{AppId, IdError, Revision, SampleId, TemplateId, TransactionId};
+pub use quality::{Demography, Quality};
+pub use score::{Threshold, Verdict};
+pub use similarity::{Calibration, CalibrationError, Cosine, Similarity};

@@ -1,0 +1,42 @@
+//! The face engine: from a photo to an [`Analysis`].
+//!
+//! One seam, [`Analyze`]. Behind it `Engine` is a plain synchronous value that owns every ONNX
+//! session and belongs to one thread; `EnginePool` puts one on each worker thread.
+
+use async_trait::async_trait;
+
+use crate::domain::{Analysis, Check, ModelTag, Need, PhotoFault};
+use crate::image::Photo;
+
+/// Why a photo has no analysis.
+#[derive(Debug, thiserror::Error)]
+pub enum AnalyzeError {
+    /// The photo is at fault.
+    #[error(transparent)]
+    Fault(#[from] PhotoFault),
+    /// Too much work is waiting.
+    #[error("the engine is busy")]
+    Busy,
+    /// The model for a check that was asked for is not installed.
+    #[error("no model for {0:?} is installed")]
+    NotInstalled(Check),
+    /// The engine failed; nothing the caller did.
+    #[error("the engine failed: {0}")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Analyses photos.
+#[async_trait]
+pub trait Analyze: Send + Sync {
+    /// Analyses one photo. Dropping the future cancels the work if it has not started.
+    async fn analyze(&self, photo: Photo, need: Need) -> Result<Analysis, AnalyzeError>;
+
+    /// Whether the model for a check is installed.
+    fn offers(&self, check: Check) -> bool;
+
+    /// The model that makes the embeddings.
+    fn embedding_model(&self) -> &ModelTag;
+
+    /// Whether every worker is warm and working.
+    fn is_ready(&self) -> bool;
+}

@@ -1,0 +1,5 @@
+//! Bytes to upright pixels to tensors. Synchronous.
+
+mod photo;
+
+pub use photo::Photo;

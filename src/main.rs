@@ -1,0 +1,3 @@
+//! The `semblance` command.
+
+fn main() {}

@@ -1,0 +1,188 @@
+//! The durable truth: applications, templates, samples, changes.
+//!
+//! Narrow traits, each method one transaction, durable when it returns. Postgres and SQLite stand
+//! behind them; one conformance suite (`tests/it/store.rs`) gives the traits their meaning.
+//!
+//! Every write of a gallery begins by raising that gallery's revision under a row lock, so
+//! revisions have no gaps and commit in order, and a replica that follows them misses nothing.
+
+use std::time::SystemTime;
+
+use async_trait::async_trait;
+
+use crate::domain::{AppId, ModelTag, Revision, SampleId, TemplateId};
+use crate::gallery::{Change, IndexedTemplate, Sample};
+
+/// SHA-256 of an APP-KEY. The key itself is never stored.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct KeyHash(pub [u8; 32]);
+
+impl std::fmt::Debug for KeyHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyHash(..)")
+    }
+}
+
+/// An application as stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppRecord {
+    /// Its id: the `APP-ID` header.
+    pub id: AppId,
+    /// A name for people.
+    pub name: String,
+    /// Hash of its key.
+    pub key_hash: KeyHash,
+    /// When it was created (whole milliseconds).
+    pub created_at: SystemTime,
+}
+
+/// A template as listed: no embeddings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateRecord {
+    /// Its id.
+    pub id: TemplateId,
+    /// When it was enrolled (whole milliseconds).
+    pub created_at: SystemTime,
+    /// Its samples, oldest first.
+    pub samples: Vec<SampleRecord>,
+}
+
+/// A sample as listed: no embedding.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SampleRecord {
+    /// Its id.
+    pub id: SampleId,
+    /// The model that made its embedding.
+    pub model: ModelTag,
+    /// When it was added (whole milliseconds).
+    pub created_at: SystemTime,
+}
+
+/// What to do when a template of the same id exists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnConflict {
+    /// Refuse: a biometric is never overwritten silently.
+    Refuse,
+    /// Replace it, with all its samples.
+    Replace,
+}
+
+/// Why the store did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The application does not exist (any more).
+    #[error("the application does not exist")]
+    NoSuchApp,
+    /// The database cannot be reached, is read-only, full, locked or too slow. Worth a retry.
+    #[error("the database is not available: {0}")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What the database holds cannot be read: damaged, sealed with another key, or of a newer version.
+    #[error("stored data cannot be read: {0}")]
+    Corrupt(String),
+    /// Anything else.
+    #[error("the database failed: {0}")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why a template was not inserted.
+#[derive(Debug, thiserror::Error)]
+pub enum InsertError {
+    /// A template of that id exists.
+    #[error("a template of that id exists")]
+    Exists,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The changes of a gallery after a revision.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Changes {
+    /// In order, without gaps; empty when there are none.
+    List(Vec<Change>),
+    /// The log no longer reaches back that far (or the application is gone): load the whole gallery.
+    TooOld,
+}
+
+/// Applications.
+#[async_trait]
+pub trait AppStore: Send + Sync {
+    /// Creates an application; `false` when the id is taken.
+    async fn create(&self, app: &AppRecord) -> Result<bool, StoreError>;
+
+    /// All applications, oldest first.
+    async fn list(&self) -> Result<Vec<AppRecord>, StoreError>;
+
+    /// Puts a new key in force; `false` when there is no such application.
+    async fn set_key(&self, id: &AppId, key: KeyHash) -> Result<bool, StoreError>;
+
+    /// Deletes an application with its whole gallery; `false` when there is none.
+    async fn delete(&self, id: &AppId) -> Result<bool, StoreError>;
+}
+
+/// Templates and their samples.
+#[async_trait]
+pub trait TemplateStore: Send + Sync {
+    /// Enrols a template with its first sample.
+    async fn insert(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        sample: &Sample,
+        on_conflict: OnConflict,
+    ) -> Result<Revision, InsertError>;
+
+    /// Adds a sample to a template; `None` when there is no such template.
+    async fn add_sample(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        sample: &Sample,
+    ) -> Result<Option<Revision>, StoreError>;
+
+    /// Removes a template with all its samples; `None` when there is none.
+    async fn remove(&self, app: &AppId, template: &TemplateId) -> Result<Option<Revision>, StoreError>;
+
+    /// One template; `None` when there is none.
+    async fn get(&self, app: &AppId, template: &TemplateId) -> Result<Option<TemplateRecord>, StoreError>;
+
+    /// Up to `limit` templates whose id comes after `after`, in byte order of the ids.
+    async fn page(
+        &self,
+        app: &AppId,
+        after: Option<&TemplateId>,
+        limit: usize,
+    ) -> Result<Vec<TemplateRecord>, StoreError>;
+
+    /// Up to `limit` templates with their samples of one model, in byte order of the ids, after
+    /// `after`: how a gallery is loaded. Templates without a sample of that model are left out.
+    async fn load(
+        &self,
+        app: &AppId,
+        model: &ModelTag,
+        after: Option<&TemplateId>,
+        limit: usize,
+    ) -> Result<Vec<IndexedTemplate>, StoreError>;
+
+    /// Up to `limit` changes after a revision, each with the template's samples of one model as
+    /// they are now.
+    async fn changes(
+        &self,
+        app: &AppId,
+        model: &ModelTag,
+        after: Revision,
+        limit: usize,
+    ) -> Result<Changes, StoreError>;
+
+    /// The revision of every application's gallery.
+    async fn revisions(&self) -> Result<Vec<(AppId, Revision)>, StoreError>;
+}
+
+/// Both stores of one database.
+#[derive(Clone)]
+pub struct Store {
+    /// Applications.
+    pub apps: std::sync::Arc<dyn AppStore>,
+    /// Templates.
+    pub templates: std::sync::Arc<dyn TemplateStore>,
+}
