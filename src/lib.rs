@@ -16,4 +16,5 @@ pub mod engine;
 pub mod gallery;
 pub mod image;
 pub mod service;
+pub mod settings;
 pub mod store;
