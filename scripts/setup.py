@@ -111,13 +111,20 @@ SFACE = (
 )
 MODELS = (
     Model(
-        "face_detection_yunet_2023mar.onnx",
-        "f090fa4452e4af740afe0216b9a23269bd0fa29286d2ac3e5e7b5c22aa3a3a6f",
+        "face_detection_yunet_2023mar_320.onnx",
+        "b630dd421f745bc67b3a520737dc3ee8de4df50896ab55ef12becd76db119b8d",
         *YUNET,
+        input_hw=(320, 320),
+    ),
+    Model(
+        "face_detection_yunet_2023mar_960.onnx",
+        "222a8d9e2a084968dc7248a7a2ef166bb650a058dd65c115f1b2e0e28e2bb5cb",
+        *YUNET,
+        input_hw=(960, 960),
     ),
     Model(
         "face_recognition_sface_2021dec.onnx",
-        "c9d62c1850783799b312c7037eb2f56a2f142aa0d114a44e72a40e0f2856a136",
+        "db29a03c3e0dcbc3220fa7998d96886165e61e587c01ee80c3f3101dfd8a94f8",
         *SFACE,
     ),
 )

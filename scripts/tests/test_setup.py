@@ -275,6 +275,17 @@ class Folding(unittest.TestCase):
         self.assertEqual([each.op for each in folded.nodes], ["DequantizeLinear", "Reshape"])
         self.assertEqual(sorted(folded.tensors), ["s", "shape"])
 
+    def test_prelu_becomes_relu_and_two_scalings(self):
+        folded = self.fold([node("PRelu", ["x", "slope"], "y")], [floats("slope", [3, 1, 1], [-0.5, 0.25, 2.0])])
+        self.assertEqual([each.op for each in folded.nodes], ["Relu", "Conv", "Conv", "Add"])
+        self.assertEqual([each.integers for each in folded.nodes], [{}, {"group": 3}, {"group": 3}, {}])
+        above, every = (folded.tensors[each.inputs[1]] for each in folded.nodes[1:3])
+        self.assertEqual((above.dims, every.dims), ([3, 1, 1, 1], [3, 1, 1, 1]))
+        self.assertEqual(sorted(folded.tensors), sorted([above.name, every.name]))
+        for x in (-2.0, 0.0, 3.0):  # in each channel, the sum of both scalings is x or slope * x
+            got = [a * max(x, 0.0) + b * x for a, b in zip(above.floats(), every.floats())]
+            self.assertEqual(got, [x if x > 0 else slope * x for slope in (-0.5, 0.25, 2.0)])
+
     def test_nothing_to_fold_changes_nothing(self):
         graph = field(1, node("Conv", ["x", "w"], "y")) + field(5, floats("w", [1], [1.0]).write())
         graph += field(11, value("x", [1])) + field(12, value("y", [1])) + field(2, b"name")
