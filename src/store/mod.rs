@@ -6,9 +6,17 @@
 //! Every write of a gallery begins by raising that gallery's revision under a row lock, so
 //! revisions have no gaps and commit in order, and a replica that follows them misses nothing.
 
+mod open;
+mod postgres;
+mod seal;
+mod sql;
+mod sqlite;
+
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+pub use open::{DatabaseConfig, KeySource, OpenError, OpenOptions, open};
+pub use seal::{Key, KeyError};
 
 use crate::domain::{AppId, ModelTag, Revision, SampleId, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
