@@ -1,3 +1,5 @@
 //! One binary for all integration tests: one link.
 
 mod matcher;
+mod store;
+mod support;

@@ -1,0 +1,110 @@
+//! Privacy is the architecture; these tests are its walls.
+
+use std::path::{Path, PathBuf};
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// (file below src, the code of it: no comments, no tests)
+fn code() -> Vec<(String, String)> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    sources(&src)
+        .into_iter()
+        .map(|path| {
+            let name = path.strip_prefix(&src).unwrap().to_str().unwrap().replace('\\', "/");
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+            let lines: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+            (name, lines.join("\n"))
+        })
+        .collect()
+}
+
+/// What each room may import from the others.
+const MAY_IMPORT: [(&str, &[&str]); 11] = [
+    ("domain", &[]),
+    ("compute", &[]),
+    ("settings", &[]),
+    ("image", &["domain"]),
+    ("engine", &["image", "compute", "domain"]),
+    ("gallery", &["compute", "domain"]),
+    ("store", &["gallery", "domain"]),
+    ("service", &["engine", "gallery", "store", "image", "domain"]),
+    ("telemetry", &["domain", "gallery", "service", "compute", "settings"]),
+    ("api", &["service", "compute", "image", "telemetry", "domain", "store"]),
+    ("lifecycle", &[]),
+];
+
+#[test]
+fn imports_point_one_way() {
+    let rooms = ["domain", "compute", "settings", "image", "engine", "gallery", "store", "service", "telemetry", "api", "cli", "app", "lifecycle"];
+    let mut wrong = Vec::new();
+    for (file, code) in code() {
+        let room = file.split(['/', '.']).next().unwrap_or_default();
+        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == room) else { continue };
+        for other in rooms.iter().filter(|other| **other != room && !allowed.contains(other)) {
+            if code.contains(&format!("crate::{other}::")) || code.contains(&format!("crate::{other};")) {
+                wrong.push(format!("{file} imports {other}"));
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn a_library_lives_in_its_room() {
+    let homes: [(&str, &[&str]); 7] = [
+        ("axum::", &["api/"]),
+        ("sqlx::", &["store/"]),
+        ("ort::", &["engine/"]),
+        ("std::env::", &["settings/", "cli/", "app.rs"]),
+        ("multer::", &["api/"]),
+        ("aes_gcm::", &["store/"]),
+        ("spawn_blocking", &[]),
+    ];
+    let mut wrong = Vec::new();
+    for (file, code) in code() {
+        for (library, rooms) in homes {
+            let named = code.match_indices(library).any(|(at, _)| {
+                !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
+            });
+            if named && !rooms.iter().any(|room| file.starts_with(room)) {
+                wrong.push(format!("{file} uses {library}"));
+            }
+        }
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+}
+
+#[test]
+fn a_crowded_file_is_split() {
+    let long: Vec<String> = code()
+        .into_iter()
+        .map(|(file, code)| (file, code.lines().count()))
+        .filter(|(_, lines)| *lines > 400)
+        .map(|(file, lines)| format!("{file}: {lines} lines"))
+        .collect();
+    assert_eq!(long, Vec::<String>::new());
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    let marks = ["todo!", "unimplemented!", "TODO", "FIXME"];
+    let wrong: Vec<String> = code()
+        .into_iter()
+        .filter(|(_, code)| marks.iter().any(|mark| code.contains(mark)))
+        .map(|(file, _)| file)
+        .collect();
+    assert_eq!(wrong, Vec::<String>::new());
+}

@@ -1,0 +1,270 @@
+//! The real server, from outside: the program as a process, real models, real photos, SQLite and
+//! Postgres.
+
+mod process;
+
+use std::time::{Duration, Instant};
+
+use process::{App, Database, Server, photo};
+use serde_json::{Value, json};
+
+const PEOPLE: [(&str, &str, &str); 2] =
+    [("person-a", "person_a_1.jpg", "person_a_2.jpg"), ("person-b", "person_b_1.jpg", "person_b_2.jpg")];
+
+/// Each test body runs once per database.
+macro_rules! on_both_databases {
+    ($($(#[$doc:meta])* $name:ident;)*) => {
+        mod sqlite { $( #[tokio::test] async fn $name() { super::$name(super::Database::sqlite()).await } )* }
+        mod postgres { $( #[tokio::test] async fn $name() {
+            if let Some(database) = super::Database::postgres().await { super::$name(database).await }
+        } )* }
+    };
+}
+
+on_both_databases! {
+    people_are_recognised_and_strangers_are_not;
+    an_acknowledged_write_survives_a_kill;
+    applications_do_not_see_each_other;
+    templates_are_managed;
+    another_sample_helps_and_goes_with_its_template;
+    the_command_line_and_the_server_share_the_database;
+}
+
+async fn people_are_recognised_and_strangers_are_not(database: Database) {
+    let server = Server::start(&database).await;
+    let app = server.first_app();
+    for (id, enrolled, _) in PEOPLE {
+        let reply = app.add(enrolled, &[("templateId", id)]).await;
+        assert_eq!(reply["result"]["templateId"], id);
+        assert_eq!(reply["result"]["enroll"]["templateId"], id);
+    }
+    for (id, enrolled, other) in PEOPLE {
+        let same = app.identify(enrolled).await;
+        assert_eq!((&same["result"]["templateId"], &same["result"]["similarity"]), (&json!(id), &json!(1)));
+        let found = app.identify(other).await;
+        assert_eq!(found["result"]["templateId"], id);
+        assert_eq!(found["result"]["search"]["templateId"], id);
+        let similarity = found["result"]["similarity"].as_f64().unwrap();
+        assert!((0.75..1.0).contains(&similarity), "{id}: {similarity}");
+    }
+    for stranger in ["impostor_1.jpg", "impostor_2.jpg"] {
+        let reply = app.identify(stranger).await;
+        assert_eq!(reply["result"]["templateId"], Value::Null, "{reply}");
+        assert_eq!(reply["result"]["search"], Value::Null);
+        assert!(reply["result"]["face"]["box"]["w"].as_i64().unwrap() > 50);
+        let ranked = app.post_photo("identify?threshold=0&candidates=5", stranger, &[]).await.1;
+        let candidates = ranked["result"]["candidates"].as_array().unwrap();
+        assert_eq!(candidates.len(), 2);
+        assert!(candidates[0]["similarity"].as_f64().unwrap() < 0.45, "{ranked}");
+    }
+    let (status, reply) = app.delete("person-a").await;
+    assert_eq!((status, reply.as_object().unwrap().len()), (200, 1), "exactly the transactionId: {reply}");
+    assert_eq!(app.identify("person_a_1.jpg").await["result"]["templateId"], Value::Null);
+    assert_eq!(app.identify("person_b_2.jpg").await["result"]["templateId"], "person-b");
+    let (status, reply) = app.delete("person-a").await;
+    assert_eq!((status, &reply["result"]["info"]), (400, &json!("Template not found")));
+}
+
+async fn an_acknowledged_write_survives_a_kill(database: Database) {
+    let mut server = Server::start(&database).await;
+    let app = server.first_app();
+    app.add("person_a_1.jpg", &[("templateId", "kept")]).await;
+    app.add("person_b_1.jpg", &[("templateId", "gone")]).await;
+    assert_eq!(app.delete("gone").await.0, 200);
+    server.kill();
+    let server = Server::start_in(server.into_dir(), &database, &[]).await;
+    let app = server.app(app.credentials());
+    assert_eq!(app.identify("person_a_2.jpg").await["result"]["templateId"], "kept");
+    assert_eq!(app.identify("person_b_1.jpg").await["result"]["templateId"], Value::Null);
+}
+
+async fn applications_do_not_see_each_other(database: Database) {
+    let server = Server::start(&database).await;
+    let first = server.first_app();
+    let second = server.app(server.create_app("second", &database).await);
+    first.add("person_a_1.jpg", &[("templateId", "same-id")]).await;
+    assert_eq!(second.identify("person_a_1.jpg").await["result"]["templateId"], Value::Null);
+    assert_eq!(second.delete("same-id").await.0, 400);
+    second.add("person_b_1.jpg", &[("templateId", "same-id")]).await;
+    assert_eq!(second.identify("person_b_2.jpg").await["result"]["templateId"], "same-id");
+    assert_eq!(first.identify("person_b_1.jpg").await["result"]["templateId"], Value::Null);
+    let mixed = (first.credentials().0, second.credentials().1);
+    assert_eq!(server.app(mixed).post_photo("identify", "person_a_1.jpg", &[]).await.0, 401);
+}
+
+async fn templates_are_managed(database: Database) {
+    let server = Server::start(&database).await;
+    let app = server.first_app();
+    for id in ["c", "a", "b"] {
+        app.add("person_a_1.jpg", &[("templateId", id)]).await;
+    }
+    let (status, refused) = app.post_photo("add", "person_b_1.jpg", &[("templateId", "b")]).await;
+    assert_eq!((status, &refused["result"]["code"]), (400, &json!(400)));
+    assert_eq!(app.post_photo("add?replace=true", "person_b_1.jpg", &[("templateId", "b")]).await.0, 200);
+    assert_eq!(app.identify("person_b_2.jpg").await["result"]["templateId"], "b");
+    let ids = |page: &Value| -> Vec<String> {
+        let list = page["result"]["templates"].as_array().unwrap();
+        list.iter().map(|t| t["templateId"].as_str().unwrap().to_owned()).collect()
+    };
+    let page = app.get("templates?limit=2").await.1;
+    assert_eq!((ids(&page), &page["result"]["next"]), (vec!["a".into(), "b".into()], &json!("b")));
+    let page = app.get("templates?limit=2&after=b").await.1;
+    assert_eq!((ids(&page), &page["result"]["next"]), (vec!["c".to_owned()], &Value::Null));
+    assert_eq!(app.get("templates/a").await.1["result"]["samples"].as_array().unwrap().len(), 1);
+    assert_eq!(app.get("templates/zzz").await.0, 400);
+    assert_eq!(app.send_delete("templates/a").await.0, 200);
+    assert_eq!(app.get("templates/a").await.0, 400);
+}
+
+async fn another_sample_helps_and_goes_with_its_template(database: Database) {
+    let server = Server::start(&database).await;
+    let app = server.first_app();
+    app.add("person_b_1.jpg", &[("templateId", "b")]).await;
+    assert_ne!(app.identify("person_b_2.jpg").await["result"]["similarity"], 1);
+    let (status, reply) = app.post_photo("templates/b/samples", "person_b_2.jpg", &[]).await;
+    assert_eq!(status, 200, "{reply}");
+    assert_eq!(app.identify("person_b_2.jpg").await["result"]["similarity"], 1);
+    assert_eq!(app.identify("person_b_1.jpg").await["result"]["similarity"], 1);
+    assert_eq!(app.delete("b").await.0, 200);
+    assert_eq!(app.identify("person_b_2.jpg").await["result"]["templateId"], Value::Null);
+    assert_eq!(app.post_photo("templates/b/samples", "person_b_2.jpg", &[]).await.0, 400);
+}
+
+async fn the_command_line_and_the_server_share_the_database(database: Database) {
+    let server = Server::start(&database).await;
+    let app = server.first_app();
+    let people = tempfile::tempdir().unwrap();
+    for (id, first, second) in PEOPLE {
+        let dir = people.path().join(id);
+        std::fs::create_dir(&dir).unwrap();
+        for name in [first, second] {
+            std::fs::write(dir.join(name), photo(name)).unwrap();
+        }
+    }
+    let imported = server.command(&database, &["gallery", "import", people.path().to_str().unwrap()]);
+    assert!(imported.contains("2 templates with 4 samples imported"), "{imported}");
+    let start = Instant::now();
+    while app.identify("person_a_1.jpg").await["result"]["templateId"] != "person-a" {
+        assert!(start.elapsed() < Duration::from_secs(10), "the server never saw the import");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let checked = server.command(&database, &["gallery", "check"]);
+    assert!(checked.contains("2 searches agree with brute force"), "{checked}");
+
+    let file = people.path().join("export.ndjson");
+    server.command(&database, &["gallery", "export", file.to_str().unwrap()]);
+    assert_eq!(app.send_delete("templates/person-a").await.0, 200);
+    let again = server.command(&database, &["gallery", "import", file.to_str().unwrap()]);
+    assert!(again.contains("1 templates with 2 samples imported") && again.contains("1 templates exist"), "{again}");
+}
+
+#[tokio::test]
+async fn the_first_run_makes_credentials_that_only_the_owner_can_read() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let file = server.dir().join("credentials.json");
+    let saved: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(saved["app_key"].as_str().unwrap().len(), 64);
+    #[cfg(unix)]
+    for secret in ["credentials.json", "sealing.key", "semblance.db"] {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(server.dir().join(secret)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{secret} has mode {mode:o}");
+    }
+    assert_eq!(server.app((saved["app_id"].as_str().unwrap().into(), "0".repeat(64))).get("templates").await.0, 401);
+}
+
+#[tokio::test]
+async fn a_database_sealed_with_another_key_is_refused_at_start() {
+    let database = Database::sqlite();
+    let mut server = Server::start(&database).await;
+    server.first_app().add("person_a_1.jpg", &[]).await;
+    server.kill();
+    let dir = server.into_dir();
+    std::fs::remove_file(dir.path().join("sealing.key")).unwrap();
+    let (status, message) = process::try_start(&dir, &database);
+    assert_eq!(status, Some(1));
+    assert!(message.contains("sealed with another key"), "{message}");
+}
+
+#[tokio::test]
+async fn two_nodes_share_one_postgres() {
+    let Some(database) = Database::postgres().await else { return };
+    let first = Server::start(&database).await;
+    let app = first.first_app();
+    let key = std::fs::read_to_string(first.dir().join("sealing.key")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let second = Server::start_in(dir, &database, &[("SEMBLANCE_KEY", key.trim())]).await;
+    let other = second.app(app.credentials());
+    app.add("person_a_1.jpg", &[("templateId", "a")]).await;
+    let until = |wanted: Value| {
+        let other = &other;
+        async move {
+            let start = Instant::now();
+            while other.identify("person_a_2.jpg").await["result"]["templateId"] != wanted {
+                assert!(start.elapsed() < Duration::from_secs(10), "the second node never saw the change");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    };
+    until(json!("a")).await;
+    assert_eq!(app.delete("a").await.0, 200);
+    until(Value::Null).await;
+}
+
+#[tokio::test]
+async fn verify_takes_both_spellings_at_both_places() {
+    let server = Server::start(&Database::sqlite()).await;
+    let app = server.first_app();
+    for path in ["verify", "doc/verify"] {
+        for (first, second) in [("first_selfie", "second_selfie"), ("first_photo", "second_photo")] {
+            let (status, reply) = app.verify(path, (first, "person_a_1.jpg"), (second, "person_a_2.jpg")).await;
+            assert_eq!(status, 200, "{reply}");
+            assert_eq!(reply["result"]["comparison"]["same"], true);
+            assert!(reply["result"]["firstFace"]["quality"]["yaw"].is_number());
+        }
+    }
+    let (_, reply) = app.verify("verify", ("first_photo", "person_a_1.jpg"), ("second_photo", "impostor_1.jpg")).await;
+    assert_eq!(reply["result"]["comparison"]["same"], false);
+}
+
+#[tokio::test]
+async fn analyze_prints_what_the_server_says() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let path = process::photo_path("person_b_2.jpg");
+    let printed = server.command(&database, &["analyze", "--json", path.to_str().unwrap()]);
+    let printed: Value = serde_json::from_str(&printed).unwrap();
+    let served = server.first_app().identify("person_b_2.jpg").await;
+    for place in ["box", "landmarks", "quality", "face"] {
+        assert_eq!(printed["result"][place], served["result"][place], "{place}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_single_face_gets_its_code() {
+    let server = Server::start(&Database::sqlite()).await;
+    let app = server.first_app();
+    let (a, b) = (process::decode("person_a_2.jpg"), process::decode("person_b_1.jpg"));
+    let code = |reply: (u16, Value)| (reply.0, reply.1["result"]["code"].clone());
+
+    let blank = process::png(&image::RgbImage::from_pixel(400, 300, image::Rgb([120, 130, 140])));
+    assert_eq!(code(app.post_bytes("identify", blank).await), (400, json!(5)));
+    let mut both = image::RgbImage::new(a.width() + b.width(), a.height().max(b.height()));
+    image::imageops::replace(&mut both, &a, 0, 0);
+    image::imageops::replace(&mut both, &b, i64::from(a.width()), 0);
+    assert_eq!(code(app.post_bytes("identify", process::png(&both)).await), (400, json!(6)));
+    assert_eq!(code(app.post_bytes("identify", b"\xff\xd8\xff nonsense".to_vec()).await), (400, json!(4)));
+    assert_eq!(code(app.post_bytes("identify", Vec::new()).await), (400, json!(3)));
+    for check in ["liveness", "deepfake"] {
+        assert_eq!(code(app.post_photo(check, "person_a_1.jpg", &[]).await), (501, json!(501)));
+        let asked = format!("identify?check_{check}=true");
+        assert_eq!(code(app.post_photo(&asked, "person_a_1.jpg", &[]).await), (501, json!(501)));
+    }
+}
+
+impl Server {
+    fn first_app(&self) -> App {
+        self.app(self.first_credentials())
+    }
+}

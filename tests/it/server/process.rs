@@ -1,0 +1,246 @@
+//! The program as a process, and a small client.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::multipart::{Form, Part};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Which database a server uses.
+pub(super) enum Database {
+    Sqlite,
+    Postgres(String),
+}
+
+impl Database {
+    pub(super) fn sqlite() -> Self {
+        Self::Sqlite
+    }
+
+    /// An empty database of its own on the test server; `None` (said aloud) where there is none.
+    pub(super) async fn postgres() -> Option<Self> {
+        crate::support::postgres::fresh_database().await.map(Self::Postgres)
+    }
+
+    fn environment(&self) -> Vec<(&str, &str)> {
+        match self {
+            Self::Sqlite => vec![],
+            Self::Postgres(url) => vec![("SEMBLANCE_DATABASE_URL", url)],
+        }
+    }
+}
+
+fn command(data: &Path, database: &Database) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_semblance"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("SEMBLANCE_") {
+            command.env_remove(name);
+        }
+    }
+    command
+        .env("SEMBLANCE_DATA", data)
+        .env("SEMBLANCE_LISTEN", "127.0.0.1:0")
+        .env("SEMBLANCE_COMPUTE_INFERENCE_THREADS", "1")
+        .env("SEMBLANCE_DATABASE_POLL_MS", "200")
+        .envs(database.environment())
+        .stdin(Stdio::null());
+    command
+}
+
+/// A running server and its data folder.
+pub(super) struct Server {
+    child: Child,
+    url: String,
+    dir: Option<TempDir>,
+}
+
+impl Server {
+    pub(super) async fn start(database: &Database) -> Self {
+        Self::start_in(tempfile::tempdir().unwrap(), database, &[]).await
+    }
+
+    pub(super) async fn start_in(dir: TempDir, database: &Database, environment: &[(&str, &str)]) -> Self {
+        let mut child = command(dir.path(), database)
+            .arg("serve")
+            .envs(environment.iter().copied())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let url = loop {
+            let line = lines.next().expect("the server ended before it served").unwrap();
+            if let Some((_, url)) = line.split_once("serves ") {
+                break url.trim().to_owned();
+            }
+        };
+        // The rest is read away, or a chatty server would block on a full pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let server = Self { child, url, dir: Some(dir) };
+        let start = Instant::now();
+        while !reqwest_client().get(format!("{}/readyz", server.url)).send().await.is_ok_and(|r| r.status() == 200) {
+            assert!(start.elapsed() < Duration::from_secs(60), "the server never became ready");
+            tokio::time::sleep(Duration::from_millis(30)).await;
+        }
+        server
+    }
+
+    pub(super) fn dir(&self) -> &Path {
+        self.dir.as_ref().unwrap().path()
+    }
+
+    /// SIGKILL: no handler runs, nothing is flushed.
+    pub(super) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(super) fn into_dir(mut self) -> TempDir {
+        self.dir.take().unwrap()
+    }
+
+    pub(super) fn first_credentials(&self) -> (String, String) {
+        credentials(&std::fs::read(self.dir().join("credentials.json")).unwrap())
+    }
+
+    /// Makes an application with the command line and waits until the server knows it.
+    pub(super) async fn create_app(&self, name: &str, database: &Database) -> (String, String) {
+        let made = credentials(self.command(database, &["app", "create", name, "--json"]).as_bytes());
+        let start = Instant::now();
+        while self.app(made.clone()).get("templates").await.0 == 401 {
+            assert!(start.elapsed() < Duration::from_secs(10), "the server never saw the application");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        made
+    }
+
+    pub(super) fn app(&self, (id, key): (String, String)) -> App {
+        App { base: format!("{}/api/v1.0", self.url), id, key }
+    }
+
+    /// Runs another command on the same data and gives what it printed.
+    pub(super) fn command(&self, database: &Database, arguments: &[&str]) -> String {
+        let done = command(self.dir(), database).args(arguments).output().unwrap();
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a server that is expected to refuse: its exit code and what it said.
+pub(super) fn try_start(dir: &TempDir, database: &Database) -> (Option<i32>, String) {
+    let mut child =
+        command(dir.path(), database).arg("serve").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut message = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut message).unwrap();
+    (child.wait().unwrap().code(), message)
+}
+
+fn credentials(json: &[u8]) -> (String, String) {
+    let value: Value = serde_json::from_slice(json).unwrap();
+    (value["app_id"].as_str().unwrap().to_owned(), value["app_key"].as_str().unwrap().to_owned())
+}
+
+fn reqwest_client() -> reqwest::Client {
+    crate::support::crypto();
+    reqwest::Client::new()
+}
+
+/// One application's client.
+pub(super) struct App {
+    base: String,
+    id: String,
+    key: String,
+}
+
+impl App {
+    pub(super) fn credentials(&self) -> (String, String) {
+        (self.id.clone(), self.key.clone())
+    }
+
+    async fn send(&self, request: reqwest::RequestBuilder) -> (u16, Value) {
+        let reply = request.header("APP-ID", &self.id).header("APP-KEY", &self.key).send().await.unwrap();
+        let status = reply.status().as_u16();
+        (status, reply.json().await.unwrap())
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}/{path}", self.base)
+    }
+
+    pub(super) async fn get(&self, path: &str) -> (u16, Value) {
+        self.send(reqwest_client().get(self.url(path))).await
+    }
+
+    pub(super) async fn send_delete(&self, path: &str) -> (u16, Value) {
+        self.send(reqwest_client().delete(self.url(path))).await
+    }
+
+    pub(super) async fn delete(&self, id: &str) -> (u16, Value) {
+        let body = serde_json::json!({ "templateId": id });
+        self.send(reqwest_client().post(self.url("delete")).json(&body)).await
+    }
+
+    pub(super) async fn post_photo(&self, path: &str, name: &str, fields: &[(&str, &str)]) -> (u16, Value) {
+        let form = fields
+            .iter()
+            .fold(Form::new().part("photo", part(photo(name))), |form, (k, v)| form.text(k.to_string(), v.to_string()));
+        self.send(reqwest_client().post(self.url(path)).multipart(form)).await
+    }
+
+    pub(super) async fn post_bytes(&self, path: &str, bytes: Vec<u8>) -> (u16, Value) {
+        let part = Part::bytes(bytes).file_name("photo.bin");
+        self.send(reqwest_client().post(self.url(path)).multipart(Form::new().part("photo", part))).await
+    }
+
+    pub(super) async fn verify(&self, path: &str, first: (&str, &str), second: (&str, &str)) -> (u16, Value) {
+        let form = Form::new()
+            .part(first.0.to_owned(), part(photo(first.1)))
+            .part(second.0.to_owned(), part(photo(second.1)));
+        self.send(reqwest_client().post(self.url(path)).multipart(form)).await
+    }
+
+    pub(super) async fn add(&self, name: &str, fields: &[(&str, &str)]) -> Value {
+        let (status, reply) = self.post_photo("add", name, fields).await;
+        assert_eq!(status, 200, "{reply}");
+        reply
+    }
+
+    pub(super) async fn identify(&self, name: &str) -> Value {
+        let (status, reply) = self.post_photo("identify", name, &[]).await;
+        assert_eq!(status, 200, "{reply}");
+        reply
+    }
+}
+
+fn part(bytes: Vec<u8>) -> Part {
+    Part::bytes(bytes).file_name("image.jpg").mime_str("image/jpeg").unwrap()
+}
+
+/// One of the six test photos that the set-up fetched.
+pub(super) fn photo_path(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/photos").join(name)
+}
+
+pub(super) fn photo(name: &str) -> Vec<u8> {
+    let path = photo_path(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; run `make setup`", path.display()))
+}
+
+pub(super) fn decode(name: &str) -> image::RgbImage {
+    image::ImageReader::open(photo_path(name)).unwrap().decode().unwrap().to_rgb8()
+}
+
+pub(super) fn png(image: &image::RgbImage) -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image.write_to(&mut bytes, image::ImageFormat::Png).unwrap();
+    bytes.into_inner()
+}

@@ -1,0 +1,433 @@
+//! What the store's traits mean, for every implementation.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use semblance::domain::{AppId, Embedding, ModelTag, Revision, SampleId, TemplateId};
+use semblance::gallery::{IndexedTemplate, Sample};
+use semblance::store::{
+    AppRecord, Changes, DatabaseConfig, InsertError, Key, KeyHash, KeySource, OnConflict, OpenError, OpenOptions,
+    Store, StoreError, open,
+};
+
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+/// A database of a test's own.
+struct Fixture {
+    database: DatabaseConfig,
+    _dir: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn sqlite() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        Self { database: DatabaseConfig::Sqlite(dir.path().join("test.db")), _dir: dir }
+    }
+
+    async fn postgres() -> Option<Self> {
+        let url = crate::support::postgres::fresh_database().await?;
+        let database = DatabaseConfig::Postgres { url: url.into(), password: None };
+        Some(Self { database, _dir: tempfile::tempdir().unwrap() })
+    }
+
+    async fn try_open(&self, key: &str) -> Result<Store, OpenError> {
+        let key = KeySource::Given(Key::from_text(key).unwrap());
+        let timeout = Duration::from_secs(10);
+        open(&OpenOptions { database: self.database.clone(), key, connections: 4, timeout }).await
+    }
+
+    async fn open(&self) -> Store {
+        self.try_open(KEY).await.unwrap()
+    }
+
+    /// Runs a statement behind the store's back.
+    async fn tamper(&self, sql: &'static str) {
+        match &self.database {
+            DatabaseConfig::Sqlite(path) => {
+                let url = format!("sqlite://{}", path.display());
+                let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+                sqlx::query(sql).execute(&mut connection).await.unwrap();
+            }
+            DatabaseConfig::Postgres { url, .. } => {
+                let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(url).await.unwrap();
+                sqlx::query(sql).execute(&mut connection).await.unwrap();
+            }
+        }
+    }
+}
+
+macro_rules! conformance {
+    ($($name:ident)*) => {
+        mod sqlite { $( #[tokio::test] async fn $name() { super::$name(super::Fixture::sqlite()).await } )* }
+        mod postgres { $( #[tokio::test] async fn $name() {
+            if let Some(fixture) = super::Fixture::postgres().await { super::$name(fixture).await }
+        } )* }
+    };
+}
+
+conformance! {
+    an_application_is_made_listed_rekeyed_and_deleted
+    a_template_is_inserted_once
+    replacing_drops_every_old_sample
+    samples_are_added_to_what_exists
+    removing_twice_is_said
+    nothing_is_written_for_an_application_that_is_not_there
+    applications_are_apart
+    pages_come_in_byte_order
+    loading_takes_one_model_and_pages
+    changes_tell_the_state_as_it_is_now
+    changes_are_paged_without_gaps
+    a_replica_that_fell_behind_the_log_is_told
+    of_many_inserts_of_one_id_one_wins
+    writers_in_one_gallery_leave_no_gaps
+    everything_survives_reopening
+    another_key_is_refused
+    a_moved_row_does_not_open
+    a_newer_schema_is_refused
+    two_may_open_an_empty_database_at_once
+    a_deleted_application_takes_its_gallery_along
+}
+
+fn app(name: &str) -> AppId {
+    name.parse().unwrap()
+}
+
+fn id(text: &str) -> TemplateId {
+    text.parse().unwrap()
+}
+
+fn model() -> ModelTag {
+    ModelTag::new("test-model")
+}
+
+fn sample_of(seed: u32, model: ModelTag) -> Sample {
+    let raw: Vec<f32> = (0..128).map(|n| ((seed * 131 + n) as f32).sin()).collect();
+    Sample { id: SampleId::random(), embedding: Embedding::new(&raw, model).unwrap() }
+}
+
+fn sample(seed: u32) -> Sample {
+    sample_of(seed, model())
+}
+
+async fn with_app(store: &Store, name: &str) -> AppId {
+    let record = AppRecord {
+        id: app(name),
+        name: format!("the {name}"),
+        key_hash: KeyHash([7; 32]),
+        created_at: UNIX_EPOCH + Duration::from_millis(1_234_567),
+    };
+    assert!(store.apps.create(&record).await.unwrap());
+    record.id
+}
+
+async fn insert(store: &Store, app: &AppId, template: &str, sample: &Sample) -> Result<Revision, InsertError> {
+    store.templates.insert(app, &id(template), sample, OnConflict::Refuse).await
+}
+
+async fn all(store: &Store, app: &AppId) -> Vec<IndexedTemplate> {
+    store.templates.load(app, &model(), None, 10_000).await.unwrap()
+}
+
+async fn revision(store: &Store, app: &AppId) -> Revision {
+    store.templates.revisions().await.unwrap().into_iter().find(|(found, _)| found == app).unwrap().1
+}
+
+async fn an_application_is_made_listed_rekeyed_and_deleted(fixture: Fixture) {
+    let store = fixture.open().await;
+    let first = with_app(&store, "one").await;
+    let listed = store.apps.list().await.unwrap();
+    assert_eq!(listed.len(), 1);
+    assert_eq!((listed[0].name.as_str(), listed[0].key_hash), ("the one", KeyHash([7; 32])));
+    assert_eq!(listed[0].created_at, UNIX_EPOCH + Duration::from_millis(1_234_567));
+    assert!(!store.apps.create(&listed[0]).await.unwrap(), "the id is taken");
+    assert!(store.apps.set_key(&first, KeyHash([9; 32])).await.unwrap());
+    assert_eq!(store.apps.list().await.unwrap()[0].key_hash, KeyHash([9; 32]));
+    assert!(store.apps.delete(&first).await.unwrap());
+    assert!(!store.apps.delete(&first).await.unwrap());
+    assert!(!store.apps.set_key(&first, KeyHash([1; 32])).await.unwrap());
+    assert_eq!(store.apps.list().await.unwrap(), []);
+}
+
+async fn a_template_is_inserted_once(fixture: Fixture) {
+    let store = fixture.open().await;
+    let a = with_app(&store, "a").await;
+    let first = sample(1);
+    assert_eq!(insert(&store, &a, "x", &first).await.unwrap(), Revision(1));
+    assert!(matches!(insert(&store, &a, "x", &sample(2)).await, Err(InsertError::Exists)));
+    assert_eq!(revision(&store, &a).await, Revision(1), "a refused insert gives its revision back");
+    assert_eq!(all(&store, &a).await, [IndexedTemplate { id: id("x"), samples: vec![first.clone()] }]);
+    let record = store.templates.get(&a, &id("x")).await.unwrap().unwrap();
+    assert_eq!((record.id, record.samples.len(), &record.samples[0].model), (id("x"), 1, &model()));
+    assert_eq!(record.samples[0].id, first.id);
+    let age = SystemTime::now().duration_since(record.created_at).unwrap();
+    assert!(age < Duration::from_secs(60), "{age:?}");
+    assert_eq!(store.templates.get(&a, &id("y")).await.unwrap(), None);
+}
+
+async fn replacing_drops_every_old_sample(fixture: Fixture) {
+    let store = fixture.open().await;
+    let a = with_app(&store, "a").await;
+    insert(&store, &a, "x", &sample(1)).await.unwrap();
+    store.templates.add_sample(&a, &id("x"), &sample(2)).await.unwrap().unwrap();
+    let new = sample(3);
+    assert_eq!(store.templates.insert(&a, &id("x"), &new, OnConflict::Replace).await.unwrap(), Revision(3));
+    assert_eq!(all(&store, &a).await, [IndexedTemplate { id: id("x"), samples: vec![new] }]);
+    let fresh = store.templates.insert(&a, &id("y"), &sample(4), OnConflict::Replace).await.unwrap();
+    assert_eq!(fresh, Revision(4), "replacing what is not there inserts it");
+}
+
+async fn samples_are_added_to_what_exists(fixture: Fixture) {
+    let store = fixture.open().await;
+    let a = with_app(&store, "a").await;
+    assert_eq!(store.templates.add_sample(&a, &id("x"), &sample(1)).await.unwrap(), None);
+    assert_eq!(revision(&store, &a).await, Revision(0));
+    insert(&store, &a, "x", &sample(1)).await.unwrap();
+    assert_eq!(store.templates.add_sample(&a, &id("x"), &sample(2)).await.unwrap(), Some(Revision(2)));
+    assert_eq!(all(&store, &a).await[0].samples.len(), 2);
+}
+
+async fn removing_twice_is_said(fixture: Fixture) {
+    let store = fixture.open().await;
+    let a = with_app(&store, "a").await;
+    insert(&store, &a, "x", &sample(1)).await.unwrap();
+    assert_eq!(store.templates.remove(&a, &id("x")).await.unwrap(), Some(Revision(2)));
+    assert_eq!(store.templates.remove(&a, &id("x")).await.unwrap(), None);
+    assert_eq!(revision(&store, &a).await, Revision(2));
+    assert_eq!(all(&store, &a).await, []);
+    assert_eq!(insert(&store, &a, "x", &sample(2)).await.unwrap(), Revision(3), "the id is free again");
+}
+
+async fn nothing_is_written_for_an_application_that_is_not_there(fixture: Fixture) {
+    let store = fixture.open().await;
+    let nobody = app("nobody");
+    let refused = insert(&store, &nobody, "x", &sample(1)).await;
+    assert!(matches!(refused, Err(InsertError::Store(StoreError::NoSuchApp))), "{refused:?}");
+    assert!(matches!(store.templates.remove(&nobody, &id("x")).await, Err(StoreError::NoSuchApp)));
+    assert_eq!(store.templates.changes(&nobody, &model(), Revision(0), 10).await.unwrap(), Changes::TooOld);
+}
+
+async fn applications_are_apart(fixture: Fixture) {
+    let store = fixture.open().await;
+    let (a, b) = (with_app(&store, "a").await, with_app(&store, "b").await);
+    insert(&store, &a, "x", &sample(1)).await.unwrap();
+    insert(&store, &b, "x", &sample(2)).await.unwrap();
+    assert_eq!(store.templates.remove(&a, &id("x")).await.unwrap(), Some(Revision(2)));
+    assert_eq!(all(&store, &b).await.len(), 1);
+    assert_eq!(revision(&store, &b).await, Revision(1));
+}
+
+async fn pages_come_in_byte_order(fixture: Fixture) {
+    let store = fixture.open().await;
+    let a = with_app(&store, "a").await;
+    let mut ids = ["b", "a", "B", "ä", "a b", "Z", "中", "~", "a-b", "10", "9"];
+    for (seed, text) in ids.iter().enumerate() {
+        insert(&store, &a, text, &sample(seed as u32)).await.unwrap();
+    }
+    ids.sort_unstable();
+    let mut seen: Vec<String> = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.templates.page(&a, after.as_ref(), 3).await.unwrap();
+        assert!(page.len() <= 3 && page.iter().all(|record| record.samples.len() == 1));
+        let Some(last) = page.last() else { break };
+        after = Some(last.id.clone());
+        seen.extend(page.iter().map(|record| record.id.to_string()));
+    }
+    assert_eq!(seen, ids);
+}
+
+async fn loading_takes_one_model_and_pages(fixture: Fixture) {
+    let store = fixture.open().await;
+    let a = with_app(&store, "a").await;
+    let other = ModelTag::new("other-model");
+    insert(&store, &a, "both", &sample(1)).await.unwrap();
+    store.templates.add_sample(&a, &id("both"), &sample_of(2, other.clone())).await.unwrap();
+    insert(&store, &a, "other", &sample_of(3, other.clone())).await.unwrap();
+    insert(&store, &a, "zebra", &sample(4)).await.unwrap();
+    let page = store.templates.load(&a, &model(), None, 1).await.unwrap();
+    assert_eq!((page.len(), &page[0].id, page[0].samples.len()), (1, &id("both"), 1));
+    let page = store.templates.load(&a, &model(), Some(&page[0].id), 1).await.unwrap();
+    assert_eq!((page.len(), &page[0].id), (1, &id("zebra")), "a page is full while there are more");
+    assert_eq!(store.templates.load(&a, &model(), Some(&page[0].id), 1).await.unwrap(), []);
+    assert_eq!(store.templates.load(&a, &other, None, 10).await.unwrap().len(), 2);
+}
+
+async fn changes_tell_the_state_as_it_is_now(fixture: Fixture) {
+    let store = fixture.open().await;
+    let a = with_app(&store, "a").await;
+    assert_eq!(store.templates.changes(&a, &model(), Revision(0), 10).await.unwrap(), Changes::List(vec![]));
+    insert(&store, &a, "x", &sample(1)).await.unwrap();
+    insert(&store, &a, "y", &sample(2)).await.unwrap();
+    store.templates.add_sample(&a, &id("x"), &sample(3)).await.unwrap();
+    store.templates.remove(&a, &id("y")).await.unwrap();
+    let Changes::List(changes) = store.templates.changes(&a, &model(), Revision(0), 10).await.unwrap() else {
+        panic!("the log is whole")
+    };
+    let seen: Vec<_> =
+        changes.iter().map(|c| (c.revision.0, c.template.id.to_string(), c.template.samples.len())).collect();
+    let seen: Vec<_> = seen.iter().map(|(r, t, n)| (*r, t.as_str(), *n)).collect();
+    assert_eq!(seen, [(1, "x", 2), (2, "y", 0), (3, "x", 2), (4, "y", 0)]);
+    assert_eq!(store.templates.changes(&a, &model(), Revision(4), 10).await.unwrap(), Changes::List(vec![]));
+}
+
+async fn changes_are_paged_without_gaps(fixture: Fixture) {
+    let store = fixture.open().await;
+    let a = with_app(&store, "a").await;
+    for n in 0..25 {
+        insert(&store, &a, &format!("t{n}"), &sample(n)).await.unwrap();
+    }
+    let mut at = Revision(0);
+    let mut seen = 0;
+    while let Changes::List(changes) = store.templates.changes(&a, &model(), at, 10).await.unwrap() {
+        let Some(last) = changes.last() else { break };
+        assert_eq!(changes[0].revision, at.next());
+        (at, seen) = (last.revision, seen + changes.len());
+    }
+    assert_eq!((at, seen), (Revision(25), 25));
+}
+
+async fn a_replica_that_fell_behind_the_log_is_told(fixture: Fixture) {
+    let store = fixture.open().await;
+    let a = with_app(&store, "a").await;
+    for n in 0..5 {
+        insert(&store, &a, &format!("t{n}"), &sample(n)).await.unwrap();
+    }
+    fixture.tamper("DELETE FROM changes WHERE revision <= 3").await;
+    let changes = |after| {
+        let (store, a) = (store.clone(), a.clone());
+        async move { store.templates.changes(&a, &model(), Revision(after), 10).await.unwrap() }
+    };
+    assert_eq!(changes(0).await, Changes::TooOld);
+    assert_eq!(changes(2).await, Changes::TooOld);
+    assert!(matches!(changes(3).await, Changes::List(list) if list.len() == 2));
+    fixture.tamper("DELETE FROM changes").await;
+    assert_eq!(changes(3).await, Changes::TooOld);
+    assert_eq!(changes(5).await, Changes::List(vec![]));
+}
+
+async fn of_many_inserts_of_one_id_one_wins(fixture: Fixture) {
+    let store = fixture.open().await;
+    let a = with_app(&store, "a").await;
+    let tasks: Vec<_> = (0..16)
+        .map(|n| {
+            let (store, a) = (store.clone(), a.clone());
+            tokio::spawn(async move { insert(&store, &a, "same", &sample(n)).await })
+        })
+        .collect();
+    let mut won = 0;
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(_) => won += 1,
+            Err(InsertError::Exists) => {}
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(won, 1);
+    assert_eq!(revision(&store, &a).await, Revision(1));
+    assert_eq!(all(&store, &a).await[0].samples.len(), 1);
+}
+
+async fn writers_in_one_gallery_leave_no_gaps(fixture: Fixture) {
+    let stores = [fixture.open().await, fixture.open().await]; // two nodes
+    let a = with_app(&stores[0], "a").await;
+    let tasks: Vec<_> = (0..8u32)
+        .map(|writer| {
+            let (store, a) = (stores[writer as usize % 2].clone(), a.clone());
+            tokio::spawn(async move {
+                let mut revisions = Vec::new();
+                for n in 0..10 {
+                    let name = format!("w{writer}-{n}");
+                    revisions.push(insert(&store, &a, &name, &sample(writer * 100 + n)).await.unwrap().0);
+                }
+                revisions
+            })
+        })
+        .collect();
+    let mut seen = BTreeSet::new();
+    for task in tasks {
+        seen.extend(task.await.unwrap());
+    }
+    assert_eq!(seen, (1..=80).collect());
+    let Changes::List(changes) = stores[1].templates.changes(&a, &model(), Revision(0), 1000).await.unwrap() else {
+        panic!("the log is whole")
+    };
+    assert_eq!(changes.iter().map(|c| c.revision.0).collect::<Vec<_>>(), (1..=80).collect::<Vec<_>>());
+}
+
+async fn everything_survives_reopening(fixture: Fixture) {
+    let kept = sample(5);
+    {
+        let store = fixture.open().await;
+        let a = with_app(&store, "a").await;
+        insert(&store, &a, "x", &kept).await.unwrap();
+    }
+    let store = fixture.open().await;
+    assert_eq!(all(&store, &app("a")).await, [IndexedTemplate { id: id("x"), samples: vec![kept] }]);
+    assert_eq!(revision(&store, &app("a")).await, Revision(1));
+}
+
+async fn another_key_is_refused(fixture: Fixture) {
+    drop(fixture.open().await);
+    let refused = fixture.try_open(&KEY.replace('0', "e")).await;
+    assert!(matches!(refused, Err(OpenError::WrongKey)));
+    assert!(fixture.try_open(KEY).await.is_ok());
+}
+
+async fn a_moved_row_does_not_open(fixture: Fixture) {
+    let store = fixture.open().await;
+    let a = with_app(&store, "a").await;
+    insert(&store, &a, "x", &sample(1)).await.unwrap();
+    insert(&store, &a, "y", &sample(2)).await.unwrap();
+    fixture
+        .tamper("UPDATE samples SET sealed = (SELECT sealed FROM samples WHERE template_id = 'y') WHERE template_id = 'x'")
+        .await;
+    let error = store.templates.load(&a, &model(), None, 10).await.unwrap_err();
+    assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
+}
+
+async fn a_newer_schema_is_refused(fixture: Fixture) {
+    drop(fixture.open().await);
+    fixture
+        .tamper(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             VALUES (9999, 'future', TRUE, 'x', 0)",
+        )
+        .await;
+    assert!(matches!(fixture.try_open(KEY).await, Err(OpenError::Newer(9999))));
+}
+
+async fn two_may_open_an_empty_database_at_once(fixture: Fixture) {
+    let fixture = Arc::new(fixture);
+    let both = [1, 2].map(|_| {
+        let fixture = Arc::clone(&fixture);
+        tokio::spawn(async move { fixture.try_open(KEY).await.map(drop) })
+    });
+    for one in both {
+        one.await.unwrap().unwrap();
+    }
+}
+
+async fn a_deleted_application_takes_its_gallery_along(fixture: Fixture) {
+    let store = fixture.open().await;
+    let a = with_app(&store, "a").await;
+    insert(&store, &a, "x", &sample(1)).await.unwrap();
+    store.apps.delete(&a).await.unwrap();
+    assert_eq!(store.templates.revisions().await.unwrap(), []);
+    let again = with_app(&store, "a").await;
+    assert_eq!(all(&store, &again).await, []);
+    assert_eq!(revision(&store, &again).await, Revision(0));
+}
+
+#[test]
+fn both_dialects_have_the_same_migrations() {
+    let names = |dialect: &str| -> Vec<String> {
+        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(dialect);
+        let mut names: Vec<String> =
+            std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names("sqlite"), names("postgres"));
+}

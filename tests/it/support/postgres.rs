@@ -1,0 +1,19 @@
+//! A database of its own for each test, on the server that `make test` starts.
+
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+/// The URL of a new, empty database. `None`, said aloud, when SEMBLANCE_TEST_POSTGRES_URL is not
+/// set; in CI that is a failure.
+pub async fn fresh_database() -> Option<String> {
+    let Ok(server) = std::env::var("SEMBLANCE_TEST_POSTGRES_URL") else {
+        assert!(std::env::var_os("CI").is_none(), "SEMBLANCE_TEST_POSTGRES_URL is not set; run `make test`");
+        eprintln!("SKIPPED on Postgres: SEMBLANCE_TEST_POSTGRES_URL is not set; `make test` sets it");
+        return None;
+    };
+    let name = format!("test_{}", uuid::Uuid::new_v4().simple());
+    let mut connection = PgConnection::connect(&server).await.unwrap();
+    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let (base, _) = server.rsplit_once('/').unwrap();
+    Some(format!("{base}/{name}"))
+}
