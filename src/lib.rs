@@ -15,4 +15,6 @@ pub mod domain;
 pub mod engine;
 pub mod gallery;
 pub mod image;
+pub mod service;
+pub mod settings;
 pub mod store;

@@ -4,7 +4,14 @@
 //! cannot write by mistake. An answer is exact: the same ids and the same order as brute force in
 //! f32, ties broken by template id.
 
+mod index;
+mod kernel;
+mod matcher;
+pub mod naive;
+
 use async_trait::async_trait;
+
+pub use matcher::MemoryMatcher;
 
 use crate::domain::{AppId, Cosine, Embedding, Revision, SampleId, TemplateId};
 

@@ -1,0 +1,46 @@
+# make run     set up everything, then serve on 127.0.0.1:8080 with ./data
+# make test    set up everything, then run every test, with SQLite and with a real Postgres
+# make setup   the set-up alone: toolchain check, runtime, models, test photos, release build
+
+PYTHON ?= python3
+CARGO ?= cargo
+BINARY = $${CARGO_TARGET_DIR:-target}/release/semblance
+
+.PHONY: setup run test fmt lint doc secrets clean
+
+setup:
+	$(PYTHON) scripts/setup.py --with-photos
+	$(CARGO) build --release --locked
+
+run: setup
+	exec $(BINARY) serve
+
+test:
+	$(PYTHON) scripts/setup.py --with-tests
+	$(PYTHON) -m unittest discover -s scripts/tests
+	$(PYTHON) scripts/postgres.py run -- $(CARGO) test --release --locked --no-fail-fast
+
+fmt:
+	$(CARGO) fmt
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --release --all-targets --locked -- -D warnings
+
+doc:
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --release --no-deps --document-private-items --locked
+
+# Random secrets for docker-compose.yml; those that exist are kept. The containers' users have other ids
+# than ours and must read the files, so the files are readable and the folder shuts everybody else out.
+secrets:
+	@mkdir -p -m 700 secrets
+	@for name in postgres_password sealing_key; do \
+		file=secrets/$$name.txt; \
+		if [ -e $$file ]; then echo "$$file: already here"; continue; fi; \
+		$(PYTHON) -c 'import secrets; print(secrets.token_hex(32))' > $$file.part && \
+			chmod 444 $$file.part && mv $$file.part $$file && echo "$$file: made" || exit 1; \
+	done
+
+clean:
+	$(CARGO) clean
+	find scripts -name __pycache__ -exec rm -rf {} +

@@ -1,0 +1,24 @@
+//! The ten-line reference that the index must agree with, to the last bit.
+
+use super::kernel::dot;
+use super::{Hit, IndexedTemplate};
+use crate::domain::{Cosine, Embedding};
+
+/// Brute force: every sample is compared, everything is sorted, the best `limit` are kept.
+pub fn best(templates: &[IndexedTemplate], probe: &Embedding, limit: usize) -> Vec<Hit> {
+    let mut hits: Vec<Hit> = templates
+        .iter()
+        .filter_map(|template| {
+            let score = |e: &Embedding| dot(probe.values(), e.values());
+            let best = template
+                .samples
+                .iter()
+                .min_by(|a, b| score(&b.embedding).total_cmp(&score(&a.embedding)).then_with(|| a.id.cmp(&b.id)))?;
+            let cosine = Cosine::clamped(score(&best.embedding));
+            Some(Hit { template: template.id.clone(), sample: best.id, cosine })
+        })
+        .collect();
+    hits.sort_by(|a, b| b.cosine.get().total_cmp(&a.cosine.get()).then_with(|| a.template.cmp(&b.template)));
+    hits.truncate(limit);
+    hits
+}

@@ -1,0 +1,145 @@
+//! Who may call: applications, their credentials, and the check of a caller's.
+//!
+//! The list is kept in memory and refreshed by the replicator's poll, so a check of credentials
+//! never waits for the database, and a node that lost its database still knows its callers. An
+//! application made, re-keyed or deleted by another process is seen within one poll.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use arc_swap::ArcSwap;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+
+use super::Error;
+use crate::domain::AppId;
+use crate::store::{AppRecord, AppStore, KeyHash, StoreError};
+
+/// A caller whose credentials were right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    /// The application that calls.
+    pub app: AppId,
+}
+
+/// The credentials of an application, as shown once when they are made.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// The `APP-ID` header.
+    pub app_id: AppId,
+    /// The `APP-KEY` header: 256 random bits as 64 hex digits.
+    pub app_key: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials({}, ..)", self.app_id)
+    }
+}
+
+/// The applications of this installation.
+pub struct Applications {
+    store: Arc<dyn AppStore>,
+    known: ArcSwap<HashMap<AppId, KeyHash>>,
+}
+
+impl Applications {
+    /// A directory over a store. Empty until [`Applications::refresh`].
+    pub fn new(store: Arc<dyn AppStore>) -> Self {
+        Self { store, known: ArcSwap::default() }
+    }
+
+    /// Reads the list anew.
+    ///
+    /// # Errors
+    /// When the store cannot be read; the list stays as it was.
+    pub async fn refresh(&self) -> Result<(), StoreError> {
+        let known = self.store.list().await?.into_iter().map(|app| (app.id, app.key_hash)).collect();
+        self.known.store(Arc::new(known));
+        Ok(())
+    }
+
+    /// Checks credentials. Takes the same time, and gives the same answer, for an unknown
+    /// application and for a wrong key.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`].
+    pub fn authenticate(&self, app_id: &str, app_key: &str) -> Result<Caller, Error> {
+        const NOBODY: KeyHash = KeyHash([0; 32]);
+        let presented = hash(app_key);
+        let app = app_id.parse::<AppId>().ok();
+        let known = self.known.load();
+        let expected = app.as_ref().and_then(|app| known.get(app));
+        let same = bool::from(presented.0.ct_eq(&expected.unwrap_or(&NOBODY).0));
+        match app {
+            Some(app) if same && expected.is_some() => Ok(Caller { app }),
+            Some(_) | None => Err(Error::Unauthenticated),
+        }
+    }
+
+    /// Creates an application with random credentials.
+    ///
+    /// # Errors
+    /// When the store fails, or the machine has no random numbers.
+    pub async fn create(&self, name: &str) -> Result<Credentials, Error> {
+        let credentials = Credentials { app_id: AppId::random(), app_key: random_key()? };
+        let record = AppRecord {
+            id: credentials.app_id.clone(),
+            name: name.to_owned(),
+            key_hash: hash(&credentials.app_key),
+            created_at: now(),
+        };
+        if !self.store.create(&record).await? {
+            return Err(Error::internal("a random application id was taken"));
+        }
+        self.refresh().await?;
+        Ok(credentials)
+    }
+
+    /// All applications, oldest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn list(&self) -> Result<Vec<AppRecord>, Error> {
+        Ok(self.store.list().await?)
+    }
+
+    /// Gives an application a new random key; `None` when there is no such application.
+    ///
+    /// # Errors
+    /// When the store fails, or the machine has no random numbers.
+    pub async fn rotate_key(&self, app: &AppId) -> Result<Option<Credentials>, Error> {
+        let credentials = Credentials { app_id: app.clone(), app_key: random_key()? };
+        let found = self.store.set_key(app, hash(&credentials.app_key)).await?;
+        self.refresh().await?;
+        Ok(found.then_some(credentials))
+    }
+
+    /// Deletes an application with its gallery; `false` when there is none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn delete(&self, app: &AppId) -> Result<bool, Error> {
+        let found = self.store.delete(app).await?;
+        self.refresh().await?;
+        Ok(found)
+    }
+}
+
+fn hash(key: &str) -> KeyHash {
+    KeyHash(Sha256::digest(key.trim().as_bytes()).into())
+}
+
+fn random_key() -> Result<String, Error> {
+    let mut bytes = [0u8; 32];
+    getrandom::fill(&mut bytes).map_err(|_| Error::internal("the system gives no random numbers"))?;
+    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
+}
+
+/// The time in whole milliseconds, as stores keep it.
+fn now() -> SystemTime {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,78 @@
+//! Enrol: a photo becomes a template, or another sample of one.
+
+use super::{Caller, Error, Service};
+use crate::domain::{Analysis, Check, Checks, Embedding, SampleId, TemplateId};
+use crate::gallery::Sample;
+use crate::image::Photo;
+use crate::store::OnConflict;
+
+/// How a template is enrolled.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EnrollOptions {
+    /// The id to enrol under; a new random one when absent.
+    pub template: Option<TemplateId>,
+    /// Replace a template of that id instead of refusing.
+    pub replace: bool,
+    /// Checks to make on the photo.
+    pub checks: Checks,
+}
+
+/// A template that is durable and found by the next search.
+#[derive(Debug, Clone)]
+pub struct Enrolled {
+    /// Its id.
+    pub template: TemplateId,
+    /// The sample that was added.
+    pub sample: SampleId,
+    /// What was found on the photo.
+    pub analysis: Analysis,
+}
+
+impl Service {
+    /// Enrols a template.
+    ///
+    /// # Errors
+    /// Photo faults, [`Error::TemplateExists`], [`Error::Refused`], store failures.
+    pub async fn enroll(&self, caller: &Caller, photo: Photo, options: EnrollOptions) -> Result<Enrolled, Error> {
+        let (analysis, sample) = self.sample(photo, options.checks).await?;
+        let template = options.template.unwrap_or_else(TemplateId::random);
+        let on_conflict = if options.replace { OnConflict::Replace } else { OnConflict::Refuse };
+        let revision = self.store.templates.insert(&caller.app, &template, &sample, on_conflict).await?;
+        self.replicator.show(&caller.app, revision).await;
+        Ok(Enrolled { template, sample: sample.id, analysis })
+    }
+
+    /// Adds a sample to a template.
+    ///
+    /// # Errors
+    /// Photo faults, [`Error::TemplateNotFound`], [`Error::Refused`], store failures.
+    pub async fn add_sample(
+        &self,
+        caller: &Caller,
+        template: TemplateId,
+        photo: Photo,
+        checks: Checks,
+    ) -> Result<Enrolled, Error> {
+        let (analysis, sample) = self.sample(photo, checks).await?;
+        let added = self.store.templates.add_sample(&caller.app, &template, &sample).await?;
+        let revision = added.ok_or(Error::TemplateNotFound)?;
+        self.replicator.show(&caller.app, revision).await;
+        Ok(Enrolled { template, sample: sample.id, analysis })
+    }
+
+    async fn sample(&self, photo: Photo, checks: Checks) -> Result<(Analysis, Sample), Error> {
+        let (analysis, embedding): (Analysis, Embedding) = self.analyze_for_matching(photo, checks).await?;
+        if self.policy.refuse_failed_checks
+            && let Some(check) = failed_check(&analysis)
+        {
+            return Err(Error::Refused(check));
+        }
+        Ok((analysis, Sample { id: SampleId::random(), embedding }))
+    }
+}
+
+fn failed_check(analysis: &Analysis) -> Option<Check> {
+    [(analysis.liveness, Check::Liveness), (analysis.deepfake, Check::Deepfake)]
+        .into_iter()
+        .find_map(|(verdict, check)| verdict.filter(|v| !v.fine).map(|_| check))
+}

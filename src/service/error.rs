@@ -1,0 +1,76 @@
+//! What can go wrong in a use case. No status codes, no numbers: `api::error` has the one table.
+
+use crate::domain::{Check, PhotoFault};
+use crate::gallery::MatchError;
+use crate::store::{InsertError, StoreError};
+
+/// Why a use case has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The photo is at fault.
+    #[error(transparent)]
+    Photo(#[from] PhotoFault),
+    /// A template of that id exists and `replace` was not asked for.
+    #[error("a template of that id exists")]
+    TemplateExists,
+    /// There is no template of that id.
+    #[error("there is no template of that id")]
+    TemplateNotFound,
+    /// The photo failed a check, and the operator refuses to enrol such photos.
+    #[error("the photo failed the {0:?} check")]
+    Refused(Check),
+    /// The model for a check is not installed.
+    #[error("no model for {0:?} is installed")]
+    NotInstalled(Check),
+    /// The credentials are wrong or missing.
+    #[error("the credentials are wrong")]
+    Unauthenticated,
+    /// Too much work is waiting, or the server is stopping.
+    #[error("the server is busy")]
+    Busy,
+    /// The gallery is still being loaded.
+    #[error("the gallery is being loaded")]
+    Loading,
+    /// The database cannot take the write (or the read) now.
+    #[error("the database is not available")]
+    StoreUnavailable(#[source] StoreError),
+    /// Anything else: ours, never the caller's.
+    #[error("internal failure: {0}")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    pub(super) fn internal(text: &'static str) -> Self {
+        Self::Internal(text.into())
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            // The application was deleted between the credentials check and the write.
+            StoreError::NoSuchApp => Self::Unauthenticated,
+            StoreError::Unavailable(_) => Self::StoreUnavailable(error),
+            StoreError::Corrupt(_) | StoreError::Failed(_) => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+impl From<InsertError> for Error {
+    fn from(error: InsertError) -> Self {
+        match error {
+            InsertError::Exists => Self::TemplateExists,
+            InsertError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<MatchError> for Error {
+    fn from(error: MatchError) -> Self {
+        match error {
+            MatchError::Busy => Self::Busy,
+            MatchError::NotLoaded => Self::Loading,
+            MatchError::Failed => Self::Internal(Box::new(error)),
+        }
+    }
+}

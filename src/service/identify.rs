@@ -1,0 +1,59 @@
+//! Identify: whose face is this, among the templates of one application?
+
+use super::{Caller, Error, Service};
+use crate::domain::{Analysis, Checks, Similarity, TemplateId};
+use crate::image::Photo;
+
+/// How a face is identified.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct IdentifyOptions {
+    /// Checks to make on the photo.
+    pub checks: Checks,
+    /// The similarity from which a template is named, instead of the operator's.
+    pub threshold: Option<f64>,
+    /// How many candidates to list, from the same similarity on; none are listed when absent.
+    pub candidates: Option<usize>,
+}
+
+/// A template that reaches the threshold.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Match {
+    /// The template.
+    pub template: TemplateId,
+    /// How similar its best sample is.
+    pub similarity: Similarity,
+}
+
+/// The outcome of an identification.
+#[derive(Debug, Clone)]
+pub struct Identified {
+    /// What was found on the photo.
+    pub analysis: Analysis,
+    /// The best match; `None` when nobody reaches the threshold.
+    pub best: Option<Match>,
+    /// The candidates, best first, when they were asked for.
+    pub candidates: Option<Vec<Match>>,
+    /// The threshold in force.
+    pub threshold: f64,
+}
+
+impl Service {
+    /// Identifies the face on a photo.
+    ///
+    /// # Errors
+    /// Photo faults, [`Error::Busy`], [`Error::Loading`].
+    pub async fn identify(&self, caller: &Caller, photo: Photo, options: IdentifyOptions) -> Result<Identified, Error> {
+        let (analysis, embedding) = self.analyze_for_matching(photo, options.checks).await?;
+        let limit = options.candidates.unwrap_or(1).clamp(1, self.policy.max_candidates.max(1));
+        let ranked = self.matcher.best(&caller.app, &embedding, limit).await?;
+        let threshold = options.threshold.unwrap_or(self.policy.floor);
+        let matches: Vec<Match> = ranked
+            .hits
+            .into_iter()
+            .map(|hit| Match { template: hit.template, similarity: self.similarity(hit.cosine) })
+            .filter(|found| found.similarity.get() >= threshold)
+            .collect();
+        let best = matches.first().cloned();
+        Ok(Identified { analysis, best, candidates: options.candidates.map(|_| matches), threshold })
+    }
+}

@@ -1,0 +1,38 @@
+//! Manage: list, look at and remove templates.
+
+use super::{Caller, Error, Service};
+use crate::domain::TemplateId;
+use crate::store::TemplateRecord;
+
+impl Service {
+    /// One template.
+    ///
+    /// # Errors
+    /// [`Error::TemplateNotFound`], store failures.
+    pub async fn template(&self, caller: &Caller, id: &TemplateId) -> Result<TemplateRecord, Error> {
+        self.store.templates.get(&caller.app, id).await?.ok_or(Error::TemplateNotFound)
+    }
+
+    /// Up to `limit` templates after an id, in byte order of the ids.
+    ///
+    /// # Errors
+    /// Store failures.
+    pub async fn templates(
+        &self,
+        caller: &Caller,
+        after: Option<&TemplateId>,
+        limit: usize,
+    ) -> Result<Vec<TemplateRecord>, Error> {
+        Ok(self.store.templates.page(&caller.app, after, limit).await?)
+    }
+
+    /// Removes a template with all its samples, for good. Not found by the next search.
+    ///
+    /// # Errors
+    /// [`Error::TemplateNotFound`], store failures.
+    pub async fn remove(&self, caller: &Caller, id: &TemplateId) -> Result<(), Error> {
+        let revision = self.store.templates.remove(&caller.app, id).await?.ok_or(Error::TemplateNotFound)?;
+        self.replicator.show(&caller.app, revision).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,145 @@
+//! The use cases. No HTTP, no SQL, no tensors: only the three seams and the rules between them.
+//!
+//! One file per use case. [`Service`] is a plain struct of trait objects; the dynamic call costs
+//! nothing beside a model run.
+
+mod applications;
+mod enroll;
+mod error;
+mod identify;
+mod inspect;
+mod manage;
+mod replicate;
+mod verify;
+
+use std::sync::Arc;
+
+pub use applications::{Applications, Caller, Credentials};
+pub use enroll::{EnrollOptions, Enrolled};
+pub use error::Error;
+pub use identify::{Identified, IdentifyOptions, Match};
+pub use replicate::Replicator;
+pub use verify::Verified;
+
+use crate::domain::{Analysis, Calibration, Check, Checks, Embedding, Need, Similarity};
+use crate::engine::{Analyze, AnalyzeError};
+use crate::gallery::{Matcher, MatcherFeed};
+use crate::image::Photo;
+use crate::store::Store;
+
+/// The rules an operator sets.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Policy {
+    /// How cosines become similarities.
+    pub calibration: Calibration,
+    /// `identify` names a template only from this similarity on.
+    pub floor: f64,
+    /// Refuse to enrol a photo that fails a check it was asked to pass.
+    pub refuse_failed_checks: bool,
+    /// Report age, gender and race where a model for them is installed.
+    pub attributes: bool,
+    /// Most candidates one request may ask for.
+    pub max_candidates: usize,
+}
+
+/// Everything a use case needs.
+#[derive(Clone)]
+pub struct Service {
+    analyze: Arc<dyn Analyze>,
+    matcher: Arc<dyn Matcher>,
+    feed: Arc<dyn MatcherFeed>,
+    store: Store,
+    replicator: Arc<Replicator>,
+    applications: Arc<Applications>,
+    policy: Policy,
+}
+
+impl Service {
+    /// Puts the use cases on top of the seams.
+    pub fn new(
+        analyze: Arc<dyn Analyze>,
+        matcher: Arc<dyn Matcher>,
+        feed: Arc<dyn MatcherFeed>,
+        store: Store,
+        policy: Policy,
+    ) -> Self {
+        let applications = Arc::new(Applications::new(store.apps.clone()));
+        let replicator = Arc::new(Replicator::new(
+            store.templates.clone(),
+            Arc::clone(&feed),
+            Arc::clone(&applications),
+            analyze.embedding_model().clone(),
+        ));
+        Self { analyze, matcher, feed, store, replicator, applications, policy }
+    }
+
+    /// Who may call, and with which key.
+    pub fn applications(&self) -> &Arc<Applications> {
+        &self.applications
+    }
+
+    /// What keeps the galleries equal to the store.
+    pub fn replicator(&self) -> &Arc<Replicator> {
+        &self.replicator
+    }
+
+    /// The write side of the index, for its figures.
+    pub fn feed(&self) -> &Arc<dyn MatcherFeed> {
+        &self.feed
+    }
+
+    /// The rules in force.
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Whether identify can be served: workers warm, galleries loaded.
+    pub fn is_ready(&self) -> bool {
+        self.analyze.is_ready() && self.replicator.is_loaded()
+    }
+
+    /// Whether the model for a check is installed.
+    pub fn offers(&self, check: Check) -> bool {
+        self.analyze.offers(check)
+    }
+
+    /// Refuses a request whose checks cannot be made, before any work is done for it.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`] for the first check without a model.
+    pub fn require(&self, checks: Checks) -> Result<(), Error> {
+        match checks.asked().find(|&check| !self.offers(check)) {
+            Some(check) => Err(Error::NotInstalled(check)),
+            None => Ok(()),
+        }
+    }
+
+    async fn analyze(&self, photo: Photo, checks: Checks, embedding: bool) -> Result<Analysis, Error> {
+        let need = Need { embedding, checks, attributes: self.policy.attributes };
+        Ok(self.analyze.analyze(photo, need).await?)
+    }
+
+    /// An analysis with its embedding, which the engine owes when it was asked for one.
+    async fn analyze_for_matching(&self, photo: Photo, checks: Checks) -> Result<(Analysis, Embedding), Error> {
+        let analysis = self.analyze(photo, checks, true).await?;
+        match analysis.embedding.clone() {
+            Some(embedding) => Ok((analysis, embedding)),
+            None => Err(Error::internal("the engine returned no embedding")),
+        }
+    }
+
+    fn similarity(&self, cosine: crate::domain::Cosine) -> Similarity {
+        self.policy.calibration.similarity(cosine)
+    }
+}
+
+impl From<AnalyzeError> for Error {
+    fn from(error: AnalyzeError) -> Self {
+        match error {
+            AnalyzeError::Fault(fault) => Self::Photo(fault),
+            AnalyzeError::Busy => Self::Busy,
+            AnalyzeError::NotInstalled(check) => Self::NotInstalled(check),
+            AnalyzeError::Failed(source) => Self::Internal(source),
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Verify: is this the same person on two photos?
+
+use super::{Error, Service};
+use crate::domain::{Analysis, Checks, Similarity};
+use crate::image::Photo;
+
+/// The outcome of a comparison.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    /// What was found on the first photo.
+    pub first: Analysis,
+    /// What was found on the second photo.
+    pub second: Analysis,
+    /// How similar the faces are.
+    pub similarity: Similarity,
+    /// Whether that reaches the threshold in force.
+    pub same: bool,
+}
+
+impl Service {
+    /// Compares the faces on two photos.
+    ///
+    /// # Errors
+    /// Photo faults of either photo (the first photo's come first), [`Error::Busy`].
+    pub async fn verify(
+        &self,
+        first: Photo,
+        second: Photo,
+        checks: Checks,
+        threshold: Option<f64>,
+    ) -> Result<Verified, Error> {
+        let (first, second) =
+            tokio::join!(self.analyze_for_matching(first, checks), self.analyze_for_matching(second, checks));
+        let ((first, left), (second, right)) = (first?, second?);
+        let cosine = left.cosine(&right).map_err(|error| Error::Internal(Box::new(error)))?;
+        let similarity = self.similarity(cosine);
+        let same = similarity.get() >= threshold.unwrap_or(self.policy.floor);
+        Ok(Verified { first, second, similarity, same })
+    }
+}

@@ -1,0 +1,266 @@
+//! One typed configuration, validated once: defaults < file < environment < command line.
+//!
+//! `default.toml` is both the defaults and the reference. Its keys are the only ones there are, so
+//! a misspelt key in a file or a variable is an error instead of a silent nothing.
+
+mod sections;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+pub use sections::{
+    Compute, Database, Limits, Log, LogFormat, Matching, PolicySection, Response, Secret, Server, Settings, ShapeKind,
+    SimilarityKind, Tls,
+};
+use toml::{Table, Value};
+
+/// Why there is no valid configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// The configuration file cannot be read.
+    #[error("the configuration file {path} cannot be read: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The configuration is not TOML of the right shape.
+    #[error("{origin}: {message}")]
+    Shape {
+        /// Which source is at fault.
+        origin: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// A variable that is not a setting.
+    #[error("{0} is not a setting; the README lists them all")]
+    UnknownVariable(String),
+    /// A value that cannot be used.
+    #[error("{key}: {message}")]
+    Value {
+        /// The setting.
+        key: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+const DEFAULTS: &str = include_str!("default.toml");
+const PREFIX: &str = "SEMBLANCE_";
+
+/// Variables with the prefix that are not settings: the configuration file's own path, and what the
+/// tests use.
+const NOT_SETTINGS: [&str; 2] = ["SEMBLANCE_CONFIG", "SEMBLANCE_TEST_POSTGRES_URL"];
+
+/// What the command line says. Absent values leave the setting as it is.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--config`.
+    pub config: Option<PathBuf>,
+    /// Setting (`listen`, `tls.cert`, ...) and value.
+    pub values: Vec<(&'static str, String)>,
+}
+
+impl Settings {
+    /// Loads the configuration of this process.
+    ///
+    /// # Errors
+    /// See [`SettingsError`].
+    pub fn load(overrides: &Overrides) -> Result<Self, SettingsError> {
+        Self::load_from(overrides, std::env::vars_os())
+    }
+
+    /// Loads a configuration with the given environment.
+    ///
+    /// # Errors
+    /// See [`SettingsError`].
+    pub fn load_from(
+        overrides: &Overrides,
+        environment: impl IntoIterator<Item = (OsString, OsString)>,
+    ) -> Result<Self, SettingsError> {
+        let mut table = parse(DEFAULTS, "the defaults")?;
+        let variables: Vec<(String, String)> = environment
+            .into_iter()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v)))
+            .filter(|(name, _)| name.starts_with(PREFIX))
+            .map(|(name, value)| match value.into_string() {
+                Ok(value) => Ok((name, value)),
+                Err(_) => Err(SettingsError::Value { key: name, message: "is not UTF-8".to_owned() }),
+            })
+            .collect::<Result<_, _>>()?;
+
+        let from_env = variables.iter().find(|(name, _)| name == "SEMBLANCE_CONFIG").map(|(_, v)| PathBuf::from(v));
+        if let Some(path) = overrides.config.clone().or(from_env) {
+            merge_file(&mut table, &path)?;
+        }
+        for (name, value) in variables.iter().filter(|(name, _)| !NOT_SETTINGS.contains(&name.as_str())) {
+            let slot = slot_of_variable(&mut table, name).ok_or(SettingsError::UnknownVariable(name.clone()))?;
+            *slot = typed(slot, name, value)?;
+        }
+        for (key, value) in &overrides.values {
+            let slot = slot_of_key(&mut table, key).ok_or(SettingsError::UnknownVariable((*key).to_owned()))?;
+            *slot = typed(slot, key, value)?;
+        }
+        let settings: Self = Value::Table(table).try_into().map_err(|e: toml::de::Error| SettingsError::Shape {
+            origin: "the configuration".to_owned(),
+            message: e.message().to_owned(),
+        })?;
+        settings.validated()
+    }
+}
+
+fn parse(text: &str, origin: &str) -> Result<Table, SettingsError> {
+    text.parse()
+        .map_err(|e: toml::de::Error| SettingsError::Shape { origin: origin.to_owned(), message: e.to_string() })
+}
+
+fn merge_file(table: &mut Table, path: &Path) -> Result<(), SettingsError> {
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::File { path: path.to_owned(), source })?;
+    let origin = path.display().to_string();
+    let unknown =
+        |key: &str| SettingsError::Shape { origin: origin.clone(), message: format!("{key} is not a setting") };
+    for (key, value) in parse(&text, &origin)? {
+        match (table.get_mut(&key), value) {
+            (Some(Value::Table(section)), Value::Table(new)) => {
+                for (inner, value) in new {
+                    let slot = section.get_mut(&inner).ok_or_else(|| unknown(&format!("{key}.{inner}")))?;
+                    *slot = value;
+                }
+            }
+            (Some(slot), value) => *slot = value,
+            (None, _) => return Err(unknown(&key)),
+        }
+    }
+    Ok(())
+}
+
+/// `SEMBLANCE_LIMITS_BODY_BYTES` is the slot of `limits.body_bytes`.
+fn slot_of_variable<'a>(table: &'a mut Table, name: &str) -> Option<&'a mut Value> {
+    let wanted = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
+    table.iter_mut().find_map(|(key, value)| match value {
+        Value::Table(section) => section.get_mut(wanted.strip_prefix(key.as_str())?.strip_prefix('_')?),
+        value => (*key == wanted).then_some(value),
+    })
+}
+
+fn slot_of_key<'a>(table: &'a mut Table, key: &str) -> Option<&'a mut Value> {
+    match key.split_once('.') {
+        Some((section, inner)) => table.get_mut(section)?.as_table_mut()?.get_mut(inner),
+        None => table.get_mut(key),
+    }
+}
+
+/// Reads a text as the type that the setting has.
+fn typed(slot: &Value, key: &str, text: &str) -> Result<Value, SettingsError> {
+    let bad = |expected: &str| SettingsError::Value { key: key.to_owned(), message: format!("must be {expected}") };
+    let text = text.trim();
+    Ok(match slot {
+        Value::Integer(_) => Value::Integer(text.parse().map_err(|_| bad("a whole number"))?),
+        Value::Float(_) => Value::Float(text.parse().map_err(|_| bad("a number"))?),
+        Value::Boolean(_) => Value::Boolean(match text.to_ascii_lowercase().as_str() {
+            "true" | "1" | "yes" | "on" => true,
+            "false" | "0" | "no" | "off" => false,
+            _ => return Err(bad("true or false")),
+        }),
+        Value::Array(_) => {
+            Value::Array(text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(Value::from).collect())
+        }
+        Value::String(_) | Value::Datetime(_) | Value::Table(_) => Value::from(text),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(env: &[(&str, &str)], values: &[(&'static str, &str)]) -> Result<Settings, SettingsError> {
+        let overrides = Overrides { config: None, values: values.iter().map(|(k, v)| (*k, (*v).to_owned())).collect() };
+        Settings::load_from(&overrides, env.iter().map(|(k, v)| (OsString::from(k), OsString::from(v))))
+    }
+
+    #[test]
+    fn the_defaults_are_valid() {
+        let settings = load(&[], &[]).unwrap();
+        assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.matching.floor, 0.75);
+    }
+
+    #[test]
+    fn the_environment_overrides_and_the_command_line_overrides_that() {
+        let settings = load(
+            &[("SEMBLANCE_LISTEN", "0.0.0.0:1"), ("SEMBLANCE_LIMITS_BODY_BYTES", "2000"), ("OTHER", "x")],
+            &[("listen", "127.0.0.1:2")],
+        )
+        .unwrap();
+        assert_eq!(settings.listen.port(), 2);
+        assert_eq!(settings.limits.body_bytes, 2000);
+    }
+
+    #[test]
+    fn lists_and_truths_are_read_from_variables() {
+        let settings = load(
+            &[("SEMBLANCE_SERVER_CORS_ORIGINS", "https://a, https://b"), ("SEMBLANCE_POLICY_ATTRIBUTES", "off")],
+            &[],
+        )
+        .unwrap();
+        assert_eq!(settings.server.cors_origins, ["https://a", "https://b"]);
+        assert!(!settings.policy.attributes);
+    }
+
+    #[test]
+    fn a_misspelt_variable_is_an_error() {
+        let error = load(&[("SEMBLANCE_LISTN", "x")], &[]).unwrap_err();
+        assert_eq!(error.to_string(), "SEMBLANCE_LISTN is not a setting; the README lists them all");
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_setting() {
+        for (name, value) in [
+            ("SEMBLANCE_LISTEN", "nowhere"),
+            ("SEMBLANCE_LIMITS_BODY_BYTES", "many"),
+            ("SEMBLANCE_MATCHING_FLOOR", "1.5"),
+            ("SEMBLANCE_MATCHING_SIMILARITY", "magic"),
+            ("SEMBLANCE_RESPONSE_SHAPE", "round"),
+        ] {
+            assert!(load(&[(name, value)], &[]).is_err(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn a_file_overrides_the_defaults_and_its_unknown_keys_are_errors() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        std::fs::write(&path, "data = \"/d\"\n[matching]\nfloor = 0.9\n").unwrap();
+        let overrides = Overrides { config: Some(path.clone()), values: vec![] };
+        let settings = Settings::load_from(&overrides, []).unwrap();
+        assert_eq!((settings.data.to_str().unwrap(), settings.matching.floor), ("/d", 0.9));
+        std::fs::write(&path, "[matching]\nflor = 0.9\n").unwrap();
+        assert!(Settings::load_from(&overrides, []).unwrap_err().to_string().contains("matching.flor"));
+    }
+
+    #[test]
+    fn every_setting_can_be_set_by_its_variable() {
+        let mut table = parse(DEFAULTS, "").unwrap();
+        let names: Vec<String> = table
+            .iter()
+            .flat_map(|(key, value)| match value {
+                Value::Table(section) => section.keys().map(|k| format!("{key}_{k}")).collect::<Vec<_>>(),
+                _ => vec![key.clone()],
+            })
+            .collect();
+        for name in names {
+            let variable = format!("{PREFIX}{}", name.to_ascii_uppercase());
+            assert!(slot_of_variable(&mut table, &variable).is_some(), "{variable}");
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let settings =
+            load(&[("SEMBLANCE_KEY", "0123sealed"), ("SEMBLANCE_DATABASE_URL", "postgres://u:hunter2@h/d")], &[])
+                .unwrap();
+        let text = format!("{settings:?}");
+        assert!(!text.contains("0123sealed") && !text.contains("hunter2"), "{text}");
+    }
+}

@@ -1,0 +1,222 @@
+//! The settings as types, and the checks that cross keys.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::SettingsError;
+
+/// A text that never shows in logs or dumps.
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(transparent)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text; `None` when it is empty.
+    pub fn reveal(&self) -> Option<&str> {
+        Some(self.0.as_str()).filter(|s| !s.is_empty())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "(none)" } else { "(secret)" })
+    }
+}
+
+/// The whole configuration. `default.toml` says what each setting means.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "default.toml is the reference")]
+pub struct Settings {
+    pub listen: SocketAddr,
+    pub data: PathBuf,
+    pub models: PathBuf,
+    pub key: Secret,
+    pub key_file: PathBuf,
+    pub database: Database,
+    pub tls: Tls,
+    pub server: Server,
+    pub limits: Limits,
+    pub compute: Compute,
+    pub matching: Matching,
+    pub policy: PolicySection,
+    pub response: Response,
+    pub log: Log,
+}
+
+/// `[database]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "default.toml is the reference")]
+pub struct Database {
+    pub url: Secret,
+    pub password_file: PathBuf,
+    pub connections: u32,
+    pub timeout_ms: u64,
+    pub poll_ms: u64,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "default.toml is the reference")]
+pub struct Tls {
+    pub cert: PathBuf,
+    pub key: PathBuf,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "default.toml is the reference")]
+pub struct Server {
+    pub shutdown_s: u64,
+    pub body_timeout_s: u64,
+    pub cors_origins: Vec<String>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "default.toml is the reference")]
+pub struct Limits {
+    pub body_bytes: usize,
+    pub photo_pixels: u64,
+    pub inside: usize,
+    pub queue_ms: u64,
+    pub retry_after_s: u64,
+}
+
+/// `[compute]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "default.toml is the reference")]
+pub struct Compute {
+    pub inference_threads: usize,
+    pub search_threads: usize,
+}
+
+/// `[matching]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "default.toml is the reference")]
+pub struct Matching {
+    pub similarity: SimilarityKind,
+    pub floor: f64,
+    pub max_candidates: usize,
+}
+
+/// What `similarity` on the wire is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SimilarityKind {
+    /// 0.75 is the operating point.
+    Calibrated,
+    /// The raw cosine.
+    Cosine,
+}
+
+/// `[policy]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "default.toml is the reference")]
+pub struct PolicySection {
+    pub refuse_failed_checks: bool,
+    pub attributes: bool,
+}
+
+/// `[response]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "default.toml is the reference")]
+pub struct Response {
+    pub shape: ShapeKind,
+}
+
+/// Which of the contract's layouts a reply has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShapeKind {
+    /// Everything under `result.face`.
+    Seed,
+    /// Everything flat under `result`.
+    Modern,
+    /// Both layouts in one reply.
+    Both,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "default.toml is the reference")]
+pub struct Log {
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl Settings {
+    pub(super) fn validated(mut self) -> Result<Self, SettingsError> {
+        let wrong =
+            |key: &str, message: &str| Err(SettingsError::Value { key: key.to_owned(), message: message.to_owned() });
+        if !(0.0..=1.0).contains(&self.matching.floor) {
+            return wrong("matching.floor", "must lie between 0 and 1");
+        }
+        if self.matching.max_candidates == 0 {
+            return wrong("matching.max_candidates", "must be at least 1");
+        }
+        if self.limits.body_bytes < 1024 {
+            return wrong("limits.body_bytes", "must be at least 1024");
+        }
+        if self.limits.retry_after_s == 0 {
+            return wrong("limits.retry_after_s", "must be at least 1: a client told to wait 0 s comes back at once");
+        }
+        if self.limits.photo_pixels == 0 {
+            return wrong("limits.photo_pixels", "must be at least 1");
+        }
+        if self.database.connections == 0 || self.database.timeout_ms == 0 || self.database.poll_ms == 0 {
+            return wrong("database", "connections, timeout_ms and poll_ms must be at least 1");
+        }
+        if self.tls.cert.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty() {
+            return wrong("tls", "cert and key go together");
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        for threads in [&mut self.compute.inference_threads, &mut self.compute.search_threads] {
+            if *threads == 0 {
+                *threads = cores;
+            }
+        }
+        if self.limits.inside == 0 {
+            self.limits.inside = 8 * self.compute.inference_threads;
+        }
+        Ok(self)
+    }
+
+    /// Longest wait of a photo for a free worker.
+    pub fn queue_deadline(&self) -> Duration {
+        Duration::from_millis(self.limits.queue_ms)
+    }
+
+    /// Longest wait for a database connection or statement.
+    pub fn database_timeout(&self) -> Duration {
+        Duration::from_millis(self.database.timeout_ms)
+    }
+
+    /// The certificate and the key, when TLS is on.
+    pub fn tls_files(&self) -> Option<(&PathBuf, &PathBuf)> {
+        (!self.tls.cert.as_os_str().is_empty()).then_some((&self.tls.cert, &self.tls.key))
+    }
+}
