@@ -40,11 +40,16 @@ impl BoundingBox {
         Point { x: self.x + self.width / 2.0, y: self.y + self.height / 2.0 }
     }
 
-    /// Intersection over union with another box, 0 to 1.
-    pub fn iou(&self, other: &Self) -> f32 {
+    /// Area shared with another box, in square pixels.
+    pub fn intersection(&self, other: &Self) -> f32 {
         let w = (self.x + self.width).min(other.x + other.width) - self.x.max(other.x);
         let h = (self.y + self.height).min(other.y + other.height) - self.y.max(other.y);
-        let intersection = w.max(0.0) * h.max(0.0);
+        w.max(0.0) * h.max(0.0)
+    }
+
+    /// Intersection over union with another box, 0 to 1.
+    pub fn iou(&self, other: &Self) -> f32 {
+        let intersection = self.intersection(other);
         let union = self.area() + other.area() - intersection;
         if union > 0.0 { intersection / union } else { 0.0 }
     }

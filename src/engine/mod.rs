@@ -3,10 +3,27 @@
 //! One seam, [`Analyze`]. Behind it `Engine` is a plain synchronous value that owns every ONNX
 //! session and belongs to one thread; `EnginePool` puts one on each worker thread.
 
+mod detection;
+mod embedder;
+mod error;
+mod finder;
+mod manifest;
+mod pipeline;
+mod pool;
+mod pose;
+mod runtime;
+mod yunet;
+
 use async_trait::async_trait;
 
 use crate::domain::{Analysis, Check, ModelTag, Need, PhotoFault};
 use crate::image::Photo;
+
+pub use crate::image::DecodeLimits;
+pub use error::{InferenceError, LoadError};
+pub use manifest::{Manifest, ModelFile, Sha256Digest};
+pub use pipeline::{Engine, EngineConfig};
+pub use pool::EnginePool;
 
 /// Why a photo has no analysis.
 #[derive(Debug, thiserror::Error)]
@@ -23,6 +40,12 @@ pub enum AnalyzeError {
     /// The engine failed; nothing the caller did.
     #[error("the engine failed: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl AnalyzeError {
+    fn failed(source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Failed(Box::new(source))
+    }
 }
 
 /// Analyses photos.

@@ -1,5 +1,21 @@
 //! Bytes to upright pixels to tensors. Synchronous.
+//!
+//! [`decode()`] makes the only kind of picture the engine looks at, an [`UprightImage`]; [`Scaler`]
+//! cuts a square [`Window`] out of it at a detector's size; [`align()`] turns a face into its
+//! canonical place; [`tensor`] lays pixels out for a model; [`measure`] judges a face by formulas.
 
+pub mod align;
+mod decode;
+mod orient;
 mod photo;
+mod resize;
+mod upright;
 
+pub mod measure;
+pub mod tensor;
+
+pub use align::{AlignedFace, Similarity, align};
+pub use decode::{DecodeLimits, decode};
 pub use photo::Photo;
+pub use resize::{Scaler, Window};
+pub use upright::UprightImage;

@@ -1,0 +1,66 @@
+//! Why an engine does not load, or does not run.
+
+use std::path::PathBuf;
+
+use super::manifest::Sha256Digest;
+
+/// Why an engine does not load.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A file of the pack is not there.
+    #[error("{0} is missing; run `make setup`")]
+    Missing(PathBuf),
+    /// A file cannot be read.
+    #[error("{path} cannot be read: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file is not the one the pack names.
+    #[error("{path} has the SHA-256 {found}, but the pack names {expected}; remove it and run `make setup`")]
+    Hash {
+        /// The file.
+        path: PathBuf,
+        /// What the pack says.
+        expected: Sha256Digest,
+        /// What the file has.
+        found: Sha256Digest,
+    },
+    /// The pack is not what the engine understands.
+    #[error("{path}: {message}")]
+    Pack {
+        /// The pack.
+        path: PathBuf,
+        /// What is wrong.
+        message: String,
+    },
+    /// The pack has no ONNX Runtime for this platform.
+    #[error("the pack names no ONNX Runtime for {0}")]
+    Platform(String),
+    /// ONNX Runtime does not load.
+    #[error("ONNX Runtime does not load: {0}")]
+    Runtime(String),
+    /// A model does not load, or is not what the pack says.
+    #[error("model {model}: {message}")]
+    Model {
+        /// Its id.
+        model: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The loaded engine does not work.
+    #[error("the engine loaded but failed its first photo: {0}")]
+    WarmUp(String),
+}
+
+/// A model run failed, or gave what it should not.
+#[derive(Debug, thiserror::Error)]
+#[error("model {model}: {message}")]
+pub struct InferenceError {
+    /// The model's id.
+    pub model: String,
+    /// What is wrong.
+    pub message: String,
+}

@@ -1,0 +1,403 @@
+//! The pack: which models there are, what they are fed, and where their numbers count as fine.
+//!
+//! `models/pack.toml` is read once; an unknown key is an error. A file is used only after its
+//! SHA-256 was compared with the pack's, and from the very bytes that were hashed.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+
+use super::LoadError;
+use crate::domain::{ModelTag, Threshold};
+use crate::image::tensor::{Channels, Layout};
+
+/// A SHA-256, written as 64 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Sha256Digest([u8; 32]);
+
+impl Sha256Digest {
+    /// The digest of some bytes.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+}
+
+impl TryFrom<String> for Sha256Digest {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        let mut digest = [0; 32];
+        let pairs = text.as_bytes().as_chunks::<2>().0;
+        if text.len() != 64 {
+            return Err("a SHA-256 has 64 hexadecimal digits");
+        }
+        for (byte, pair) in digest.iter_mut().zip(pairs) {
+            let digits = std::str::from_utf8(pair).ok().and_then(|p| u8::from_str_radix(p, 16).ok());
+            *byte = digits.ok_or("a SHA-256 has hexadecimal digits only")?;
+        }
+        Ok(Self(digest))
+    }
+}
+
+impl fmt::Display for Sha256Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Sha256Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// What is in the box: the engine's whole configuration. See `models/pack.toml`, whose comments are
+/// the reference.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    #[serde(skip)]
+    dir: PathBuf,
+    /// The pack's name and version.
+    pub name: String,
+    #[serde(rename = "model")]
+    models: Vec<ModelFile>,
+    /// ONNX Runtime, by platform (`linux-x86_64`, `macos-aarch64`, ...).
+    pub runtime: BTreeMap<String, LibraryFile>,
+    /// Which faces are analysed.
+    pub faces: Faces,
+    /// How faces are found.
+    pub detector: DetectorSpec,
+    /// How embeddings are made.
+    pub embedder: EmbedderSpec,
+    /// Where the computed measures count as fine.
+    pub measures: MeasureLimits,
+}
+
+/// One model file and its papers.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelFile {
+    /// How the rest of the pack calls it.
+    pub id: String,
+    /// What it is for: `detector`, `embedder`.
+    pub role: String,
+    /// The model's own name and version.
+    pub title: String,
+    /// Path relative to the folder of the pack.
+    pub file: String,
+    /// The file's digest.
+    pub sha256: Sha256Digest,
+    /// Where it comes from.
+    pub source: String,
+    /// Digest of the published file this one was made from.
+    pub upstream_sha256: Option<Sha256Digest>,
+    /// What was done to the published file, if anything.
+    pub changes: Option<String>,
+    /// SPDX expression of the weights' licence.
+    pub licence: String,
+    /// Whose copyright it is.
+    pub copyright: String,
+    /// Figures measured with this file, by name.
+    #[serde(default)]
+    pub measured: BTreeMap<String, f64>,
+}
+
+/// A native library and its digest.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LibraryFile {
+    /// Path relative to the folder of the pack.
+    pub file: String,
+    /// The file's digest.
+    pub sha256: Sha256Digest,
+}
+
+/// Which faces are analysed.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Faces {
+    /// A second face matters when its area is at least this share of the main face's.
+    pub second_area: f32,
+    /// ... and its detection score at least this.
+    pub second_score: f32,
+    /// ... unless more than this share of the smaller of both boxes lies within the larger: then it
+    /// is the same face seen twice.
+    pub same_overlap: f32,
+    /// A face whose eyes are closer than this, in pixels of the photo, is too small.
+    pub min_eye_distance: f32,
+}
+
+/// How a model's input is laid out.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InputSpec {
+    /// Height and width in pixels.
+    pub size: u32,
+    /// Order of the colour planes.
+    pub channels: Channels,
+    /// Subtracted from each byte, per plane.
+    pub mean: [f32; 3],
+    /// Multiplied then, per plane.
+    pub scale: [f32; 3],
+}
+
+impl InputSpec {
+    /// The layout without the size.
+    pub fn layout(&self) -> Layout {
+        Layout { channels: self.channels, mean: self.mean, scale: self.scale }
+    }
+}
+
+/// How a detector's output is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DetectorFamily {
+    /// YuNet: `cls`, `obj`, `bbox` and `kps` at strides 8, 16 and 32.
+    Yunet,
+}
+
+/// How faces are found: a search over the whole photo, then a second look at the main face.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetectorSpec {
+    /// How the outputs are read.
+    pub family: DetectorFamily,
+    /// The models, one per input size, by what the steps below call them.
+    pub inputs: BTreeMap<String, DetectorInput>,
+    /// A search step keeps candidates of at least this score.
+    pub score: f32,
+    /// Boxes that overlap a better one by more than this (intersection over union) are dropped.
+    pub nms_iou: f32,
+    /// Boxes that overlap a kept one by more than this, with more than half its score, are averaged
+    /// into it.
+    pub vote_iou: f32,
+    /// The steps of the search, in order.
+    pub search: Vec<SearchStep>,
+    /// What makes the main face of a search doubtful.
+    pub unsure: Unsure,
+    /// The second look.
+    pub refine: Refine,
+}
+
+/// A detector model at one input size.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetectorInput {
+    /// Id of the model.
+    pub model: String,
+    /// How the input is laid out.
+    pub input: InputSpec,
+}
+
+/// When a search step is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum When {
+    /// Always.
+    Always,
+    /// When nothing was found yet, or the main face is doubtful, and the photo has more detail than
+    /// the step before could see.
+    Unsure,
+    /// When nothing was found yet.
+    Nothing,
+}
+
+/// One look at the whole photo.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchStep {
+    /// Which of the detector's inputs.
+    pub input: String,
+    /// Black margin on every side, as a share of the photo's longer side. Faces that fill the photo
+    /// are found only with one.
+    pub margin: f64,
+    /// When this step is taken.
+    pub when: When,
+}
+
+/// What makes the main face doubtful.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unsure {
+    /// Its height in the detector's input is below so many pixels.
+    pub height: f32,
+    /// Its score is below this.
+    pub score: f32,
+}
+
+/// The second look: a square around the face at a canonical scale, and its mirror image.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refine {
+    /// Which of the detector's inputs.
+    pub input: String,
+    /// Side of the square in longer sides of the box.
+    pub factor: f64,
+    /// Candidates of at least this score are looked at.
+    pub score: f32,
+    /// The better of both scores must reach this, or the face was a false alarm.
+    pub confirm: f32,
+    /// A face the second look does not see at all must have had this score in the search.
+    pub trust: f32,
+}
+
+/// How embeddings are made.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EmbedderSpec {
+    /// Id of the model.
+    pub model: String,
+    /// The tag templates remember.
+    pub tag: String,
+    /// Numbers in an embedding.
+    pub dimension: usize,
+    /// How the input is laid out; the size must be 112.
+    pub input: InputSpec,
+    /// The cosine at a false match rate of 1e-5, which becomes similarity 0.75.
+    pub operating_point: f32,
+}
+
+/// Where the computed measures count as fine.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MeasureLimits {
+    /// Evenness of the light.
+    pub uniformity: Limit,
+    /// Brightness.
+    pub exposure: Limit,
+    /// Dynamic range.
+    pub contrast: Limit,
+    /// Blur.
+    pub blur: Limit,
+    /// Compression blocks.
+    pub macroblocks: Limit,
+}
+
+/// A [`Threshold`] as the pack writes it.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Limit {
+    /// High is good.
+    AtLeast(f64),
+    /// Low is good.
+    Below(f64),
+    /// A band is good.
+    Within(f64, f64),
+}
+
+impl From<Limit> for Threshold {
+    fn from(limit: Limit) -> Self {
+        match limit {
+            Limit::AtLeast(v) => Self::AtLeast(v),
+            Limit::Below(v) => Self::Below(v),
+            Limit::Within(low, high) => Self::Within(low, high),
+        }
+    }
+}
+
+impl Manifest {
+    /// Reads `pack.toml` in a folder.
+    ///
+    /// # Errors
+    /// When it cannot be read, is not what the engine understands, or contradicts itself.
+    pub fn load(dir: &Path) -> Result<Self, LoadError> {
+        let path = dir.join("pack.toml");
+        let text = std::fs::read_to_string(&path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
+        Self::parse(&text, dir).map_err(|message| LoadError::Pack { path, message })
+    }
+
+    /// Reads the text of a pack whose files lie in `dir`.
+    fn parse(text: &str, dir: &Path) -> Result<Self, String> {
+        let mut manifest: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        manifest.dir = dir.to_owned();
+        manifest.check()?;
+        Ok(manifest)
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let inputs = &self.detector.inputs;
+        let steps = self.detector.search.iter().map(|step| &step.input);
+        for name in steps.chain([&self.detector.refine.input]) {
+            if !inputs.contains_key(name) {
+                return Err(format!("the detector has no input {name:?}"));
+            }
+        }
+        for id in inputs.values().map(|input| &input.model).chain([&self.embedder.model]) {
+            if self.model(id).is_none() {
+                return Err(format!("there is no model {id:?}"));
+            }
+        }
+        if self.detector.search.is_empty() {
+            return Err("the detector has no search step".to_owned());
+        }
+        if inputs.values().any(|input| input.input.size == 0 || input.input.size % 32 != 0) {
+            return Err("a detector's input size must be a multiple of 32".to_owned());
+        }
+        if self.embedder.input.size != crate::image::align::SIDE {
+            return Err("the embedder's input size must be 112".to_owned());
+        }
+        if !(self.embedder.operating_point > 0.0 && self.embedder.operating_point < 1.0) {
+            return Err("the operating point must lie between 0 and 1".to_owned());
+        }
+        if !(self.detector.refine.factor >= 1.0) || self.detector.search.iter().any(|step| !(step.margin >= 0.0)) {
+            return Err("the refine factor must be at least 1, a margin at least 0".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The models in the box, with their papers.
+    pub fn models(&self) -> impl Iterator<Item = &ModelFile> {
+        self.models.iter()
+    }
+
+    /// The tag that templates of this pack remember.
+    pub fn embedding_model(&self) -> ModelTag {
+        ModelTag::new(&self.embedder.tag)
+    }
+
+    /// The cosine at a false match rate of 1e-5.
+    pub fn operating_point(&self) -> f32 {
+        self.embedder.operating_point
+    }
+
+    fn model(&self, id: &str) -> Option<&ModelFile> {
+        self.models.iter().find(|model| model.id == id)
+    }
+
+    /// The bytes of a model, hashed.
+    ///
+    /// # Errors
+    /// When the file is missing, unreadable, or not the one the pack names.
+    pub(super) fn bytes(&self, id: &str) -> Result<Vec<u8>, LoadError> {
+        let model = self.model(id).ok_or_else(|| LoadError::Pack {
+            path: self.dir.join("pack.toml"),
+            message: format!("there is no model {id:?}"),
+        })?;
+        verified(self.dir.join(&model.file), model.sha256).map(|(_, bytes)| bytes)
+    }
+
+    /// The path of ONNX Runtime for this platform; its bytes were hashed.
+    ///
+    /// # Errors
+    /// When the pack has none for this platform, or the file is missing or another one.
+    pub(super) fn runtime(&self) -> Result<PathBuf, LoadError> {
+        let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
+        let Some(library) = self.runtime.get(&platform) else { return Err(LoadError::Platform(platform)) };
+        verified(self.dir.join(&library.file), library.sha256).map(|(path, _)| path)
+    }
+}
+
+fn verified(path: PathBuf, expected: Sha256Digest) -> Result<(PathBuf, Vec<u8>), LoadError> {
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(LoadError::Missing(path)),
+        Err(source) => return Err(LoadError::Read { path, source }),
+    };
+    let found = Sha256Digest::of(&bytes);
+    if found == expected { Ok((path, bytes)) } else { Err(LoadError::Hash { path, expected, found }) }
+}

@@ -1,0 +1,85 @@
+//! Engines on threads of their own.
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+use super::{Analyze, AnalyzeError, Engine, EngineConfig, LoadError};
+use crate::compute::{Pool, PoolConfig, WorkError};
+use crate::domain::{Analysis, Check, ModelTag, Need};
+use crate::image::Photo;
+
+/// Worker threads with one [`Engine`] each, behind one bounded queue.
+pub struct EnginePool {
+    pool: Pool<Engine>,
+    model: ModelTag,
+}
+
+impl fmt::Debug for EnginePool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EnginePool").field("pool", &self.pool).field("model", &self.model).finish()
+    }
+}
+
+impl EnginePool {
+    /// Starts the workers and waits until each has loaded its models and analysed a first picture.
+    ///
+    /// # Errors
+    /// The first worker's [`LoadError`].
+    pub fn start(config: EngineConfig, pool: PoolConfig) -> Result<Self, LoadError> {
+        let model = config.manifest.embedding_model();
+        let pool = Pool::start(pool, move |_| {
+            let mut engine = Engine::load(&config)?;
+            engine.warm_up()?;
+            Ok::<_, LoadError>(engine)
+        })?;
+        Ok(Self { pool, model })
+    }
+
+    /// Photos waiting for a worker.
+    pub fn waiting(&self) -> usize {
+        self.pool.waiting()
+    }
+
+    /// Number of workers asked for.
+    pub fn size(&self) -> usize {
+        self.pool.size()
+    }
+
+    /// Finishes what is queued, then ends the workers.
+    pub fn stop(&self) {
+        self.pool.stop();
+    }
+}
+
+#[async_trait]
+impl Analyze for EnginePool {
+    async fn analyze(&self, photo: Photo, need: Need) -> Result<Analysis, AnalyzeError> {
+        let work = self.pool.submit(move |engine, waited| {
+            let mut analysis = engine.analyze(&photo, need)?;
+            analysis.timings.queue = waited;
+            Ok(analysis)
+        });
+        work.result().await.unwrap_or_else(|error| {
+            Err(match error {
+                WorkError::Busy | WorkError::Expired => AnalyzeError::Busy,
+                WorkError::Panicked | WorkError::Stopped => AnalyzeError::failed(error),
+            })
+        })
+    }
+
+    fn offers(&self, check: Check) -> bool {
+        match check {
+            // No model for either is in the pack's vocabulary yet.
+            Check::Liveness | Check::Deepfake => false,
+        }
+    }
+
+    fn embedding_model(&self) -> &ModelTag {
+        &self.model
+    }
+
+    fn is_ready(&self) -> bool {
+        self.pool.is_ready()
+    }
+}

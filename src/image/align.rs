@@ -1,0 +1,249 @@
+//! Turning a face into its canonical place.
+
+use super::{Scaler, UprightImage, Window};
+use crate::domain::{Landmarks, Point};
+
+/// Side of an aligned face in pixels.
+pub const SIDE: u32 = 112;
+
+/// Where the five landmarks lie in an aligned face of 112 x 112 pixels: the template that ArcFace
+/// (Deng et al., CVPR 2019) made common and that the face networks of OpenCV Zoo and others expect.
+pub const TEMPLATE: [Point; 5] = [
+    Point { x: 38.2946, y: 51.6963 },
+    Point { x: 73.5318, y: 51.5014 },
+    Point { x: 56.0252, y: 71.7366 },
+    Point { x: 41.5493, y: 92.3655 },
+    Point { x: 70.7299, y: 92.2041 },
+];
+
+/// A face larger than this many times its aligned size is shrunk first, to about this many times,
+/// because bilinear sampling looks at four pixels only and would alias.
+const SHARP_UP_TO: f64 = 2.0;
+
+/// A similarity transform of the plane: turn, scale, move; never a mirror image.
+///
+/// Maps (x, y) to (a x - b y + tx, b x + a y + ty).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Similarity {
+    a: f64,
+    b: f64,
+    tx: f64,
+    ty: f64,
+}
+
+impl Similarity {
+    /// The transform that brings `from` closest to `to` in the sense of least squares (Umeyama,
+    /// PAMI 13(4), 1991; in the plane, without reflection, it has this closed form).
+    ///
+    /// `None` when a number is not finite or all points of either set fall together.
+    pub fn between(from: &[Point; 5], to: &[Point; 5]) -> Option<Self> {
+        let ((fx, fy), (gx, gy)) = (centroid(from), centroid(to));
+        let (mut spread, mut cos, mut sin) = (0.0, 0.0, 0.0);
+        for (p, q) in from.iter().zip(to) {
+            let (px, py) = (f64::from(p.x) - fx, f64::from(p.y) - fy);
+            let (qx, qy) = (f64::from(q.x) - gx, f64::from(q.y) - gy);
+            spread += px * px + py * py;
+            cos += px * qx + py * qy;
+            sin += px * qy - py * qx;
+        }
+        let (a, b) = (cos / spread, sin / spread);
+        let found = Self { a, b, tx: gx - a * fx + b * fy, ty: gy - b * fx - a * fy };
+        let finite = [found.a, found.b, found.tx, found.ty].iter().all(|v| v.is_finite());
+        (finite && found.scale() > 0.0).then_some(found)
+    }
+
+    /// How many target pixels one source pixel becomes.
+    pub fn scale(&self) -> f64 {
+        self.a.hypot(self.b)
+    }
+
+    /// Where a point goes.
+    pub fn apply(&self, point: Point) -> Point {
+        let (x, y) = (f64::from(point.x), f64::from(point.y));
+        Point { x: (self.a * x - self.b * y + self.tx) as f32, y: (self.b * x + self.a * y + self.ty) as f32 }
+    }
+
+    /// The transform that undoes this one.
+    pub fn inverse(&self) -> Self {
+        let square = self.a * self.a + self.b * self.b;
+        let (a, b) = (self.a / square, -self.b / square);
+        Self { a, b, tx: -a * self.tx + b * self.ty, ty: -b * self.tx - a * self.ty }
+    }
+
+    /// Root mean square distance, in target pixels, that is left between the points.
+    pub fn residual(&self, from: &[Point; 5], to: &[Point; 5]) -> f32 {
+        let squares: f32 = from.iter().zip(to).map(|(p, q)| self.apply(*p).distance(*q).powi(2)).sum();
+        (squares / 5.0).sqrt()
+    }
+}
+
+fn centroid(points: &[Point; 5]) -> (f64, f64) {
+    let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), p| (x + f64::from(p.x), y + f64::from(p.y)));
+    (x / 5.0, y / 5.0)
+}
+
+/// A face in its canonical place: 112 x 112 packed RGB pixels, black outside the photo. Only
+/// [`align()`] makes one.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AlignedFace(Vec<u8>);
+
+impl AlignedFace {
+    /// The pixels: `3 * 112 * 112` bytes, red first, top row first.
+    pub fn rgb(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for AlignedFace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("AlignedFace(112 x 112)")
+    }
+}
+
+/// Brings the landmarks of a face as near to [`TEMPLATE`] as turning, scaling and moving can.
+///
+/// `None` when the landmarks admit no such transform (see [`Similarity::between`]).
+pub fn align(scaler: &mut Scaler, image: &UprightImage, landmarks: &Landmarks) -> Option<AlignedFace> {
+    let transform = Similarity::between(&landmarks.0, &TEMPLATE)?;
+    let scale = transform.scale();
+    if scale * SHARP_UP_TO >= 1.0 {
+        let pixels = Pixels { rgb: image.rgb(), width: image.width() as usize, height: image.height() as usize };
+        return Some(AlignedFace(warp(&pixels, &transform.inverse())));
+    }
+    let window = window_of(&transform);
+    let size = (window.side * scale * SHARP_UP_TO).ceil() as u32;
+    let moved = landmarks.0.map(|p| window.to_window(p, size));
+    let transform = Similarity::between(&moved, &TEMPLATE)?;
+    let pixels = Pixels { rgb: scaler.square(image, &window, size), width: size as usize, height: size as usize };
+    Some(AlignedFace(warp(&pixels, &transform.inverse())))
+}
+
+/// The part of the photo an aligned face is made of, and a little more.
+fn window_of(transform: &Similarity) -> Window {
+    let back = transform.inverse();
+    let middle = (SIDE - 1) as f32 / 2.0;
+    let center = back.apply(Point { x: middle, y: middle });
+    // The square turned by any angle fits into one that is |cos| + |sin| times as large.
+    let turned = (transform.a.abs() + transform.b.abs()) / transform.scale();
+    let side = (f64::from(SIDE) * turned + 4.0) / transform.scale();
+    Window { left: f64::from(center.x) + 0.5 - side / 2.0, top: f64::from(center.y) + 0.5 - side / 2.0, side }
+}
+
+struct Pixels<'a> {
+    rgb: &'a [u8],
+    width: usize,
+    height: usize,
+}
+
+impl Pixels<'_> {
+    /// A pixel, black outside.
+    fn at(&self, x: i64, y: i64) -> [f32; 3] {
+        let inside = (0..self.width as i64).contains(&x) && (0..self.height as i64).contains(&y);
+        let pixel = inside.then(|| self.rgb.as_chunks::<3>().0.get(y as usize * self.width + x as usize)).flatten();
+        pixel.map_or([0.0; 3], |p| p.map(f32::from))
+    }
+
+    /// Two neighbours in a row and the two below, in the inner part of the picture.
+    fn square(&self, x: usize, y: usize) -> Option<[[f32; 3]; 4]> {
+        let row = |y: usize| self.rgb.get(3 * (y * self.width + x)..)?.first_chunk::<6>();
+        let (a, b) = (row(y)?, row(y + 1)?);
+        let pixel = |p: &[u8; 6], i: usize| [f32::from(p[i]), f32::from(p[i + 1]), f32::from(p[i + 2])];
+        Some([pixel(a, 0), pixel(a, 3), pixel(b, 0), pixel(b, 3)])
+    }
+}
+
+/// Samples the source bilinearly at the places `back` names for the aligned pixels.
+fn warp(source: &Pixels<'_>, back: &Similarity) -> Vec<u8> {
+    let mut out = Vec::with_capacity(3 * (SIDE * SIDE) as usize);
+    for row in 0..SIDE {
+        for column in 0..SIDE {
+            let (u, v) = (f64::from(column), f64::from(row));
+            let x = back.a * u - back.b * v + back.tx;
+            let y = back.b * u + back.a * v + back.ty;
+            let (left, top) = (x.floor(), y.floor());
+            let (fx, fy) = ((x - left) as f32, (y - top) as f32);
+            let (left, top) = (left as i64, top as i64);
+            let inner = left >= 0 && top >= 0 && left + 1 < source.width as i64 && top + 1 < source.height as i64;
+            let four = inner.then(|| source.square(left as usize, top as usize)).flatten().unwrap_or_else(|| {
+                [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(dx, dy)| source.at(left.saturating_add(dx), top.saturating_add(dy)))
+            });
+            let weights = [(1.0 - fx) * (1.0 - fy), fx * (1.0 - fy), (1.0 - fx) * fy, fx * fy];
+            for channel in 0..3 {
+                let value: f32 = four.iter().zip(weights).map(|(pixel, weight)| pixel[channel] * weight).sum();
+                out.push((value + 0.5) as u8);
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn turned(degrees: f32, scale: f32, x: f32, y: f32) -> [Point; 5] {
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        TEMPLATE.map(|p| Point {
+            x: scale * (cos * p.x - sin * p.y) + x,
+            y: scale * (sin * p.x + cos * p.y) + y,
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_known_transform_is_found(
+            degrees in -180.0f32..180.0, scale in 0.05f32..20.0, x in -900.0f32..900.0, y in -900.0f32..900.0,
+        ) {
+            let points = turned(degrees, scale, x, y);
+            let found = Similarity::between(&points, &TEMPLATE).unwrap();
+            prop_assert!((found.scale() * f64::from(scale) - 1.0).abs() < 1e-3);
+            prop_assert!(found.residual(&points, &TEMPLATE) < 0.05);
+            let there = found.apply(points[2]);
+            prop_assert!(found.inverse().apply(there).distance(points[2]) < 0.01 * scale.max(1.0));
+        }
+
+        /// A painted template comes back to its place from any turn, size and position.
+        #[test]
+        fn a_turned_face_is_turned_back(degrees in -180.0f32..180.0, scale in 0.8f32..6.0) {
+            let middle = turned(degrees, scale, 0.0, 0.0)[2];
+            let points = turned(degrees, scale, 400.0 - middle.x, 400.0 - middle.y);
+            let mut rgb = vec![60u8; 3 * 800 * 800];
+            for (i, pixel) in rgb.chunks_exact_mut(3).enumerate() {
+                let at = Point { x: (i % 800) as f32, y: (i / 800) as f32 };
+                if points.iter().any(|p| p.distance(at) < 5.0 * scale) {
+                    pixel.fill(220);
+                }
+            }
+            let image = UprightImage::new(800, 800, rgb).unwrap();
+            let face = align(&mut Scaler::default(), &image, &Landmarks(points)).unwrap();
+            for (i, pixel) in face.rgb().chunks_exact(3).enumerate() {
+                let at = Point { x: (i % 112) as f32, y: (i / 112) as f32 };
+                let nearest = TEMPLATE.iter().map(|p| p.distance(at)).fold(f32::MAX, f32::min);
+                if nearest < 3.0 {
+                    prop_assert!(pixel[0] > 200, "{at:?} {pixel:?}");
+                } else if nearest > 7.0 {
+                    prop_assert!(pixel[0] < 80, "{at:?} {pixel:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn points_without_shape_have_no_transform() {
+        let together = [Point { x: 5.0, y: 5.0 }; 5];
+        assert!(Similarity::between(&together, &TEMPLATE).is_none());
+        let mut broken = TEMPLATE;
+        broken[3].x = f32::NAN;
+        assert!(Similarity::between(&broken, &TEMPLATE).is_none());
+    }
+
+    #[test]
+    fn a_face_beyond_the_edge_is_filled_with_black() {
+        let image = UprightImage::new(40, 40, vec![200; 3 * 40 * 40]).unwrap();
+        let face = align(&mut Scaler::default(), &image, &Landmarks(TEMPLATE)).unwrap();
+        assert_eq!(&face.rgb()[..3], [200; 3]);
+        assert_eq!(&face.rgb()[3 * 112 * 112 - 3..], [0; 3]);
+    }
+}

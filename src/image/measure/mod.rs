@@ -1,0 +1,64 @@
+//! The computed measures: what formulas say of a face, without any model.
+//!
+//! Uniformity, exposure and contrast follow ISO/IEC 29794-5 as its reference implementation OFIQ
+//! computes them; OFIQ places its regions by a dense landmark model, here five landmarks must do
+//! (each function says how). Blur follows Crete et al. 2007 and macroblocks Wang, Sheikh and Bovik
+//! 2002; both raw values become a defect score in [0, 1] by a logistic function.
+
+mod blocks;
+mod blur;
+mod light;
+
+use super::{AlignedFace, UprightImage};
+use crate::domain::{BoundingBox, Landmarks};
+
+pub use blocks::blockiness;
+pub use blur::crete_roffet;
+pub use light::{contrast, exposure, uniformity};
+
+/// What the formulas give for one face. All in [0, 1].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Measures {
+    /// Evenness of the light on both cheeks; high is even. `None` when a cheek is outside the photo.
+    pub uniformity: Option<f64>,
+    /// Brightness of the face; a band in the middle is good.
+    pub exposure: f64,
+    /// Dynamic range of the face; high is rich.
+    pub contrast: f64,
+    /// Strength of blur; high is blurred.
+    pub blur: f64,
+    /// Strength of compression blocks; high is blocky.
+    pub macroblocks: f64,
+}
+
+/// Measures one face.
+pub fn measure(image: &UprightImage, face: &BoundingBox, landmarks: &Landmarks, aligned: &AlignedFace) -> Measures {
+    let histogram = light::face_histogram(aligned);
+    Measures {
+        uniformity: uniformity(image, landmarks),
+        exposure: exposure(&histogram),
+        contrast: contrast(&histogram),
+        blur: logistic(crete_roffet(aligned), BLUR),
+        macroblocks: logistic(blockiness(image, face), BLOCKS),
+    }
+}
+
+/// A logistic function: where it is one half, and how steep it is there.
+#[derive(Debug, Clone, Copy)]
+struct Curve {
+    middle: f64,
+    slope: f64,
+}
+
+const BLUR: Curve = Curve { middle: 0.63, slope: 40.0 };
+
+const BLOCKS: Curve = Curve { middle: 0.95, slope: 10.0 };
+
+fn logistic(raw: f64, curve: Curve) -> f64 {
+    1.0 / (1.0 + (curve.slope * (curve.middle - raw)).exp())
+}
+
+/// Brightness as television has it (ITU-R BT.601): 0 to 255, of gamma-encoded RGB.
+fn luma([r, g, b]: [u8; 3]) -> f32 {
+    0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b)
+}
