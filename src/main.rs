@@ -1,3 +1,5 @@
 //! The `semblance` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    semblance::cli::main()
+}

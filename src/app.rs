@@ -1,0 +1,222 @@
+//! The only place that names concrete types: it puts the engine, the index, the store and the API
+//! together, for the server and for the commands that need a part of it.
+
+mod server;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum_server::tls_rustls::RustlsConfig;
+pub use server::{App, FirstRun};
+
+use crate::api::Shape;
+use crate::compute::PoolConfig;
+use crate::domain::{CalibrationError, ModelTag};
+use crate::engine::{DecodeLimits, Engine, EngineConfig, EnginePool, LoadError, Manifest};
+use crate::gallery::MemoryMatcher;
+use crate::service;
+use crate::settings::{Settings, SettingsError, ShapeKind};
+use crate::store::{self, DatabaseConfig, Key, KeyError, KeySource, OpenError, OpenOptions, Store, StoreError};
+
+/// Why the server, or a part of it, did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is wrong.
+    #[error("configuration: {0}")]
+    Settings(#[from] SettingsError),
+    /// There is no folder with models.
+    #[error("no models: there is no pack.toml in {0}; run `make setup`, or name the folder with --models")]
+    NoModels(String),
+    /// The engine does not load.
+    #[error("models: {0}")]
+    Engine(#[from] LoadError),
+    /// The pack's operating point is impossible.
+    #[error("models: {0}")]
+    Calibration(#[from] CalibrationError),
+    /// The data folder cannot be used.
+    #[error("the data folder {path} cannot be used: {source}")]
+    Data {
+        /// The folder, or the file in it.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The sealing key cannot be used.
+    #[error("sealing key: {0}")]
+    Key(#[from] KeyError),
+    /// The database cannot be opened.
+    #[error("database: {0}")]
+    Open(#[from] OpenError),
+    /// The database cannot be read.
+    #[error("database: {0}")]
+    Store(#[from] StoreError),
+    /// The first application cannot be made.
+    #[error("first run: {0}")]
+    FirstRun(#[from] service::Error),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The certificate or its key cannot be used.
+    #[error("tls: {0}")]
+    Tls(std::io::Error),
+    /// The server broke off.
+    #[error("the server broke off: {0}")]
+    Serve(std::io::Error),
+}
+
+/// Finds the folder with the models: the one configured, or the first of `./models`, `models` beside
+/// or above the program, that has a `pack.toml`.
+///
+/// # Errors
+/// [`StartError::NoModels`].
+pub fn models_dir(settings: &Settings) -> Result<PathBuf, StartError> {
+    let has_pack = |dir: &Path| dir.join("pack.toml").is_file();
+    if !settings.models.as_os_str().is_empty() {
+        let dir = settings.models.clone();
+        return if has_pack(&dir) { Ok(dir) } else { Err(StartError::NoModels(dir.display().to_string())) };
+    }
+    let program = std::env::current_exe().unwrap_or_default();
+    std::iter::once(PathBuf::from("models"))
+        .chain(program.ancestors().skip(1).map(|dir| dir.join("models")))
+        .find(|dir| has_pack(dir))
+        .ok_or_else(|| StartError::NoModels("./models, nor in a models folder beside the program".to_owned()))
+}
+
+/// The pack of models.
+///
+/// # Errors
+/// When there is none, or it cannot be read.
+pub fn manifest(settings: &Settings) -> Result<Manifest, StartError> {
+    Ok(Manifest::load(&models_dir(settings)?)?)
+}
+
+fn engine_config(settings: &Settings) -> Result<EngineConfig, StartError> {
+    Ok(EngineConfig {
+        manifest: Arc::new(manifest(settings)?),
+        limits: DecodeLimits { pixels: settings.limits.photo_pixels, ..DecodeLimits::default() },
+    })
+}
+
+/// One engine, for a thread of the caller's.
+///
+/// # Errors
+/// When a model is missing, damaged, or does not load.
+pub fn load_engine(settings: &Settings) -> Result<Engine, StartError> {
+    Ok(Engine::load(&engine_config(settings)?)?)
+}
+
+/// A pool of engines, every worker warm.
+///
+/// # Errors
+/// When a model is missing, damaged, or does not load.
+pub fn start_engine(settings: &Settings) -> Result<Arc<EnginePool>, StartError> {
+    let pool = PoolConfig {
+        name: "inference",
+        threads: settings.compute.inference_threads,
+        queue: settings.limits.inside.max(2 * settings.compute.inference_threads),
+        deadline: settings.queue_deadline(),
+    };
+    Ok(Arc::new(EnginePool::start(engine_config(settings)?, pool)?))
+}
+
+/// An empty index.
+pub fn start_matcher(settings: &Settings) -> MemoryMatcher {
+    MemoryMatcher::new(PoolConfig {
+        name: "search",
+        threads: settings.compute.search_threads,
+        queue: settings.limits.inside.max(2 * settings.compute.search_threads),
+        deadline: settings.queue_deadline(),
+    })
+}
+
+/// The layout of replies.
+pub fn shape(settings: &Settings) -> Shape {
+    match settings.response.shape {
+        ShapeKind::Seed => Shape::Seed,
+        ShapeKind::Modern => Shape::Modern,
+        ShapeKind::Both => Shape::Both,
+    }
+}
+
+/// What `/licences` and `models list --json` tell.
+pub fn licences(manifest: &Manifest) -> serde_json::Value {
+    let models = manifest.models().map(|model| {
+        serde_json::json!({
+            "id": model.id, "role": model.role, "title": model.title, "file": model.file,
+            "sha256": model.sha256.to_string(), "source": model.source,
+            "upstreamSha256": model.upstream_sha256.as_ref().map(ToString::to_string),
+            "changes": model.changes, "licence": model.licence, "copyright": model.copyright,
+            "measured": model.measured,
+        })
+    });
+    serde_json::json!({ "pack": manifest.name, "models": models.collect::<Vec<_>>() })
+}
+
+/// The model that makes the embeddings of this pack.
+///
+/// # Errors
+/// When there is no pack, or it cannot be read.
+pub fn embedding_model(settings: &Settings) -> Result<ModelTag, StartError> {
+    Ok(manifest(settings)?.embedding_model())
+}
+
+/// Opens the database: the data folder is made if need be, the schema brought up to date, the
+/// sealing key read or, on the first run, made.
+///
+/// # Errors
+/// When any of that cannot be done.
+pub async fn open_store(settings: &Settings) -> Result<Store, StartError> {
+    let unusable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| StartError::Data { path, source }
+    };
+    make_private_dir(&settings.data).map_err(unusable(&settings.data))?;
+    let database = match settings.database.url.reveal() {
+        None => DatabaseConfig::Sqlite(settings.data.join("semblance.db")),
+        Some(url) => {
+            let file = &settings.database.password_file;
+            let password = if file.as_os_str().is_empty() {
+                None
+            } else {
+                let text = std::fs::read_to_string(file).map_err(unusable(file))?;
+                Some(text.trim_end_matches(['\r', '\n']).to_owned().into())
+            };
+            DatabaseConfig::Postgres { url: url.to_owned().into(), password }
+        }
+    };
+    let key = match settings.key.reveal() {
+        Some(text) => KeySource::Given(Key::from_text(text)?),
+        None if !settings.key_file.as_os_str().is_empty() => KeySource::Given(Key::load(&settings.key_file)?),
+        None => KeySource::File(settings.data.join("sealing.key")),
+    };
+    let (connections, timeout) = (settings.database.connections, settings.database_timeout());
+    Ok(store::open(&OpenOptions { database, key, connections, timeout }).await?)
+}
+
+fn make_private_dir(dir: &Path) -> std::io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(dir)
+}
+
+/// The certificate and its key, when HTTPS is asked for.
+///
+/// # Errors
+/// When they cannot be read or do not fit.
+pub async fn tls(settings: &Settings) -> Result<Option<RustlsConfig>, StartError> {
+    let Some((cert, key)) = settings.tls_files() else { return Ok(None) };
+    // The one cryptography in the program; a second call changes nothing.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    RustlsConfig::from_pem_file(cert, key).await.map(Some).map_err(StartError::Tls)
+}

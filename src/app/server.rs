@@ -1,0 +1,206 @@
+//! The server, from its settings to its end.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::Handle;
+use axum_server::tls_rustls::RustlsConfig;
+use hyper_util::rt::TokioTimer;
+
+use super::{StartError, licences, manifest, open_store, shape, start_engine, start_matcher, tls};
+use crate::api::{self, ApiConfig, ApiState};
+use crate::compute::Admission;
+use crate::domain::Calibration;
+use crate::engine::EnginePool;
+use crate::gallery::MemoryMatcher;
+use crate::service::{Credentials, Policy, Replicator, Service};
+use crate::settings::{Settings, SimilarityKind};
+use crate::telemetry::Metrics;
+
+/// Longest wait for the head of a request, so that an idle peer cannot hold a connection open by
+/// sending a byte now and then.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What a first run made.
+#[derive(Debug)]
+pub struct FirstRun {
+    /// The first application's credentials.
+    pub credentials: Credentials,
+    /// The file that holds them, for its owner only.
+    pub file: PathBuf,
+}
+
+/// A server that is bound to its address and ready to run.
+pub struct App {
+    settings: Settings,
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: Option<RustlsConfig>,
+    state: ApiState,
+    admission: Admission,
+    replicator: Arc<Replicator>,
+    engine: Arc<EnginePool>,
+    matcher: Arc<MemoryMatcher>,
+    first_run: Option<FirstRun>,
+}
+
+impl App {
+    /// Opens the database, loads the models, binds the address. Galleries are loaded when it runs:
+    /// until then `/readyz` says no.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn build(settings: Settings) -> Result<Self, StartError> {
+        let manifest = manifest(&settings)?;
+        let tls = tls(&settings).await?;
+        let store = open_store(&settings).await?;
+        let engine = start_engine(&settings)?;
+        let matcher = Arc::new(start_matcher(&settings));
+        let service =
+            Service::new(engine.clone(), matcher.clone(), matcher.clone(), store, policy(&settings, manifest.operating_point())?);
+        service.applications().refresh().await?;
+        let first_run = first_run(&settings, &service).await?;
+
+        let admission = Admission::new(settings.limits.inside);
+        let replicator = Arc::clone(service.replicator());
+        let state = ApiState::new(
+            service,
+            admission.clone(),
+            Arc::new(Metrics::new()),
+            api_config(&settings),
+            &licences(&manifest),
+        );
+        let unusable = |source| StartError::Listen { address: settings.listen, source };
+        let listener = TcpListener::bind(settings.listen).map_err(unusable)?;
+        listener.set_nonblocking(true).map_err(unusable)?;
+        let address = listener.local_addr().map_err(unusable)?;
+        Ok(Self { settings, listener, address, tls, state, admission, replicator, engine, matcher, first_run })
+    }
+
+    /// What the first run made; `None` when it was not the first.
+    pub fn first_run(&self) -> Option<&FirstRun> {
+        self.first_run.as_ref()
+    }
+
+    /// Where the server listens, as clients write it.
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address)
+    }
+
+    /// Serves until `stop` is done, then finishes what was admitted.
+    ///
+    /// # Errors
+    /// When the listener breaks.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+        let handle = Handle::new();
+        let router = api::router(self.state).into_make_service();
+        let following = tokio::spawn(follow(self.replicator, Duration::from_millis(self.settings.database.poll_ms)));
+        let serving = match self.tls {
+            None => {
+                let mut server = axum_server::from_tcp(self.listener).map_err(StartError::Serve)?.handle(handle.clone());
+                server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+                tokio::spawn(async move { server.serve(router).await })
+            }
+            Some(tls) => {
+                let server = axum_server::from_tcp_rustls(self.listener, tls).map_err(StartError::Serve)?;
+                let mut server = server.handle(handle.clone());
+                server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+                tokio::spawn(async move { server.serve(router).await })
+            }
+        };
+        let mut serving = serving;
+        let outcome = tokio::select! {
+            outcome = &mut serving => outcome,
+            () = stop => {
+                // Requests in flight hold their tickets; new ones are told to come back later.
+                self.admission.close();
+                handle.graceful_shutdown(Some(Duration::from_secs(self.settings.server.shutdown_s)));
+                serving.await
+            }
+        };
+        following.abort();
+        let _ = tokio::task::block_in_place(|| {
+            self.engine.stop();
+            self.matcher.stop();
+        });
+        match outcome {
+            Ok(outcome) => outcome.map_err(StartError::Serve),
+            Err(panicked) => Err(StartError::Serve(std::io::Error::other(panicked))),
+        }
+    }
+}
+
+/// Follows the store for as long as the server runs. A store that is away is said once, and once
+/// more when it is back.
+async fn follow(replicator: Arc<Replicator>, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut away = false;
+    loop {
+        ticks.tick().await;
+        match replicator.poll().await {
+            Ok(()) if away => {
+                away = false;
+                tracing::info!("the database is back");
+            }
+            Err(error) if !away => {
+                away = true;
+                tracing::error!(%error, "the database is away; identify goes on from memory");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+fn policy(settings: &Settings, operating_point: f32) -> Result<Policy, StartError> {
+    Ok(Policy {
+        calibration: match settings.matching.similarity {
+            SimilarityKind::Calibrated => Calibration::calibrated(operating_point)?,
+            SimilarityKind::Cosine => Calibration::Cosine,
+        },
+        floor: settings.matching.floor,
+        refuse_failed_checks: settings.policy.refuse_failed_checks,
+        attributes: settings.policy.attributes,
+        max_candidates: settings.matching.max_candidates,
+    })
+}
+
+fn api_config(settings: &Settings) -> ApiConfig {
+    ApiConfig {
+        shape: shape(settings),
+        max_body_bytes: settings.limits.body_bytes,
+        body_timeout: Duration::from_secs(settings.server.body_timeout_s),
+        cors_origins: settings.server.cors_origins.clone(),
+        retry_after_s: settings.limits.retry_after_s,
+        ..ApiConfig::default()
+    }
+}
+
+/// On a database without applications, makes one and leaves its credentials to the owner of the
+/// data folder. There are no fixed credentials anywhere.
+async fn first_run(settings: &Settings, service: &Service) -> Result<Option<FirstRun>, StartError> {
+    if !service.applications().list().await?.is_empty() {
+        return Ok(None);
+    }
+    let credentials = service.applications().create("first").await?;
+    let file = settings.data.join("credentials.json");
+    let content = serde_json::json!({ "app_id": credentials.app_id.as_str(), "app_key": credentials.app_key });
+    write_private(&file, &format!("{content}\n")).map_err(|source| StartError::Data { path: file.clone(), source })?;
+    Ok(Some(FirstRun { credentials, file }))
+}
+
+/// Writes a file that only its owner can read. An older one of the same name is replaced.
+fn write_private(path: &Path, content: &str) -> std::io::Result<()> {
+    let partial = path.with_extension("part");
+    let _ = std::fs::remove_file(&partial);
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(&partial).and_then(|mut file| file.write_all(content.as_bytes()).and_then(|()| file.sync_all()))?;
+    std::fs::rename(&partial, path)
+}

@@ -1,0 +1,98 @@
+//! `semblance analyze`: the engine alone, without a database.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+
+use super::CliError;
+use super::photos::analyze_all;
+use crate::api::reply;
+use crate::app;
+use crate::domain::{Analysis, Check, Checks, Need};
+use crate::engine::{Analyze, AnalyzeError};
+use crate::settings::Settings;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// Photos.
+    #[arg(required = true)]
+    photos: Vec<PathBuf>,
+    /// Print one JSON object a line: the photo, and the result as the server would give it.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), CliError> {
+    let engine: Arc<dyn Analyze> = app::start_engine(&settings)?;
+    // Every check for which a model is installed.
+    let checks = Checks { liveness: engine.offers(Check::Liveness), deepfake: engine.offers(Check::Deepfake) };
+    let need = Need { embedding: true, checks, attributes: settings.policy.attributes };
+    let shape = app::shape(&settings);
+    let mut failed = 0;
+    analyze_all(&engine, settings.compute.inference_threads, &arguments.photos, need, |at, outcome| {
+        let photo = arguments.photos[at].display();
+        match outcome {
+            Ok(analysis) if arguments.json => {
+                println!("{}", serde_json::json!({ "photo": photo.to_string(), "result": reply::analysis(&analysis, shape) }));
+            }
+            Ok(analysis) => print(&photo.to_string(), &analysis),
+            Err(AnalyzeError::Fault(fault)) => {
+                failed += 1;
+                if arguments.json {
+                    println!("{}", serde_json::json!({ "photo": photo.to_string(), "result": reply::fault(fault) }));
+                } else {
+                    println!("{photo}: {fault}");
+                }
+            }
+            Err(other) => return Err(CliError::Service(other.into())),
+        }
+        Ok(())
+    })
+    .await?;
+    match failed {
+        0 => Ok(()),
+        n => Err(CliError::message(format!("{n} of {} photos have no analysis", arguments.photos.len()))),
+    }
+}
+
+fn print(photo: &str, analysis: &Analysis) {
+    let (width, height) = analysis.photo_size;
+    let face = &analysis.face;
+    println!("{photo}: {width} x {height}");
+    println!(
+        "  face {:.0} x {:.0} at {:.0},{:.0}, eyes {:.0} px apart, confidence {:.3}",
+        face.width,
+        face.height,
+        face.x,
+        face.y,
+        analysis.landmarks.eye_distance(),
+        analysis.detection_score
+    );
+    let pose = analysis.pose;
+    println!("  pitch {:.1}, yaw {:.1}, roll {:.1}", pose.pitch, pose.yaw, pose.roll);
+    let quality = &analysis.quality;
+    let measures = [
+        ("uniformity", quality.uniformity),
+        ("exposure", quality.exposure),
+        ("contrast", quality.contrast),
+        ("flare", quality.flare),
+        ("blur", quality.blur),
+        ("occlusion", quality.occlusion),
+        ("macroblocks", quality.macroblocks),
+        ("emotion", quality.emotion),
+        ("right eye closed", quality.right_eye_closed),
+        ("left eye closed", quality.left_eye_closed),
+        ("crfiqa", quality.crfiqa),
+        ("distortion", quality.distortion),
+        ("liveness", analysis.liveness),
+        ("deepfake", analysis.deepfake),
+    ];
+    for (name, verdict) in measures.into_iter().filter_map(|(name, verdict)| Some((name, verdict?))) {
+        println!("  {name} {:.3}{}", verdict.score, if verdict.fine { "" } else { " (not fine)" });
+    }
+    let demography = &analysis.demography;
+    if let (Some(age), Some(gender)) = (demography.age, demography.gender) {
+        println!("  {gender}, about {age}{}", demography.race.map(|r| format!(", {r}")).unwrap_or_default());
+    }
+}

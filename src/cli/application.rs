@@ -1,0 +1,93 @@
+//! `semblance app`: applications and their credentials.
+
+use clap::Subcommand;
+
+use super::CliError;
+use crate::app;
+use crate::domain::AppId;
+use crate::service::{Applications, Credentials};
+use crate::settings::Settings;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make an application and print its credentials, which are shown only now.
+    Create {
+        /// A name for people.
+        name: String,
+        /// Print {"app_id": ..., "app_key": ...}.
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the applications.
+    List {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put a new random key in force; the old one ends within a second.
+    RotateKey {
+        /// The application's id.
+        id: String,
+        /// Print {"app_id": ..., "app_key": ...}.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete an application with all its templates, for good.
+    Delete {
+        /// The application's id.
+        id: String,
+    },
+}
+
+pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
+    let applications = Applications::new(app::open_store(&settings).await?.apps);
+    match command {
+        Command::Create { name, json } => {
+            if name.trim().is_empty() {
+                return Err(CliError::message("the name must not be empty"));
+            }
+            show(&applications.create(name.trim()).await?, json);
+        }
+        Command::List { json } => list(&applications, json).await?,
+        Command::RotateKey { id, json } => {
+            let id = parse(&id)?;
+            let credentials = applications.rotate_key(&id).await?;
+            show(&credentials.ok_or_else(|| unknown(&id))?, json);
+        }
+        Command::Delete { id } => {
+            let id = parse(&id)?;
+            if !applications.delete(&id).await? {
+                return Err(unknown(&id));
+            }
+            println!("deleted {id}");
+        }
+    }
+    Ok(())
+}
+
+fn parse(id: &str) -> Result<AppId, CliError> {
+    id.parse().map_err(|error| CliError::message(format!("the application's id {error}")))
+}
+
+fn unknown(id: &AppId) -> CliError {
+    CliError::message(format!("there is no application {id}"))
+}
+
+fn show(credentials: &Credentials, json: bool) {
+    if json {
+        println!("{}", serde_json::json!({ "app_id": credentials.app_id.as_str(), "app_key": credentials.app_key }));
+    } else {
+        println!("APP-ID:  {}\nAPP-KEY: {}", credentials.app_id, credentials.app_key);
+    }
+}
+
+async fn list(applications: &Applications, json: bool) -> Result<(), CliError> {
+    for record in applications.list().await? {
+        if json {
+            println!("{}", serde_json::json!({ "app_id": record.id.as_str(), "name": record.name }));
+        } else {
+            println!("{}  {}", record.id, record.name);
+        }
+    }
+    Ok(())
+}

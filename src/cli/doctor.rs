@@ -1,0 +1,71 @@
+//! `semblance doctor`: everything that would keep the server from working, looked at one by one.
+
+use std::net::TcpListener;
+use std::path::Path;
+
+use super::CliError;
+use crate::app::{self, StartError};
+use crate::settings::Settings;
+
+/// Runs every check, also after one failed, and says what to do.
+pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
+    let mut failed = 0;
+    let mut report = |what: &str, outcome: Result<String, String>| match outcome {
+        Ok(text) => println!("ok    {what}: {text}"),
+        Err(text) => {
+            failed += 1;
+            println!("FAIL  {what}: {text}");
+        }
+    };
+    report("processor", Ok(processor()));
+    report("data folder", data_folder(&settings.data));
+    report("models", models(&settings));
+    report("address", address(&settings));
+    report("certificate", certificate(&settings).await);
+    report("database", database(&settings).await);
+    match failed {
+        0 => Ok(()),
+        n => Err(CliError::message(format!("{n} checks failed"))),
+    }
+}
+
+fn processor() -> String {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    format!("{} with {cores} cores", std::env::consts::ARCH)
+}
+
+fn data_folder(dir: &Path) -> Result<String, String> {
+    let probe = dir.join(".doctor");
+    std::fs::create_dir_all(dir)
+        .and_then(|()| std::fs::write(&probe, b"ok"))
+        .and_then(|()| std::fs::remove_file(&probe))
+        .map(|()| format!("{} can be written", dir.display()))
+        .map_err(|error| format!("{} cannot be written: {error}", dir.display()))
+}
+
+fn models(settings: &Settings) -> Result<String, String> {
+    let said = |error: StartError| error.to_string();
+    let dir = app::models_dir(settings).map_err(said)?;
+    app::load_engine(settings).map_err(said)?;
+    Ok(format!("{} is whole and loads", dir.display()))
+}
+
+fn address(settings: &Settings) -> Result<String, String> {
+    TcpListener::bind(settings.listen)
+        .map(|_| format!("{} is free", settings.listen))
+        .map_err(|error| format!("{} cannot be listened on: {error}", settings.listen))
+}
+
+async fn certificate(settings: &Settings) -> Result<String, String> {
+    match app::tls(settings).await {
+        Ok(None) => Ok("none, plain HTTP; clients on phones need HTTPS".to_owned()),
+        Ok(Some(_)) => Ok(format!("{} and its key load", settings.tls.cert.display())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+async fn database(settings: &Settings) -> Result<String, String> {
+    let store = app::open_store(settings).await.map_err(|error| super::chain(&error.into()))?;
+    let galleries = store.templates.revisions().await.map_err(|error| error.to_string())?;
+    Ok(format!("opens with this key; {} applications", galleries.len()))
+}

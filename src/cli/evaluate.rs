@@ -1,0 +1,197 @@
+//! `semblance evaluate`: error rates on labelled photos, in the words of ISO/IEC 19795-1.
+
+mod statistics;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::Args;
+use statistics::{Comparisons, Embedded, ten_folds};
+
+use super::photos::{analyze_all, people};
+use super::CliError;
+use crate::app;
+use crate::domain::{Checks, Need};
+use crate::engine::Analyze;
+use crate::settings::Settings;
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// A folder with one sub-folder of photos per person.
+    dir: PathBuf,
+    /// A pairs file in the format of Labeled Faces in the Wild (View 2): adds the ten-fold
+    /// verification accuracy by its standard protocol.
+    #[arg(long, value_name = "FILE")]
+    pairs: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), CliError> {
+    let engine: Arc<dyn Analyze> = app::start_engine(&settings)?;
+    let photos = people(&arguments.dir)?;
+    if photos.is_empty() {
+        return Err(CliError::message(format!("{} holds no photos", arguments.dir.display())));
+    }
+    let (embedded, faults) = embed(&engine, settings.compute.inference_threads, &photos).await?;
+    let folds = match &arguments.pairs {
+        Some(file) => Some(ten_folds(&embedded, &read_pairs(file)?)?),
+        None => None,
+    };
+    let comparisons = Comparisons::of(&embedded);
+    let report = report(&photos, &embedded, &faults, folds, &comparisons);
+    if arguments.json {
+        println!("{report:#}");
+    } else {
+        print(&report);
+    }
+    Ok(())
+}
+
+/// Embeds every photo. Of a photo with several faces (or none) there is no embedding: a failure to
+/// acquire, counted apart, as the standard wants it.
+async fn embed(
+    engine: &Arc<dyn Analyze>,
+    threads: usize,
+    photos: &[(String, PathBuf)],
+) -> Result<(Embedded, BTreeMap<String, usize>), CliError> {
+    let paths: Vec<PathBuf> = photos.iter().map(|(_, path)| path.clone()).collect();
+    let need = Need { embedding: true, checks: Checks::default(), attributes: false };
+    let mut embedded = Embedded::default();
+    let mut faults = BTreeMap::new();
+    let total = paths.len();
+    analyze_all(engine, threads, &paths, need, |at, outcome| {
+        if at.is_multiple_of(1000) && at > 0 {
+            eprintln!("{at} of {total} photos");
+        }
+        let (person, path) = &photos[at];
+        match outcome {
+            Ok(analysis) => {
+                if let Some(embedding) = &analysis.embedding {
+                    embedded.add(person, path, embedding.values());
+                }
+            }
+            Err(crate::engine::AnalyzeError::Fault(fault)) => {
+                *faults.entry(fault.to_string()).or_insert(0) += 1;
+            }
+            Err(other) => return Err(CliError::Service(other.into())),
+        }
+        Ok(())
+    })
+    .await?;
+    Ok((embedded, faults))
+}
+
+/// One pair of the protocol: two photos as (person, number), and whether they show one person.
+pub(super) struct Pair {
+    pub(super) first: (String, u32),
+    pub(super) second: (String, u32),
+    pub(super) same: bool,
+}
+
+/// Reads LFW's `pairs.txt`: a head line `FOLDS COUNT`, then per fold COUNT lines `NAME i j` and
+/// COUNT lines `NAME i NAME j`.
+fn read_pairs(file: &Path) -> Result<Vec<Vec<Pair>>, CliError> {
+    let text = std::fs::read_to_string(file).map_err(CliError::file(file))?;
+    let bad = |line: &str| CliError::message(format!("{}: not a pair: {line:?}", file.display()));
+    let mut lines = text.lines().filter(|l| !l.trim().is_empty());
+    let head = lines.next().unwrap_or_default();
+    let mut numbers = head.split_whitespace().map(str::parse::<usize>);
+    let (Some(Ok(folds)), Some(Ok(count))) = (numbers.next(), numbers.next()) else { return Err(bad(head)) };
+    let pairs: Vec<Pair> = lines
+        .map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let number = |w: &str| w.parse::<u32>().map_err(|_| bad(line));
+            match words[..] {
+                [name, i, j] => Ok(Pair {
+                    first: (name.to_owned(), number(i)?),
+                    second: (name.to_owned(), number(j)?),
+                    same: true,
+                }),
+                [a, i, b, j] => {
+                    Ok(Pair { first: (a.to_owned(), number(i)?), second: (b.to_owned(), number(j)?), same: false })
+                }
+                _ => Err(bad(line)),
+            }
+        })
+        .collect::<Result<_, _>>()?;
+    if folds == 0 || count == 0 || pairs.len() != folds * count * 2 {
+        return Err(CliError::message(format!("{}: {} pairs, not {folds} x 2 x {count}", file.display(), pairs.len())));
+    }
+    let mut pairs = pairs.into_iter();
+    Ok((0..folds).map(|_| pairs.by_ref().take(2 * count).collect()).collect())
+}
+
+fn report(
+    photos: &[(String, PathBuf)],
+    embedded: &Embedded,
+    faults: &BTreeMap<String, usize>,
+    folds: Option<statistics::Folds>,
+    comparisons: &Comparisons,
+) -> serde_json::Value {
+    let points: Vec<_> = [1e-3, 1e-4, 1e-5, 1e-6]
+        .into_iter()
+        .filter_map(|fmr| comparisons.at_fmr(fmr).map(|point| (fmr, point)))
+        .map(|(fmr, point)| {
+            serde_json::json!({ "fmr": fmr, "cosine": point.cosine, "fnmr": point.fnmr })
+        })
+        .collect();
+    let identification: Vec<_> = embedded
+        .identification(&[0.4, 0.45, 0.499, 0.55, 0.6])
+        .into_iter()
+        .map(|p| serde_json::json!({ "cosine": p.cosine, "fnir": p.fnir, "fpir": p.fpir }))
+        .collect();
+    serde_json::json!({
+        "photos": photos.len(),
+        "people": embedded.people(),
+        "failure_to_acquire": { "count": photos.len() - embedded.len(), "by_reason": faults },
+        "verification_ten_folds": folds.map(|f| serde_json::json!({
+            "accuracy": f.mean, "standard_error": f.standard_error, "pairs": f.pairs,
+            "pairs_without_embedding": f.missing,
+        })),
+        "comparisons": { "genuine": comparisons.genuine(), "impostor": comparisons.impostor() },
+        "operating_points": points,
+        "identification": {
+            "gallery": embedded.enrolled(), "mated_probes": embedded.mated(), "non_mated_probes": embedded.non_mated(),
+            "points": identification,
+        },
+    })
+}
+
+fn print(report: &serde_json::Value) {
+    println!("{} photos of {} people", report["photos"], report["people"]);
+    println!("failure to acquire: {}", report["failure_to_acquire"]);
+    if !report["verification_ten_folds"].is_null() {
+        let folds = &report["verification_ten_folds"];
+        println!(
+            "verification, ten folds: accuracy {:.2} % +- {:.2} ({} pairs, {} without an embedding)",
+            folds["accuracy"].as_f64().unwrap_or_default() * 100.0,
+            folds["standard_error"].as_f64().unwrap_or_default() * 100.0,
+            folds["pairs"],
+            folds["pairs_without_embedding"],
+        );
+    }
+    println!("{} genuine and {} impostor comparisons", report["comparisons"]["genuine"], report["comparisons"]["impostor"]);
+    for point in report["operating_points"].as_array().into_iter().flatten() {
+        println!("  FMR {}: cosine {:.4}, FNMR {:.4}", point["fmr"], as_f64(&point["cosine"]), as_f64(&point["fnmr"]));
+    }
+    let open = &report["identification"];
+    println!(
+        "open-set identification: gallery {}, {} mated and {} non-mated probes",
+        open["gallery"], open["mated_probes"], open["non_mated_probes"]
+    );
+    for point in open["points"].as_array().into_iter().flatten() {
+        println!(
+            "  cosine {:.3}: FNIR {:.4}, FPIR {:.4}",
+            as_f64(&point["cosine"]),
+            as_f64(&point["fnir"]),
+            as_f64(&point["fpir"])
+        );
+    }
+}
+
+fn as_f64(value: &serde_json::Value) -> f64 {
+    value.as_f64().unwrap_or_default()
+}

@@ -1,0 +1,174 @@
+//! The command line: one file per command.
+
+mod analyze;
+mod application;
+mod bench;
+mod doctor;
+mod evaluate;
+mod gallery;
+mod healthcheck;
+mod models;
+mod photos;
+mod serve;
+
+use std::error::Error as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::app::StartError;
+use crate::settings::{Overrides, Settings};
+
+/// A self-hosted face identification server that speaks the OOTO face API.
+#[derive(Debug, Parser)]
+#[command(name = "semblance", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every command. The rest of the configuration: see the README.
+#[derive(Debug, Args)]
+struct Common {
+    /// Configuration file (TOML); also SEMBLANCE_CONFIG.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the embedded database, the sealing key and the first credentials.
+    #[arg(long, global = true, value_name = "DIR")]
+    data: Option<String>,
+    /// postgres://... ; without it the embedded SQLite in the data folder is used.
+    #[arg(long, global = true, value_name = "URL")]
+    database_url: Option<String>,
+    /// Folder with pack.toml.
+    #[arg(long, global = true, value_name = "DIR")]
+    models: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve the API.
+    Serve(serve::Arguments),
+    /// Make, list, re-key and delete applications.
+    #[command(subcommand)]
+    App(application::Command),
+    /// Analyse photos with the engine alone, without a database.
+    Analyze(analyze::Arguments),
+    /// Import, export and check the templates of an application.
+    #[command(subcommand)]
+    Gallery(gallery::Command),
+    /// Check and list the models.
+    #[command(subcommand)]
+    Models(models::Command),
+    /// Measure this machine.
+    #[command(subcommand)]
+    Bench(bench::Command),
+    /// Measure error rates on labelled photos.
+    Evaluate(evaluate::Arguments),
+    /// Look for everything that would keep the server from working.
+    Doctor,
+    /// Ask a running server on this machine whether it is alive (for containers).
+    Healthcheck,
+}
+
+/// Why a command failed. Printed as one line.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// The server, or a part of it, did not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// A use case failed.
+    #[error(transparent)]
+    Service(#[from] crate::service::Error),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] crate::store::StoreError),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Standard output is gone.
+    #[error("output: {0}")]
+    Output(#[from] std::io::Error),
+    /// Anything a sentence can say.
+    #[error("{0}")]
+    Message(String),
+}
+
+impl CliError {
+    fn message(text: impl Into<String>) -> Self {
+        Self::Message(text.into())
+    }
+
+    fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+}
+
+impl From<crate::settings::SettingsError> for CliError {
+    fn from(error: crate::settings::SettingsError) -> Self {
+        Self::Start(error.into())
+    }
+}
+
+/// Parses the command line, runs the command, and prints a failure as one line on standard error.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader of a pipe has seen enough.
+        Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("semblance: {}", chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and its causes, each said once.
+fn chain(error: &CliError) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let next_text = next.to_string();
+        if !text.contains(&next_text) {
+            text = format!("{text}: {next_text}");
+        }
+        cause = next.source();
+    }
+    text
+}
+
+fn run(cli: Cli) -> Result<(), CliError> {
+    let Common { config, data, database_url, models } = cli.common;
+    let mut values: Vec<(&'static str, String)> = Vec::new();
+    values.extend(data.map(|v| ("data", v)));
+    values.extend(database_url.map(|v| ("database.url", v)));
+    values.extend(models.map(|v| ("models", v)));
+    if let Command::Serve(arguments) = &cli.command {
+        values.extend(arguments.settings());
+    }
+    let settings = Settings::load(&Overrides { config, values })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = match cli.command {
+        Command::Serve(_) => runtime.block_on(serve::run(settings)),
+        Command::App(command) => runtime.block_on(application::run(settings, command)),
+        Command::Analyze(arguments) => runtime.block_on(analyze::run(settings, arguments)),
+        Command::Gallery(command) => runtime.block_on(gallery::run(settings, command)),
+        Command::Models(command) => models::run(&settings, &command),
+        Command::Bench(command) => runtime.block_on(bench::run(settings, command)),
+        Command::Evaluate(arguments) => runtime.block_on(evaluate::run(settings, arguments)),
+        Command::Doctor => runtime.block_on(doctor::run(settings)),
+        Command::Healthcheck => healthcheck::run(&settings),
+    };
+    // Worker threads of a pool that is still held somewhere must not keep a command from ending.
+    runtime.shutdown_background();
+    outcome
+}

@@ -1,0 +1,71 @@
+//! Photos on disk: which there are, and what the engine makes of them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+
+use super::CliError;
+use crate::domain::{Analysis, Need};
+use crate::engine::{Analyze, AnalyzeError};
+use crate::image::Photo;
+
+/// Whether a file name looks like a photo that we read.
+pub(super) fn is_photo(path: &Path) -> bool {
+    path.extension()
+        .and_then(|e| e.to_str())
+        .is_some_and(|e| ["jpg", "jpeg", "png"].contains(&e.to_ascii_lowercase().as_str()))
+}
+
+/// The entries of a folder in order of their names, hidden ones left out.
+pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(CliError::file(dir))? {
+        let path = entry.map_err(CliError::file(dir))?.path();
+        if path.file_name().and_then(|n| n.to_str()).is_some_and(|n| !n.starts_with('.')) {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// A folder of photos: one sub-folder a person, or photos lying about, each a person of its own.
+/// Gives (person, photo) in order.
+pub(super) fn people(dir: &Path) -> Result<Vec<(String, PathBuf)>, CliError> {
+    let mut photos = Vec::new();
+    for path in entries(dir)? {
+        let name = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+        if path.is_dir() {
+            let person = name(&path);
+            photos.extend(entries(&path)?.into_iter().filter(|p| is_photo(p)).map(|p| (person.clone(), p)));
+        } else if is_photo(&path) {
+            let stem = path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+            photos.push((stem, path));
+        }
+    }
+    Ok(photos)
+}
+
+/// What became of one photo.
+pub(super) type Outcome = Result<Analysis, AnalyzeError>;
+
+/// Analyses photos with as many at once as the engine has threads, and hands each outcome, in the
+/// order of the photos, to `each`.
+pub(super) async fn analyze_all(
+    engine: &Arc<dyn Analyze>,
+    threads: usize,
+    photos: &[PathBuf],
+    need: Need,
+    mut each: impl FnMut(usize, Outcome) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let work = photos.iter().map(|path| async move {
+        let bytes = std::fs::read(path).map_err(CliError::file(path))?;
+        Ok::<_, CliError>(engine.analyze(Photo::new(bytes), need).await)
+    });
+    let mut outcomes = stream::iter(work).buffered(2 * threads.max(1)).enumerate();
+    while let Some((at, outcome)) = outcomes.next().await {
+        each(at, outcome?)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,5 @@
+//! Logs and metrics.
+
+mod logging;
+
+pub use logging::start_logging;
