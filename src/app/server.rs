@@ -19,7 +19,7 @@ use crate::engine::EnginePool;
 use crate::gallery::MemoryMatcher;
 use crate::service::{Credentials, Policy, Replicator, Service};
 use crate::settings::{Settings, SimilarityKind};
-use crate::telemetry::Metrics;
+use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
 
 /// Longest wait for the head of a request, so that an idle peer cannot hold a connection open by
 /// sending a byte now and then.
@@ -60,20 +60,20 @@ impl App {
         let store = open_store(&settings).await?;
         let engine = start_engine(&settings)?;
         let matcher = Arc::new(start_matcher(&settings));
-        let service =
-            Service::new(engine.clone(), matcher.clone(), matcher.clone(), store, policy(&settings, manifest.operating_point())?);
+        let metrics = Arc::new(Metrics::new());
+        let service = Service::new(
+            Arc::new(MeasuredAnalyze::new(engine.clone(), Arc::clone(&metrics))),
+            Arc::new(MeasuredMatcher::new(matcher.clone(), Arc::clone(&metrics))),
+            matcher.clone(),
+            store,
+            policy(&settings, manifest.operating_point())?,
+        );
         service.applications().refresh().await?;
         let first_run = first_run(&settings, &service).await?;
 
         let admission = Admission::new(settings.limits.inside);
         let replicator = Arc::clone(service.replicator());
-        let state = ApiState::new(
-            service,
-            admission.clone(),
-            Arc::new(Metrics::new()),
-            api_config(&settings),
-            &licences(&manifest),
-        );
+        let state = ApiState::new(service, admission.clone(), metrics, api_config(&settings), &licences(&manifest));
         let unusable = |source| StartError::Listen { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).map_err(unusable)?;
         listener.set_nonblocking(true).map_err(unusable)?;
@@ -101,7 +101,8 @@ impl App {
         let following = tokio::spawn(follow(self.replicator, Duration::from_millis(self.settings.database.poll_ms)));
         let serving = match self.tls {
             None => {
-                let mut server = axum_server::from_tcp(self.listener).map_err(StartError::Serve)?.handle(handle.clone());
+                let mut server =
+                    axum_server::from_tcp(self.listener).map_err(StartError::Serve)?.handle(handle.clone());
                 server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
                 tokio::spawn(async move { server.serve(router).await })
             }

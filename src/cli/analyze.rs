@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::CliError;
 use super::photos::analyze_all;
-use crate::api::reply;
+use crate::api;
 use crate::app;
 use crate::domain::{Analysis, Check, Checks, Need};
 use crate::engine::{Analyze, AnalyzeError};
@@ -34,13 +34,15 @@ pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), 
         let photo = arguments.photos[at].display();
         match outcome {
             Ok(analysis) if arguments.json => {
-                println!("{}", serde_json::json!({ "photo": photo.to_string(), "result": reply::analysis(&analysis, shape) }));
+                let result =
+                    api::analysis_json(&analysis, shape).map_err(|error| CliError::message(error.to_string()))?;
+                println!("{}", serde_json::json!({ "photo": photo.to_string(), "result": result }));
             }
             Ok(analysis) => print(&photo.to_string(), &analysis),
             Err(AnalyzeError::Fault(fault)) => {
                 failed += 1;
                 if arguments.json {
-                    println!("{}", serde_json::json!({ "photo": photo.to_string(), "result": reply::fault(fault) }));
+                    println!("{}", serde_json::json!({ "photo": photo.to_string(), "result": api::fault_json(fault) }));
                 } else {
                     println!("{photo}: {fault}");
                 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::CliError;
 use crate::app::{self, StartError};
 use crate::settings::Settings;
+use crate::telemetry::error_chain;
 
 /// Runs every check, also after one failed, and says what to do.
 pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
@@ -65,7 +66,7 @@ async fn certificate(settings: &Settings) -> Result<String, String> {
 }
 
 async fn database(settings: &Settings) -> Result<String, String> {
-    let store = app::open_store(settings).await.map_err(|error| super::chain(&error.into()))?;
+    let store = app::open_store(settings).await.map_err(|error| error_chain(&error))?;
     let galleries = store.templates.revisions().await.map_err(|error| error.to_string())?;
     Ok(format!("opens with this key; {} applications", galleries.len()))
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use clap::Args;
 use statistics::{Comparisons, Embedded, ten_folds};
 
-use super::photos::{analyze_all, people};
 use super::CliError;
+use super::photos::{analyze_all, people};
 use crate::app;
 use crate::domain::{Checks, Need};
 use crate::engine::Analyze;
@@ -105,11 +105,9 @@ fn read_pairs(file: &Path) -> Result<Vec<Vec<Pair>>, CliError> {
             let words: Vec<&str> = line.split_whitespace().collect();
             let number = |w: &str| w.parse::<u32>().map_err(|_| bad(line));
             match words[..] {
-                [name, i, j] => Ok(Pair {
-                    first: (name.to_owned(), number(i)?),
-                    second: (name.to_owned(), number(j)?),
-                    same: true,
-                }),
+                [name, i, j] => {
+                    Ok(Pair { first: (name.to_owned(), number(i)?), second: (name.to_owned(), number(j)?), same: true })
+                }
                 [a, i, b, j] => {
                     Ok(Pair { first: (a.to_owned(), number(i)?), second: (b.to_owned(), number(j)?), same: false })
                 }
@@ -134,9 +132,7 @@ fn report(
     let points: Vec<_> = [1e-3, 1e-4, 1e-5, 1e-6]
         .into_iter()
         .filter_map(|fmr| comparisons.at_fmr(fmr).map(|point| (fmr, point)))
-        .map(|(fmr, point)| {
-            serde_json::json!({ "fmr": fmr, "cosine": point.cosine, "fnmr": point.fnmr })
-        })
+        .map(|(fmr, point)| serde_json::json!({ "fmr": fmr, "cosine": point.cosine, "fnmr": point.fnmr }))
         .collect();
     let identification: Vec<_> = embedded
         .identification(&[0.4, 0.45, 0.499, 0.55, 0.6])
@@ -173,7 +169,10 @@ fn print(report: &serde_json::Value) {
             folds["pairs_without_embedding"],
         );
     }
-    println!("{} genuine and {} impostor comparisons", report["comparisons"]["genuine"], report["comparisons"]["impostor"]);
+    println!(
+        "{} genuine and {} impostor comparisons",
+        report["comparisons"]["genuine"], report["comparisons"]["impostor"]
+    );
     for point in report["operating_points"].as_array().into_iter().flatten() {
         println!("  FMR {}: cosine {:.4}, FNMR {:.4}", point["fmr"], as_f64(&point["cosine"]), as_f64(&point["fnmr"]));
     }

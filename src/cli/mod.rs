@@ -11,7 +11,6 @@ mod models;
 mod photos;
 mod serve;
 
-use std::error::Error as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -19,6 +18,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::StartError;
 use crate::settings::{Overrides, Settings};
+use crate::telemetry::error_chain;
 
 /// A self-hosted face identification server that speaks the OOTO face API.
 #[derive(Debug, Parser)]
@@ -126,24 +126,10 @@ pub fn main() -> ExitCode {
         // The reader of a pipe has seen enough.
         Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("semblance: {}", chain(&error));
+            eprintln!("semblance: {}", error_chain(&error));
             ExitCode::FAILURE
         }
     }
-}
-
-/// An error and its causes, each said once.
-fn chain(error: &CliError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let next_text = next.to_string();
-        if !text.contains(&next_text) {
-            text = format!("{text}: {next_text}");
-        }
-        cause = next.source();
-    }
-    text
 }
 
 fn run(cli: Cli) -> Result<(), CliError> {

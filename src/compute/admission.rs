@@ -47,6 +47,11 @@ impl Admission {
         self.capacity
     }
 
+    /// Whether the desk was closed.
+    pub fn is_closed(&self) -> bool {
+        self.tickets.is_closed()
+    }
+
     /// No more tickets from now on: the server is stopping.
     pub fn close(&self) {
         self.tickets.close();
@@ -71,6 +76,7 @@ mod tests {
     fn a_closed_desk_admits_nobody() {
         let desk = Admission::new(2);
         desk.close();
+        assert!(desk.is_closed());
         assert!(desk.try_take().is_none());
     }
 

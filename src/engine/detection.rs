@@ -15,11 +15,7 @@ pub(super) struct Detection {
 
 impl Detection {
     /// The same face in another coordinate system.
-    pub(super) fn mapped(
-        &self,
-        face: impl Fn(&BoundingBox) -> BoundingBox,
-        point: impl Fn(Point) -> Point,
-    ) -> Self {
+    pub(super) fn mapped(&self, face: impl Fn(&BoundingBox) -> BoundingBox, point: impl Fn(Point) -> Point) -> Self {
         Self { face: face(&self.face), landmarks: Landmarks(self.landmarks.0.map(point)), score: self.score }
     }
 
@@ -117,7 +113,13 @@ mod tests {
         let point = |u: f32, v: f32| Point { x: x + u * side, y: y + v * side };
         Detection {
             face: BoundingBox { x, y, width: side, height: side },
-            landmarks: Landmarks([point(0.3, 0.4), point(0.7, 0.4), point(0.5, 0.6), point(0.35, 0.8), point(0.65, 0.8)]),
+            landmarks: Landmarks([
+                point(0.3, 0.4),
+                point(0.7, 0.4),
+                point(0.5, 0.6),
+                point(0.35, 0.8),
+                point(0.65, 0.8),
+            ]),
             score,
         }
     }
@@ -154,7 +156,10 @@ mod tests {
     #[test]
     fn candidates_that_agree_are_averaged() {
         let how = Merge { nms_iou: 0.3, vote_iou: 0.5 };
-        let faces = merge(vec![detection(100.0, 50.0, 50.0, 0.9), detection(104.0, 50.0, 50.0, 0.9), detection(0.0, 0.0, 30.0, 0.8)], how);
+        let faces = merge(
+            vec![detection(100.0, 50.0, 50.0, 0.9), detection(104.0, 50.0, 50.0, 0.9), detection(0.0, 0.0, 30.0, 0.8)],
+            how,
+        );
         assert_eq!(faces.len(), 2);
         assert!((faces[0].face.x - 102.0).abs() < 1e-3);
         assert_eq!(faces[1], detection(0.0, 0.0, 30.0, 0.8));

@@ -81,7 +81,8 @@ impl Finder {
             let largest = faces.iter().max_by(|a, b| a.face.area().total_cmp(&b.face.area()));
             // A larger input shows no more of a photo that fitted into this one.
             sure = longest <= size
-                || largest.is_some_and(|f| f.face.height >= self.spec.unsure.height && f.score >= self.spec.unsure.score);
+                || largest
+                    .is_some_and(|f| f.face.height >= self.spec.unsure.height && f.score >= self.spec.unsure.score);
             if !faces.is_empty() {
                 found = faces.iter().map(|f| to_photo(f, &window, size)).collect();
             }

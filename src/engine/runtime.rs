@@ -29,8 +29,8 @@ impl Runtime {
     /// When it does not load, or another library was loaded before.
     pub(super) fn load(library: &Path) -> Result<Self, LoadError> {
         // A relative path would be tried beside the program first.
-        let library = std::path::absolute(library)
-            .map_err(|source| LoadError::Read { path: library.to_owned(), source })?;
+        let library =
+            std::path::absolute(library).map_err(|source| LoadError::Read { path: library.to_owned(), source })?;
         let mut loaded = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((path, environment)) = loaded.as_ref() {
             return if *path == library {
@@ -56,7 +56,8 @@ impl Runtime {
     /// # Errors
     /// When ONNX Runtime refuses the bytes.
     pub(super) fn model(&self, id: &str, bytes: &[u8], shape: [usize; 4]) -> Result<Model, LoadError> {
-        let failed = |error: &dyn std::fmt::Display| LoadError::Model { model: id.to_owned(), message: error.to_string() };
+        let failed =
+            |error: &dyn std::fmt::Display| LoadError::Model { model: id.to_owned(), message: error.to_string() };
         let mut builder = Session::builder(&self.0)
             .map_err(|e| failed(&e))?
             .with_intra_threads(1)

@@ -66,9 +66,12 @@ impl YuNet {
         })?;
         for ([class, objectness, boxes, points], stride) in levels.iter().zip(STRIDES) {
             let side = (self.size / stride) as usize;
-            let right = [class, objectness, boxes, points].iter().zip(OUTPUTS).all(|(o, (_, n))| o.len() == n * side * side);
+            let right =
+                [class, objectness, boxes, points].iter().zip(OUTPUTS).all(|(o, (_, n))| o.len() == n * side * side);
             if !right {
-                return Err(self.model.wrong(format!("outputs at stride {stride} do not fit a grid of {side} x {side}")));
+                return Err(self
+                    .model
+                    .wrong(format!("outputs at stride {stride} do not fit a grid of {side} x {side}")));
             }
             let level = Level { class, objectness, boxes, points, side, stride: stride as f32 };
             found.extend((0..side * side).filter_map(|cell| level.detection(cell, score)));
@@ -124,7 +127,8 @@ mod tests {
         objectness[cell] = 1.7; // clamped to 1
         boxes[4 * cell..4 * cell + 4].copy_from_slice(&[0.5, 0.25, 2.0f32.ln(), 4.0f32.ln()]);
         points[10 * cell..10 * cell + 2].copy_from_slice(&[-1.0, 1.0]);
-        let level = Level { class: &class, objectness: &objectness, boxes: &boxes, points: &points, side: 4, stride: 8.0 };
+        let level =
+            Level { class: &class, objectness: &objectness, boxes: &boxes, points: &points, side: 4, stride: 8.0 };
         let seen = level.detection(cell, 0.6).unwrap();
         assert!((seen.score - 0.8).abs() < 1e-6);
         assert!((seen.face.width - 16.0).abs() < 1e-4 && (seen.face.height - 32.0).abs() < 1e-4);
@@ -137,7 +141,8 @@ mod tests {
     fn what_is_not_finite_is_not_a_face() {
         for (class, box_) in [(f32::NAN, 0.0), (1.0, f32::INFINITY), (1.0, 1000.0)] {
             let boxes = [0.0, 0.0, box_, 0.0];
-            let level = Level { class: &[class], objectness: &[1.0], boxes: &boxes, points: &[0.0; 10], side: 1, stride: 8.0 };
+            let level =
+                Level { class: &[class], objectness: &[1.0], boxes: &boxes, points: &[0.0; 10], side: 1, stride: 8.0 };
             assert!(level.detection(0, 0.5).is_none());
         }
     }

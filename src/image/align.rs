@@ -165,7 +165,8 @@ fn warp(source: &Pixels<'_>, back: &Similarity) -> Vec<u8> {
             let (left, top) = (left as i64, top as i64);
             let inner = left >= 0 && top >= 0 && left + 1 < source.width as i64 && top + 1 < source.height as i64;
             let four = inner.then(|| source.square(left as usize, top as usize)).flatten().unwrap_or_else(|| {
-                [(0, 0), (1, 0), (0, 1), (1, 1)].map(|(dx, dy)| source.at(left.saturating_add(dx), top.saturating_add(dy)))
+                [(0, 0), (1, 0), (0, 1), (1, 1)]
+                    .map(|(dx, dy)| source.at(left.saturating_add(dx), top.saturating_add(dy)))
             });
             let weights = [(1.0 - fx) * (1.0 - fy), fx * (1.0 - fy), (1.0 - fx) * fy, fx * fy];
             for channel in 0..3 {
@@ -185,10 +186,7 @@ mod tests {
 
     fn turned(degrees: f32, scale: f32, x: f32, y: f32) -> [Point; 5] {
         let (sin, cos) = degrees.to_radians().sin_cos();
-        TEMPLATE.map(|p| Point {
-            x: scale * (cos * p.x - sin * p.y) + x,
-            y: scale * (sin * p.x + cos * p.y) + y,
-        })
+        TEMPLATE.map(|p| Point { x: scale * (cos * p.x - sin * p.y) + x, y: scale * (sin * p.x + cos * p.y) + y })
     }
 
     proptest! {

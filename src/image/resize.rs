@@ -135,9 +135,12 @@ impl Scaler {
         let source = ImageRef::new(image.width(), image.height(), image.rgb(), PixelType::U8x3)?;
         let mut canvas = Image::from_slice_u8(size, size, &mut self.canvas, PixelType::U8x3)?;
         let mut target = CroppedImageMut::new(&mut canvas, x.target, y.target, x.target_length, y.target_length)?;
-        let options = ResizeOptions::new()
-            .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
-            .crop(x.source, y.source, x.source_length, y.source_length);
+        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
+            x.source,
+            y.source,
+            x.source_length,
+            y.source_length,
+        );
         Ok(self.resizer.resize(&source, &mut target, &options)?)
     }
 }

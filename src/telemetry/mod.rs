@@ -1,5 +1,11 @@
-//! Logs and metrics.
+//! What the server tells about itself: logs, metrics, and how failures are written.
 
+mod chain;
 mod logging;
+mod measured;
+mod metrics;
 
+pub use chain::error_chain;
 pub use logging::start_logging;
+pub use measured::{MeasuredAnalyze, MeasuredMatcher};
+pub use metrics::{Metrics, Snapshot};

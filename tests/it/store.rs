@@ -381,7 +381,9 @@ async fn a_moved_row_does_not_open(fixture: Fixture) {
     insert(&store, &a, "x", &sample(1)).await.unwrap();
     insert(&store, &a, "y", &sample(2)).await.unwrap();
     fixture
-        .tamper("UPDATE samples SET sealed = (SELECT sealed FROM samples WHERE template_id = 'y') WHERE template_id = 'x'")
+        .tamper(
+            "UPDATE samples SET sealed = (SELECT sealed FROM samples WHERE template_id = 'y') WHERE template_id = 'x'",
+        )
         .await;
     let error = store.templates.load(&a, &model(), None, 10).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error}");

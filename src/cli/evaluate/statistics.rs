@@ -215,7 +215,8 @@ pub(super) fn ten_folds(embedded: &Embedded, folds: &[Vec<Pair>]) -> Result<Fold
     }
     let accuracies: Vec<f64> = (0..scored.len())
         .map(|held_out| {
-            let others = scored.iter().enumerate().filter(|(at, _)| *at != held_out).flat_map(|(_, f)| f.iter().copied());
+            let others =
+                scored.iter().enumerate().filter(|(at, _)| *at != held_out).flat_map(|(_, f)| f.iter().copied());
             let threshold = best_threshold(others.collect());
             let right = scored[held_out].iter().filter(|(c, same)| (*c >= threshold) == *same).count();
             share(right, scored[held_out].len())

@@ -7,7 +7,7 @@ use crate::image::align::{SIDE, Similarity};
 use crate::image::{AlignedFace, UprightImage};
 
 /// Counts of luminances 0 to 255.
-pub type Histogram = [u32; 256];
+pub(super) type Histogram = [u32; 256];
 
 /// Where OFIQ puts the eyes, the nose and the mouth corners in its aligned picture of 616 x 616
 /// pixels.

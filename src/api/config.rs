@@ -1,0 +1,77 @@
+//! What an operator may set about the HTTP side.
+
+use std::time::Duration;
+
+/// Which of the two documented layouts a reply has.
+///
+/// The vendor changed the shape of its replies in place, and both official clients are still in
+/// use, each reading its own. Nothing in a request tells them apart, so both layouts are sent
+/// unless an operator knows better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Shape {
+    /// Only the older layout: everything inside `result.face`, snake case.
+    Seed,
+    /// Only the newer layout: everything directly under `result`, camel case.
+    Modern,
+    /// Both, each in its own place.
+    #[default]
+    Both,
+}
+
+impl Shape {
+    /// Whether replies have the older layout.
+    pub fn has_seed(self) -> bool {
+        matches!(self, Self::Seed | Self::Both)
+    }
+
+    /// Whether replies have the newer layout.
+    pub fn has_modern(self) -> bool {
+        matches!(self, Self::Modern | Self::Both)
+    }
+}
+
+/// The HTTP side's settings.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ApiConfig {
+    /// The layout of replies.
+    pub shape: Shape,
+    /// Most bytes of a request with one photo, form included; a request with two may have twice that.
+    pub max_body_bytes: usize,
+    /// Most parts of a multipart form.
+    pub max_parts: usize,
+    /// A body that is not complete after this long is refused.
+    pub body_timeout: Duration,
+    /// A body of which nothing came for this long is refused.
+    pub body_idle_timeout: Duration,
+    /// Most bytes of a refused body that are read and thrown away, so that the client gets to
+    /// see the answer.
+    pub drain_bytes: usize,
+    /// Longest time spent on that.
+    pub drain_timeout: Duration,
+    /// Origins whose pages may call; none means that no CORS header is ever sent. `*` is any.
+    pub cors_origins: Vec<String>,
+    /// Seconds a client is asked to wait before it tries again; at least 1 is sent.
+    pub retry_after_s: u64,
+    /// Templates on a page when the caller does not say.
+    pub page_default: usize,
+    /// Most templates on a page.
+    pub page_max: usize,
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self {
+            shape: Shape::Both,
+            max_body_bytes: 20 * 1024 * 1024,
+            max_parts: 64,
+            body_timeout: Duration::from_secs(60),
+            body_idle_timeout: Duration::from_secs(10),
+            drain_bytes: 64 * 1024 * 1024,
+            drain_timeout: Duration::from_secs(30),
+            cors_origins: Vec::new(),
+            retry_after_s: 1,
+            page_default: 100,
+            page_max: 1000,
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The envelope: what every answer has in common.
+//!
+//! One layer gives each request its transaction id, opens its span, catches panics, renders the
+//! outcome (a handler's result, a failure, or a failure of the framework's own) as
+//! `{"transactionId": ..., "result": ...}`, and ends with one log line. Handlers know nothing of
+//! transaction ids; they leave an [`Outcome`] in the response's extensions.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use serde::Serialize;
+use tracing::Instrument;
+
+use super::watch::Watch;
+use super::{ApiError, ApiState, body};
+use crate::domain::TransactionId;
+use crate::service::Error;
+
+/// The header that repeats the transaction id.
+pub(super) const TRANSACTION_ID: HeaderName = HeaderName::from_static("x-transaction-id");
+
+/// What a handler decided, before it is put into the envelope.
+#[derive(Clone)]
+pub(super) enum Outcome {
+    /// Success with a `result`, as JSON.
+    Result(Arc<str>),
+    /// Success without one.
+    Done,
+    /// A failure.
+    Failure(Arc<ApiError>),
+    /// An answer that has no envelope; it goes out as it is, whatever its status.
+    Plain,
+}
+
+impl Outcome {
+    /// Success with a `result`.
+    pub(super) fn result(result: &impl Serialize) -> Self {
+        match serde_json::to_string(result) {
+            Ok(json) => Self::Result(json.into()),
+            Err(error) => Self::failure(Error::Internal(error.into()).into()),
+        }
+    }
+
+    /// A failure.
+    pub(super) fn failure(error: ApiError) -> Self {
+        Self::Failure(Arc::new(error))
+    }
+
+    /// Marks an answer that has no envelope.
+    pub(super) fn plain(answer: impl IntoResponse) -> Response {
+        let mut response = answer.into_response();
+        response.extensions_mut().insert(Self::Plain);
+        response
+    }
+}
+
+/// The outcome alone: the envelope writes status, headers and body.
+impl IntoResponse for Outcome {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The layer.
+pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Next) -> Response {
+    let id = TransactionId::random();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let watch = Watch::start(api.clone(), request.method().clone(), route);
+    let span = tracing::info_span!("request", transaction.id = %id, app = tracing::field::Empty);
+    async {
+        let (parts, incoming) = request.into_parts();
+        let incoming = body::guard(incoming, &parts.headers, api.config());
+        let handled = AssertUnwindSafe(next.run(Request::from_parts(parts, incoming))).catch_unwind().await;
+        let mut response =
+            handled.unwrap_or_else(|panic| ApiError::Panicked(panic_text(panic.as_ref())).into_response());
+        let failure = render(&mut response, id, api.config().retry_after_s);
+        watch.finish(response.status(), failure.as_deref());
+        response
+    }
+    .instrument(span)
+    .await
+}
+
+/// Writes the outcome into the response and tells what failed.
+fn render(response: &mut Response, id: TransactionId, retry_after_s: u64) -> Option<Arc<ApiError>> {
+    let status = response.status();
+    let outcome = response.extensions_mut().remove::<Outcome>();
+    let failed = status.is_client_error() || status.is_server_error();
+    let failure = match outcome {
+        Some(Outcome::Result(result)) => {
+            set_json(response, format!(r#"{{"transactionId":"{id}","result":{result}}}"#));
+            None
+        }
+        Some(Outcome::Done) => {
+            set_json(response, format!(r#"{{"transactionId":"{id}"}}"#));
+            None
+        }
+        Some(Outcome::Failure(error)) => Some(error),
+        None if failed => Some(Arc::new(ApiError::from_status(status))),
+        Some(Outcome::Plain) | None => None,
+    };
+    if let Some(error) = &failure {
+        let row = error.row();
+        let info = serde_json::Value::from(row.info.as_ref());
+        let result = format!(r#"{{"status":"error","code":{},"info":{info}}}"#, row.code);
+        set_json(response, format!(r#"{{"transactionId":"{id}","result":{result}}}"#));
+        *response.status_mut() = row.status;
+        if row.status == StatusCode::SERVICE_UNAVAILABLE {
+            // Never 0: OkHttp would send the request again at once, by itself.
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after_s.max(1).into());
+        }
+    }
+    if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+        response.headers_mut().insert(TRANSACTION_ID, value);
+    }
+    failure
+}
+
+fn set_json(response: &mut Response, json: String) {
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    *response.body_mut() = Body::from(json);
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("no message").to_owned()
+}

@@ -1,0 +1,141 @@
+//! Every failure a client can see, and THE table that gives each its status, code and text.
+//!
+//! Codes 1 to 9 and the text of a missing template are the vendor's, to the letter: official
+//! clients compare them. For everything else the code repeats the status, as the vendor's one
+//! documented example does.
+
+use std::borrow::Cow;
+
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use super::envelope::Outcome;
+use crate::domain::{Check, PhotoFault};
+use crate::service::Error;
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    /// A use case failed.
+    #[error(transparent)]
+    Service(#[from] Error),
+    /// The request cannot be understood; the text tells the caller why.
+    #[error("bad request: {0}")]
+    BadRequest(Cow<'static, str>),
+    /// The body, or the next piece of it, took too long to arrive.
+    #[error("the body was not received in time")]
+    BodyTimeout,
+    /// The body is larger than allowed.
+    #[error("the body is too large")]
+    BodyTooLarge,
+    /// There is no such endpoint.
+    #[error("there is no such endpoint")]
+    NoSuchEndpoint,
+    /// The endpoint exists, but not with this method.
+    #[error("the endpoint has no such method")]
+    NoSuchMethod,
+    /// The vendor's API has this endpoint; this server does not.
+    #[error("the endpoint is not built")]
+    NotBuilt,
+    /// The server is about to stop and takes no more photos.
+    #[error("the server is stopping")]
+    Stopping,
+    /// A handler panicked.
+    #[error("a handler panicked: {0}")]
+    Panicked(String),
+}
+
+/// What a client sees of a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// `result.code`.
+    pub code: u16,
+    /// `result.info`.
+    pub info: Cow<'static, str>,
+}
+
+impl ApiError {
+    /// A request that cannot be understood.
+    pub fn bad_request(info: impl Into<Cow<'static, str>>) -> Self {
+        Self::BadRequest(info.into())
+    }
+
+    /// The table. No wildcard: a new failure does not compile until it has its row.
+    pub fn row(&self) -> Row {
+        use StatusCode as S;
+        match self {
+            Self::Service(error) => service_row(error),
+            Self::BadRequest(info) => row(S::BAD_REQUEST, 400, info.clone()),
+            Self::BodyTimeout => row(S::BAD_REQUEST, 400, "request body was not received in time"),
+            Self::BodyTooLarge => row(S::PAYLOAD_TOO_LARGE, 413, "request body is too large"),
+            Self::NoSuchEndpoint => row(S::NOT_FOUND, 404, "no such endpoint"),
+            Self::NoSuchMethod => row(S::METHOD_NOT_ALLOWED, 405, "method not allowed"),
+            Self::NotBuilt => row(S::NOT_IMPLEMENTED, 501, "this endpoint is not supported by this server"),
+            Self::Stopping => row(S::SERVICE_UNAVAILABLE, 503, "server is stopping, try again later"),
+            Self::Panicked(_) => row(S::INTERNAL_SERVER_ERROR, 500, INTERNAL),
+        }
+    }
+
+    /// The failure behind an answer that came from the framework rather than from a handler.
+    pub(super) fn from_status(status: StatusCode) -> Self {
+        match status {
+            StatusCode::NOT_FOUND => Self::NoSuchEndpoint,
+            StatusCode::METHOD_NOT_ALLOWED => Self::NoSuchMethod,
+            StatusCode::PAYLOAD_TOO_LARGE => Self::BodyTooLarge,
+            status if status.is_client_error() => Self::bad_request("request was not understood"),
+            status => Self::Service(Error::Internal(format!("the framework answered {status}").into())),
+        }
+    }
+}
+
+const INTERNAL: &str = "internal error";
+
+fn service_row(error: &Error) -> Row {
+    use StatusCode as S;
+    match error {
+        Error::Photo(fault) => photo_row(*fault),
+        Error::TemplateExists => row(S::BAD_REQUEST, 400, "Template already exists"),
+        Error::TemplateNotFound => row(S::BAD_REQUEST, 400, "Template not found"),
+        Error::Refused(Check::Liveness) => row(S::BAD_REQUEST, 400, "photo did not pass the liveness check"),
+        Error::Refused(Check::Deepfake) => row(S::BAD_REQUEST, 400, "photo did not pass the deepfake check"),
+        Error::NotInstalled(Check::Liveness) => row(S::NOT_IMPLEMENTED, 501, "no liveness model is installed"),
+        Error::NotInstalled(Check::Deepfake) => row(S::NOT_IMPLEMENTED, 501, "no deepfake model is installed"),
+        Error::Unauthenticated => row(S::UNAUTHORIZED, 401, "APP-ID or APP-KEY is missing or wrong"),
+        Error::Busy => row(S::SERVICE_UNAVAILABLE, 503, "server is busy, try again later"),
+        Error::Loading => row(S::SERVICE_UNAVAILABLE, 503, "server is starting, try again later"),
+        Error::StoreUnavailable(_) => row(S::SERVICE_UNAVAILABLE, 503, "database is not available, try again later"),
+        Error::Internal(_) => row(S::INTERNAL_SERVER_ERROR, 500, INTERNAL),
+    }
+}
+
+fn photo_row(fault: PhotoFault) -> Row {
+    let (code, info) = match fault {
+        PhotoFault::Missing => (1, "photo should not be empty"),
+        PhotoFault::WrongType => (2, "wrong mime-type in input data"),
+        PhotoFault::Empty => (3, "photo size is 0 bytes"),
+        PhotoFault::Undecodable => (4, "can not decode image, check it is valid jpeg or png file"),
+        PhotoFault::NoFace => (5, "can not detect face"),
+        PhotoFault::ManyFaces => (6, "more than one face detected on photo"),
+        PhotoFault::TooSmall => (9, "can not extract features from sample, probably it is too small"),
+    };
+    row(StatusCode::BAD_REQUEST, code, info)
+}
+
+fn row(status: StatusCode, code: u16, info: impl Into<Cow<'static, str>>) -> Row {
+    Row { status, code, info: info.into() }
+}
+
+impl From<PhotoFault> for ApiError {
+    fn from(fault: PhotoFault) -> Self {
+        Self::Service(fault.into())
+    }
+}
+
+/// The failure travels to the envelope, which knows the transaction id and renders it.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        Outcome::failure(self).into_response()
+    }
+}

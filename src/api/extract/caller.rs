@@ -1,0 +1,32 @@
+//! Who calls, from the two credential headers.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+
+use crate::api::{ApiError, ApiState};
+use crate::service::{Caller, Error};
+
+/// A caller whose credentials were right. Taken before anything else of a request, and without
+/// its body.
+pub(in crate::api) struct Authenticated(pub(in crate::api) Caller);
+
+impl FromRequestParts<ApiState> for Authenticated {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &ApiState) -> Result<Self, ApiError> {
+        // Official clients send empty values when they are not configured: missing and empty are one.
+        let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let (app_id, app_key) = (header("app-id"), header("app-key"));
+        match api.service().applications().authenticate(app_id, app_key) {
+            Ok(caller) => {
+                tracing::Span::current().record("app", caller.app.as_str());
+                Ok(Self(caller))
+            }
+            // Before the first read of the store nobody is known; that is no reason to turn anybody away for good.
+            Err(_) if !app_id.is_empty() && !app_key.is_empty() && !api.service().replicator().is_loaded() => {
+                Err(Error::Loading.into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! The multipart form with its photos.
+//!
+//! What counts as a photo: a file part of the right name, whose declared type is an image's or
+//! says nothing. A part without a file name is text, and counts only if its bytes are an image all
+//! the same; so does a whole body that is no form. The first photo of a name counts.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+
+use axum::body::Bytes;
+use axum::extract::Request;
+use axum::http::{HeaderMap, header};
+use futures_util::{Stream, StreamExt};
+use multer::{Field, Multipart};
+
+use super::media::{Declared, is_image};
+use super::parse_template_id;
+use super::stream::{ReadError, capped, collect};
+use crate::api::{ApiError, ApiState};
+use crate::domain::{PhotoFault, TemplateId};
+use crate::image::Photo;
+
+/// The names under which each photo of a request may come.
+pub(in crate::api) type Names = &'static [&'static [&'static str]];
+
+/// The one photo of most endpoints.
+pub(in crate::api) const ONE_PHOTO: Names = &[&["photo"]];
+
+/// The two photos of `/verify`, under the names of both eras.
+pub(in crate::api) const TWO_PHOTOS: Names = &[&["first_photo", "first_selfie"], &["second_photo", "second_selfie"]];
+
+/// A template id has at most 128 characters of at most 4 bytes; the rest is white space to trim.
+const MOST_TEXT_BYTES: usize = 4096;
+
+/// Most bytes of what comes before a part's data: preamble, boundary, headers.
+const MOST_HEADER_BYTES: usize = 64 * 1024;
+
+/// What a form held.
+#[derive(Debug)]
+pub(in crate::api) struct Form {
+    photos: Vec<Slot>,
+    template: Option<Vec<u8>>,
+}
+
+/// Where one photo belongs: nothing yet, or the first that came, or what is wrong with it.
+type Slot = Option<Result<Photo, PhotoFault>>;
+
+impl Form {
+    /// The next photo, in the order of the names.
+    pub(in crate::api) fn photo(&mut self) -> Result<Photo, ApiError> {
+        let slot = if self.photos.is_empty() { None } else { self.photos.remove(0) };
+        Ok(slot.unwrap_or(Err(PhotoFault::Missing))?)
+    }
+
+    /// The template id; `None` when there is none or it is empty.
+    pub(in crate::api) fn template_id(&self) -> Result<Option<TemplateId>, ApiError> {
+        let text = str::from_utf8(self.template.as_deref().unwrap_or_default())
+            .map_err(|_| ApiError::bad_request("templateId must be UTF-8 text"))?;
+        if text.trim().is_empty() { Ok(None) } else { parse_template_id(text).map(Some) }
+    }
+}
+
+/// The `Content-Type` among some headers, as text.
+pub(super) fn content_type(headers: &HeaderMap) -> &str {
+    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+/// Reads the photos (and the template id, if any) of a request.
+pub(in crate::api) async fn read_form(api: &ApiState, request: Request, names: Names) -> Result<Form, ApiError> {
+    let cap = api.config().max_body_bytes.saturating_mul(names.len());
+    let (headers, stream) = capped(request, cap)?;
+    match multer::parse_boundary(content_type(&headers)) {
+        Ok(boundary) => read_parts(Parts::new(stream, boundary, api.config().max_parts), names).await,
+        Err(_) => read_bare(stream, names).await,
+    }
+}
+
+async fn read_parts(mut parts: Parts, names: Names) -> Result<Form, ApiError> {
+    let mut form = Form { photos: names.iter().map(|_| None).collect(), template: None };
+    let outcome = fill(&mut form, &mut parts, names).await;
+    match outcome {
+        // What a broken form lacks, it lacks: that tells the caller more than that it is broken.
+        Err(FormError::Broken(_)) if form.photos.iter().any(Option::is_none) => Err(PhotoFault::Missing.into()),
+        Err(error) => Err(error.into()),
+        Ok(()) => Ok(form),
+    }
+}
+
+async fn fill(form: &mut Form, parts: &mut Parts, names: Names) -> Result<(), FormError> {
+    while let Some(mut part) = parts.next().await? {
+        let name = part.name().unwrap_or_default().to_owned();
+        if let Some(index) = names.iter().position(|aliases| aliases.contains(&name.as_str())) {
+            let slot = &mut form.photos[index];
+            if slot.is_some() {
+                tracing::warn!(part = name, "more than one photo of this name was sent; the first counts");
+                skip(&mut part).await?;
+            } else {
+                *slot = read_photo(&mut part).await?;
+            }
+        } else if name == "templateId" && form.template.is_none() {
+            form.template = Some(read_text(&mut part).await?);
+        } else {
+            skip(&mut part).await?;
+        }
+    }
+    Ok(())
+}
+
+/// A photo, or what is wrong with it, or nothing when the part is text.
+async fn read_photo(part: &mut Field<'static>) -> Result<Slot, FormError> {
+    let declared = Declared::of(part.headers());
+    let is_text = part.file_name().is_none() && declared != Declared::Image;
+    if declared == Declared::Other && !is_text {
+        skip(part).await?;
+        return Ok(Some(Err(PhotoFault::WrongType)));
+    }
+    let mut bytes = Vec::new();
+    while let Some(piece) = part.chunk().await? {
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(match (is_text, is_image(&bytes)) {
+        (true, false) => None,
+        (false, _) if bytes.is_empty() => Some(Err(PhotoFault::Empty)),
+        (true, true) | (false, _) => Some(Ok(Photo::new(bytes))),
+    })
+}
+
+async fn read_text(part: &mut Field<'static>) -> Result<Vec<u8>, FormError> {
+    let mut bytes = Vec::new();
+    while let Some(piece) = part.chunk().await? {
+        if bytes.len() + piece.len() > MOST_TEXT_BYTES {
+            return Err(FormError::TextTooLong);
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(bytes)
+}
+
+async fn skip(part: &mut Field<'static>) -> Result<(), FormError> {
+    while part.chunk().await?.is_some() {}
+    Ok(())
+}
+
+/// Reads one text field of a form; `None` when there is none.
+pub(super) async fn read_text_field(
+    stream: impl Stream<Item = Result<Bytes, ReadError>> + Send + 'static,
+    boundary: String,
+    name: &str,
+    max_parts: usize,
+) -> Result<Option<Vec<u8>>, ApiError> {
+    let mut parts = Parts::new(stream, boundary, max_parts);
+    while let Some(mut part) = parts.next().await? {
+        if part.name() == Some(name) {
+            return Ok(Some(read_text(&mut part).await?));
+        }
+        skip(&mut part).await?;
+    }
+    Ok(None)
+}
+
+/// A body that is no form: the photo itself, or nothing. Where two photos are needed, nothing.
+async fn read_bare(
+    mut stream: impl Stream<Item = Result<Bytes, ReadError>> + Send + Unpin,
+    names: Names,
+) -> Result<Form, ApiError> {
+    /// The longer of the two signatures.
+    const SIGNATURE: usize = 8;
+    let mut bytes = Vec::new();
+    while bytes.len() < SIGNATURE {
+        match stream.next().await {
+            Some(piece) => bytes.extend_from_slice(&piece?),
+            None => break,
+        }
+    }
+    if names.len() != 1 || !is_image(&bytes) {
+        return Err(PhotoFault::Missing.into());
+    }
+    let bytes = collect(stream, bytes).await?;
+    Ok(Form { photos: vec![Some(Ok(Photo::new(bytes)))], template: None })
+}
+
+/// The parts of a form, bounded in number and in the size of what comes before their data.
+struct Parts {
+    form: Multipart<'static>,
+    received: Arc<AtomicUsize>,
+    left: usize,
+}
+
+impl Parts {
+    fn new(
+        stream: impl Stream<Item = Result<Bytes, ReadError>> + Send + 'static,
+        boundary: String,
+        max_parts: usize,
+    ) -> Self {
+        let received = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&received);
+        let stream = stream.inspect(move |piece| {
+            if let Ok(piece) = piece {
+                count.fetch_add(piece.len(), Ordering::Relaxed);
+            }
+        });
+        Self { form: Multipart::new(stream, boundary), received, left: max_parts }
+    }
+
+    /// The next part. The one before must have been read to its end.
+    ///
+    /// The parser looks through all it holds each time more arrives, so a head that never ends
+    /// would cost more with every piece; the bound keeps that small.
+    async fn next(&mut self) -> Result<Option<Field<'static>>, FormError> {
+        let before = self.received.load(Ordering::Relaxed);
+        let part = poll_fn(|cx| match self.form.poll_next_field(cx) {
+            Poll::Ready(part) => Poll::Ready(part.map_err(FormError::from)),
+            Poll::Pending if self.received.load(Ordering::Relaxed) - before > MOST_HEADER_BYTES => {
+                Poll::Ready(Err(FormError::Broken(None)))
+            }
+            Poll::Pending => Poll::Pending,
+        })
+        .await?;
+        if part.is_some() {
+            self.left = self.left.checked_sub(1).ok_or(FormError::TooManyParts)?;
+        }
+        Ok(part)
+    }
+}
+
+/// Why a form could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+enum FormError {
+    #[error("the form has too many parts")]
+    TooManyParts,
+    #[error("a text field is too long")]
+    TextTooLong,
+    #[error("the form is broken")]
+    Broken(#[source] Option<multer::Error>),
+    #[error(transparent)]
+    Read(ReadError),
+}
+
+impl From<multer::Error> for FormError {
+    fn from(error: multer::Error) -> Self {
+        match error {
+            multer::Error::StreamReadFailed(cause) => match cause.downcast::<ReadError>() {
+                Ok(read) => Self::Read(*read),
+                Err(cause) => Self::Broken(Some(multer::Error::StreamReadFailed(cause))),
+            },
+            error => Self::Broken(Some(error)),
+        }
+    }
+}
+
+impl From<FormError> for ApiError {
+    fn from(error: FormError) -> Self {
+        match error {
+            FormError::TooManyParts => Self::bad_request("multipart form has too many parts"),
+            FormError::TextTooLong => Self::bad_request("a text field of the form is too long"),
+            FormError::Broken(_) => Self::bad_request("multipart form is broken"),
+            FormError::Read(error) => error.into(),
+        }
+    }
+}

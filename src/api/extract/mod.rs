@@ -1,0 +1,13 @@
+//! From the wire to typed values.
+
+mod caller;
+mod form;
+mod media;
+mod query;
+mod stream;
+mod template;
+
+pub(super) use caller::Authenticated;
+pub(super) use form::{ONE_PHOTO, TWO_PHOTOS, read_form};
+pub(super) use query::Query;
+pub(super) use template::{parse_template_id, read_template_id};

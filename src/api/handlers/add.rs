@@ -1,0 +1,42 @@
+//! `POST /add` enrols a template; `POST /templates/{templateId}/samples` adds a sample to one.
+
+use axum::extract::{Path, Request, State};
+
+use super::Answer;
+use crate::api::ApiState;
+use crate::api::envelope::Outcome;
+use crate::api::extract::{Authenticated, ONE_PHOTO, Query, parse_template_id, read_form};
+use crate::api::reply;
+use crate::service::EnrollOptions;
+
+pub(in crate::api) async fn add(
+    State(api): State<ApiState>,
+    Authenticated(caller): Authenticated,
+    query: Query,
+    request: Request,
+) -> Answer {
+    let (checks, replace) = (query.checks()?, query.flag("replace")?);
+    api.service().require(checks)?;
+    let _ticket = api.admit(1)?;
+    let mut form = read_form(&api, request, ONE_PHOTO).await?;
+    let photo = form.photo()?;
+    let options = EnrollOptions { template: form.template_id()?, replace, checks };
+    let enrolled = api.service().enroll(&caller, photo, options).await?;
+    Ok(Outcome::result(&reply::enrolled(&enrolled, api.config().shape)))
+}
+
+pub(in crate::api) async fn add_sample(
+    State(api): State<ApiState>,
+    Authenticated(caller): Authenticated,
+    Path(template): Path<String>,
+    query: Query,
+    request: Request,
+) -> Answer {
+    let template = parse_template_id(&template)?;
+    let checks = query.checks()?;
+    api.service().require(checks)?;
+    let _ticket = api.admit(1)?;
+    let photo = read_form(&api, request, ONE_PHOTO).await?.photo()?;
+    let enrolled = api.service().add_sample(&caller, template, photo, checks).await?;
+    Ok(Outcome::result(&reply::enrolled(&enrolled, api.config().shape)))
+}

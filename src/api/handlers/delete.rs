@@ -1,0 +1,18 @@
+//! `POST /delete`: remove a template for good.
+
+use axum::extract::{Request, State};
+
+use super::Answer;
+use crate::api::ApiState;
+use crate::api::envelope::Outcome;
+use crate::api::extract::{Authenticated, read_template_id};
+
+pub(in crate::api) async fn delete(
+    State(api): State<ApiState>,
+    Authenticated(caller): Authenticated,
+    request: Request,
+) -> Answer {
+    let template = read_template_id(&api, request).await?;
+    api.service().remove(&caller, &template).await?;
+    Ok(Outcome::Done)
+}

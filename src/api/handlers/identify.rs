@@ -1,0 +1,28 @@
+//! `POST /identify`: who is this?
+
+use axum::extract::{Request, State};
+
+use super::Answer;
+use crate::api::ApiState;
+use crate::api::envelope::Outcome;
+use crate::api::extract::{Authenticated, ONE_PHOTO, Query, read_form};
+use crate::api::reply;
+use crate::service::IdentifyOptions;
+
+pub(in crate::api) async fn identify(
+    State(api): State<ApiState>,
+    Authenticated(caller): Authenticated,
+    query: Query,
+    request: Request,
+) -> Answer {
+    let options = IdentifyOptions {
+        checks: query.checks()?,
+        threshold: query.fraction("threshold")?,
+        candidates: query.count("candidates", 1..=api.service().policy().max_candidates.max(1))?,
+    };
+    api.service().require(options.checks)?;
+    let _ticket = api.admit(1)?;
+    let photo = read_form(&api, request, ONE_PHOTO).await?.photo()?;
+    let found = api.service().identify(&caller, photo, options).await?;
+    Ok(Outcome::result(&reply::identified(&found, api.config().shape)))
+}

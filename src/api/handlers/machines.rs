@@ -1,0 +1,72 @@
+//! Endpoints for machines: no credentials, no envelope.
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use crate::api::envelope::Outcome;
+use crate::api::{ApiError, ApiState};
+use crate::service::Error;
+use crate::telemetry::Metrics;
+
+const OPENAPI: &str = include_str!("../openapi.json");
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// The process runs.
+pub(in crate::api) async fn healthz() -> Response {
+    Outcome::plain(([(header::CONTENT_TYPE, JSON)], r#"{"status":"ok"}"#))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Readiness {
+    ready: bool,
+    /// Why not; empty when ready.
+    reasons: Vec<&'static str>,
+    /// No part of readiness: without its store, a loaded server still identifies.
+    store_reachable: bool,
+}
+
+/// Identify can be served.
+pub(in crate::api) async fn readyz(State(api): State<ApiState>) -> Response {
+    let service = api.service();
+    let (loaded, ready) = (service.replicator().is_loaded(), service.is_ready());
+    let reasons: Vec<_> = [
+        (api.is_stopping(), "server is stopping"),
+        (!loaded, "galleries are being loaded"),
+        (loaded && !ready, "engine is not ready"),
+    ]
+    .into_iter()
+    .filter_map(|(holds, reason)| holds.then_some(reason))
+    .collect();
+    let store_reachable = service.replicator().is_store_reachable();
+    let readiness = Readiness { ready: reasons.is_empty(), reasons, store_reachable };
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    match serde_json::to_string(&readiness) {
+        Ok(json) => {
+            let mut answer = Outcome::plain((status, [(header::CONTENT_TYPE, JSON)], json));
+            if !readiness.ready {
+                answer.headers_mut().insert(header::RETRY_AFTER, api.config().retry_after_s.max(1).into());
+            }
+            answer
+        }
+        Err(error) => ApiError::from(Error::Internal(error.into())).into_response(),
+    }
+}
+
+pub(in crate::api) async fn metrics(State(api): State<ApiState>) -> Response {
+    match api.metrics().render(&api.snapshot()) {
+        Ok(text) => Outcome::plain(([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text)),
+        Err(error) => ApiError::from(Error::Internal(error.into())).into_response(),
+    }
+}
+
+pub(in crate::api) async fn openapi() -> Response {
+    Outcome::plain(([(header::CONTENT_TYPE, JSON)], OPENAPI))
+}
+
+pub(in crate::api) async fn licences(State(api): State<ApiState>) -> Response {
+    Outcome::plain(([(header::CONTENT_TYPE, JSON)], api.licences()))
+}

@@ -1,0 +1,39 @@
+//! `GET /templates`, `GET` and `DELETE /templates/{templateId}`: what is enrolled.
+
+use axum::extract::{Path, State};
+
+use super::Answer;
+use crate::api::envelope::Outcome;
+use crate::api::extract::{Authenticated, Query, parse_template_id};
+use crate::api::{ApiState, reply};
+
+pub(in crate::api) async fn list(
+    State(api): State<ApiState>,
+    Authenticated(caller): Authenticated,
+    query: Query,
+) -> Answer {
+    let config = api.config();
+    let limit = query.count("limit", 1..=config.page_max.max(1))?.unwrap_or(config.page_default.max(1));
+    let after = query.text("after").map(parse_template_id).transpose()?;
+    // One more than asked for tells whether there is a next page.
+    let templates = api.service().templates(&caller, after.as_ref(), limit.saturating_add(1)).await?;
+    Ok(Outcome::result(&reply::page(&templates, limit)))
+}
+
+pub(in crate::api) async fn one(
+    State(api): State<ApiState>,
+    Authenticated(caller): Authenticated,
+    Path(template): Path<String>,
+) -> Answer {
+    let template = api.service().template(&caller, &parse_template_id(&template)?).await?;
+    Ok(Outcome::result(&reply::template(&template)))
+}
+
+pub(in crate::api) async fn remove(
+    State(api): State<ApiState>,
+    Authenticated(caller): Authenticated,
+    Path(template): Path<String>,
+) -> Answer {
+    api.service().remove(&caller, &parse_template_id(&template)?).await?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,24 @@
+//! `POST /verify` and its alias `/doc/verify`: is this the same person?
+
+use axum::extract::{Request, State};
+
+use super::Answer;
+use crate::api::ApiState;
+use crate::api::envelope::Outcome;
+use crate::api::extract::{Authenticated, Query, TWO_PHOTOS, read_form};
+use crate::api::reply;
+
+pub(in crate::api) async fn verify(
+    State(api): State<ApiState>,
+    _: Authenticated,
+    query: Query,
+    request: Request,
+) -> Answer {
+    let (checks, threshold) = (query.checks()?, query.fraction("threshold")?);
+    api.service().require(checks)?;
+    let _ticket = api.admit(2)?;
+    let mut form = read_form(&api, request, TWO_PHOTOS).await?;
+    let (first, second) = (form.photo()?, form.photo()?);
+    let verified = api.service().verify(first, second, checks, threshold).await?;
+    Ok(Outcome::result(&reply::verified(&verified)))
+}

@@ -1,0 +1,41 @@
+//! HTTP, and nothing but HTTP.
+//!
+//! A request passes, from the outside in: CORS (only where an operator opted in), the tidying of
+//! its path, the envelope (one transaction id, one log line, every failure rendered), a guard
+//! around its body, and then a handler of about ten lines. A handler takes what it needs in the
+//! order in which a request may be refused: credentials, query, models, a ticket, and only then
+//! the body. No rule of the business lives here; those are in `service`.
+
+mod body;
+mod config;
+mod cors;
+mod envelope;
+mod error;
+mod extract;
+mod handlers;
+mod path;
+mod reply;
+mod routes;
+mod state;
+mod watch;
+
+pub use config::{ApiConfig, Shape};
+pub use error::{ApiError, Row};
+pub use routes::{paths, router};
+pub use state::ApiState;
+
+use crate::domain::{Analysis, PhotoFault};
+
+/// What the API would say of a face, without an envelope: for the command line.
+///
+/// # Errors
+/// When a number cannot be written as JSON, which no analysis holds.
+pub fn analysis_json(analysis: &Analysis, shape: Shape) -> Result<serde_json::Value, serde_json::Error> {
+    serde_json::to_value(reply::analyzed(analysis, shape))
+}
+
+/// What the API would say of a photo that has no analysis, without an envelope.
+pub fn fault_json(fault: PhotoFault) -> serde_json::Value {
+    let row = ApiError::from(fault).row();
+    serde_json::json!({ "status": "error", "code": row.code, "info": row.info })
+}

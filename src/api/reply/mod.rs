@@ -1,0 +1,149 @@
+//! Replies. Both documented layouts from one outcome, each pure in its own place: the older one
+//! ([`seed`]) inside `result.face`, the newer one ([`modern`]) directly under `result`.
+
+mod face;
+mod modern;
+mod number;
+mod seed;
+mod templates;
+mod time;
+
+use serde::Serialize;
+
+use super::Shape;
+use crate::domain::Analysis;
+use crate::service::{Enrolled, Identified, Match, Verified};
+use modern::ModernFace;
+use number::Number;
+use seed::SeedFace;
+
+pub(super) use templates::{page, template};
+
+/// The reply of `/identify`.
+#[derive(Serialize)]
+pub(super) struct IdentifiedReply<'a> {
+    #[serde(flatten)]
+    seed: Option<seed::Identified<'a>>,
+    #[serde(flatten)]
+    modern: Option<modern::Identified<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    candidates: Option<Vec<Found<'a>>>,
+}
+
+/// A template that was found.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Found<'a> {
+    template_id: &'a str,
+    similarity: Number,
+}
+
+impl<'a> From<&'a Match> for Found<'a> {
+    fn from(found: &'a Match) -> Self {
+        Self { template_id: found.template.as_str(), similarity: found.similarity.into() }
+    }
+}
+
+/// Of an identification. Where nobody was found, the ids are null and never an empty text, which
+/// one of the official clients would show as a match.
+pub(super) fn identified(found: &Identified, shape: Shape) -> IdentifiedReply<'_> {
+    let best = found.best.as_ref();
+    IdentifiedReply {
+        seed: shape.has_seed().then(|| seed::Identified {
+            template_id: best.map(|best| best.template.as_str()),
+            similarity: best.map(|best| best.similarity.into()),
+            face: SeedFace::of(&found.analysis),
+        }),
+        modern: shape
+            .has_modern()
+            .then(|| modern::Identified { search: best.map(Found::from), face: ModernFace::of(&found.analysis) }),
+        candidates: found.candidates.as_ref().map(|found| found.iter().map(Found::from).collect()),
+    }
+}
+
+/// An analysis alone, as the command line prints it.
+#[derive(Serialize)]
+pub(super) struct AnalyzedReply {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    face: Option<SeedFace>,
+    #[serde(flatten)]
+    modern: Option<ModernFace>,
+}
+
+/// Of an analysis.
+pub(super) fn analyzed(analysis: &Analysis, shape: Shape) -> AnalyzedReply {
+    AnalyzedReply {
+        face: shape.has_seed().then(|| SeedFace::of(analysis)),
+        modern: shape.has_modern().then(|| ModernFace::of(analysis)),
+    }
+}
+
+/// The reply of `/add`, and of adding a sample.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EnrolledReply<'a> {
+    #[serde(flatten)]
+    seed: Option<seed::Enrolled<'a>>,
+    #[serde(flatten)]
+    modern: Option<modern::Enrolled<'a>>,
+    sample_id: String,
+}
+
+/// Of an enrolment.
+pub(super) fn enrolled(enrolled: &Enrolled, shape: Shape) -> EnrolledReply<'_> {
+    let template_id = enrolled.template.as_str();
+    EnrolledReply {
+        seed: shape.has_seed().then(|| seed::Enrolled { template_id, face: SeedFace::of(&enrolled.analysis) }),
+        modern: shape.has_modern().then(|| modern::Enrolled {
+            enroll: modern::Enroll { template_id },
+            face: ModernFace::of(&enrolled.analysis),
+        }),
+        sample_id: enrolled.sample.to_string(),
+    }
+}
+
+/// The reply of `/liveness` and `/deepfake`. Both layouts have the same fields at the same level
+/// here; the newer one has more of them.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub(super) enum InspectedReply {
+    Seed(face::Checked),
+    Modern(ModernFace),
+}
+
+/// Of an inspection.
+pub(super) fn inspected(analysis: &Analysis, shape: Shape) -> InspectedReply {
+    if shape.has_modern() {
+        InspectedReply::Modern(ModernFace::of(analysis))
+    } else {
+        InspectedReply::Seed(face::Checked::of(analysis))
+    }
+}
+
+/// The reply of `/verify`, which only the newer layout has. Where the vendor puts `similarity` is
+/// not known; it stands at both likely places.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VerifiedReply {
+    similarity: Number,
+    comparison: Comparison,
+    first_face: ModernFace,
+    second_face: ModernFace,
+}
+
+#[derive(Serialize)]
+struct Comparison {
+    similarity: Number,
+    same: bool,
+}
+
+/// Of a comparison.
+pub(super) fn verified(verified: &Verified) -> VerifiedReply {
+    let similarity = verified.similarity.into();
+    VerifiedReply {
+        similarity,
+        comparison: Comparison { similarity, same: verified.same },
+        first_face: ModernFace::of(&verified.first),
+        second_face: ModernFace::of(&verified.second),
+    }
+}

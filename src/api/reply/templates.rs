@@ -1,0 +1,53 @@
+//! Templates as listed: no embeddings, no faces.
+
+use serde::Serialize;
+
+use super::time::rfc3339;
+use crate::store::TemplateRecord;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::api) struct TemplateReply<'a> {
+    template_id: &'a str,
+    created_at: String,
+    samples: Vec<SampleReply<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SampleReply<'a> {
+    sample_id: String,
+    model: &'a str,
+    created_at: String,
+}
+
+#[derive(Serialize)]
+pub(in crate::api) struct PageReply<'a> {
+    templates: Vec<TemplateReply<'a>>,
+    /// The `after` of the next page; null on the last.
+    next: Option<&'a str>,
+}
+
+/// Of one template.
+pub(in crate::api) fn template(template: &TemplateRecord) -> TemplateReply<'_> {
+    TemplateReply {
+        template_id: template.id.as_str(),
+        created_at: rfc3339(template.created_at),
+        samples: template
+            .samples
+            .iter()
+            .map(|sample| SampleReply {
+                sample_id: sample.id.to_string(),
+                model: sample.model.as_str(),
+                created_at: rfc3339(sample.created_at),
+            })
+            .collect(),
+    }
+}
+
+/// Of up to `limit` templates; more of them mean that there is a next page.
+pub(in crate::api) fn page(templates: &[TemplateRecord], limit: usize) -> PageReply<'_> {
+    let shown = &templates[..templates.len().min(limit)];
+    let next = if shown.len() < templates.len() { shown.last() } else { None };
+    PageReply { templates: shown.iter().map(template).collect(), next: next.map(|last| last.id.as_str()) }
+}

@@ -1,0 +1,71 @@
+//! Every route, in one table.
+
+use axum::Router;
+use axum::http::{Method, StatusCode};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use tower::Layer;
+use tower::util::{MapRequestLayer, option_layer};
+
+use super::handlers::{add, delete, identify, inspect, machines, templates, unsupported, verify};
+use super::{ApiError, ApiState, cors, envelope, path};
+
+/// The table. `/openapi.json` describes the same routes; a test compares the two.
+fn table() -> Vec<(&'static str, MethodRouter<ApiState>)> {
+    vec![
+        // The vendor's.
+        ("/api/v1.0/identify", post(identify::identify)),
+        ("/api/v1.0/add", post(add::add)),
+        ("/api/v1.0/delete", post(delete::delete)),
+        ("/api/v1.0/verify", post(verify::verify)),
+        ("/api/v1.0/doc/verify", post(verify::verify)),
+        ("/api/v1.0/liveness", post(inspect::liveness)),
+        ("/api/v1.0/deepfake", post(inspect::deepfake)),
+        // The vendor's, which this server does not have.
+        ("/api/v1.0/doc/identify", post(unsupported::unsupported)),
+        ("/api/v1.0/doc/compare", post(unsupported::unsupported)),
+        ("/api/v1.0/recognize", post(unsupported::unsupported)),
+        ("/api/v1.0/audio/deepfake", post(unsupported::unsupported)),
+        ("/api/v1.0/audio/deepafake", post(unsupported::unsupported)),
+        ("/api/v1.0/flow/sessions", post(unsupported::unsupported)),
+        ("/api/v1.0/flow/sessions/{token}", get(unsupported::unsupported)),
+        // Ours.
+        ("/api/v1.0/templates", get(templates::list)),
+        ("/api/v1.0/templates/{templateId}", get(templates::one).delete(templates::remove)),
+        ("/api/v1.0/templates/{templateId}/samples", post(add::add_sample)),
+        // For machines.
+        ("/healthz", get(machines::healthz)),
+        ("/readyz", get(machines::readyz)),
+        ("/metrics", get(machines::metrics)),
+        ("/openapi.json", get(machines::openapi)),
+        ("/licences", get(machines::licences)),
+    ]
+}
+
+/// The paths of the table.
+pub fn paths() -> impl Iterator<Item = &'static str> {
+    table().into_iter().map(|(path, _)| path)
+}
+
+/// The whole HTTP side.
+pub fn router(api: ApiState) -> Router {
+    let routes = table()
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods.fallback(other_method)))
+        .fallback(|| async { ApiError::NoSuchEndpoint })
+        .layer(from_fn_with_state(api.clone(), envelope::wrap))
+        .layer(option_layer(cors::layer(&api.config().cors_origins)))
+        .with_state(api);
+    // Routing happens before the layers of a router, so the path is tidied around the router.
+    Router::new().fallback_service(MapRequestLayer::new(path::tidy).layer(routes))
+}
+
+/// axum adds `Allow` to whatever this answers.
+async fn other_method(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        ApiError::NoSuchMethod.into_response()
+    }
+}

@@ -1,0 +1,81 @@
+//! What every handler can reach.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+
+use super::{ApiConfig, ApiError};
+use crate::compute::{Admission, Ticket};
+use crate::service::{Error, Service};
+use crate::telemetry::{Metrics, Snapshot};
+
+struct Inner {
+    service: Service,
+    admission: Admission,
+    metrics: Arc<Metrics>,
+    config: ApiConfig,
+    licences: Bytes,
+}
+
+/// The state of the HTTP side. Cheap to clone.
+#[derive(Clone)]
+pub struct ApiState(Arc<Inner>);
+
+impl ApiState {
+    /// Puts HTTP in front of the use cases.
+    ///
+    /// Each photo of a request takes one ticket of `admission`. `licences` is what `/licences`
+    /// answers: the installed models and their licences.
+    pub fn new(
+        service: Service,
+        admission: Admission,
+        metrics: Arc<Metrics>,
+        config: ApiConfig,
+        licences: &serde_json::Value,
+    ) -> Self {
+        let licences = Bytes::from(licences.to_string());
+        Self(Arc::new(Inner { service, admission, metrics, config, licences }))
+    }
+
+    pub(super) fn service(&self) -> &Service {
+        &self.0.service
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    pub(super) fn config(&self) -> &ApiConfig {
+        &self.0.config
+    }
+
+    pub(super) fn licences(&self) -> Bytes {
+        self.0.licences.clone()
+    }
+
+    /// The right to have so many photos inside the server, or a refusal before a byte of them is read.
+    pub(super) fn admit(&self, photos: u32) -> Result<Ticket, ApiError> {
+        match self.0.admission.try_take_many(photos) {
+            Some(ticket) => Ok(ticket),
+            None if self.is_stopping() => Err(ApiError::Stopping),
+            None => Err(Error::Busy.into()),
+        }
+    }
+
+    /// Whether no more photos are admitted, ever.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.0.admission.is_closed()
+    }
+
+    /// The figures that are read when they are asked for, rather than counted.
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let feed = self.service().feed();
+        Snapshot {
+            ready: self.service().is_ready() && !self.is_stopping(),
+            store_reachable: self.service().replicator().is_store_reachable(),
+            tickets_in_use: self.0.admission.in_use(),
+            tickets_capacity: self.0.admission.capacity(),
+            galleries: feed.loaded().into_iter().map(|app| (app.clone(), feed.size(&app))).collect(),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Watches one request: its duration, its line in the log, its place in the metrics.
+
+use std::time::Instant;
+
+use axum::extract::MatchedPath;
+use axum::http::{Method, StatusCode};
+
+use super::{ApiError, ApiState};
+use crate::telemetry::error_chain;
+
+/// One request, from its head to its answer. Dropped early, it tells that the client went away.
+pub(super) struct Watch {
+    api: ApiState,
+    method: Method,
+    route: Option<MatchedPath>,
+    started: Instant,
+    finished: bool,
+}
+
+impl Watch {
+    /// Starts the clock.
+    pub(super) fn start(api: ApiState, method: Method, route: Option<MatchedPath>) -> Self {
+        Self { api, method, route, started: Instant::now(), finished: false }
+    }
+
+    /// The route as it stands in the table, never the path: a path has ids in it, and a client
+    /// could make up as many as it likes.
+    fn route(&self) -> &str {
+        self.route.as_ref().map_or("none", MatchedPath::as_str)
+    }
+
+    /// The one line and the one count of this request.
+    pub(super) fn finish(mut self, status: StatusCode, failure: Option<&ApiError>) {
+        self.finished = true;
+        let elapsed = self.started.elapsed();
+        let code = failure.map_or(0, |error| error.row().code);
+        let error = failure.map(|error| error_chain(error));
+        self.api.metrics().request(self.route(), status.as_u16(), code, elapsed);
+        macro_rules! line {
+            ($level:ident) => {
+                tracing::$level!(
+                    http.method = %self.method,
+                    http.route = self.route(),
+                    http.status = status.as_u16(),
+                    code,
+                    error,
+                    duration_ms = elapsed.as_secs_f64() * 1e3,
+                    "request"
+                )
+            };
+        }
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::NOT_IMPLEMENTED => line!(warn),
+            status if status.is_server_error() => line!(error),
+            _ => line!(info),
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if !self.finished {
+            self.api.metrics().abandoned(self.route());
+            tracing::info!(
+                http.method = %self.method,
+                http.route = self.route(),
+                duration_ms = self.started.elapsed().as_secs_f64() * 1e3,
+                "the client went away"
+            );
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! The seams with a stopwatch in front of them, so that no code around or behind them needs one.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use async_trait::async_trait;
+
+use super::Metrics;
+use crate::domain::{Analysis, AppId, Check, Embedding, ModelTag, Need};
+use crate::engine::{Analyze, AnalyzeError};
+use crate::gallery::{MatchError, Matcher, Ranked};
+use crate::image::Photo;
+
+/// An engine whose stages are measured.
+pub struct MeasuredAnalyze {
+    inner: Arc<dyn Analyze>,
+    metrics: Arc<Metrics>,
+}
+
+impl MeasuredAnalyze {
+    /// Puts the stopwatch in front of an engine.
+    pub fn new(inner: Arc<dyn Analyze>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+}
+
+#[async_trait]
+impl Analyze for MeasuredAnalyze {
+    async fn analyze(&self, photo: Photo, need: Need) -> Result<Analysis, AnalyzeError> {
+        let outcome = self.inner.analyze(photo, need).await;
+        if let Ok(analysis) = &outcome {
+            self.metrics.analysis(&analysis.timings);
+        }
+        outcome
+    }
+
+    fn offers(&self, check: Check) -> bool {
+        self.inner.offers(check)
+    }
+
+    fn embedding_model(&self) -> &ModelTag {
+        self.inner.embedding_model()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.inner.is_ready()
+    }
+}
+
+/// A matcher whose searches are measured.
+pub struct MeasuredMatcher {
+    inner: Arc<dyn Matcher>,
+    metrics: Arc<Metrics>,
+}
+
+impl MeasuredMatcher {
+    /// Puts the stopwatch in front of a matcher.
+    pub fn new(inner: Arc<dyn Matcher>, metrics: Arc<Metrics>) -> Self {
+        Self { inner, metrics }
+    }
+}
+
+#[async_trait]
+impl Matcher for MeasuredMatcher {
+    async fn best(&self, app: &AppId, probe: &Embedding, limit: usize) -> Result<Ranked, MatchError> {
+        let started = Instant::now();
+        let outcome = self.inner.best(app, probe, limit).await;
+        if outcome.is_ok() {
+            self.metrics.search(started.elapsed());
+        }
+        outcome
+    }
+}

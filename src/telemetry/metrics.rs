@@ -1,0 +1,202 @@
+//! Every metric: name, unit, buckets, help, in one place.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::domain::{AppId, Timings};
+use crate::gallery::GallerySize;
+
+/// From well under a millisecond (a search) to the minute after which clients give up.
+const SECONDS: [f64; 15] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Request {
+    route: String,
+    status: u16,
+    code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Route {
+    route: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Stage {
+    stage: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct App {
+    app: String,
+}
+
+type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Figures that are read when they are asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Snapshot {
+    /// Whether identify can be served.
+    pub ready: bool,
+    /// Whether the store could be read at the last poll.
+    pub store_reachable: bool,
+    /// Photos inside the server now.
+    pub tickets_in_use: usize,
+    /// Most photos inside the server at once.
+    pub tickets_capacity: usize,
+    /// What each gallery holds.
+    pub galleries: Vec<(AppId, GallerySize)>,
+}
+
+#[derive(Default)]
+struct Gauges {
+    ready: Gauge,
+    store_reachable: Gauge,
+    tickets_in_use: Gauge,
+    tickets_capacity: Gauge,
+    templates: Family<App, Gauge>,
+    samples: Family<App, Gauge>,
+    bytes: Family<App, Gauge>,
+}
+
+/// Counts and durations since the server started.
+pub struct Metrics {
+    registry: Registry,
+    requests: Family<Request, Counter>,
+    abandoned: Family<Route, Counter>,
+    request_duration: Histograms<Route>,
+    stage_duration: Histograms<Stage>,
+    search_duration: Histogram,
+    /// Locked for the length of a scrape: the gauges of two scrapes must not mix.
+    gauges: Mutex<Gauges>,
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(SECONDS)
+}
+
+impl Metrics {
+    /// The media type of [`Metrics::render`].
+    pub const CONTENT_TYPE: &'static str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+    /// All metrics at zero.
+    pub fn new() -> Self {
+        let metrics = Self {
+            registry: Registry::with_prefix("semblance"),
+            requests: Family::default(),
+            abandoned: Family::default(),
+            request_duration: Family::new_with_constructor(seconds),
+            stage_duration: Family::new_with_constructor(seconds),
+            search_duration: seconds(),
+            gauges: Mutex::default(),
+        };
+        metrics.registered()
+    }
+
+    fn registered(mut self) -> Self {
+        let gauges = self.gauges.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let r = &mut self.registry;
+        r.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        r.register("requests", "Requests answered, by route, status and engine code", self.requests.clone());
+        r.register("requests_abandoned", "Requests whose client went away", self.abandoned.clone());
+        let help = "From the head of a request to its answer";
+        r.register_with_unit("request_duration", help, Unit::Seconds, self.request_duration.clone());
+        let help = "One stage of the analysis of one photo";
+        r.register_with_unit("stage_duration", help, Unit::Seconds, self.stage_duration.clone());
+        let help = "One search of a gallery, its wait included";
+        r.register_with_unit("search_duration", help, Unit::Seconds, self.search_duration.clone());
+        r.register("ready", "1 when identify can be served", gauges.ready.clone());
+        r.register("store_reachable", "1 when the store answered the last poll", gauges.store_reachable.clone());
+        r.register("tickets_in_use", "Photos inside the server now", gauges.tickets_in_use.clone());
+        r.register("tickets_capacity", "Most photos inside the server at once", gauges.tickets_capacity.clone());
+        r.register("gallery_templates", "Templates in memory, by application", gauges.templates.clone());
+        r.register("gallery_samples", "Samples in memory, by application", gauges.samples.clone());
+        let help = "Memory of a gallery, by application";
+        r.register_with_unit("gallery_size", help, Unit::Bytes, gauges.bytes.clone());
+        self
+    }
+
+    /// Counts an answered request. `code` is the answer's `result.code`, 0 for a success.
+    pub fn request(&self, route: &str, status: u16, code: u16, duration: Duration) {
+        let route = route.to_owned();
+        self.requests.get_or_create(&Request { route: route.clone(), status, code }).inc();
+        self.request_duration.get_or_create(&Route { route }).observe(duration.as_secs_f64());
+    }
+
+    /// Counts a request whose client went away.
+    pub fn abandoned(&self, route: &str) {
+        self.abandoned.get_or_create(&Route { route: route.to_owned() }).inc();
+    }
+
+    /// Records the stages of an analysis.
+    pub fn analysis(&self, timings: &Timings) {
+        let Timings { queue, decode, detect, embed, assess } = *timings;
+        for (stage, duration) in
+            [("queue", queue), ("decode", decode), ("detect", detect), ("embed", embed), ("assess", assess)]
+        {
+            self.stage_duration.get_or_create(&Stage { stage }).observe(duration.as_secs_f64());
+        }
+    }
+
+    /// Records a search.
+    pub fn search(&self, duration: Duration) {
+        self.search_duration.observe(duration.as_secs_f64());
+    }
+
+    /// Everything as text, with the figures of this moment.
+    ///
+    /// # Errors
+    /// When a label or a value cannot be written, which no label or value of ours is.
+    pub fn render(&self, now: &Snapshot) -> Result<String, fmt::Error> {
+        let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        gauges.set(now);
+        let mut text = String::new();
+        encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+impl Gauges {
+    fn set(&self, now: &Snapshot) {
+        self.ready.set(now.ready.into());
+        self.store_reachable.set(now.store_reachable.into());
+        self.tickets_in_use.set(whole(now.tickets_in_use));
+        self.tickets_capacity.set(whole(now.tickets_capacity));
+        // A gallery that is gone must not be shown for ever.
+        for family in [&self.templates, &self.samples, &self.bytes] {
+            family.clear();
+        }
+        for (app, size) in &now.galleries {
+            let app = App { app: app.as_str().to_owned() };
+            self.templates.get_or_create(&app).set(whole(size.templates));
+            self.samples.get_or_create(&app).set(whole(size.samples));
+            self.bytes.get_or_create(&app).set(whole(size.bytes));
+        }
+    }
+}
+
+fn whole(value: usize) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
