@@ -42,8 +42,9 @@ fn luminance([r, g, b]: [u8; 3]) -> u8 {
 
 /// Luminances of the face's own skin, brows to chin.
 ///
-/// OFIQ takes the hull of its jaw and brow landmarks; this is the ellipse in the aligned face that
-/// comes nearest to such hulls.
+/// OFIQ takes the hull of its jaw and brow landmarks. Without such landmarks an ellipse in the aligned
+/// face stands for it: the largest of which 95 % lies within the hull on average, fitted on 733 LFW
+/// faces with a 478-point mesh; on 733 others 95.4 % of it lies within, and it covers 77 % of the hull.
 pub(super) fn face_histogram(aligned: &AlignedFace) -> Histogram {
     let mut histogram = [0; 256];
     let side = SIDE as usize;
@@ -57,15 +58,15 @@ pub(super) fn face_histogram(aligned: &AlignedFace) -> Histogram {
 
 /// Whether a point of the aligned face (112 x 112) lies on the face.
 fn in_face(x: f32, y: f32) -> bool {
-    const CENTER: Point = Point { x: 56.0, y: 70.0 };
-    const RADII: (f32, f32) = (36.0, 42.0);
+    const CENTER: Point = Point { x: 56.0, y: 76.0 };
+    const RADII: (f32, f32) = (36.0, 38.0);
     ((x - CENTER.x) / RADII.0).powi(2) + ((y - CENTER.y) / RADII.1).powi(2) <= 1.0
 }
 
 /// Brightness of the face, 0 to 1: the mean luminance (OFIQ's luminance mean), gamma-encoded
 /// again as sRGB, so that middle grey is near 0.5 and the documented samples (0.57 to 0.64) are
 /// ordinary faces. The encoding is monotone: bands of either value are bands of the other.
-pub fn exposure(histogram: &Histogram) -> f64 {
+pub(super) fn exposure(histogram: &Histogram) -> f64 {
     let count: f64 = histogram.iter().map(|&n| f64::from(n)).sum();
     if count == 0.0 {
         return 0.0;
@@ -76,7 +77,7 @@ pub fn exposure(histogram: &Histogram) -> f64 {
 
 /// Dynamic range of the face, 0 to 1: the entropy of its luminance histogram (OFIQ's dynamic range)
 /// as a share of the 8 bits it can have at most.
-pub fn contrast(histogram: &Histogram) -> f64 {
+pub(super) fn contrast(histogram: &Histogram) -> f64 {
     let count: f64 = histogram.iter().map(|&n| f64::from(n)).sum();
     let bits: f64 = histogram.iter().filter(|&&n| n > 0).map(|&n| f64::from(n) / count).map(|p| -p * p.log2()).sum();
     bits / 8.0
@@ -89,7 +90,7 @@ pub fn contrast(histogram: &Histogram) -> f64 {
 /// The cheeks are OFIQ's squares: 0.3 eye distances wide, beginning half way between eyes and mouth,
 /// reaching inwards from below each eye, sampled bilinearly at OFIQ's scale. `None` when they have
 /// no pixel in the photo.
-pub fn uniformity(image: &UprightImage, landmarks: &Landmarks) -> Option<f64> {
+pub(super) fn uniformity(image: &UprightImage, landmarks: &Landmarks) -> Option<f64> {
     let to_ofiq = Similarity::between(&landmarks.0, &OFIQ_TEMPLATE)?;
     let back = to_ofiq.inverse();
     let [left, right, _, mouth_left, mouth_right] = landmarks.0.map(|p| to_ofiq.apply(p));

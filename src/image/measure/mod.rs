@@ -14,7 +14,7 @@ use crate::domain::{BoundingBox, Landmarks};
 
 pub use blocks::blockiness;
 pub use blur::crete_roffet;
-pub use light::{contrast, exposure, uniformity};
+use light::{contrast, exposure, face_histogram, uniformity};
 
 /// What the formulas give for one face. All in [0, 1].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,7 +33,7 @@ pub struct Measures {
 
 /// Measures one face.
 pub fn measure(image: &UprightImage, face: &BoundingBox, landmarks: &Landmarks, aligned: &AlignedFace) -> Measures {
-    let histogram = light::face_histogram(aligned);
+    let histogram = face_histogram(aligned);
     Measures {
         uniformity: uniformity(image, landmarks),
         exposure: exposure(&histogram),
