@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use super::CliError;
 use super::photos::{entries, is_photo};
 use crate::app;
-use crate::domain::{AppId, Checks, Embedding, ModelTag, Need, Revision, SampleId};
+use crate::domain::{AppId, Checks, Embedding, ModelTag, Need, Revision, SampleId, Subject};
 use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, Sample};
 use crate::image::Photo;
 use crate::settings::Settings;
@@ -67,7 +67,7 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
         }
     }
     let mut engine = app::load_engine(&settings)?;
-    let need = Need { embedding: true, checks: Checks::default(), attributes: false };
+    let need = Need { embedding: true, checks: Checks::default(), attributes: false, subject: Subject::Only };
     let photos = paths
         .iter()
         .map(|path| Ok(Photo::new(std::fs::read(path).map_err(CliError::file(path))?)))

@@ -31,6 +31,17 @@ impl Checks {
     }
 }
 
+/// Which face of a photo is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Subject {
+    /// The only one that matters; a second one is a fault. Never choose a face silently.
+    #[default]
+    Only,
+    /// The one nearest to the middle, whoever else is in the picture: how the photos of research sets
+    /// are labelled. For evaluation only.
+    Central,
+}
+
 /// Everything a use case wants to know of a photo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
@@ -40,6 +51,8 @@ pub struct Need {
     pub checks: Checks,
     /// Estimate age, gender and race, where a model for it is installed.
     pub attributes: bool,
+    /// Whose face.
+    pub subject: Subject,
 }
 
 /// How long each stage of one analysis took.

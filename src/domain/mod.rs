@@ -13,7 +13,7 @@ mod quality;
 mod score;
 mod similarity;
 
-pub use analysis::{Analysis, Check, Checks, Need, Timings};
+pub use analysis::{Analysis, Check, Checks, Need, Subject, Timings};
 pub use embedding::{Embedding, EmbeddingError, ModelTag};
 pub use face::{BoundingBox, Landmarks, Point, Pose};
 pub use fault::PhotoFault;

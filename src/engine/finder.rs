@@ -10,7 +10,7 @@ use super::manifest::{DetectorFamily, DetectorSpec, Faces, Manifest, When};
 use super::runtime::Runtime;
 use super::yunet::YuNet;
 use super::{AnalyzeError, InferenceError, LoadError};
-use crate::domain::{BoundingBox, PhotoFault};
+use crate::domain::{BoundingBox, PhotoFault, Point, Subject};
 use crate::image::{Scaler, UprightImage, Window};
 
 /// Finds the face that matters.
@@ -39,21 +39,31 @@ impl Finder {
         Ok(Self { detectors, spec, faces: manifest.faces, mirror: Vec::new() })
     }
 
-    /// The only face that matters, in photo coordinates.
+    /// The face that is meant, in photo coordinates.
     ///
     /// # Errors
-    /// [`PhotoFault::NoFace`], [`PhotoFault::ManyFaces`], or a failed run.
-    pub(super) fn find(&mut self, scaler: &mut Scaler, image: &UprightImage) -> Result<Detection, AnalyzeError> {
+    /// [`PhotoFault::NoFace`], [`PhotoFault::ManyFaces`] (only when the only face is meant), or a
+    /// failed run.
+    pub(super) fn find(
+        &mut self,
+        scaler: &mut Scaler,
+        image: &UprightImage,
+        subject: Subject,
+    ) -> Result<Detection, AnalyzeError> {
         let mut found = self.search(scaler, image).map_err(AnalyzeError::failed)?;
-        found.sort_by(|a, b| b.face.area().total_cmp(&a.face.area()));
+        match subject {
+            Subject::Only => found.sort_by(|a, b| b.face.area().total_cmp(&a.face.area())),
+            Subject::Central => {
+                let middle = Point { x: image.width() as f32 / 2.0, y: image.height() as f32 / 2.0 };
+                let away = |seen: &Detection| seen.face.center().distance(middle);
+                found.sort_by(|a, b| away(a).total_cmp(&away(b)));
+            }
+        }
         for (at, candidate) in found.iter().enumerate() {
             let Some(face) = self.confirm(scaler, image, candidate).map_err(AnalyzeError::failed)? else { continue };
             // Larger ones were false alarms, or this one would not be looked at.
-            return if found.iter().skip(at + 1).any(|other| matters(&self.faces, &candidate.face, other)) {
-                Err(PhotoFault::ManyFaces.into())
-            } else {
-                Ok(face)
-            };
+            let company = found.iter().skip(at + 1).any(|other| matters(&self.faces, &candidate.face, other));
+            return if company && subject == Subject::Only { Err(PhotoFault::ManyFaces.into()) } else { Ok(face) };
         }
         Err(PhotoFault::NoFace.into())
     }

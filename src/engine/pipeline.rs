@@ -13,7 +13,7 @@ use super::manifest::Manifest;
 use super::pose::pose;
 use super::runtime::Runtime;
 use super::{AnalyzeError, LoadError};
-use crate::domain::{Analysis, Demography, Landmarks, Need, PhotoFault, Quality, Threshold, Timings};
+use crate::domain::{Analysis, Demography, Landmarks, Need, PhotoFault, Quality, Subject, Threshold, Timings};
 use crate::image::measure::measure;
 use crate::image::{AlignedFace, DecodeLimits, Photo, Scaler, UprightImage, align, decode};
 
@@ -62,7 +62,7 @@ impl Engine {
         let gradient = RgbImage::from_fn(1024, 768, |x, y| image::Rgb([(x / 4) as u8, (y / 3) as u8, 128]));
         gradient.write_to(&mut bytes, ImageFormat::Png).map_err(|e| failed(&e))?;
         let photo = Photo::new(bytes.into_inner());
-        let need = Need { embedding: true, checks: Default::default(), attributes: true };
+        let need = Need { embedding: true, checks: Default::default(), attributes: true, subject: Subject::Only };
         match self.analyze(&photo, need) {
             Ok(_) | Err(AnalyzeError::Fault(PhotoFault::NoFace)) => {}
             Err(error) => return Err(failed(&error)),
@@ -89,7 +89,7 @@ impl Engine {
         timings.decode = start.elapsed();
 
         let start = Instant::now();
-        let seen = self.finder.find(&mut self.scaler, &image)?;
+        let seen = self.finder.find(&mut self.scaler, &image, need.subject)?;
         timings.detect = start.elapsed();
 
         let start = Instant::now();

@@ -67,9 +67,10 @@ fn normalised(landmarks: &Landmarks) -> Option<([[f64; 2]; 5], f64)> {
 fn centered(points: &[[f64; 2]; 5]) -> [f64; 10] {
     let mut out = [0.0; 10];
     for axis in 0..2 {
-        let (sum, total) = points.iter().zip(&WEIGHTS).fold((0.0, 0.0), |(sum, total), (point, weight)| {
-            (sum + weight[axis] * point[axis], total + weight[axis])
-        });
+        let (sum, total) = points
+            .iter()
+            .zip(&WEIGHTS)
+            .fold((0.0, 0.0), |(sum, total), (point, weight)| (sum + weight[axis] * point[axis], total + weight[axis]));
         for (i, (point, weight)) in points.iter().zip(&WEIGHTS).enumerate() {
             out[2 * i + axis] = weight[axis].sqrt() * (point[axis] - sum / total);
         }

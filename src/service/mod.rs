@@ -21,7 +21,7 @@ pub use identify::{Identified, IdentifyOptions, Match};
 pub use replicate::Replicator;
 pub use verify::Verified;
 
-use crate::domain::{Analysis, Calibration, Check, Checks, Embedding, Need, Similarity};
+use crate::domain::{Analysis, Calibration, Check, Checks, Embedding, Need, Similarity, Subject};
 use crate::engine::{Analyze, AnalyzeError};
 use crate::gallery::{Matcher, MatcherFeed};
 use crate::image::Photo;
@@ -115,7 +115,7 @@ impl Service {
     }
 
     async fn analyze(&self, photo: Photo, checks: Checks, embedding: bool) -> Result<Analysis, Error> {
-        let need = Need { embedding, checks, attributes: self.policy.attributes };
+        let need = Need { embedding, checks, attributes: self.policy.attributes, subject: Subject::Only };
         Ok(self.analyze.analyze(photo, need).await?)
     }
 

@@ -48,7 +48,21 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
 
 #[test]
 fn imports_point_one_way() {
-    let rooms = ["domain", "compute", "settings", "image", "engine", "gallery", "store", "service", "telemetry", "api", "cli", "app", "lifecycle"];
+    let rooms = [
+        "domain",
+        "compute",
+        "settings",
+        "image",
+        "engine",
+        "gallery",
+        "store",
+        "service",
+        "telemetry",
+        "api",
+        "cli",
+        "app",
+        "lifecycle",
+    ];
     let mut wrong = Vec::new();
     for (file, code) in code() {
         let room = file.split(['/', '.']).next().unwrap_or_default();
@@ -76,9 +90,9 @@ fn a_library_lives_in_its_room() {
     let mut wrong = Vec::new();
     for (file, code) in code() {
         for (library, rooms) in homes {
-            let named = code.match_indices(library).any(|(at, _)| {
-                !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_')
-            });
+            let named = code
+                .match_indices(library)
+                .any(|(at, _)| !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'));
             if named && !rooms.iter().any(|room| file.starts_with(room)) {
                 wrong.push(format!("{file} uses {library}"));
             }

@@ -202,9 +202,8 @@ impl App {
     }
 
     pub(super) async fn verify(&self, path: &str, first: (&str, &str), second: (&str, &str)) -> (u16, Value) {
-        let form = Form::new()
-            .part(first.0.to_owned(), part(photo(first.1)))
-            .part(second.0.to_owned(), part(photo(second.1)));
+        let form =
+            Form::new().part(first.0.to_owned(), part(photo(first.1))).part(second.0.to_owned(), part(photo(second.1)));
         self.send(reqwest_client().post(self.url(path)).multipart(form)).await
     }
 
