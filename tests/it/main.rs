@@ -1,7 +1,12 @@
-//! One binary for all integration tests: one link.
+//! All integration tests in one binary: one link instead of many.
+
+#![expect(unreachable_pub, reason = "a test binary has no outside")]
 
 mod architecture;
+mod clients;
+mod contract;
 mod matcher;
+mod overload;
 mod server;
 mod store;
 mod support;

@@ -97,7 +97,7 @@ async fn fill(form: &mut Form, parts: &mut Parts, names: Names) -> Result<(), Fo
                 tracing::warn!(part = name, "more than one photo of this name was sent; the first counts");
                 skip(&mut part).await?;
             } else {
-                *slot = read_photo(&mut part).await?;
+                *slot = read_photo(&mut part).await.map_err(FormError::within_a_photo)?;
             }
         } else if name == "templateId" && form.template.is_none() {
             form.template = Some(read_text(&mut part).await?);
@@ -234,8 +234,20 @@ enum FormError {
     TextTooLong,
     #[error("the form is broken")]
     Broken(#[source] Option<multer::Error>),
+    #[error("the form is broken within a photo")]
+    BrokenPhoto(#[source] Option<multer::Error>),
     #[error(transparent)]
     Read(ReadError),
+}
+
+impl FormError {
+    /// A photo that breaks off was not missing.
+    fn within_a_photo(self) -> Self {
+        match self {
+            Self::Broken(cause) => Self::BrokenPhoto(cause),
+            Self::TooManyParts | Self::TextTooLong | Self::BrokenPhoto(_) | Self::Read(_) => self,
+        }
+    }
 }
 
 impl From<multer::Error> for FormError {
@@ -255,7 +267,10 @@ impl From<FormError> for ApiError {
         match error {
             FormError::TooManyParts => Self::bad_request("multipart form has too many parts"),
             FormError::TextTooLong => Self::bad_request("a text field of the form is too long"),
-            FormError::Broken(_) => Self::bad_request("multipart form is broken"),
+            FormError::Broken(cause) | FormError::BrokenPhoto(cause) => {
+                tracing::debug!(?cause, "a multipart form is broken");
+                Self::bad_request("multipart form is broken")
+            }
             FormError::Read(error) => error.into(),
         }
     }

@@ -1,12 +1,25 @@
-//! What several tests need.
+//! What several tests need: a server on a port of its own with doubles behind its three seams, a
+//! Postgres database, cryptography for the HTTP client.
 
-pub(crate) mod postgres;
+pub mod engine;
+pub mod form;
+pub mod index;
+pub mod json;
+pub mod postgres;
+pub mod schema;
+pub mod server;
+pub mod store;
+pub mod wire;
 
-use std::sync::Once;
+pub use engine::{ScriptedEngine, photo};
+pub use form::Form;
+pub use json::Json;
+pub use server::{Server, Setup};
+pub use wire::{Answer, Call};
 
 /// Chooses the cryptography of the tests' HTTP client, once per process.
-pub(crate) fn crypto() {
-    static ONCE: Once = Once::new();
+pub fn crypto() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         let _ = rustls::crypto::ring::default_provider().install_default();
     });

@@ -4,7 +4,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 /// The URL of a new, empty database. `None`, said aloud, when SEMBLANCE_TEST_POSTGRES_URL is not
 /// set; in CI that is a failure.
-pub(crate) async fn fresh_database() -> Option<String> {
+pub async fn fresh_database() -> Option<String> {
     let Ok(server) = std::env::var("SEMBLANCE_TEST_POSTGRES_URL") else {
         assert!(std::env::var_os("CI").is_none(), "SEMBLANCE_TEST_POSTGRES_URL is not set; run `make test`");
         eprintln!("SKIPPED on Postgres: SEMBLANCE_TEST_POSTGRES_URL is not set; `make test` sets it");

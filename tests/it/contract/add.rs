@@ -1,0 +1,124 @@
+use semblance::api::{ApiConfig, Shape};
+use semblance::service::Policy;
+use uuid::Uuid;
+
+use crate::support::{Form, Server, Setup, photo};
+
+#[tokio::test]
+async fn an_enrolment_in_both_layouts() {
+    let server = Server::start().await;
+    insta::assert_snapshot!(server.enroll("ann", &photo("ann")).await.shown());
+}
+
+#[tokio::test]
+async fn an_enrolment_in_the_older_layout() {
+    let config = ApiConfig { shape: Shape::Seed, ..ApiConfig::default() };
+    let server = Server::with(Setup { config, ..Setup::default() }).await;
+    let form = Form::new().photo(&photo("ann")).text("templateId", "ann");
+    let answer = server.post("add?check_liveness=true&check_deepfake=true").form(&form).send().await;
+    insta::assert_snapshot!(answer.shown());
+}
+
+#[tokio::test]
+async fn an_enrolment_in_the_newer_layout() {
+    let config = ApiConfig { shape: Shape::Modern, ..ApiConfig::default() };
+    let server = Server::with(Setup { config, ..Setup::default() }).await;
+    insta::assert_snapshot!(server.enroll("ann", &photo("ann")).await.shown());
+}
+
+#[tokio::test]
+async fn an_id_is_made_up_when_none_is_given() {
+    let server = Server::start().await;
+    for form in [Form::new().photo(&photo("ann")), Form::new().photo(&photo("bob")).text("templateId", "  ")] {
+        let json = server.post("add").form(&form).send().await.json();
+        let id = json.text("result.templateId");
+        assert_eq!(Uuid::parse_str(id).unwrap().get_version_num(), 4);
+        assert_eq!(json.text("result.enroll.templateId"), id);
+    }
+    assert_eq!(server.get("templates").await.json().at("result.next"), &crate::support::Json::Null);
+}
+
+#[tokio::test]
+async fn an_id_may_come_before_or_after_the_photo_and_in_any_dress() {
+    let server = Server::start().await;
+    let disposition = "Content-Disposition: form-data; name=\"templateId\"";
+    let dressed = [
+        disposition,
+        "Content-Transfer-Encoding: binary",
+        "Content-Type: text/plain; charset=utf-8",
+        "Content-Length: 3",
+    ];
+    for (id, form) in [
+        ("a-1", Form::new().text("templateId", "a-1").photo(&photo("a1"))),
+        ("a-2", Form::new().photo(&photo("a2")).text("templateId", " a-2\n")),
+        ("a-3", Form::new().part(&dressed, b"a-3").photo(&photo("a3"))),
+        ("a-4", Form::new().photo(&photo("a4")).text("templateId", "a-4").text("templateId", "ignored")),
+        ("Ünï cödé ☃", Form::new().photo(&photo("a5")).text("templateId", "Ünï cödé ☃")),
+    ] {
+        let answer = server.post("add").form(&form).send().await;
+        assert_eq!((answer.status, answer.json().text("result.templateId")), (200, id));
+    }
+}
+
+#[tokio::test]
+async fn an_impossible_id_is_refused() {
+    let server = Server::start().await;
+    for (id, info) in [
+        ("x".repeat(129).into_bytes(), "templateId must have at most 128 characters"),
+        (b"a\x07b".to_vec(), "templateId must not contain control characters"),
+        (b"a\xFF".to_vec(), "templateId must be UTF-8 text"),
+        (vec![b'x'; 5000], "a text field of the form is too long"),
+    ] {
+        let form = Form::new().photo(&photo("ann")).part(&["Content-Disposition: form-data; name=\"templateId\""], &id);
+        let answer = server.post("add").form(&form).send().await;
+        assert_eq!(answer.error(), (400, 400, info.to_owned()));
+    }
+    let longest = "é".repeat(128);
+    assert_eq!(server.enroll(&longest, &photo("ann")).await.json().text("result.templateId"), longest);
+}
+
+#[tokio::test]
+async fn an_id_that_exists_is_refused_unless_it_is_to_be_replaced() {
+    let server = Server::start().await;
+    server.enroll("ann", &photo("ann")).await;
+    let form = Form::new().photo(&photo("bob")).text("templateId", "ann");
+    let answer = server.post("add").form(&form).send().await;
+    assert_eq!(answer.error(), (400, 400, "Template already exists".to_owned()));
+    assert_eq!(server.send_photo("identify", &photo("ann")).await.json().text("result.templateId"), "ann");
+
+    assert_eq!(server.post("add?replace=true").form(&form).send().await.status, 200);
+    assert_eq!(server.send_photo("identify", &photo("bob")).await.json().text("result.templateId"), "ann");
+    let answer = server.send_photo("identify", &photo("ann")).await;
+    assert_eq!(answer.json().at("result.templateId"), &crate::support::Json::Null);
+}
+
+#[tokio::test]
+async fn a_failed_check_is_reported_or_refused_as_the_operator_says() {
+    let server = Server::start().await;
+    let answer = server.send_photo("add?check_liveness=true", &photo("spoof")).await;
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.json().at("result.liveness").to_string(), r#"{ "score": 0.25, "fine": false }"#);
+
+    let setup = Setup::default();
+    let policy = Policy { refuse_failed_checks: true, ..setup.policy };
+    let server = Server::with(Setup { policy, ..setup }).await;
+    let answer = server.send_photo("add?check_liveness=true&check_deepfake=1", &photo("spoof")).await;
+    assert_eq!(answer.error(), (400, 400, "photo did not pass the liveness check".to_owned()));
+    let answer = server.send_photo("add?check_deepfake=true", &photo("spoof")).await;
+    assert_eq!(answer.error(), (400, 400, "photo did not pass the deepfake check".to_owned()));
+    assert_eq!(server.send_photo("add", &photo("spoof")).await.status, 200, "no check was asked for");
+}
+
+#[tokio::test]
+async fn another_sample_is_added_to_a_template() {
+    let server = Server::start().await;
+    server.enroll("ann / 1", &photo("ann")).await;
+    let answer = server.send_photo("templates/ann%20%2F%201/samples", &photo("eve")).await;
+    insta::assert_snapshot!(answer.shown());
+    for name in ["ann", "eve"] {
+        let answer = server.send_photo("identify", &photo(name)).await;
+        assert_eq!(answer.json().text("result.templateId"), "ann / 1");
+    }
+    let answer = server.send_photo("templates/unknown/samples", &photo("eve")).await;
+    assert_eq!(answer.error(), (400, 400, "Template not found".to_owned()));
+}

@@ -1,0 +1,105 @@
+//! The error table, and how failures reach the caller.
+
+use std::sync::atomic::Ordering;
+
+use semblance::api::ApiError;
+use semblance::domain::{Check, PhotoFault};
+use semblance::service::Error;
+use semblance::store::StoreError;
+
+use crate::support::{Form, Server, photo};
+
+#[test]
+fn the_whole_table() {
+    let photo = |fault: PhotoFault| ApiError::from(fault);
+    let service = ApiError::Service;
+    let rows = [
+        // As documented, to the letter.
+        (photo(PhotoFault::Missing), 400, 1, "photo should not be empty"),
+        (photo(PhotoFault::WrongType), 400, 2, "wrong mime-type in input data"),
+        (photo(PhotoFault::Empty), 400, 3, "photo size is 0 bytes"),
+        (photo(PhotoFault::Undecodable), 400, 4, "can not decode image, check it is valid jpeg or png file"),
+        (photo(PhotoFault::NoFace), 400, 5, "can not detect face"),
+        (photo(PhotoFault::ManyFaces), 400, 6, "more than one face detected on photo"),
+        (photo(PhotoFault::TooSmall), 400, 9, "can not extract features from sample, probably it is too small"),
+        (service(Error::TemplateNotFound), 400, 400, "Template not found"),
+        // Ours: the code repeats the status.
+        (service(Error::TemplateExists), 400, 400, "Template already exists"),
+        (service(Error::Refused(Check::Liveness)), 400, 400, "photo did not pass the liveness check"),
+        (service(Error::Refused(Check::Deepfake)), 400, 400, "photo did not pass the deepfake check"),
+        (ApiError::bad_request("threshold must be ..."), 400, 400, "threshold must be ..."),
+        (ApiError::BodyTimeout, 400, 400, "request body was not received in time"),
+        (service(Error::Unauthenticated), 401, 401, "APP-ID or APP-KEY is missing or wrong"),
+        (ApiError::NoSuchEndpoint, 404, 404, "no such endpoint"),
+        (ApiError::NoSuchMethod, 405, 405, "method not allowed"),
+        (ApiError::BodyTooLarge, 413, 413, "request body is too large"),
+        (service(Error::Internal("secret".into())), 500, 500, "internal error"),
+        (ApiError::Panicked("secret".into()), 500, 500, "internal error"),
+        (service(Error::NotInstalled(Check::Liveness)), 501, 501, "no liveness model is installed"),
+        (service(Error::NotInstalled(Check::Deepfake)), 501, 501, "no deepfake model is installed"),
+        (ApiError::NotBuilt, 501, 501, "this endpoint is not supported by this server"),
+        (service(Error::Busy), 503, 503, "server is busy, try again later"),
+        (service(Error::Loading), 503, 503, "server is starting, try again later"),
+        (
+            service(Error::StoreUnavailable(StoreError::Unavailable("secret".into()))),
+            503,
+            503,
+            "database is not available, try again later",
+        ),
+        (ApiError::Stopping, 503, 503, "server is stopping, try again later"),
+    ];
+    for (error, status, code, info) in rows {
+        let row = error.row();
+        assert_eq!((row.status.as_u16(), row.code, row.info.as_ref()), (status, code, info));
+    }
+}
+
+#[tokio::test]
+async fn a_failure_as_documented() {
+    let server = Server::start().await;
+    insta::assert_snapshot!(server.send_photo("identify", &photo("nobody")).await.shown());
+}
+
+#[tokio::test]
+async fn an_internal_failure_tells_nothing() {
+    let server = Server::start().await;
+    for name in ["fails", "panics"] {
+        let answer = server.send_photo("identify", &photo(name)).await;
+        assert_eq!(answer.error(), (500, 500, "internal error".to_owned()), "{name}");
+    }
+    assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200, "the server lives on");
+}
+
+#[tokio::test]
+async fn without_its_database_the_server_identifies_but_does_not_enrol() {
+    let server = Server::start().await;
+    server.enroll("ann", &photo("ann")).await;
+    server.store.down.store(true, Ordering::SeqCst);
+    assert_eq!(server.send_photo("identify", &photo("ann")).await.json().text("result.templateId"), "ann");
+    let unavailable = (503, 503, "database is not available, try again later".to_owned());
+    for answer in [
+        server.send_photo("add", &photo("bob")).await,
+        server.post("delete").body("", r#"{"templateId":"ann"}"#).send().await,
+        server.get("templates").await,
+    ] {
+        assert_eq!(answer.error(), unavailable);
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+}
+
+#[tokio::test]
+async fn an_application_that_is_deleted_meanwhile_is_turned_away() {
+    let server = Server::start().await;
+    use semblance::store::AppStore;
+    server.store.delete(&server.app.app_id).await.unwrap();
+    let form = Form::new().photo(&photo("ann"));
+    assert_eq!(server.post("add").form(&form).send().await.error().0, 401);
+}
+
+#[tokio::test]
+async fn a_busy_engine_asks_to_come_back() {
+    let server = Server::start().await;
+    let answer = server.send_photo("identify", &photo("busy")).await;
+    assert_eq!(answer.error(), (503, 503, "server is busy, try again later".to_owned()));
+    assert_eq!(answer.header("retry-after"), Some("1"));
+}

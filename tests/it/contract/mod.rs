@@ -1,0 +1,14 @@
+//! The wire contract: whole answers, and every corner that the documents leave open.
+
+mod add;
+mod credentials;
+mod delete;
+mod errors;
+mod identify;
+mod inspect;
+mod machines;
+mod query;
+mod routes;
+mod templates;
+mod upload;
+mod verify;

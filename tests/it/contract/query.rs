@@ -1,0 +1,69 @@
+use std::sync::atomic::Ordering;
+
+use crate::support::{Server, photo};
+
+#[tokio::test]
+async fn junk_is_refused_by_name_rather_than_skipping_a_check() {
+    let server = Server::start().await;
+    for (endpoint, info) in [
+        ("identify?check_liveness=junk", "check_liveness must be true or false"),
+        ("add?check_deepfake=2", "check_deepfake must be true or false"),
+        ("add?replace=maybe", "replace must be true or false"),
+        ("identify?threshold=NaN", "threshold must be a number from 0 to 1"),
+        ("identify?threshold=1.5", "threshold must be a number from 0 to 1"),
+        ("verify?threshold=x", "threshold must be a number from 0 to 1"),
+        ("identify?candidates=0", "candidates must be a whole number from 1 to 5"),
+        ("identify?candidates=6", "candidates must be a whole number from 1 to 5"),
+        ("liveness?check_deepfake=junk", "check_deepfake must be true or false"),
+    ] {
+        let answer = server.send_photo(endpoint, &photo("ann")).await;
+        assert_eq!(answer.error(), (400, 400, info.to_owned()), "{endpoint}");
+    }
+    assert_eq!(server.engine.begun.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
+async fn switches_are_read_generously() {
+    let server = Server::start().await;
+    for (query, on) in [
+        ("check_liveness=TRUE", true),
+        ("check_liveness=1", true),
+        ("check_liveness=yes", true),
+        ("check_liveness=On", true),
+        ("check_liveness=false&check_liveness=true", true),
+        ("check%5Fliveness=true", true),
+        ("check_liveness=false", false),
+        ("check_liveness=0", false),
+        ("check_liveness=No", false),
+        ("check_liveness=off", false),
+        ("check_liveness=", false),
+        ("check_liveness", false),
+        ("check_liveness=true&check_liveness=false", false),
+        ("CHECK_LIVENESS=true&unknown=%FF%", false),
+        ("", false),
+    ] {
+        let answer = server.send_photo(&format!("identify?{query}"), &photo("ann")).await;
+        assert_eq!(answer.status, 200, "{query}");
+        assert_eq!(answer.json().find("result.liveness").is_some(), on, "{query}");
+        assert_eq!(answer.json().find("result.face.liveness").is_some(), on, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_check_without_a_model_is_refused_and_never_made_up() {
+    let server = Server::start().await;
+    server.engine.liveness.store(false, Ordering::SeqCst);
+    server.engine.deepfake.store(false, Ordering::SeqCst);
+    for (endpoint, info) in [
+        ("identify?check_liveness=true", "no liveness model is installed"),
+        ("add?check_deepfake=true", "no deepfake model is installed"),
+        ("verify?check_liveness=true", "no liveness model is installed"),
+        ("templates/ann/samples?check_deepfake=true", "no deepfake model is installed"),
+        ("liveness", "no liveness model is installed"),
+        ("deepfake", "no deepfake model is installed"),
+    ] {
+        let answer = server.send_photo(endpoint, &photo("ann")).await;
+        assert_eq!(answer.error(), (501, 501, info.to_owned()), "{endpoint}");
+    }
+    assert_eq!(server.send_photo("identify?check_liveness=false", &photo("ann")).await.status, 200);
+}

@@ -1,0 +1,64 @@
+use crate::support::{Form, Server, photo};
+
+fn two(first: (&str, &str), second: (&str, &str)) -> Form {
+    let file = |form: Form, (name, who): (&str, &str)| form.file(name, "image/jpeg", &photo(who));
+    file(file(Form::new(), first), second)
+}
+
+#[tokio::test]
+async fn the_same_person() {
+    let server = Server::start().await;
+    let form = two(("first_photo", "ann"), ("second_photo", "ann"));
+    insta::assert_snapshot!(server.post("verify?check_liveness=true").form(&form).send().await.shown());
+}
+
+#[tokio::test]
+async fn the_names_of_both_eras_and_both_paths() {
+    let server = Server::start().await;
+    for path in ["verify", "doc/verify"] {
+        for first in ["first_photo", "first_selfie"] {
+            for second in ["second_photo", "second_selfie"] {
+                let answer = server.post(path).form(&two((second, "ann.2"), (first, "ann"))).send().await;
+                assert_eq!(answer.status, 200, "{path} {first} {second}");
+                assert!((0.75..1.0).contains(&answer.json().number("result.similarity")));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_threshold_of_the_request_rules() {
+    let server = Server::start().await;
+    for (target, other, same) in [
+        ("verify", "ann.2", "true"),
+        ("verify?threshold=1", "ann.2", "false"),
+        ("verify", "bob", "false"),
+        ("verify?threshold=0", "bob", "true"),
+    ] {
+        let form = two(("first_selfie", "ann"), ("second_selfie", other));
+        let json = server.post(target).form(&form).send().await.json();
+        assert_eq!(json.at("result.comparison.same").to_string(), same, "{target} {other}");
+        assert_eq!(json.number("result.comparison.similarity"), json.number("result.similarity"));
+    }
+}
+
+#[tokio::test]
+async fn both_photos_are_needed_and_both_may_be_at_fault() {
+    let server = Server::start().await;
+    let missing = (400, 1, "photo should not be empty".to_owned());
+    for form in [
+        Form::new().file("first_photo", "image/jpeg", &photo("ann")),
+        Form::new().file("second_photo", "image/jpeg", &photo("ann")),
+        Form::new().photo(&photo("ann")),
+        two(("first_photo", "ann"), ("first_selfie", "ann")),
+    ] {
+        assert_eq!(server.post("verify").form(&form).send().await.error(), missing);
+    }
+    assert_eq!(server.post("verify").body("image/jpeg", photo("ann")).send().await.error(), missing);
+    for (first, second, code) in
+        [("ann", "nobody", 5), ("crowd", "ann", 6), ("tiny", "nobody", 9), ("nobody", "tiny", 5)]
+    {
+        let form = two(("first_photo", first), ("second_photo", second));
+        assert_eq!(server.post("verify").form(&form).send().await.error().1, code);
+    }
+}

@@ -1,0 +1,220 @@
+//! Too much, too slow, too large, gone: what becomes of it, seen from the client's socket.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use semblance::api::ApiConfig;
+
+use crate::support::wire::Wire;
+use crate::support::{Form, Server, Setup, photo};
+
+const MIB: usize = 1024 * 1024;
+
+async fn server_with(tickets: usize, config: ApiConfig) -> Server {
+    Server::with(Setup { tickets, config, ..Setup::default() }).await
+}
+
+#[tokio::test]
+async fn a_full_server_says_so_at_once_and_finishes_what_it_has() {
+    let server = server_with(2, ApiConfig { retry_after_s: 0, ..ApiConfig::default() }).await;
+    let mut held = Vec::new();
+    for name in ["held.1", "held.2"] {
+        let call = server.post("identify").form(&Form::new().photo(&photo(name)));
+        held.push(tokio::spawn(call.send()));
+    }
+    server.engine.has_begun(2).await;
+    for endpoint in ["identify", "add", "verify", "liveness", "templates/ann/samples"] {
+        let answer = server.send_photo(endpoint, &photo("ann")).await;
+        assert_eq!(answer.error(), (503, 503, "server is busy, try again later".to_owned()));
+        assert_eq!(answer.header("retry-after"), Some("1"), "never 0: OkHttp would try again at once");
+    }
+    assert_eq!(server.call("GET", "/healthz").send().await.status, 200);
+    server.engine.gate.add_permits(2);
+    for answer in held {
+        assert_eq!(answer.await.unwrap().status, 200);
+    }
+    assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200, "the tickets came back");
+}
+
+#[tokio::test]
+async fn two_photos_take_two_tickets() {
+    let server = server_with(3, ApiConfig::default()).await;
+    let form = Form::new().file("first_photo", "", &photo("held.1")).file("second_photo", "", &photo("held.2"));
+    let running = tokio::spawn(server.post("verify").form(&form).send());
+    server.engine.has_begun(2).await;
+    assert_eq!(server.admission.in_use(), 2);
+    assert_eq!(server.post("verify").form(&form).send().await.status, 503);
+    assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200);
+    server.engine.gate.add_permits(2);
+    assert_eq!(running.await.unwrap().status, 200);
+    assert_eq!(server.admission.in_use(), 0);
+}
+
+#[tokio::test]
+async fn nobody_works_for_a_client_that_went_away() {
+    let server = server_with(1, ApiConfig::default()).await;
+    let call = server.post("identify").form(&Form::new().photo(&photo("held")));
+    let mut wire = Wire::connect(server.addr).await;
+    wire.write(&[call.head(), call.body].concat()).await;
+    server.engine.has_begun(1).await;
+    drop(wire);
+    let gone = async {
+        while server.admission.in_use() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the ticket came back");
+    server.engine.gate.add_permits(1);
+    assert_eq!(server.engine.finished.load(Ordering::SeqCst), 0);
+    let metrics = server.call("GET", "/metrics").send().await;
+    let line = r#"semblance_requests_abandoned_total{route="/api/v1.0/identify"} 1"#;
+    assert!(String::from_utf8(metrics.body).unwrap().contains(line));
+}
+
+#[tokio::test]
+async fn a_slow_body_is_cut() {
+    let idle = ApiConfig { body_idle_timeout: Duration::from_millis(200), ..ApiConfig::default() };
+    let total = ApiConfig { body_timeout: Duration::from_millis(400), ..ApiConfig::default() };
+    for (config, pause) in [(idle, Duration::from_secs(30)), (total, Duration::from_millis(30))] {
+        let server = server_with(1, config).await;
+        let call = server.post("identify").form(&Form::new().photo(&[photo("ann"), vec![0; 10_000]].concat()));
+        let mut wire = Wire::connect(server.addr).await;
+        wire.write(&call.head()).await;
+        let trickle = async {
+            for byte in call.body.iter().take(5000) {
+                wire.try_write(&[*byte]).await.ok();
+                tokio::time::sleep(pause).await;
+            }
+        };
+        // The answer comes while the client is still sending.
+        let _ = tokio::time::timeout(Duration::from_millis(600), trickle).await;
+        let answer = wire.answer().await;
+        assert_eq!(answer.error(), (400, 400, "request body was not received in time".to_owned()));
+        assert!(wire.is_closed().await);
+        assert_eq!(server.admission.in_use(), 0);
+    }
+}
+
+#[tokio::test]
+async fn an_oversize_body_is_refused_and_the_refusal_is_read() {
+    let server = server_with(1, ApiConfig { max_body_bytes: MIB, ..ApiConfig::default() }).await;
+    let form = Form::new().photo(&[photo("ann"), vec![0; 12 * MIB]].concat());
+    let too_large = (413, 413, "request body is too large".to_owned());
+    // With a length that tells, and without: everything is written before anything is read.
+    for announced in [true, false] {
+        let mut wire = Wire::connect(server.addr).await;
+        let call = server.post("identify").form(&form);
+        if announced {
+            wire.write(&call.head()).await;
+            wire.write(&call.body).await;
+        } else {
+            let head = String::from_utf8(call.head()).unwrap();
+            let (head, _) = head.split_once("Content-Length").unwrap();
+            wire.write(format!("{head}Transfer-Encoding: chunked\r\n\r\n").as_bytes()).await;
+            for piece in call.body.chunks(100_000) {
+                wire.write(format!("{:x}\r\n", piece.len()).as_bytes()).await;
+                wire.write(piece).await;
+                wire.write(b"\r\n").await;
+            }
+            wire.write(b"0\r\n\r\n").await;
+        }
+        assert_eq!(wire.answer().await.error(), too_large);
+        // The rest was read, so the connection is as good as new.
+        let call = server.post("identify").form(&Form::new().photo(&photo("ann")));
+        wire.write(&[call.head(), call.body].concat()).await;
+        assert_eq!(wire.answer().await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_read_while_a_large_body_is_under_way() {
+    let server = server_with(1, ApiConfig::default()).await;
+    let body = vec![b'x'; 12 * MIB];
+    let unknown = server.call("POST", "/unknown").body("image/jpeg", body.clone());
+    let junk = server.post("identify?check_liveness=junk").body("image/jpeg", body.clone());
+    let wrong = server.post("identify").header("APP-KEY", "wrong").body("image/jpeg", body.clone());
+    let other = server.call("PUT", "/api/v1.0/identify").body("image/jpeg", body.clone());
+    for (call, status) in [(wrong, 401), (unknown, 404), (junk, 400), (other, 405)] {
+        assert_eq!(call.send().await.error().0, status);
+    }
+    let ticket = server.admission.try_take().unwrap();
+    assert_eq!(server.post("identify").body("image/jpeg", body.clone()).send().await.error().0, 503);
+    drop(ticket);
+
+    // And the answer does not wait for the body.
+    let call = server.post("identify").header("APP-KEY", "wrong").body("image/jpeg", body);
+    let mut wire = Wire::connect(server.addr).await;
+    wire.write(&call.head()).await;
+    assert_eq!(wire.answer().await.error().0, 401);
+    wire.write(&call.body).await;
+    let call = server.post("identify").form(&Form::new().photo(&photo("ann")));
+    wire.write(&[call.head(), call.body].concat()).await;
+    assert_eq!(wire.answer().await.status, 200);
+}
+
+#[tokio::test]
+async fn what_is_thrown_away_is_bounded() {
+    let bytes = ApiConfig { drain_bytes: MIB, ..ApiConfig::default() };
+    let time = ApiConfig { drain_timeout: Duration::from_millis(200), ..ApiConfig::default() };
+    for config in [bytes, time] {
+        let server = server_with(1, config).await;
+        let call = server.post("identify").without("APP-KEY").body("image/jpeg", vec![b'x'; 64 * MIB]);
+        let mut wire = Wire::connect(server.addr).await;
+        wire.write(&call.head()).await;
+        assert_eq!(wire.answer().await.error().0, 401);
+        let started = Instant::now();
+        let mut failed = false;
+        for piece in call.body.chunks(MIB / 4) {
+            if wire.try_write(piece).await.is_err() {
+                failed = true;
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        assert!(failed && started.elapsed() < Duration::from_secs(10));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_waits_is_told_to_go_on_only_when_its_body_is_wanted() {
+    let server = server_with(1, ApiConfig::default()).await;
+    let call = |key: &str| {
+        let form = Form::new().photo(&[photo("ann"), vec![0; 5 * MIB]].concat());
+        server.post("identify").header("APP-KEY", key).header("Expect", "100-continue").form(&form)
+    };
+    let wanted = call(&server.app.app_key);
+    let mut wire = Wire::connect(server.addr).await;
+    wire.write(&wanted.head()).await;
+    assert_eq!(wire.answer().await.status, 100);
+    wire.write(&wanted.body).await;
+    assert_eq!(wire.answer().await.status, 200);
+
+    // Refused: the answer comes instead of the permission, and the connection ends.
+    let ticket = server.admission.try_take().unwrap();
+    for (unwanted, status) in [(call("wrong"), 401), (call(&server.app.app_key), 503)] {
+        let mut wire = Wire::connect(server.addr).await;
+        wire.write(&unwanted.head()).await;
+        assert_eq!(wire.answer().await.error().0, status);
+        assert!(wire.is_closed().await);
+    }
+    drop(ticket);
+
+    // The length alone is reason enough to refuse.
+    let large = call(&server.app.app_key).body("image/jpeg", vec![b'x'; 21 * MIB]);
+    let mut wire = Wire::connect(server.addr).await;
+    wire.write(&large.head()).await;
+    assert_eq!(wire.answer().await.error().0, 413);
+}
+
+#[tokio::test]
+async fn a_client_that_waits_is_not_told_to_go_on_before_its_answer() {
+    let server = server_with(1, ApiConfig::default()).await;
+    let call = server.post("identify").header("Expect", "100-continue").form(&Form::new().photo(&photo("held")));
+    let mut wire = Wire::connect(server.addr).await;
+    wire.write(&call.head()).await;
+    assert_eq!(wire.answer().await.status, 100);
+    assert!(wire.is_silent(Duration::from_millis(100)).await, "nothing but the permission");
+    wire.write(&call.body).await;
+    server.engine.gate.add_permits(1);
+    assert_eq!(wire.answer().await.status, 200);
+}

@@ -1,0 +1,163 @@
+//! An engine that sees what the test wrote: a photo is the signature of a JPEG and a name.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use semblance::domain::{
+    Analysis, BoundingBox, Check, Demography, Embedding, Landmarks, ModelTag, Need, PhotoFault, Point, Pose, Quality,
+    Threshold, Timings,
+};
+use semblance::engine::{Analyze, AnalyzeError};
+use semblance::image::Photo;
+use tokio::sync::Semaphore;
+
+const SIGNATURE: &[u8] = b"\xFF\xD8\xFF";
+
+/// A photo of somebody. `ann` and `ann.2` are two photos of one person; some names are faults.
+pub fn photo(name: &str) -> Vec<u8> {
+    [SIGNATURE, name.as_bytes()].concat()
+}
+
+/// The engine.
+pub struct ScriptedEngine {
+    model: ModelTag,
+    pub liveness: AtomicBool,
+    pub deepfake: AtomicBool,
+    pub ready: AtomicBool,
+    /// Photos named `held...` wait for a permit.
+    pub gate: Semaphore,
+    /// Photos that were begun.
+    pub begun: AtomicUsize,
+    /// Photos that were finished.
+    pub finished: AtomicUsize,
+}
+
+impl ScriptedEngine {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            model: ModelTag::new("scripted"),
+            liveness: AtomicBool::new(true),
+            deepfake: AtomicBool::new(true),
+            ready: AtomicBool::new(true),
+            gate: Semaphore::new(0),
+            begun: AtomicUsize::new(0),
+            finished: AtomicUsize::new(0),
+        })
+    }
+
+    /// Waits until so many photos were begun.
+    pub async fn has_begun(&self, count: usize) {
+        for _ in 0..500 {
+            if self.begun.load(Ordering::SeqCst) >= count {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("{} of {count} photos were begun", self.begun.load(Ordering::SeqCst));
+    }
+}
+
+#[async_trait]
+impl Analyze for ScriptedEngine {
+    async fn analyze(&self, photo: Photo, need: Need) -> Result<Analysis, AnalyzeError> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        let name = photo.bytes().strip_prefix(SIGNATURE).ok_or(PhotoFault::Undecodable)?;
+        // Some tests send large photos: the name ends where the padding begins.
+        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+        let name = str::from_utf8(name).map_err(|_| PhotoFault::Undecodable)?;
+        match name {
+            "broken" => return Err(PhotoFault::Undecodable.into()),
+            "nobody" => return Err(PhotoFault::NoFace.into()),
+            "crowd" => return Err(PhotoFault::ManyFaces.into()),
+            "tiny" => return Err(PhotoFault::TooSmall.into()),
+            "busy" => return Err(AnalyzeError::Busy),
+            "fails" => return Err(AnalyzeError::Failed("the secret cause".into())),
+            "panics" => panic!("the secret cause"),
+            name if name.starts_with("held") => self.gate.acquire().await.expect("the gate is open").forget(),
+            _ => {}
+        }
+        self.finished.fetch_add(1, Ordering::SeqCst);
+        Ok(analysis(name, need, &self.model))
+    }
+
+    fn offers(&self, check: Check) -> bool {
+        match check {
+            Check::Liveness => self.liveness.load(Ordering::SeqCst),
+            Check::Deepfake => self.deepfake.load(Ordering::SeqCst),
+        }
+    }
+
+    fn embedding_model(&self) -> &ModelTag {
+        &self.model
+    }
+
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::SeqCst)
+    }
+}
+
+/// The numbers of the documented sample. A photo named `spoof...` fails both checks; one named
+/// `plain...` was measured by an engine with few models.
+fn analysis(name: &str, need: Need, model: &ModelTag) -> Analysis {
+    let low = |score| Some(Threshold::Below(0.5).judge(score));
+    let high = |limit, score| Some(Threshold::AtLeast(limit).judge(score));
+    let (live, genuine) =
+        if name.starts_with("spoof") { (0.25, 0.5) } else { (0.8860905766487122, 0.9506649971008301) };
+    let mut quality = Quality {
+        uniformity: high(0.5, 0.7044515103338633),
+        exposure: high(0.5, 0.5734725113730128),
+        contrast: high(0.5, 0.5869247898479624),
+        flare: low(0.997887909412384),
+        blur: low(0.0012071678647771478),
+        occlusion: low(0.8302246928215027),
+        macroblocks: low(0.0000013804340142087312),
+        emotion: low(0.0040520974434912205),
+        right_eye_closed: low(0.9050158113241196),
+        left_eye_closed: low(0.0009260773658752441),
+        crfiqa: high(0.57, 0.5428674221038818),
+        distortion: Some(Threshold::Below(0.85).judge(0.3051091432571411)),
+    };
+    let mut demography = Demography { age: Some(62), gender: Some("male"), race: Some("white") };
+    if name.starts_with("plain") {
+        quality = Quality { contrast: quality.contrast, ..Quality::default() };
+        demography = Demography::default();
+    }
+    let points = [(230.2, 573.6), (457.4, 567.0), (368.5, 740.0), (248.0, 802.49), (443.6, 796.0)];
+    Analysis {
+        photo_size: (700, 1100),
+        face: BoundingBox { x: 24.6, y: 275.4, width: 606.0, height: 760.5 },
+        landmarks: Landmarks(points.map(|(x, y)| Point { x, y })),
+        detection_score: 0.9,
+        pose: Pose { pitch: 17.443319857120514, yaw: 10.05310446023941, roll: 1.412617564201355 },
+        quality,
+        demography,
+        embedding: need.embedding.then(|| embedding(name, model)),
+        liveness: need.checks.liveness.then(|| high(0.75, live)).flatten(),
+        deepfake: need.checks.deepfake.then(|| high(0.9, genuine)).flatten(),
+        timings: Timings { decode: Duration::from_millis(3), ..Timings::default() },
+    }
+}
+
+/// Another direction for everybody; what follows a dot changes it a little.
+fn embedding(name: &str, model: &ModelTag) -> Embedding {
+    let (person, variant) = name.split_once('.').unwrap_or((name, ""));
+    let (mut person, mut variant) = (Noise::of(person), Noise::of(variant));
+    let raw: Vec<f32> = (0..128).map(|_| person.next() + 0.3 * variant.next()).collect();
+    Embedding::new(&raw, model.clone()).expect("noise is a direction")
+}
+
+/// Numbers that depend on a text and on nothing else.
+struct Noise(u64);
+
+impl Noise {
+    fn of(text: &str) -> Self {
+        Self(text.bytes().fold(0xcbf29ce484222325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100000001b3)))
+    }
+
+    fn next(&mut self) -> f32 {
+        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (self.0 >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+}

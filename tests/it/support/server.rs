@@ -1,0 +1,115 @@
+//! The server under test.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use semblance::api::{ApiConfig, ApiState, router};
+use semblance::compute::Admission;
+use semblance::domain::Calibration;
+use semblance::service::{Credentials, Policy, Service};
+use semblance::store::Store;
+use semblance::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::index::PlainIndex;
+use super::store::MemoryStore;
+use super::{Answer, Call, Form, ScriptedEngine};
+
+/// What a test wants to be different.
+pub struct Setup {
+    pub config: ApiConfig,
+    pub policy: Policy,
+    pub tickets: usize,
+    /// Whether the first poll of the store has happened.
+    pub loaded: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        let policy = Policy {
+            calibration: Calibration::calibrated(0.499).unwrap(),
+            floor: 0.75,
+            refuse_failed_checks: false,
+            attributes: true,
+            max_candidates: 5,
+        };
+        Self { config: ApiConfig::default(), policy, tickets: 8, loaded: true }
+    }
+}
+
+/// A server on a port of its own. Ends with the test.
+pub struct Server {
+    pub addr: SocketAddr,
+    pub app: Credentials,
+    pub engine: Arc<ScriptedEngine>,
+    pub store: Arc<MemoryStore>,
+    pub service: Service,
+    pub admission: Admission,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    pub async fn with(setup: Setup) -> Self {
+        let metrics = Arc::new(Metrics::new());
+        let (engine, store, index) =
+            (ScriptedEngine::new(), Arc::new(MemoryStore::default()), Arc::new(PlainIndex::default()));
+        let service = Service::new(
+            Arc::new(MeasuredAnalyze::new(engine.clone(), Arc::clone(&metrics))),
+            Arc::new(MeasuredMatcher::new(index.clone(), Arc::clone(&metrics))),
+            index,
+            Store { apps: store.clone(), templates: store.clone() },
+            setup.policy,
+        );
+        let app = service.applications().create("test").await.unwrap();
+        if setup.loaded {
+            service.replicator().poll().await.unwrap();
+        }
+        let admission = Admission::new(setup.tickets);
+        let licences = serde_json::json!({"models": [{"name": "scripted", "licence": "none"}]});
+        let state = ApiState::new(service.clone(), admission.clone(), metrics, setup.config, &licences);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let addr = listener.local_addr().unwrap();
+        let task = tokio::spawn(async move { axum::serve(listener, router(state)).await.unwrap() });
+        Self { addr, app, engine, store, service, admission, task }
+    }
+
+    /// A request with right credentials.
+    pub fn call(&self, method: &str, target: &str) -> Call {
+        let call =
+            Call { addr: self.addr, method: method.into(), target: target.into(), headers: vec![], body: vec![] };
+        call.header("APP-ID", self.app.app_id.as_str()).header("APP-KEY", &self.app.app_key)
+    }
+
+    /// A POST to an endpoint of the API.
+    pub fn post(&self, endpoint: &str) -> Call {
+        self.call("POST", &format!("/api/v1.0/{endpoint}"))
+    }
+
+    /// A GET of an endpoint of the API.
+    pub async fn get(&self, endpoint: &str) -> Answer {
+        self.call("GET", &format!("/api/v1.0/{endpoint}")).send().await
+    }
+
+    /// Posts one photo.
+    pub async fn send_photo(&self, endpoint: &str, photo: &[u8]) -> Answer {
+        self.post(endpoint).form(&Form::new().photo(photo)).send().await
+    }
+
+    /// Enrols a photo under an id.
+    pub async fn enroll(&self, id: &str, photo: &[u8]) -> Answer {
+        let answer = self.post("add").form(&Form::new().photo(photo).text("templateId", id)).send().await;
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+        answer
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,181 @@
+//! A store that forgets everything at the end of the test. Time stands still in it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+use semblance::domain::{AppId, ModelTag, Revision, TemplateId};
+use semblance::gallery::{Change, IndexedTemplate, Sample};
+use semblance::store::{
+    AppRecord, AppStore, Changes, InsertError, KeyHash, OnConflict, SampleRecord, StoreError, TemplateRecord,
+    TemplateStore,
+};
+
+#[derive(Default)]
+struct Gallery {
+    revision: Revision,
+    templates: BTreeMap<TemplateId, Vec<Sample>>,
+    changes: Vec<TemplateId>,
+}
+
+impl Gallery {
+    fn changed(&mut self, template: &TemplateId) -> Revision {
+        self.changes.push(template.clone());
+        self.revision = self.revision.next();
+        self.revision
+    }
+
+    fn indexed(&self, id: &TemplateId) -> IndexedTemplate {
+        IndexedTemplate { id: id.clone(), samples: self.templates.get(id).cloned().unwrap_or_default() }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    apps: Vec<AppRecord>,
+    galleries: HashMap<AppId, Gallery>,
+}
+
+#[derive(Default)]
+pub struct MemoryStore {
+    state: Mutex<State>,
+    /// The database cannot be reached.
+    pub down: AtomicBool,
+}
+
+fn moment() -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(1_758_635_011_114)
+}
+
+fn record(id: &TemplateId, samples: &[Sample]) -> TemplateRecord {
+    let samples = samples
+        .iter()
+        .map(|sample| SampleRecord { id: sample.id, model: sample.embedding.model().clone(), created_at: moment() })
+        .collect();
+    TemplateRecord { id: id.clone(), created_at: moment(), samples }
+}
+
+impl MemoryStore {
+    fn state<T>(&self, work: impl FnOnce(&mut State) -> T) -> Result<T, StoreError> {
+        if self.down.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("the secret address refused the connection".into()));
+        }
+        Ok(work(&mut self.state.lock().unwrap()))
+    }
+
+    fn gallery<T>(&self, app: &AppId, work: impl FnOnce(&mut Gallery) -> T) -> Result<T, StoreError> {
+        self.state(|state| state.galleries.get_mut(app).map(work))?.ok_or(StoreError::NoSuchApp)
+    }
+}
+
+#[async_trait]
+impl AppStore for MemoryStore {
+    async fn create(&self, app: &AppRecord) -> Result<bool, StoreError> {
+        self.state(|state| {
+            state.apps.push(app.clone());
+            state.galleries.insert(app.id.clone(), Gallery::default()).is_none()
+        })
+    }
+
+    async fn list(&self) -> Result<Vec<AppRecord>, StoreError> {
+        self.state(|state| state.apps.clone())
+    }
+
+    async fn set_key(&self, id: &AppId, key: KeyHash) -> Result<bool, StoreError> {
+        self.state(|state| {
+            let app = state.apps.iter_mut().find(|app| app.id == *id);
+            app.map(|app| app.key_hash = key).is_some()
+        })
+    }
+
+    async fn delete(&self, id: &AppId) -> Result<bool, StoreError> {
+        self.state(|state| {
+            state.apps.retain(|app| app.id != *id);
+            state.galleries.remove(id).is_some()
+        })
+    }
+}
+
+#[async_trait]
+impl TemplateStore for MemoryStore {
+    async fn insert(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        sample: &Sample,
+        on_conflict: OnConflict,
+    ) -> Result<Revision, InsertError> {
+        self.gallery(app, |gallery| {
+            if on_conflict == OnConflict::Refuse && gallery.templates.contains_key(template) {
+                return Err(InsertError::Exists);
+            }
+            gallery.templates.insert(template.clone(), vec![sample.clone()]);
+            Ok(gallery.changed(template))
+        })?
+    }
+
+    async fn add_sample(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        sample: &Sample,
+    ) -> Result<Option<Revision>, StoreError> {
+        self.gallery(app, |gallery| {
+            gallery.templates.get_mut(template)?.push(sample.clone());
+            Some(gallery.changed(template))
+        })
+    }
+
+    async fn remove(&self, app: &AppId, template: &TemplateId) -> Result<Option<Revision>, StoreError> {
+        self.gallery(app, |gallery| {
+            gallery.templates.remove(template)?;
+            Some(gallery.changed(template))
+        })
+    }
+
+    async fn get(&self, app: &AppId, template: &TemplateId) -> Result<Option<TemplateRecord>, StoreError> {
+        self.gallery(app, |gallery| gallery.templates.get(template).map(|samples| record(template, samples)))
+    }
+
+    async fn page(
+        &self,
+        app: &AppId,
+        after: Option<&TemplateId>,
+        limit: usize,
+    ) -> Result<Vec<TemplateRecord>, StoreError> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.gallery(app, |gallery| {
+            let range = gallery.templates.range::<TemplateId, _>((start, Bound::Unbounded));
+            range.take(limit).map(|(id, samples)| record(id, samples)).collect()
+        })
+    }
+
+    async fn load(
+        &self,
+        app: &AppId,
+        _: &ModelTag,
+        after: Option<&TemplateId>,
+        limit: usize,
+    ) -> Result<Vec<IndexedTemplate>, StoreError> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.gallery(app, |gallery| {
+            let range = gallery.templates.range::<TemplateId, _>((start, Bound::Unbounded));
+            range.take(limit).map(|(id, _)| gallery.indexed(id)).collect()
+        })
+    }
+
+    async fn changes(&self, app: &AppId, _: &ModelTag, after: Revision, limit: usize) -> Result<Changes, StoreError> {
+        self.gallery(app, |gallery| {
+            let numbered = (1..).map(Revision).zip(&gallery.changes);
+            let after = numbered.filter(|(revision, _)| *revision > after).take(limit);
+            Changes::List(after.map(|(revision, id)| Change { revision, template: gallery.indexed(id) }).collect())
+        })
+    }
+
+    async fn revisions(&self) -> Result<Vec<(AppId, Revision)>, StoreError> {
+        self.state(|state| state.galleries.iter().map(|(app, gallery)| (app.clone(), gallery.revision)).collect())
+    }
+}
