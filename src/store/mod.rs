@@ -8,6 +8,7 @@
 
 mod open;
 mod postgres;
+mod row;
 mod seal;
 mod sql;
 mod sqlite;

@@ -5,94 +5,12 @@
 //! SQLx's types differ per database, so [`sql_store`] writes the same code down for each: a macro,
 //! because the generic bounds it would take instead are longer than the code.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use uuid::Uuid;
-
-use super::seal::{Place, SealError, Sealer};
-use super::{KeyHash, StoreError};
-use crate::domain::{AppId, Embedding, ModelTag, Revision, SampleId, TemplateId};
-
 /// Changes of a gallery that are kept at least, for replicas to follow. One that is further behind
 /// loads the whole gallery.
 pub(super) const CHANGES_KEPT: i64 = 100_000;
 
 /// How often, in revisions, older changes are trimmed away.
 pub(super) const TRIM_EVERY: i64 = 1024;
-
-pub(super) fn now() -> i64 {
-    millis(SystemTime::now())
-}
-
-pub(super) fn millis(time: SystemTime) -> i64 {
-    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-pub(super) fn time(millis: i64) -> SystemTime {
-    UNIX_EPOCH + Duration::from_millis(u64::try_from(millis).unwrap_or(0))
-}
-
-pub(super) fn number(revision: Revision) -> i64 {
-    i64::try_from(revision.0).unwrap_or(i64::MAX)
-}
-
-pub(super) fn revision(number: i64) -> Revision {
-    Revision(u64::try_from(number).unwrap_or(0))
-}
-
-pub(super) fn count(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
-}
-
-pub(super) fn app_id(text: &str) -> Result<AppId, StoreError> {
-    text.parse().map_err(|_| StoreError::Corrupt("an application id".to_owned()))
-}
-
-pub(super) fn template_id(text: &str) -> Result<TemplateId, StoreError> {
-    text.parse().map_err(|_| StoreError::Corrupt("a template id".to_owned()))
-}
-
-pub(super) fn sample_id(bytes: &[u8]) -> Result<SampleId, StoreError> {
-    Uuid::from_slice(bytes).map(SampleId).map_err(|_| StoreError::Corrupt("a sample id".to_owned()))
-}
-
-pub(super) fn key_hash(bytes: &[u8]) -> Result<KeyHash, StoreError> {
-    bytes.try_into().map(KeyHash).map_err(|_| StoreError::Corrupt("a key hash".to_owned()))
-}
-
-pub(super) fn seal(sealer: &Sealer, place: &Place<'_>, embedding: &Embedding) -> Result<Vec<u8>, StoreError> {
-    sealer.seal(place, embedding).map_err(|error| StoreError::Failed(Box::new(error)))
-}
-
-pub(super) fn unseal(sealer: &Sealer, place: &Place<'_>, sealed: &[u8]) -> Result<Embedding, StoreError> {
-    sealer.open(place, sealed).map_err(|error: SealError| {
-        StoreError::Corrupt(format!("sample {} of template {} is {error}", place.sample, place.template))
-    })
-}
-
-/// A row of a join of templates with samples: the template and, unless it has none, one sample.
-pub(super) type SealedRow = (String, Option<Vec<u8>>, Option<Vec<u8>>);
-
-/// Opens rows and gathers those of one template, which follow each other.
-pub(super) fn gather(
-    sealer: &Sealer,
-    app: &AppId,
-    model: &ModelTag,
-    rows: Vec<SealedRow>,
-) -> Result<Vec<crate::gallery::IndexedTemplate>, StoreError> {
-    let mut templates: Vec<crate::gallery::IndexedTemplate> = Vec::new();
-    for (template, sample, sealed) in rows {
-        if templates.last().is_none_or(|last| last.id.as_str() != template) {
-            templates.push(crate::gallery::IndexedTemplate { id: template_id(&template)?, samples: Vec::new() });
-        }
-        let (Some(last), Some(sample), Some(sealed)) = (templates.last_mut(), sample, sealed) else { continue };
-        let id = sample_id(&sample)?;
-        let embedding = unseal(sealer, &Place { app, template: &last.id, sample: id, model }, &sealed)?;
-        last.samples.push(crate::gallery::Sample { id, embedding });
-    }
-    Ok(templates)
-}
 
 /// Implements the stores of one database: a struct with the fields `read`, `write` (pools) and
 /// `sealer`, and a function that says what an error means.
@@ -137,7 +55,7 @@ macro_rules! sql_store {
                         .map_err($failed)?;
                 }
                 work.commit().await.map_err($failed)?;
-                Ok(sql::revision(revision))
+                Ok(row::revision(revision))
             }
 
             async fn insert_sample(
@@ -155,10 +73,10 @@ macro_rules! sql_store {
                 )
                 .bind(app.as_str())
                 .bind(template.as_str())
-                .bind(sql::now())
+                .bind(row::now())
                 .bind(sample.id.0.as_bytes().as_slice())
                 .bind(model.as_str())
-                .bind(sql::seal(&self.sealer, &place, &sample.embedding)?)
+                .bind(row::seal(&self.sealer, &place, &sample.embedding)?)
                 .execute(&mut **work)
                 .await
                 .map_err($failed)?;
@@ -172,8 +90,8 @@ macro_rules! sql_store {
                 for (template, created_at, sample, model, added_at) in rows {
                     if records.last().is_none_or(|last| last.id.as_str() != template) {
                         records.push(TemplateRecord {
-                            id: sql::template_id(&template)?,
-                            created_at: sql::time(created_at),
+                            id: row::template_id(&template)?,
+                            created_at: row::time(created_at),
                             samples: Vec::new(),
                         });
                     }
@@ -181,9 +99,9 @@ macro_rules! sql_store {
                         (records.last_mut(), sample, model, added_at)
                     {
                         last.samples.push(SampleRecord {
-                            id: sql::sample_id(&sample)?,
+                            id: row::sample_id(&sample)?,
                             model: ModelTag::new(&model),
-                            created_at: sql::time(added_at),
+                            created_at: row::time(added_at),
                         });
                     }
                 }
@@ -226,7 +144,7 @@ macro_rules! sql_store {
                 .bind(app.id.as_str())
                 .bind(app.name.as_str())
                 .bind(app.key_hash.0.as_slice())
-                .bind(sql::millis(app.created_at))
+                .bind(row::millis(app.created_at))
                 .execute(&self.write)
                 .await
                 .map_err($failed)?;
@@ -243,10 +161,10 @@ macro_rules! sql_store {
                 rows.into_iter()
                     .map(|(id, name, key, created_at)| {
                         Ok(AppRecord {
-                            id: sql::app_id(&id)?,
+                            id: row::app_id(&id)?,
                             name,
-                            key_hash: sql::key_hash(&key)?,
-                            created_at: sql::time(created_at),
+                            key_hash: row::key_hash(&key)?,
+                            created_at: row::time(created_at),
                         })
                     })
                     .collect()
@@ -296,7 +214,7 @@ macro_rules! sql_store {
                 )
                 .bind(app.as_str())
                 .bind(template.as_str())
-                .bind(sql::now())
+                .bind(row::now())
                 .execute(&mut *work)
                 .await
                 .map_err($failed)?;
@@ -377,7 +295,7 @@ macro_rules! sql_store {
                 )
                 .bind(app.as_str())
                 .bind(after.map_or("", TemplateId::as_str))
-                .bind(sql::count(limit))
+                .bind(row::count(limit))
                 .fetch_all(&self.read)
                 .await
                 .map_err($failed)?;
@@ -391,7 +309,7 @@ macro_rules! sql_store {
                 after: Option<&TemplateId>,
                 limit: usize,
             ) -> Result<Vec<IndexedTemplate>, StoreError> {
-                let rows: Vec<sql::SealedRow> = sqlx::query_as(
+                let rows: Vec<row::SealedRow> = sqlx::query_as(
                     "SELECT t.template_id, s.sample_id, s.sealed
                      FROM (SELECT DISTINCT template_id FROM samples
                            WHERE app_id = $1 AND model = $2 AND template_id > $3
@@ -402,11 +320,11 @@ macro_rules! sql_store {
                 .bind(app.as_str())
                 .bind(model.as_str())
                 .bind(after.map_or("", TemplateId::as_str))
-                .bind(sql::count(limit))
+                .bind(row::count(limit))
                 .fetch_all(&self.read)
                 .await
                 .map_err($failed)?;
-                sql::gather(&self.sealer, app, model, rows)
+                row::gather(&self.sealer, app, model, rows)
             }
 
             async fn changes(
@@ -416,7 +334,7 @@ macro_rules! sql_store {
                 after: Revision,
                 limit: usize,
             ) -> Result<Changes, StoreError> {
-                let after = sql::number(after);
+                let after = row::number(after);
                 // Revisions have no gaps, so a range of them is a page of changes. One statement sees
                 // one state of the database.
                 let rows: Vec<(i64, String, Option<Vec<u8>>, Option<Vec<u8>>)> = sqlx::query_as(
@@ -430,7 +348,7 @@ macro_rules! sql_store {
                 .bind(app.as_str())
                 .bind(model.as_str())
                 .bind(after)
-                .bind(after.saturating_add(sql::count(limit)))
+                .bind(after.saturating_add(row::count(limit)))
                 .fetch_all(&self.read)
                 .await
                 .map_err($failed)?;
@@ -446,14 +364,14 @@ macro_rules! sql_store {
                     return Ok(Changes::TooOld);
                 }
                 let mut changes: Vec<Change> = Vec::new();
-                let mut of_one: Vec<sql::SealedRow> = Vec::new();
+                let mut of_one: Vec<row::SealedRow> = Vec::new();
                 let mut rows = rows.into_iter().peekable();
                 while let Some((revision, template, sample, sealed)) = rows.next() {
                     of_one.push((template, sample, sealed));
                     if rows.peek().is_none_or(|(next, ..)| *next != revision) {
-                        let gathered = sql::gather(&self.sealer, app, model, std::mem::take(&mut of_one))?;
+                        let gathered = row::gather(&self.sealer, app, model, std::mem::take(&mut of_one))?;
                         changes.extend(
-                            gathered.into_iter().map(|template| Change { revision: sql::revision(revision), template }),
+                            gathered.into_iter().map(|template| Change { revision: row::revision(revision), template }),
                         );
                     }
                 }
@@ -466,7 +384,7 @@ macro_rules! sql_store {
                         .fetch_all(&self.read)
                         .await
                         .map_err($failed)?;
-                rows.into_iter().map(|(id, at)| Ok((sql::app_id(&id)?, sql::revision(at)))).collect()
+                rows.into_iter().map(|(id, at)| Ok((row::app_id(&id)?, row::revision(at)))).collect()
             }
         }
     };

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 
 use super::open::{KeySource, OpenError, OpenOptions, SEAL_CHECK, classify, migrations};
+use super::row;
 use super::seal::{Place, Sealer};
 use super::sql::{self, sql_store};
 use super::{

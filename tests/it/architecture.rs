@@ -41,7 +41,7 @@ const MAY_IMPORT: [(&str, &[&str]); 11] = [
     ("gallery", &["compute", "domain"]),
     ("store", &["gallery", "domain"]),
     ("service", &["engine", "gallery", "store", "image", "domain"]),
-    ("telemetry", &["domain", "gallery", "service", "compute", "settings"]),
+    ("telemetry", &["engine", "gallery", "image", "domain", "settings"]),
     ("api", &["service", "compute", "image", "telemetry", "domain", "store"]),
     ("lifecycle", &[]),
 ];
@@ -82,7 +82,7 @@ fn a_library_lives_in_its_room() {
         ("axum::", &["api/"]),
         ("sqlx::", &["store/"]),
         ("ort::", &["engine/"]),
-        ("std::env::", &["settings/", "cli/", "app.rs"]),
+        ("std::env::var", &["settings/"]),
         ("multer::", &["api/"]),
         ("aes_gcm::", &["store/"]),
         ("spawn_blocking", &[]),
