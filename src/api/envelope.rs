@@ -74,7 +74,8 @@ pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Ne
     let id = TransactionId::random();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let watch = Watch::start(api.clone(), request.method().clone(), route);
-    let span = tracing::info_span!("request", transaction.id = %id, app = tracing::field::Empty);
+    // Of the highest level, so that no filter takes the transaction id off a line.
+    let span = tracing::error_span!("request", transaction.id = %id, app = tracing::field::Empty);
     async {
         let (parts, incoming) = request.into_parts();
         let incoming = body::guard(incoming, &parts.headers, api.config());

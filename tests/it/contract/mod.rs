@@ -6,6 +6,7 @@ mod delete;
 mod errors;
 mod identify;
 mod inspect;
+mod logs;
 mod machines;
 mod query;
 mod routes;
