@@ -135,7 +135,7 @@ fn report(
         .map(|(fmr, point)| serde_json::json!({ "fmr": fmr, "cosine": point.cosine, "fnmr": point.fnmr }))
         .collect();
     let identification: Vec<_> = embedded
-        .identification(&[0.4, 0.45, 0.499, 0.55, 0.6])
+        .identification(&[0.4, 0.45, 0.5, 0.55, 0.6])
         .into_iter()
         .map(|p| serde_json::json!({ "cosine": p.cosine, "fnir": p.fnir, "fpir": p.fpir }))
         .collect();

@@ -5,6 +5,7 @@
 mod architecture;
 mod clients;
 mod contract;
+mod decode;
 mod matcher;
 mod overload;
 mod server;
