@@ -124,7 +124,7 @@ impl App {
             }
         };
         following.abort();
-        let _ = tokio::task::block_in_place(|| {
+        tokio::task::block_in_place(|| {
             self.engine.stop();
             self.matcher.stop();
         });

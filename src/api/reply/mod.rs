@@ -108,13 +108,13 @@ pub(super) fn enrolled(enrolled: &Enrolled, shape: Shape) -> EnrolledReply<'_> {
 #[serde(untagged)]
 pub(super) enum InspectedReply {
     Seed(face::Checked),
-    Modern(ModernFace),
+    Modern(Box<ModernFace>),
 }
 
 /// Of an inspection.
 pub(super) fn inspected(analysis: &Analysis, shape: Shape) -> InspectedReply {
     if shape.has_modern() {
-        InspectedReply::Modern(ModernFace::of(analysis))
+        InspectedReply::Modern(Box::new(ModernFace::of(analysis)))
     } else {
         InspectedReply::Seed(face::Checked::of(analysis))
     }

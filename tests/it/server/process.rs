@@ -45,6 +45,7 @@ fn command(data: &Path, database: &Database) -> Command {
         .env("SEMBLANCE_LISTEN", "127.0.0.1:0")
         .env("SEMBLANCE_COMPUTE_INFERENCE_THREADS", "1")
         .env("SEMBLANCE_DATABASE_POLL_MS", "200")
+        .env("SEMBLANCE_LOG_LEVEL", "error")
         .envs(database.environment())
         .stdin(Stdio::null());
     command
