@@ -74,6 +74,7 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
         .collect::<Result<Vec<_>, CliError>>()?;
     let mut rows: Vec<Vec<[Duration; 4]>> = vec![Vec::new(); photos.len()];
     let mut embeddings = vec![Vec::new(); photos.len()];
+    let mut landmarks = vec![[[0.0; 2]; 5]; photos.len()];
     for round in 0..=arguments.rounds.max(1) {
         for (at, photo) in photos.iter().enumerate() {
             let start = Instant::now();
@@ -86,6 +87,7 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
             if round > 0 {
                 rows[at].push([total, analysis.timings.decode, analysis.timings.detect, analysis.timings.embed]);
             }
+            landmarks[at] = analysis.landmarks.0.map(|p| [p.x, p.y]);
             embeddings[at] = analysis.embedding.map(|e| e.values().to_vec()).unwrap_or_default();
         }
     }
@@ -95,7 +97,7 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
         if arguments.json {
             let line = serde_json::json!({
                 "photo": path, "total_ms": total, "decode_ms": decode, "detect_ms": detect, "embed_ms": embed,
-                "embedding": embeddings[at],
+                "landmarks": landmarks[at], "embedding": embeddings[at],
             });
             println!("{line}");
         } else {
