@@ -7,7 +7,8 @@
 //! the first picture counts.
 //!
 //! A JPEG that ends too early is refused, though decoders paint what is missing in grey: half a face
-//! must not be enrolled. A lost end marker alone is forgiven, because cameras forget it too.
+//! must not be enrolled. A lost end marker alone is forgiven, because cameras forget it too, and so is
+//! the loss of a part of the last row of blocks, which cannot be told from a picture that ends in grey.
 
 use std::io::Cursor;
 
