@@ -1,7 +1,9 @@
 //! SQLite, embedded: one file, one writer, readers beside it (WAL), durable at commit.
 
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -31,7 +33,7 @@ sql_store!(SqliteStore, Sqlite, failed);
 
 /// Opens a database file, made if there is none.
 pub(super) async fn open(path: &Path, options: &OpenOptions) -> Result<Store, OpenError> {
-    create_private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+    open_private(path).map_err(|source| OpenError::File { path: path.to_owned(), source })?;
     let connect = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -40,21 +42,43 @@ pub(super) async fn open(path: &Path, options: &OpenOptions) -> Result<Store, Op
         // What is deleted is overwritten with zeros, not only forgotten.
         .pragma("secure_delete", "ON")
         .busy_timeout(options.timeout);
+    // One process at a time: SQLx takes no lock while it migrates SQLite, and two that turn a new file
+    // to WAL at once find it locked.
+    let turn =
+        take_turn(path, options.timeout).await.map_err(|source| OpenError::File { path: path.to_owned(), source })?;
     let pool = |most: u32| SqlitePoolOptions::new().max_connections(most).acquire_timeout(options.timeout);
     let write = pool(1).connect_with(connect.clone()).await.map_err(OpenError::connect)?;
     migrations(&MIGRATIONS).run(&write).await.map_err(OpenError::migrate)?;
     let read = pool(options.connections).connect_with(connect.read_only(true)).await.map_err(OpenError::connect)?;
-    SqliteStore::unlock(read, write, &options.key).await
+    let store = SqliteStore::unlock(read, write, &options.key).await;
+    drop(turn);
+    store
+}
+
+/// Waits for the lock on a file beside the database; it is given back when the file is closed.
+async fn take_turn(path: &Path, timeout: Duration) -> std::io::Result<File> {
+    let file = open_private(&path.with_extension("lock"))?;
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if start.elapsed() < timeout => {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            Err(TryLockError::WouldBlock) => return Err(std::io::ErrorKind::TimedOut.into()),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+    }
 }
 
 /// Makes the database file with mode 0600 before SQLite would make it with the user's umask; the
 /// files that SQLite puts beside it take its mode.
-fn create_private(path: &Path) -> std::io::Result<()> {
+fn open_private(path: &Path) -> std::io::Result<File> {
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map(drop)
+    options.open(path)
 }
 
 /// What an error of SQLite means: its primary codes are in <https://sqlite.org/rescode.html>.
