@@ -11,7 +11,7 @@ slow on a CPU: it took half of SFace's time. The values stay the same to float32
 The file is edited as the protobuf fields it is made of, with the standard library alone. What needs no
 change is copied byte for byte, and the same input always gives the same output.
 
-    python3 onnx_fold.py IN.onnx OUT.onnx [--input-hw HEIGHTxWIDTH]
+    python3 onnx_fold.py IN.onnx OUT.onnx [--input-hw HEIGHTxWIDTH] [--output NAME:1x2x3]
 """
 
 import argparse
@@ -28,7 +28,7 @@ ATTRIBUTE_NAME, ATTRIBUTE_INT, ATTRIBUTE_GRAPH, ATTRIBUTE_GRAPHS, ATTRIBUTE_TYPE
 ATTRIBUTE_TYPE_INT = 2
 TENSOR_DIMS, TENSOR_TYPE, TENSOR_FLOATS, TENSOR_INT64S, TENSOR_NAME, TENSOR_RAW = 1, 2, 4, 7, 8, 9
 VALUE_NAME, VALUE_TYPE = 1, 2
-TYPE_TENSOR, TENSOR_SHAPE, SHAPE_DIM, DIM_VALUE = 1, 2, 1, 1
+TYPE_TENSOR, TENSOR_ELEMENT, TENSOR_SHAPE, SHAPE_DIM, DIM_VALUE = 1, 1, 2, 1, 1
 
 FLOAT, UINT8, INT8, INT64 = 1, 2, 3, 7
 VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
@@ -38,19 +38,20 @@ class FoldError(ValueError):
     """The file is not a model this script can fold."""
 
 
-def fold(data, input_hw=None):
+def fold(data, input_hw=None, output=None):
     """Returns the model with its constant weights as floats.
 
     `input_hw` also fixes the height and width of the input; the second dimension of each output counts
-    the cells of a grid over the image and is scaled with the area.
+    the cells of a grid over the image and is scaled with the area. `output` is the name and the shape of
+    a tensor inside the graph that becomes one more output.
     """
     return b"".join(
-        _field(MODEL_GRAPH, _fold_graph(value, input_hw)) if number == MODEL_GRAPH else raw
+        _field(MODEL_GRAPH, _fold_graph(value, input_hw, output)) if number == MODEL_GRAPH else raw
         for number, _, value, raw in _fields(data)
     )
 
 
-def _fold_graph(data, input_hw):
+def _fold_graph(data, input_hw, output):
     fields = list(_fields(data))
     of = lambda wanted: [value for number, _, value, _ in fields if number == wanted]
     tensors = {tensor.name: tensor for tensor in map(Tensor.read, of(GRAPH_INITIALIZER))}
@@ -98,6 +99,11 @@ def _fold_graph(data, input_hw):
         if keep:
             folded.append(raw)
     folded += (_field(GRAPH_INITIALIZER, tensor.write()) for name, tensor in made.items() if name in used)
+    if output is not None:
+        name, dims = output
+        if not any(name in node.outputs for node in nodes):
+            raise FoldError(f"there is no {name} in the graph")
+        folded.append(_field(GRAPH_OUTPUT, _value(name, dims)))
     return b"".join(folded)
 
 
@@ -293,8 +299,17 @@ def _shape(value):
 
 
 def _with_shape(value, dims):
-    shape = b"".join(_field(SHAPE_DIM, _number(DIM_VALUE, size)) for size in dims)
-    return _replaced(value, (VALUE_TYPE, TYPE_TENSOR, TENSOR_SHAPE), shape)
+    return _replaced(value, (VALUE_TYPE, TYPE_TENSOR, TENSOR_SHAPE), _dims(dims))
+
+
+def _value(name, dims):
+    """A description of a tensor of floats."""
+    tensor = _number(TENSOR_ELEMENT, FLOAT) + _field(TENSOR_SHAPE, _dims(dims))
+    return _field(VALUE_NAME, name.encode()) + _field(VALUE_TYPE, _field(TYPE_TENSOR, tensor))
+
+
+def _dims(dims):
+    return b"".join(_field(SHAPE_DIM, _number(DIM_VALUE, size)) for size in dims)
 
 
 def _replaced(data, path, content):
@@ -393,10 +408,11 @@ def main():
     parser.add_argument("source", metavar="IN.onnx")
     parser.add_argument("target", metavar="OUT.onnx")
     parser.add_argument("--input-hw", metavar="HxW", type=_size, help="also fix the input's height and width")
+    parser.add_argument("--output", metavar="NAME:DIMS", type=_named, help="make an inner tensor an output, x:1x8x7x7")
     options = parser.parse_args()
     try:
         with open(options.source, "rb") as file:
-            folded = fold(file.read(), options.input_hw)
+            folded = fold(file.read(), options.input_hw, options.output)
         with open(options.target, "wb") as file:
             file.write(folded)
     except (OSError, FoldError) as error:
@@ -406,6 +422,11 @@ def main():
 def _size(text):
     height, width = map(int, text.split("x"))
     return height, width
+
+
+def _named(text):
+    name, _, dims = text.rpartition(":")
+    return name, [int(size) for size in dims.split("x")]
 
 
 if __name__ == "__main__":

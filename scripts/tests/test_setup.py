@@ -300,6 +300,13 @@ class Folding(unittest.TestCase):
         with self.assertRaisesRegex(FoldError, "whole cells"):
             self.fold([node("Conv", ["x"], "y")], [], input_hw=(33, 64))
 
+    def test_an_inner_tensor_becomes_an_output(self):
+        nodes = [node("Conv", ["x"], "inner"), node("Relu", ["inner"], "y")]
+        folded = self.fold(nodes, [], output=("inner", [1, 8, 7]))
+        self.assertEqual(folded.outputs, {"y": [1, 4, 2], "inner": [1, 8, 7]})
+        with self.assertRaisesRegex(FoldError, "no other in the graph"):
+            self.fold(nodes, [], output=("other", [1]))
+
     def test_what_is_no_model_is_refused(self):
         for data in (b"\x3a\x7f", b"\x3f", b"\xff"):
             with self.assertRaises(FoldError):

@@ -21,13 +21,18 @@ pub(super) struct Arguments {
     /// Print one JSON object a line: the photo, and the result as the server would give it.
     #[arg(long)]
     json: bool,
+    /// Where there are several faces, take the one nearest to the middle, as the photos of research
+    /// sets are labelled, instead of refusing the photo.
+    #[arg(long)]
+    central: bool,
 }
 
 pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), CliError> {
     let engine: Arc<dyn Analyze> = app::start_engine(&settings)?;
     // Every check for which a model is installed.
     let checks = Checks { liveness: engine.offers(Check::Liveness), deepfake: engine.offers(Check::Deepfake) };
-    let need = Need { embedding: true, checks, attributes: settings.policy.attributes, subject: Subject::Only };
+    let subject = if arguments.central { Subject::Central } else { Subject::Only };
+    let need = Need { embedding: true, checks, attributes: settings.policy.attributes, subject };
     let shape = app::shape(&settings);
     let mut failed = 0;
     analyze_all(&engine, settings.compute.inference_threads, &arguments.photos, need, |at, outcome| {

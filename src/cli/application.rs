@@ -1,6 +1,6 @@
 //! `semblance app`: applications and their credentials.
 
-use clap::Subcommand;
+use clap::{Subcommand, ValueEnum};
 
 use super::CliError;
 use crate::app;
@@ -32,11 +32,25 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Say whether age, gender and race are reported to an application; in force within a second.
+    Attributes {
+        /// The application's id.
+        id: String,
+        /// `on` or `off`.
+        #[arg(value_enum)]
+        reported: Switch,
+    },
     /// Delete an application with all its templates, for good.
     Delete {
         /// The application's id.
         id: String,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Switch {
+    On,
+    Off,
 }
 
 pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
@@ -53,6 +67,13 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             let id = parse(&id)?;
             let credentials = applications.rotate_key(&id).await?;
             show(&credentials.ok_or_else(|| unknown(&id))?, json);
+        }
+        Command::Attributes { id, reported } => {
+            let id = parse(&id)?;
+            if !applications.set_attributes(&id, reported == Switch::On).await? {
+                return Err(unknown(&id));
+            }
+            println!("{id}: attributes are {}", if reported == Switch::On { "reported" } else { "not reported" });
         }
         Command::Delete { id } => {
             let id = parse(&id)?;
@@ -84,7 +105,10 @@ fn show(credentials: &Credentials, json: bool) {
 async fn list(applications: &Applications, json: bool) -> Result<(), CliError> {
     for record in applications.list().await? {
         if json {
-            println!("{}", serde_json::json!({ "app_id": record.id.as_str(), "name": record.name }));
+            println!(
+                "{}",
+                serde_json::json!({ "app_id": record.id.as_str(), "name": record.name, "attributes": record.attributes })
+            );
         } else {
             println!("{}  {}", record.id, record.name);
         }

@@ -8,15 +8,18 @@ use clap::{Args, Subcommand};
 use super::CliError;
 use super::photos::{entries, is_photo};
 use crate::app;
-use crate::domain::{AppId, Checks, Embedding, ModelTag, Need, Revision, SampleId, Subject};
+use crate::domain::{AppId, Check, Checks, Embedding, ModelTag, Need, Revision, SampleId, Subject};
 use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, Sample};
 use crate::image::Photo;
 use crate::settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Time decode, detect, align and embed per photo, on one thread.
+    /// Time decode, detect, align and embed, and everything else that is found, per photo, on one
+    /// thread.
     Identify(Identify),
+    /// Time each model on the built-in input, on one thread.
+    Models(Models),
     /// Time searches in a gallery of random templates.
     Search(Search),
 }
@@ -32,6 +35,13 @@ pub(super) struct Identify {
     /// Print JSON, with the embeddings, for comparisons.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct Models {
+    /// Runs of each model; the medians are printed.
+    #[arg(long, default_value_t = 100)]
+    rounds: usize,
 }
 
 #[derive(Debug, Args)]
@@ -53,6 +63,7 @@ pub(super) struct Search {
 pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
     match command {
         Command::Identify(arguments) => identify(settings, arguments),
+        Command::Models(arguments) => models(&settings, arguments.rounds),
         Command::Search(arguments) => search(&settings, &arguments).await,
     }
 }
@@ -67,12 +78,13 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
         }
     }
     let mut engine = app::load_engine(&settings)?;
-    let need = Need { embedding: true, checks: Checks::default(), attributes: false, subject: Subject::Only };
+    let checks = Checks { liveness: engine.offers(Check::Liveness), deepfake: engine.offers(Check::Deepfake) };
+    let need = Need { embedding: true, checks, attributes: true, subject: Subject::Only };
     let photos = paths
         .iter()
         .map(|path| Ok(Photo::new(std::fs::read(path).map_err(CliError::file(path))?)))
         .collect::<Result<Vec<_>, CliError>>()?;
-    let mut rows: Vec<Vec<[Duration; 4]>> = vec![Vec::new(); photos.len()];
+    let mut rows: Vec<Vec<[Duration; 5]>> = vec![Vec::new(); photos.len()];
     let mut embeddings = vec![Vec::new(); photos.len()];
     let mut landmarks = vec![[[0.0; 2]; 5]; photos.len()];
     for round in 0..=arguments.rounds.max(1) {
@@ -81,31 +93,43 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
             let analysis = engine
                 .analyze(photo, need)
                 .map_err(|error| CliError::message(format!("{}: {error}", paths[at].display())))?;
-            // The measures and the pose are not part of what is compared: identify needs them,
+            // What is found beside the embedding is not part of what is compared: identify needs it,
             // recognition does not.
-            let total = start.elapsed().saturating_sub(analysis.timings.assess);
+            let took = analysis.timings;
+            let total = start.elapsed().saturating_sub(took.assess);
             if round > 0 {
-                rows[at].push([total, analysis.timings.decode, analysis.timings.detect, analysis.timings.embed]);
+                rows[at].push([total, took.decode, took.detect, took.embed, took.assess]);
             }
             landmarks[at] = analysis.landmarks.0.map(|p| [p.x, p.y]);
             embeddings[at] = analysis.embedding.map(|e| e.values().to_vec()).unwrap_or_default();
         }
     }
     for (at, path) in paths.iter().enumerate() {
-        let [total, decode, detect, embed] =
-            [0, 1, 2, 3].map(|n| milliseconds(median(rows[at].iter().map(|row| row[n]).collect())));
+        let [total, decode, detect, embed, assess] =
+            [0, 1, 2, 3, 4].map(|n| milliseconds(median(rows[at].iter().map(|row| row[n]).collect())));
         if arguments.json {
             let line = serde_json::json!({
                 "photo": path, "total_ms": total, "decode_ms": decode, "detect_ms": detect, "embed_ms": embed,
-                "landmarks": landmarks[at], "embedding": embeddings[at],
+                "assess_ms": assess, "landmarks": landmarks[at], "embedding": embeddings[at],
             });
             println!("{line}");
         } else {
             println!(
-                "{}: {total:.2} ms (decode {decode:.2}, detect {detect:.2}, align + embed {embed:.2})",
+                "{}: {total:.2} ms (decode {decode:.2}, detect {detect:.2}, align + embed {embed:.2}); \
+                 all that else is found {assess:.2} ms",
                 path.display()
             );
         }
+    }
+    Ok(())
+}
+
+fn models(settings: &Settings, rounds: usize) -> Result<(), CliError> {
+    let mut engine = app::load_engine(settings)?;
+    for (model, mut times) in engine.time_models(rounds.max(1)).map_err(app::StartError::from)? {
+        times.sort();
+        let fastest = times.first().copied().unwrap_or_default();
+        println!("{model}: median {:.2} ms, fastest {:.2} ms", milliseconds(median(times)), milliseconds(fastest));
     }
     Ok(())
 }

@@ -14,18 +14,35 @@ pub(super) struct Embedder {
     spec: EmbedderSpec,
     tag: ModelTag,
     planes: Vec<f32>,
+    trunk: Vec<f32>,
 }
 
 impl Embedder {
     /// Loads the pack's embedding model.
     ///
     /// # Errors
-    /// When it does not load.
+    /// When it does not load, or has other inputs and outputs than the pack says.
     pub(super) fn load(runtime: &Runtime, manifest: &Manifest) -> Result<Self, LoadError> {
         let spec = manifest.embedder.clone();
-        let side = spec.input.size as usize;
-        let model = runtime.model(&spec.model, &manifest.bytes(&spec.model)?, [1, 3, side, side])?;
-        Ok(Self { model, spec, tag: manifest.embedding_model(), planes: Vec::new() })
+        let wrong = |message: String| LoadError::Model { model: spec.model.clone(), message };
+        let model = runtime.model(&spec.model, &manifest.bytes(&spec.model)?)?;
+        if !model.takes_picture(spec.input.size) {
+            return Err(wrong(format!("its input is not one picture of {0} x {0} pixels", spec.input.size)));
+        }
+        if let Some(missing) = [&spec.output, &spec.trunk].into_iter().find(|name| !model.has_output(name)) {
+            return Err(wrong(format!("it has no output {missing}")));
+        }
+        Ok(Self { model, tag: manifest.embedding_model(), planes: Vec::new(), trunk: Vec::new(), spec })
+    }
+
+    /// The model, for its self-check.
+    pub(super) fn model(&mut self) -> &mut Model {
+        &mut self.model
+    }
+
+    /// The map that the last face's embedding was made of.
+    pub(super) fn trunk(&self) -> &[f32] {
+        &self.trunk
     }
 
     /// The embedding of a face, of unit length.
@@ -34,8 +51,16 @@ impl Embedder {
     /// When the run fails, or the output is no vector of the pack's dimension.
     pub(super) fn embed(&mut self, face: &AlignedFace) -> Result<Embedding, InferenceError> {
         planar(face.rgb(), &self.spec.input.layout(), &mut self.planes);
-        let mut raw = Vec::with_capacity(self.spec.dimension);
-        self.model.run(&self.planes, |_, numbers| raw.extend_from_slice(numbers))?;
+        let (spec, trunk) = (&self.spec, &mut self.trunk);
+        let mut raw = Vec::with_capacity(spec.dimension);
+        self.model.run(&[&self.planes], |name, numbers| {
+            if name == spec.output {
+                raw.extend_from_slice(numbers);
+            } else if name == spec.trunk {
+                trunk.clear();
+                trunk.extend_from_slice(numbers);
+            }
+        })?;
         if raw.len() != self.spec.dimension {
             return Err(self.model.wrong(format!("{} numbers instead of {}", raw.len(), self.spec.dimension)));
         }

@@ -50,9 +50,6 @@ pub enum LoadError {
         /// What is wrong.
         message: String,
     },
-    /// The loaded engine does not work.
-    #[error("the engine loaded but failed its first photo: {0}")]
-    WarmUp(String),
 }
 
 /// A model run failed, or gave what it should not.

@@ -7,7 +7,7 @@
 
 use super::detection::{Detection, Merge, merge};
 use super::manifest::{DetectorFamily, DetectorSpec, Faces, Manifest, When};
-use super::runtime::Runtime;
+use super::runtime::{Model, Runtime};
 use super::yunet::YuNet;
 use super::{AnalyzeError, InferenceError, LoadError};
 use crate::domain::{BoundingBox, PhotoFault, Point, Subject};
@@ -37,6 +37,11 @@ impl Finder {
             .map(|(name, input)| Ok((name.clone(), YuNet::load(runtime, manifest, input)?)))
             .collect::<Result<_, LoadError>>()?;
         Ok(Self { detectors, spec, faces: manifest.faces, mirror: Vec::new() })
+    }
+
+    /// The models, for their self-check.
+    pub(super) fn models(&mut self) -> impl Iterator<Item = &mut Model> {
+        self.detectors.iter_mut().map(|(_, detector)| detector.model())
     }
 
     /// The face that is meant, in photo coordinates.

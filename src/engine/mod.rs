@@ -8,6 +8,7 @@ mod embedder;
 mod error;
 mod finder;
 mod manifest;
+mod networks;
 mod pipeline;
 mod pool;
 mod pose;
@@ -21,7 +22,7 @@ use crate::image::Photo;
 
 pub use crate::image::DecodeLimits;
 pub use error::{InferenceError, LoadError};
-pub use manifest::{Manifest, ModelFile, Sha256Digest};
+pub use manifest::{FineLimits, Manifest, ModelFile, Sha256Digest};
 pub use pipeline::{Engine, EngineConfig};
 pub use pool::EnginePool;
 

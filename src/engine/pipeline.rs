@@ -1,21 +1,23 @@
 //! One engine: everything one thread needs to analyse photos.
 
-use std::io::Cursor;
 use std::sync::Arc;
-use std::time::Instant;
-
-use image::{ImageFormat, RgbImage};
+use std::time::{Duration, Instant};
 
 use super::detection::Detection;
 use super::embedder::Embedder;
 use super::finder::Finder;
-use super::manifest::Manifest;
-use super::pose::pose;
-use super::runtime::Runtime;
-use super::{AnalyzeError, LoadError};
-use crate::domain::{Analysis, Demography, Landmarks, Need, PhotoFault, Quality, Subject, Threshold, Timings};
+use super::manifest::golden::Golden;
+use super::manifest::{Finding, Limit, Manifest};
+use super::networks::{Findings, Networks, View};
+use super::pose::pose as five_points;
+use super::runtime::{Model, Runtime};
+use super::{AnalyzeError, InferenceError, LoadError};
+use crate::domain::{
+    Analysis, Check, Demography, Landmarks, Need, PhotoFault, Pose, Quality, Threshold, Timings, Verdict,
+};
+use crate::image::align::TEMPLATE;
 use crate::image::measure::measure;
-use crate::image::{AlignedFace, DecodeLimits, Photo, Scaler, UprightImage, align, decode};
+use crate::image::{AlignedFace, DecodeLimits, Photo, Scaler, Similarity, UprightImage, align, decode};
 
 /// How an engine is set up.
 #[derive(Debug, Clone)]
@@ -33,6 +35,7 @@ pub struct Engine {
     scaler: Scaler,
     finder: Finder,
     embedder: Embedder,
+    networks: Networks,
 }
 
 impl Engine {
@@ -48,30 +51,64 @@ impl Engine {
             scaler: Scaler::default(),
             finder: Finder::load(&runtime, manifest)?,
             embedder: Embedder::load(&runtime, manifest)?,
+            networks: Networks::load(&runtime, manifest)?,
         })
     }
 
-    /// Runs every model once, on a picture without anybody, so that the first caller does not pay for
-    /// what ONNX Runtime plans on a first run.
+    /// Runs every model on the built-in input and compares the numbers with the stored ones, so that
+    /// a build, a library or a processor that computes something else serves nobody. It is also the
+    /// first run, on which ONNX Runtime plans: the first caller does not pay for it.
     ///
     /// # Errors
-    /// When anything but "no face" comes out.
-    pub fn warm_up(&mut self) -> Result<(), LoadError> {
-        let failed = |error: &dyn std::fmt::Display| LoadError::WarmUp(error.to_string());
-        let mut bytes = Cursor::new(Vec::new());
-        let gradient = RgbImage::from_fn(1024, 768, |x, y| image::Rgb([(x / 4) as u8, (y / 3) as u8, 128]));
-        gradient.write_to(&mut bytes, ImageFormat::Png).map_err(|e| failed(&e))?;
-        let photo = Photo::new(bytes.into_inner());
-        let need = Need { embedding: true, checks: Default::default(), attributes: true, subject: Subject::Only };
-        match self.analyze(&photo, need) {
-            Ok(_) | Err(AnalyzeError::Fault(PhotoFault::NoFace)) => {}
-            Err(error) => return Err(failed(&error)),
+    /// [`LoadError::Model`] for the first model whose numbers differ.
+    pub fn self_check(&mut self) -> Result<(), LoadError> {
+        let manifest = Arc::clone(&self.config.manifest);
+        for model in self.models() {
+            let id = model.id().to_owned();
+            let outcome = model.sample().map_err(|error| error.message);
+            let outcome = outcome.and_then(|sample| manifest.golden().compare(&id, &sample));
+            outcome.map_err(|message| LoadError::Model { model: id, message })?;
         }
-        let image = decode(&photo, &self.config.limits).map_err(|e| failed(&e))?;
-        let upright = Landmarks(crate::image::align::TEMPLATE);
-        let face = align(&mut self.scaler, &image, &upright).ok_or_else(|| failed(&"the template does not align"))?;
-        self.embedder.embed(&face).map_err(|e| failed(&e))?;
         Ok(())
+    }
+
+    /// The text of `golden.toml` for the models of this pack, as this machine computes them.
+    ///
+    /// # Errors
+    /// When a model does not run.
+    pub fn golden(&mut self) -> Result<String, LoadError> {
+        let samples = self.models().map(|model| {
+            let id = model.id().to_owned();
+            match model.sample() {
+                Ok(sample) => Ok((id, sample)),
+                Err(error) => Err(LoadError::Model { model: id, message: error.message }),
+            }
+        });
+        Ok(Golden::of(samples.collect::<Result<_, _>>()?).to_text())
+    }
+
+    /// How long each model takes on the built-in input, by its id.
+    ///
+    /// # Errors
+    /// When a model does not run.
+    pub fn time_models(&mut self, rounds: usize) -> Result<Vec<(String, Vec<Duration>)>, LoadError> {
+        let timed = self.models().map(|model| {
+            let failed = |id: String, error: InferenceError| LoadError::Model { model: id, message: error.message };
+            let id = model.id().to_owned();
+            let times = (0..=rounds).map(|_| model.time()).collect::<Result<Vec<_>, _>>();
+            // The first run plans.
+            times.map(|times| (id.clone(), times[1..].to_vec())).map_err(|error| failed(id, error))
+        });
+        timed.collect()
+    }
+
+    /// Whether a network for a check is in the box.
+    pub fn offers(&self, check: Check) -> bool {
+        self.config.manifest.offers(check)
+    }
+
+    fn models(&mut self) -> impl Iterator<Item = &mut Model> {
+        self.finder.models().chain([self.embedder.model()]).chain(self.networks.models())
     }
 
     /// Analyses one photo.
@@ -80,7 +117,7 @@ impl Engine {
     /// [`AnalyzeError::NotInstalled`] before any work when a check has no model,
     /// [`AnalyzeError::Fault`] when the photo is at fault, [`AnalyzeError::Failed`] when a model is.
     pub fn analyze(&mut self, photo: &Photo, need: Need) -> Result<Analysis, AnalyzeError> {
-        if let Some(check) = need.checks.asked().next() {
+        if let Some(check) = need.checks.asked().find(|&check| !self.config.manifest.offers(check)) {
             return Err(AnalyzeError::NotInstalled(check));
         }
         let mut timings = Timings::default();
@@ -94,13 +131,22 @@ impl Engine {
 
         let start = Instant::now();
         let aligned = self.align(&image, &seen)?;
-        let embedding =
-            need.embedding.then(|| self.embedder.embed(&aligned)).transpose().map_err(AnalyzeError::failed)?;
+        // The networks build on what the embedding is made of, so it is computed in any case.
+        let embedding = self.embedder.embed(&aligned).map_err(AnalyzeError::failed)?;
         timings.embed = start.elapsed();
 
         let start = Instant::now();
-        let quality = self.quality(&image, &seen, &aligned);
-        let pose = pose(&seen.landmarks).ok_or(PhotoFault::TooSmall)?;
+        let too_small = seen.landmarks.eye_distance() < self.config.manifest.deepfake.min_eye_distance;
+        let view = View { image: &image, landmarks: &seen.landmarks, aligned: &aligned, trunk: self.embedder.trunk() };
+        let wanted = |finding| match finding {
+            Finding::Liveness => need.checks.liveness,
+            Finding::Deepfake => need.checks.deepfake && !too_small,
+            Finding::Age | Finding::Male | Finding::Race => need.attributes,
+            _ => true,
+        };
+        let found = self.networks.look(&mut self.scaler, &view, wanted).map_err(AnalyzeError::failed)?;
+        let quality = self.quality(&image, &seen, &aligned, &found);
+        let pose = pose(&seen.landmarks, &found)?;
         timings.assess = start.elapsed();
 
         Ok(Analysis {
@@ -110,10 +156,10 @@ impl Engine {
             detection_score: seen.score,
             pose,
             quality,
-            demography: Demography::default(),
-            embedding,
-            liveness: None,
-            deepfake: None,
+            demography: if need.attributes { demography(&found) } else { Demography::default() },
+            embedding: need.embedding.then_some(embedding),
+            liveness: need.checks.liveness.then(|| self.verdict(Check::Liveness, &found)).flatten(),
+            deepfake: need.checks.deepfake.then(|| self.verdict(Check::Deepfake, &found)).flatten(),
             timings,
         })
     }
@@ -126,16 +172,66 @@ impl Engine {
         align(&mut self.scaler, image, &seen.landmarks).ok_or(PhotoFault::TooSmall)
     }
 
-    fn quality(&self, image: &UprightImage, seen: &Detection, aligned: &AlignedFace) -> Quality {
-        let found = measure(image, &seen.face, &seen.landmarks, aligned);
-        let limits = &self.config.manifest.measures;
-        Quality {
-            uniformity: found.uniformity.map(|value| Threshold::from(limits.uniformity).judge(value)),
-            exposure: Some(Threshold::from(limits.exposure).judge(found.exposure)),
-            contrast: Some(Threshold::from(limits.contrast).judge(found.contrast)),
-            blur: Some(Threshold::from(limits.blur).judge(found.blur)),
-            macroblocks: Some(Threshold::from(limits.macroblocks).judge(found.macroblocks)),
-            ..Quality::default()
+    /// The verdict of a check that was asked for. A face too small to be judged for forgery gets the
+    /// limit itself, which counts as fine.
+    fn verdict(&self, check: Check, found: &Findings) -> Option<Verdict> {
+        let fine = &self.config.manifest.fine;
+        match check {
+            Check::Liveness => Some(Threshold::from(fine.liveness).judge(found.number(Finding::Liveness)?)),
+            Check::Deepfake => {
+                let limit = Threshold::from(fine.deepfake);
+                let (Threshold::AtLeast(neutral) | Threshold::Below(neutral) | Threshold::Within(neutral, _)) = limit;
+                Some(limit.judge(found.number(Finding::Deepfake).unwrap_or(neutral)))
+            }
         }
+    }
+
+    fn quality(&self, image: &UprightImage, seen: &Detection, aligned: &AlignedFace, found: &Findings) -> Quality {
+        let measured = measure(image, &seen.face, &seen.landmarks, aligned);
+        let fine = &self.config.manifest.fine;
+        let judge = |limit: Limit, value: f64| Threshold::from(limit).judge(value);
+        let learnt = |limit: Limit, finding| found.number(finding).map(|value| judge(limit, value));
+        Quality {
+            uniformity: measured.uniformity.map(|value| judge(fine.uniformity, value)),
+            exposure: Some(judge(fine.exposure, measured.exposure)),
+            contrast: Some(judge(fine.contrast, measured.contrast)),
+            blur: Some(judge(fine.blur, measured.blur)),
+            macroblocks: Some(judge(fine.macroblocks, measured.macroblocks)),
+            flare: learnt(fine.flare, Finding::Flare),
+            occlusion: learnt(fine.occlusion, Finding::Occlusion),
+            emotion: learnt(fine.emotion, Finding::Emotion),
+            right_eye_closed: learnt(fine.right_eye_closed, Finding::RightEyeClosed),
+            left_eye_closed: learnt(fine.left_eye_closed, Finding::LeftEyeClosed),
+            crfiqa: learnt(fine.crfiqa, Finding::Crfiqa),
+            distortion: learnt(fine.distortion, Finding::Distortion),
+        }
+    }
+}
+
+/// The pose that was found in the aligned face, turned back by what the alignment turned it.
+fn pose(landmarks: &Landmarks, found: &Findings) -> Result<Pose, PhotoFault> {
+    let turned = Similarity::between(&landmarks.0, &TEMPLATE).ok_or(PhotoFault::TooSmall)?.angle().to_degrees();
+    let Some(&[pitch, yaw, roll]) = found.get(Finding::Pose) else {
+        return five_points(landmarks).ok_or(PhotoFault::TooSmall);
+    };
+    let [pitch, yaw, roll] = [pitch, yaw, roll].map(f64::from);
+    let roll = (roll + turned + 180.0).rem_euclid(360.0) - 180.0;
+    Ok(Pose { pitch: pitch.clamp(-90.0, 90.0), yaw: yaw.clamp(-90.0, 90.0), roll })
+}
+
+/// Ages above are not told apart by any data.
+const OLDEST: f64 = 110.0;
+
+/// What the classes of [`Finding::Race`] are called.
+const RACES: [&str; 5] = ["white", "black", "asian", "indian", "other"];
+
+fn demography(found: &Findings) -> Demography {
+    let race = found
+        .get(Finding::Race)
+        .and_then(|chances| chances.iter().zip(RACES).max_by(|a, b| a.0.total_cmp(b.0)).map(|(_, race)| race));
+    Demography {
+        age: found.number(Finding::Age).map(|years| years.round().clamp(0.0, OLDEST) as u32),
+        gender: found.number(Finding::Male).map(|male| if male >= 0.5 { "male" } else { "female" }),
+        race,
     }
 }

@@ -1,10 +1,11 @@
 //! Engines on threads of their own.
 
 use std::fmt;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Analyze, AnalyzeError, Engine, EngineConfig, LoadError};
+use super::{Analyze, AnalyzeError, Engine, EngineConfig, LoadError, Manifest};
 use crate::compute::{Pool, PoolConfig, WorkError};
 use crate::domain::{Analysis, Check, ModelTag, Need};
 use crate::image::Photo;
@@ -12,6 +13,7 @@ use crate::image::Photo;
 /// Worker threads with one [`Engine`] each, behind one bounded queue.
 pub struct EnginePool {
     pool: Pool<Engine>,
+    manifest: Arc<Manifest>,
     model: ModelTag,
 }
 
@@ -22,18 +24,19 @@ impl fmt::Debug for EnginePool {
 }
 
 impl EnginePool {
-    /// Starts the workers and waits until each has loaded its models and analysed a first picture.
+    /// Starts the workers and waits until each has loaded its models and checked itself.
     ///
     /// # Errors
     /// The first worker's [`LoadError`].
     pub fn start(config: EngineConfig, pool: PoolConfig) -> Result<Self, LoadError> {
-        let model = config.manifest.embedding_model();
+        let manifest = Arc::clone(&config.manifest);
+        let model = manifest.embedding_model();
         let pool = Pool::start(pool, move |_| {
             let mut engine = Engine::load(&config)?;
-            engine.warm_up()?;
+            engine.self_check()?;
             Ok::<_, LoadError>(engine)
         })?;
-        Ok(Self { pool, model })
+        Ok(Self { pool, manifest, model })
     }
 
     /// Photos waiting for a worker.
@@ -69,10 +72,7 @@ impl Analyze for EnginePool {
     }
 
     fn offers(&self, check: Check) -> bool {
-        match check {
-            // No model for either is in the pack's vocabulary yet.
-            Check::Liveness | Check::Deepfake => false,
-        }
+        self.manifest.offers(check)
     }
 
     fn embedding_model(&self) -> &ModelTag {

@@ -6,13 +6,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
-use ort::value::TensorRef;
+use ort::value::{TensorElementType, TensorRef, ValueType};
 
+use super::manifest::golden::{self, Sample};
 use super::{InferenceError, LoadError};
 
 /// The process's environment and the library it came from. ONNX Runtime allows only one.
@@ -64,51 +66,116 @@ impl Runtime {
             .with_log_level(LogLevel::Error)?)
     }
 
-    /// Loads a model with one input of fixed shape.
+    /// Loads a model whose inputs are floats of fixed shapes.
     ///
     /// # Errors
-    /// When ONNX Runtime refuses the bytes.
-    pub(super) fn model(&self, id: &str, bytes: &[u8], shape: [usize; 4]) -> Result<Model, LoadError> {
+    /// When ONNX Runtime refuses the bytes, or an input is something else.
+    pub(super) fn model(&self, id: &str, bytes: &[u8]) -> Result<Model, LoadError> {
         let failed =
             |error: &dyn std::fmt::Display| LoadError::Model { model: id.to_owned(), message: error.to_string() };
         let mut builder = self.builder().map_err(|e| failed(&e))?;
         let session = builder.commit_from_memory(bytes).map_err(|e| failed(&e))?;
-        if session.inputs().len() != 1 {
-            return Err(failed(&format_args!("one input is expected, not {}", session.inputs().len())));
-        }
-        Ok(Model { id: id.to_owned(), session, shape })
+        let inputs = session.inputs().iter().map(|input| {
+            let sizes = match input.dtype() {
+                ValueType::Tensor { ty: TensorElementType::Float32, shape, .. } => {
+                    shape.iter().map(|&size| usize::try_from(size).ok().filter(|&size| size > 0)).collect()
+                }
+                _ => None,
+            };
+            match sizes {
+                Some(shape) => Ok(Input { name: input.name().to_owned(), shape }),
+                None => Err(failed(&format_args!("its input {} is not of floats in a fixed shape", input.name()))),
+            }
+        });
+        let inputs = inputs.collect::<Result<_, _>>()?;
+        Ok(Model { id: id.to_owned(), session, inputs })
     }
 }
 
-/// A loaded model with one input of fixed shape.
+/// An input of a model.
+#[derive(Debug)]
+struct Input {
+    name: String,
+    shape: Vec<usize>,
+}
+
+/// A loaded model with inputs of fixed shapes.
 #[derive(Debug)]
 pub(super) struct Model {
     id: String,
     session: Session,
-    shape: [usize; 4],
+    inputs: Vec<Input>,
 }
 
 impl Model {
+    /// Its id in the pack.
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Names and shapes of its inputs, in the order of [`Model::run`].
+    pub(super) fn inputs(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        self.inputs.iter().map(|input| (input.name.as_str(), input.shape.as_slice()))
+    }
+
+    /// Whether its only input is a picture of so many pixels in height and width.
+    pub(super) fn takes_picture(&self, side: u32) -> bool {
+        let side = side as usize;
+        matches!(self.inputs.as_slice(), [input] if input.shape == [1, 3, side, side])
+    }
+
     /// Whether the model has an output of that name.
     pub(super) fn has_output(&self, name: &str) -> bool {
         self.session.outputs().iter().any(|output| output.name() == name)
     }
 
-    /// Runs the model on `input` (as many floats as the shape holds) and hands each output's name
-    /// and numbers to `read`.
+    /// Runs the model on `inputs` (each as many floats as its shape holds) and hands each output's
+    /// name and numbers to `read`.
     ///
     /// # Errors
     /// When the run fails or an output is not of floats.
-    pub(super) fn run(&mut self, input: &[f32], mut read: impl FnMut(&str, &[f32])) -> Result<(), InferenceError> {
+    pub(super) fn run(&mut self, inputs: &[&[f32]], mut read: impl FnMut(&str, &[f32])) -> Result<(), InferenceError> {
         let id = &self.id;
         let failed = |error: ort::Error| InferenceError { model: id.clone(), message: error.to_string() };
-        let tensor = TensorRef::from_array_view((self.shape, input)).map_err(failed)?;
-        let outputs = self.session.run(ort::inputs![tensor]).map_err(failed)?;
+        let tensors = self.inputs.iter().zip(inputs).map(|(input, numbers)| {
+            let tensor = TensorRef::from_array_view((input.shape.as_slice(), *numbers)).map_err(failed)?;
+            Ok::<_, InferenceError>((input.name.as_str(), tensor))
+        });
+        let tensors = tensors.collect::<Result<Vec<_>, _>>()?;
+        let outputs = self.session.run(tensors).map_err(failed)?;
         for (name, value) in outputs.iter() {
             let (_, numbers) = value.try_extract_tensor::<f32>().map_err(failed)?;
             read(name, numbers);
         }
         Ok(())
+    }
+
+    /// What the model computes from the built-in input.
+    ///
+    /// # Errors
+    /// As [`Model::run`].
+    pub(super) fn sample(&mut self) -> Result<Sample, InferenceError> {
+        let mut sample = Sample::new();
+        self.run_built_in(|name, numbers| {
+            sample.insert(name.to_owned(), golden::kept(numbers));
+        })?;
+        Ok(sample)
+    }
+
+    /// How long the model takes on the built-in input.
+    ///
+    /// # Errors
+    /// As [`Model::run`].
+    pub(super) fn time(&mut self) -> Result<Duration, InferenceError> {
+        let start = Instant::now();
+        self.run_built_in(|_, _| ())?;
+        Ok(start.elapsed())
+    }
+
+    fn run_built_in(&mut self, read: impl FnMut(&str, &[f32])) -> Result<(), InferenceError> {
+        let inputs: Vec<Vec<f32>> = self.inputs.iter().map(|input| golden::input(&input.shape)).collect();
+        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        self.run(&inputs, read)
     }
 
     /// An error of this model.

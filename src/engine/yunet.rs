@@ -30,8 +30,11 @@ impl YuNet {
     /// When the model does not load or lacks an output.
     pub(super) fn load(runtime: &Runtime, manifest: &Manifest, spec: &DetectorInput) -> Result<Self, LoadError> {
         let size = spec.input.size;
-        let bytes = manifest.bytes(&spec.model)?;
-        let model = runtime.model(&spec.model, &bytes, [1, 3, size as usize, size as usize])?;
+        let model = runtime.model(&spec.model, &manifest.bytes(&spec.model)?)?;
+        if !model.takes_picture(size) {
+            let message = format!("its input is not one picture of {size} x {size} pixels");
+            return Err(LoadError::Model { model: spec.model.clone(), message });
+        }
         for (name, stride) in OUTPUTS.iter().flat_map(|(name, _)| STRIDES.map(|stride| (name, stride))) {
             let name = format!("{name}_{stride}");
             if !model.has_output(&name) {
@@ -39,6 +42,11 @@ impl YuNet {
             }
         }
         Ok(Self { model, size, layout: spec.input.layout(), planes: Vec::new() })
+    }
+
+    /// The model, for its self-check.
+    pub(super) fn model(&mut self) -> &mut Model {
+        &mut self.model
     }
 
     /// Height and width of the input in pixels.
@@ -55,7 +63,7 @@ impl YuNet {
         planar(rgb, &self.layout, &mut self.planes);
         let mut found = Vec::new();
         let mut levels: [[Vec<f32>; 4]; 3] = Default::default();
-        self.model.run(&self.planes, |name, numbers| {
+        self.model.run(&[&self.planes], |name, numbers| {
             for (level, stride) in levels.iter_mut().zip(STRIDES) {
                 for (output, (kind, _)) in level.iter_mut().zip(OUTPUTS) {
                     if name.strip_prefix(kind).and_then(|rest| rest.strip_prefix('_')) == Some(&*stride.to_string()) {

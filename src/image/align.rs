@@ -6,6 +6,9 @@ use crate::domain::{Landmarks, Point};
 /// Side of an aligned face in pixels.
 pub const SIDE: u32 = 112;
 
+/// The middle of an aligned face: every [`Frame`] is centred there.
+const MIDDLE: f64 = (SIDE - 1) as f64 / 2.0;
+
 /// Where the five landmarks lie in an aligned face of 112 x 112 pixels: the template that ArcFace
 /// (Deng et al., CVPR 2019) made common and that the face networks of OpenCV Zoo and others expect.
 pub const TEMPLATE: [Point; 5] = [
@@ -19,6 +22,34 @@ pub const TEMPLATE: [Point; 5] = [
 /// A face larger than this many times its aligned size is shrunk first, to about this many times,
 /// because bilinear sampling looks at four pixels only and would alias.
 const SHARP_UP_TO: f64 = 2.0;
+
+/// A square view of a face in its canonical place: how many pixels, and how much of the scene.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Frame {
+    /// Height and width in pixels.
+    pub side: u32,
+    /// How much it shows: 1 is the field of [`TEMPLATE`] (3.18 eye distances wide), 2 twice as much
+    /// in width and in height, about the same middle.
+    pub field: f64,
+}
+
+impl Frame {
+    /// The frame of [`TEMPLATE`].
+    pub const TEMPLATE: Self = Self { side: SIDE, field: 1.0 };
+
+    /// Pixels of this frame to one of the template's.
+    fn scale(&self) -> f64 {
+        f64::from(self.side) / (f64::from(SIDE) * self.field)
+    }
+
+    /// Where the landmarks lie in this frame.
+    fn points(&self) -> [Point; 5] {
+        let middle = f64::from(self.side - 1) / 2.0;
+        let moved = |v: f32| ((f64::from(v) - MIDDLE) * self.scale() + middle) as f32;
+        TEMPLATE.map(|p| Point { x: moved(p.x), y: moved(p.y) })
+    }
+}
 
 /// A similarity transform of the plane: turn, scale, move; never a mirror image.
 ///
@@ -50,6 +81,11 @@ impl Similarity {
         let found = Self { a, b, tx: gx - a * fx + b * fy, ty: gy - b * fx - a * fy };
         let finite = [found.a, found.b, found.tx, found.ty].iter().all(|v| v.is_finite());
         (finite && found.scale() > 0.0).then_some(found)
+    }
+
+    /// By how much it turns, in radians; from the x axis towards the y axis.
+    pub fn angle(&self) -> f64 {
+        self.b.atan2(self.a)
     }
 
     /// How many target pixels one source pixel becomes.
@@ -104,28 +140,36 @@ impl std::fmt::Debug for AlignedFace {
 ///
 /// `None` when the landmarks admit no such transform (see [`Similarity::between`]).
 pub fn align(scaler: &mut Scaler, image: &UprightImage, landmarks: &Landmarks) -> Option<AlignedFace> {
-    let transform = Similarity::between(&landmarks.0, &TEMPLATE)?;
+    crop(scaler, image, landmarks, &Frame::TEMPLATE).map(AlignedFace)
+}
+
+/// The same for any frame: `3 * side * side` bytes, packed RGB, black outside the photo.
+///
+/// `None` when the landmarks admit no such transform (see [`Similarity::between`]).
+pub fn crop(scaler: &mut Scaler, image: &UprightImage, landmarks: &Landmarks, frame: &Frame) -> Option<Vec<u8>> {
+    let target = frame.points();
+    let transform = Similarity::between(&landmarks.0, &target)?;
     let scale = transform.scale();
     if scale * SHARP_UP_TO >= 1.0 {
         let pixels = Pixels { rgb: image.rgb(), width: image.width() as usize, height: image.height() as usize };
-        return Some(AlignedFace(warp(&pixels, &transform.inverse())));
+        return Some(warp(&pixels, &transform.inverse(), frame.side));
     }
-    let window = window_of(&transform);
+    let window = window_of(&transform, frame.side);
     let size = (window.side * scale * SHARP_UP_TO).ceil() as u32;
     let moved = landmarks.0.map(|p| window.to_window(p, size));
-    let transform = Similarity::between(&moved, &TEMPLATE)?;
+    let transform = Similarity::between(&moved, &target)?;
     let pixels = Pixels { rgb: scaler.square(image, &window, size), width: size as usize, height: size as usize };
-    Some(AlignedFace(warp(&pixels, &transform.inverse())))
+    Some(warp(&pixels, &transform.inverse(), frame.side))
 }
 
-/// The part of the photo an aligned face is made of, and a little more.
-fn window_of(transform: &Similarity) -> Window {
+/// The part of the photo that a square of `side` pixels is made of, and a little more.
+fn window_of(transform: &Similarity, side: u32) -> Window {
     let back = transform.inverse();
-    let middle = (SIDE - 1) as f32 / 2.0;
+    let middle = (side - 1) as f32 / 2.0;
     let center = back.apply(Point { x: middle, y: middle });
     // The square turned by any angle fits into one that is |cos| + |sin| times as large.
     let turned = (transform.a.abs() + transform.b.abs()) / transform.scale();
-    let side = (f64::from(SIDE) * turned + 4.0) / transform.scale();
+    let side = (f64::from(side) * turned + 4.0) / transform.scale();
     Window { left: f64::from(center.x) + 0.5 - side / 2.0, top: f64::from(center.y) + 0.5 - side / 2.0, side }
 }
 
@@ -153,10 +197,10 @@ impl Pixels<'_> {
 }
 
 /// Samples the source bilinearly at the places `back` names for the aligned pixels.
-fn warp(source: &Pixels<'_>, back: &Similarity) -> Vec<u8> {
-    let mut out = Vec::with_capacity(3 * (SIDE * SIDE) as usize);
-    for row in 0..SIDE {
-        for column in 0..SIDE {
+fn warp(source: &Pixels<'_>, back: &Similarity, side: u32) -> Vec<u8> {
+    let mut out = Vec::with_capacity(3 * (side * side) as usize);
+    for row in 0..side {
+        for column in 0..side {
             let (u, v) = (f64::from(column), f64::from(row));
             let x = back.a * u - back.b * v + back.tx;
             let y = back.b * u + back.a * v + back.ty;
@@ -235,6 +279,26 @@ mod tests {
         let mut broken = TEMPLATE;
         broken[3].x = f32::NAN;
         assert!(Similarity::between(&broken, &TEMPLATE).is_none());
+    }
+
+    /// Twice the field at the same size shows every point half as far from the middle.
+    #[test]
+    fn a_wider_field_is_about_the_same_middle() {
+        assert_eq!(Frame::TEMPLATE.points(), TEMPLATE);
+        let middle = MIDDLE as f32;
+        for (wide, near) in (Frame { side: SIDE, field: 2.0 }).points().iter().zip(&TEMPLATE) {
+            assert!((2.0 * (wide.x - middle) - (near.x - middle)).abs() < 1e-4);
+            assert!((2.0 * (wide.y - middle) - (near.y - middle)).abs() < 1e-4);
+        }
+        let image = UprightImage::new(400, 400, (0..3 * 400 * 400).map(|i| (i / 1200) as u8).collect()).unwrap();
+        let landmarks = Landmarks(TEMPLATE.map(|p| Point { x: p.x + 144.0, y: p.y + 144.0 }));
+        let wide = crop(&mut Scaler::default(), &image, &landmarks, &Frame { side: 56, field: 2.0 }).unwrap();
+        // Row r of the crop is row 199.5 + 4 (r - 27.5) of the photo.
+        for row in [0, 20, 55] {
+            let shown = f64::from(wide[3 * (56 * row + 28)]);
+            let expected = 199.5 + 4.0 * (row as f64 - 27.5);
+            assert!((shown - expected).abs() < 1.5, "{row}: {shown} {expected}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! [`decode()`] makes the only kind of picture the engine looks at, an [`UprightImage`]; [`Scaler`]
 //! cuts a square [`Window`] out of it at a detector's size; [`align()`] turns a face into its
-//! canonical place; [`tensor`] lays pixels out for a model; [`measure`] judges a face by formulas.
+//! canonical place, [`crop()`] does so for any [`Frame`]; [`tensor`] lays pixels out for a model; [`measure`] judges a face by formulas.
 
 pub mod align;
 mod decode;
@@ -14,7 +14,7 @@ mod upright;
 pub mod measure;
 pub mod tensor;
 
-pub use align::{AlignedFace, Similarity, align};
+pub use align::{AlignedFace, Frame, Similarity, align, crop};
 pub use decode::{DecodeLimits, decode};
 pub use photo::Photo;
 pub use resize::{Scaler, Window};

@@ -22,6 +22,8 @@ use crate::store::{AppRecord, AppStore, KeyHash, StoreError};
 pub struct Caller {
     /// The application that calls.
     pub app: AppId,
+    /// Whether age, gender and race are reported to it.
+    pub attributes: bool,
 }
 
 /// The credentials of an application, as shown once when they are made.
@@ -39,10 +41,17 @@ impl fmt::Debug for Credentials {
     }
 }
 
+/// What is kept in memory of an application.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    key_hash: KeyHash,
+    attributes: bool,
+}
+
 /// The applications of this installation.
 pub struct Applications {
     store: Arc<dyn AppStore>,
-    known: ArcSwap<HashMap<AppId, KeyHash>>,
+    known: ArcSwap<HashMap<AppId, Known>>,
 }
 
 impl Applications {
@@ -56,8 +65,9 @@ impl Applications {
     /// # Errors
     /// When the store cannot be read; the list stays as it was.
     pub async fn refresh(&self) -> Result<(), StoreError> {
-        let known = self.store.list().await?.into_iter().map(|app| (app.id, app.key_hash)).collect();
-        self.known.store(Arc::new(known));
+        let known = self.store.list().await?.into_iter();
+        let known = known.map(|app| (app.id, Known { key_hash: app.key_hash, attributes: app.attributes }));
+        self.known.store(Arc::new(known.collect()));
         Ok(())
     }
 
@@ -67,14 +77,15 @@ impl Applications {
     /// # Errors
     /// [`Error::Unauthenticated`].
     pub fn authenticate(&self, app_id: &str, app_key: &str) -> Result<Caller, Error> {
-        const NOBODY: KeyHash = KeyHash([0; 32]);
+        const NOBODY: Known = Known { key_hash: KeyHash([0; 32]), attributes: false };
         let presented = hash(app_key);
         let app = app_id.parse::<AppId>().ok();
         let known = self.known.load();
-        let expected = app.as_ref().and_then(|app| known.get(app));
-        let same = bool::from(presented.0.ct_eq(&expected.unwrap_or(&NOBODY).0));
+        let found = app.as_ref().and_then(|app| known.get(app));
+        let expected = found.unwrap_or(&NOBODY);
+        let same = bool::from(presented.0.ct_eq(&expected.key_hash.0));
         match app {
-            Some(app) if same && expected.is_some() => Ok(Caller { app }),
+            Some(app) if same && found.is_some() => Ok(Caller { app, attributes: expected.attributes }),
             Some(_) | None => Err(Error::Unauthenticated),
         }
     }
@@ -90,6 +101,7 @@ impl Applications {
             name: name.to_owned(),
             key_hash: hash(&credentials.app_key),
             created_at: now(),
+            attributes: true,
         };
         if !self.store.create(&record).await? {
             return Err(Error::internal("a random application id was taken"));
@@ -115,6 +127,16 @@ impl Applications {
         let found = self.store.set_key(app, hash(&credentials.app_key)).await?;
         self.refresh().await?;
         Ok(found.then_some(credentials))
+    }
+
+    /// Says whether age, gender and race are reported to an application; `false` when there is none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_attributes(&self, app: &AppId, reported: bool) -> Result<bool, Error> {
+        let found = self.store.set_attributes(app, reported).await?;
+        self.refresh().await?;
+        Ok(found)
     }
 
     /// Deletes an application with its gallery; `false` when there is none.

@@ -34,7 +34,7 @@ impl Service {
     /// # Errors
     /// Photo faults, [`Error::TemplateExists`], [`Error::Refused`], store failures.
     pub async fn enroll(&self, caller: &Caller, photo: Photo, options: EnrollOptions) -> Result<Enrolled, Error> {
-        let (analysis, sample) = self.sample(photo, options.checks).await?;
+        let (analysis, sample) = self.sample(caller, photo, options.checks).await?;
         let template = options.template.unwrap_or_else(TemplateId::random);
         let on_conflict = if options.replace { OnConflict::Replace } else { OnConflict::Refuse };
         let revision = self.store.templates.insert(&caller.app, &template, &sample, on_conflict).await?;
@@ -53,15 +53,15 @@ impl Service {
         photo: Photo,
         checks: Checks,
     ) -> Result<Enrolled, Error> {
-        let (analysis, sample) = self.sample(photo, checks).await?;
+        let (analysis, sample) = self.sample(caller, photo, checks).await?;
         let added = self.store.templates.add_sample(&caller.app, &template, &sample).await?;
         let revision = added.ok_or(Error::TemplateNotFound)?;
         self.replicator.show(&caller.app, revision).await;
         Ok(Enrolled { template, sample: sample.id, analysis })
     }
 
-    async fn sample(&self, photo: Photo, checks: Checks) -> Result<(Analysis, Sample), Error> {
-        let (analysis, embedding): (Analysis, Embedding) = self.analyze_for_matching(photo, checks).await?;
+    async fn sample(&self, caller: &Caller, photo: Photo, checks: Checks) -> Result<(Analysis, Sample), Error> {
+        let (analysis, embedding): (Analysis, Embedding) = self.analyze_for_matching(caller, photo, checks).await?;
         if self.policy.refuse_failed_checks
             && let Some(check) = failed_check(&analysis)
         {

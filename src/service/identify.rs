@@ -43,7 +43,7 @@ impl Service {
     /// # Errors
     /// Photo faults, [`Error::Busy`], [`Error::Loading`].
     pub async fn identify(&self, caller: &Caller, photo: Photo, options: IdentifyOptions) -> Result<Identified, Error> {
-        let (analysis, embedding) = self.analyze_for_matching(photo, options.checks).await?;
+        let (analysis, embedding) = self.analyze_for_matching(caller, photo, options.checks).await?;
         let limit = options.candidates.unwrap_or(1).clamp(1, self.policy.max_candidates.max(1));
         let ranked = self.matcher.best(&caller.app, &embedding, limit).await?;
         let threshold = options.threshold.unwrap_or(self.policy.floor);

@@ -1,6 +1,6 @@
 //! Inspect: a photo's analysis alone, for the liveness and deepfake endpoints.
 
-use super::{Error, Service};
+use super::{Caller, Error, Service};
 use crate::domain::{Analysis, Checks};
 use crate::image::Photo;
 
@@ -9,7 +9,7 @@ impl Service {
     ///
     /// # Errors
     /// Photo faults, [`Error::NotInstalled`], [`Error::Busy`].
-    pub async fn inspect(&self, photo: Photo, checks: Checks) -> Result<Analysis, Error> {
-        self.analyze(photo, checks, false).await
+    pub async fn inspect(&self, caller: &Caller, photo: Photo, checks: Checks) -> Result<Analysis, Error> {
+        self.analyze(caller, photo, checks, false).await
     }
 }

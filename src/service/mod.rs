@@ -36,7 +36,7 @@ pub struct Policy {
     pub floor: f64,
     /// Refuse to enrol a photo that fails a check it was asked to pass.
     pub refuse_failed_checks: bool,
-    /// Report age, gender and race where a model for them is installed.
+    /// Report age, gender and race to the applications that want them.
     pub attributes: bool,
     /// Most candidates one request may ask for.
     pub max_candidates: usize,
@@ -114,14 +114,20 @@ impl Service {
         }
     }
 
-    async fn analyze(&self, photo: Photo, checks: Checks, embedding: bool) -> Result<Analysis, Error> {
-        let need = Need { embedding, checks, attributes: self.policy.attributes, subject: Subject::Only };
+    async fn analyze(&self, caller: &Caller, photo: Photo, checks: Checks, embedding: bool) -> Result<Analysis, Error> {
+        let attributes = self.policy.attributes && caller.attributes;
+        let need = Need { embedding, checks, attributes, subject: Subject::Only };
         Ok(self.analyze.analyze(photo, need).await?)
     }
 
     /// An analysis with its embedding, which the engine owes when it was asked for one.
-    async fn analyze_for_matching(&self, photo: Photo, checks: Checks) -> Result<(Analysis, Embedding), Error> {
-        let analysis = self.analyze(photo, checks, true).await?;
+    async fn analyze_for_matching(
+        &self,
+        caller: &Caller,
+        photo: Photo,
+        checks: Checks,
+    ) -> Result<(Analysis, Embedding), Error> {
+        let analysis = self.analyze(caller, photo, checks, true).await?;
         match analysis.embedding.clone() {
             Some(embedding) => Ok((analysis, embedding)),
             None => Err(Error::internal("the engine returned no embedding")),

@@ -1,6 +1,6 @@
 //! Verify: is this the same person on two photos?
 
-use super::{Error, Service};
+use super::{Caller, Error, Service};
 use crate::domain::{Analysis, Checks, Similarity};
 use crate::image::Photo;
 
@@ -24,13 +24,16 @@ impl Service {
     /// Photo faults of either photo (the first photo's come first), [`Error::Busy`].
     pub async fn verify(
         &self,
+        caller: &Caller,
         first: Photo,
         second: Photo,
         checks: Checks,
         threshold: Option<f64>,
     ) -> Result<Verified, Error> {
-        let (first, second) =
-            tokio::join!(self.analyze_for_matching(first, checks), self.analyze_for_matching(second, checks));
+        let (first, second) = tokio::join!(
+            self.analyze_for_matching(caller, first, checks),
+            self.analyze_for_matching(caller, second, checks)
+        );
         let ((first, left), (second, right)) = (first?, second?);
         let cosine = left.cosine(&right).map_err(|error| Error::Internal(Box::new(error)))?;
         let similarity = self.similarity(cosine);

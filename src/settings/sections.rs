@@ -1,5 +1,6 @@
 //! The settings as types, and the checks that cross keys.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -44,6 +45,8 @@ pub struct Settings {
     pub compute: Compute,
     pub matching: Matching,
     pub policy: PolicySection,
+    /// Limit by measure; an empty text leaves the pack's.
+    pub fine: BTreeMap<String, String>,
     pub response: Response,
     pub log: Log,
 }

@@ -43,6 +43,8 @@ pub struct AppRecord {
     pub key_hash: KeyHash,
     /// When it was created (whole milliseconds).
     pub created_at: SystemTime,
+    /// Whether age, gender and race are reported to it.
+    pub attributes: bool,
 }
 
 /// A template as listed: no embeddings.
@@ -124,6 +126,9 @@ pub trait AppStore: Send + Sync {
 
     /// Puts a new key in force; `false` when there is no such application.
     async fn set_key(&self, id: &AppId, key: KeyHash) -> Result<bool, StoreError>;
+
+    /// Says whether age, gender and race are reported to it; `false` when there is no such application.
+    async fn set_attributes(&self, id: &AppId, reported: bool) -> Result<bool, StoreError>;
 
     /// Deletes an application with its whole gallery; `false` when there is none.
     async fn delete(&self, id: &AppId) -> Result<bool, StoreError>;

@@ -19,7 +19,10 @@ use super::{
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
 
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "first", include_str!("../../migrations/sqlite/0001_first.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "first", include_str!("../../migrations/sqlite/0001_first.sql")),
+    (2, "attributes", include_str!("../../migrations/sqlite/0002_attributes.sql")),
+];
 
 #[derive(Debug)]
 pub(super) struct SqliteStore {

@@ -117,6 +117,7 @@ async fn with_app(store: &Store, name: &str) -> AppId {
         name: format!("the {name}"),
         key_hash: KeyHash([7; 32]),
         created_at: UNIX_EPOCH + Duration::from_millis(1_234_567),
+        attributes: true,
     };
     assert!(store.apps.create(&record).await.unwrap());
     record.id

@@ -11,29 +11,29 @@ use crate::domain::Checks;
 /// The check that the endpoint is named after is made; the other one when it is asked for.
 pub(in crate::api) async fn liveness(
     State(api): State<ApiState>,
-    _: Authenticated,
+    caller: Authenticated,
     query: Query,
     request: Request,
 ) -> Answer {
     let checks = Checks { liveness: true, deepfake: query.flag("check_deepfake")? };
-    inspect(&api, checks, request).await
+    inspect(&api, &caller, checks, request).await
 }
 
 /// See [`liveness`].
 pub(in crate::api) async fn deepfake(
     State(api): State<ApiState>,
-    _: Authenticated,
+    caller: Authenticated,
     query: Query,
     request: Request,
 ) -> Answer {
     let checks = Checks { liveness: query.flag("check_liveness")?, deepfake: true };
-    inspect(&api, checks, request).await
+    inspect(&api, &caller, checks, request).await
 }
 
-async fn inspect(api: &ApiState, checks: Checks, request: Request) -> Answer {
+async fn inspect(api: &ApiState, caller: &Authenticated, checks: Checks, request: Request) -> Answer {
     api.service().require(checks)?;
     let _ticket = api.admit(1)?;
     let photo = read_form(api, request, ONE_PHOTO).await?.photo()?;
-    let analysis = api.service().inspect(photo, checks).await?;
+    let analysis = api.service().inspect(&caller.0, photo, checks).await?;
     Ok(Outcome::result(&reply::inspected(&analysis, api.config().shape)))
 }

@@ -10,7 +10,7 @@ use crate::api::reply;
 
 pub(in crate::api) async fn verify(
     State(api): State<ApiState>,
-    _: Authenticated,
+    caller: Authenticated,
     query: Query,
     request: Request,
 ) -> Answer {
@@ -19,6 +19,6 @@ pub(in crate::api) async fn verify(
     let _ticket = api.admit(2)?;
     let mut form = read_form(&api, request, TWO_PHOTOS).await?;
     let (first, second) = (form.photo()?, form.photo()?);
-    let verified = api.service().verify(first, second, checks, threshold).await?;
+    let verified = api.service().verify(&caller.0, first, second, checks, threshold).await?;
     Ok(Outcome::result(&reply::verified(&verified)))
 }

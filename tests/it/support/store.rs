@@ -91,6 +91,13 @@ impl AppStore for MemoryStore {
         })
     }
 
+    async fn set_attributes(&self, id: &AppId, reported: bool) -> Result<bool, StoreError> {
+        self.state(|state| {
+            let app = state.apps.iter_mut().find(|app| app.id == *id);
+            app.map(|app| app.attributes = reported).is_some()
+        })
+    }
+
     async fn delete(&self, id: &AppId) -> Result<bool, StoreError> {
         self.state(|state| {
             state.apps.retain(|app| app.id != *id);

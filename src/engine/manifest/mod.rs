@@ -3,6 +3,10 @@
 //! `models/pack.toml` is read once; an unknown key is an error. A file is used only after its
 //! SHA-256 was compared with the pack's, and from the very bytes that were hashed.
 
+mod fine;
+pub(super) mod golden;
+mod network;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,8 +14,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+pub use fine::FineLimits;
+pub(super) use fine::Limit;
+use golden::Golden;
+pub(super) use network::{DeepfakeSpec, Finding, NetworkInput, NetworkSpec};
+
 use super::LoadError;
-use crate::domain::{ModelTag, Threshold};
+use crate::domain::{Check, ModelTag};
 use crate::image::tensor::{Channels, Layout};
 
 /// A SHA-256, written as 64 hexadecimal digits.
@@ -74,8 +83,15 @@ pub struct Manifest {
     pub detector: DetectorSpec,
     /// How embeddings are made.
     pub embedder: EmbedderSpec,
-    /// Where the computed measures count as fine.
-    pub measures: MeasureLimits,
+    /// What else is computed from a face, and by which networks.
+    #[serde(rename = "network")]
+    pub networks: Vec<NetworkSpec>,
+    /// Which faces are judged for signs of forgery.
+    pub deepfake: DeepfakeSpec,
+    /// Where each measure counts as fine.
+    pub fine: FineLimits,
+    #[serde(skip)]
+    golden: Golden,
 }
 
 /// One model file and its papers.
@@ -84,7 +100,7 @@ pub struct Manifest {
 pub struct ModelFile {
     /// How the rest of the pack calls it.
     pub id: String,
-    /// What it is for: `detector`, `embedder`.
+    /// What it is for: `detector`, `embedder`, or what a network finds.
     pub role: String,
     /// The model's own name and version.
     pub title: String,
@@ -252,6 +268,10 @@ pub struct Refine {
 pub struct EmbedderSpec {
     /// Id of the model.
     pub model: String,
+    /// The output with the embedding.
+    pub output: String,
+    /// The output with the map the embedding is made of, for the networks that build on it.
+    pub trunk: String,
     /// The tag templates remember.
     pub tag: String,
     /// Numbers in an embedding.
@@ -262,44 +282,6 @@ pub struct EmbedderSpec {
     pub operating_point: f32,
 }
 
-/// Where the computed measures count as fine.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MeasureLimits {
-    /// Evenness of the light.
-    pub uniformity: Limit,
-    /// Brightness.
-    pub exposure: Limit,
-    /// Dynamic range.
-    pub contrast: Limit,
-    /// Blur.
-    pub blur: Limit,
-    /// Compression blocks.
-    pub macroblocks: Limit,
-}
-
-/// A [`Threshold`] as the pack writes it.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Limit {
-    /// High is good.
-    AtLeast(f64),
-    /// Low is good.
-    Below(f64),
-    /// A band is good.
-    Within(f64, f64),
-}
-
-impl From<Limit> for Threshold {
-    fn from(limit: Limit) -> Self {
-        match limit {
-            Limit::AtLeast(v) => Self::AtLeast(v),
-            Limit::Below(v) => Self::Below(v),
-            Limit::Within(low, high) => Self::Within(low, high),
-        }
-    }
-}
-
 impl Manifest {
     /// Reads `pack.toml` in a folder.
     ///
@@ -308,7 +290,9 @@ impl Manifest {
     pub fn load(dir: &Path) -> Result<Self, LoadError> {
         let path = dir.join("pack.toml");
         let text = std::fs::read_to_string(&path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
-        Self::parse(&text, dir).map_err(|message| LoadError::Pack { path, message })
+        let mut manifest = Self::parse(&text, dir).map_err(|message| LoadError::Pack { path, message })?;
+        manifest.golden = Golden::load(&dir.join("golden.toml"))?;
+        Ok(manifest)
     }
 
     /// Reads the text of a pack whose files lie in `dir`.
@@ -331,6 +315,20 @@ impl Manifest {
             if self.model(id).is_none() {
                 return Err(format!("there is no model {id:?}"));
             }
+        }
+        for network in &self.networks {
+            network.check()?;
+            if self.model(&network.model).is_none() {
+                return Err(format!("there is no model {:?}", network.model));
+            }
+        }
+        for finding in self.networks.iter().flat_map(|network| &network.gives) {
+            if self.networks.iter().filter(|network| network.gives.contains(finding)).count() > 1 {
+                return Err(format!("two networks give {}", finding.output()));
+            }
+        }
+        if !(self.deepfake.min_eye_distance >= 0.0) {
+            return Err("the least eye distance must not be negative".to_owned());
         }
         if self.detector.search.is_empty() {
             return Err("the detector has no search step".to_owned());
@@ -363,6 +361,20 @@ impl Manifest {
     /// The cosine at a false match rate of 1e-5.
     pub fn operating_point(&self) -> f32 {
         self.embedder.operating_point
+    }
+
+    /// Whether a network for a check is in the box.
+    pub fn offers(&self, check: Check) -> bool {
+        let finding = match check {
+            Check::Liveness => Finding::Liveness,
+            Check::Deepfake => Finding::Deepfake,
+        };
+        self.networks.iter().any(|network| network.gives.contains(&finding))
+    }
+
+    /// What each model must compute from the built-in input.
+    pub(super) fn golden(&self) -> &Golden {
+        &self.golden
     }
 
     fn model(&self, id: &str) -> Option<&ModelFile> {
