@@ -143,10 +143,14 @@ def features(name, faces, variants, options):
 def everything(options):
     """All faces and their features."""
     utk = [face for face in utkface(options.data, options.cache) if utk_labels(face)]
-    wild = lfw(options.data, options.cache)
+    # Of LFW, whoever has at least two photos, and no more than five of anybody.
+    people = {}
+    for face in lfw(options.data, options.cache):
+        people.setdefault(face.key, []).append(face)
+    known = [face for photos in people.values() if len(photos) > 1 for face in photos[:5]]
     return (
         (utk, *features("utk", utk, (CLEAN, MIRROR), options)),
-        (wild, *features("lfw", wild, (CLEAN, SPOILT_1, SPOILT_2), options)),
+        (known, *features("lfw", known, (CLEAN, SPOILT_1, SPOILT_2), options)),
     )
 
 

@@ -1,6 +1,7 @@
 //! The real server, from outside: the program as a process, real models, real photos, SQLite and
 //! Postgres.
 
+mod face;
 mod process;
 
 use std::time::{Duration, Instant};
@@ -256,11 +257,6 @@ async fn what_is_no_single_face_gets_its_code() {
     assert_eq!(code(app.post_bytes("identify", process::png(&both)).await), (400, json!(6)));
     assert_eq!(code(app.post_bytes("identify", b"\xff\xd8\xff nonsense".to_vec()).await), (400, json!(4)));
     assert_eq!(code(app.post_bytes("identify", Vec::new()).await), (400, json!(3)));
-    for check in ["liveness", "deepfake"] {
-        assert_eq!(code(app.post_photo(check, "person_a_1.jpg", &[]).await), (501, json!(501)));
-        let asked = format!("identify?check_{check}=true");
-        assert_eq!(code(app.post_photo(&asked, "person_a_1.jpg", &[]).await), (501, json!(501)));
-    }
 }
 
 impl Server {
