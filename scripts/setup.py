@@ -126,8 +126,9 @@ MODELS = (
     ),
     Model(
         "face_recognition_sface_2021dec.onnx",
-        "db29a03c3e0dcbc3220fa7998d96886165e61e587c01ee80c3f3101dfd8a94f8",
+        "4480d6967b1aec2a7ec9a98d74106419b32f8ca3921b54f49bfcee650bb49eef",
         *SFACE,
+        output=("bn1", (1, 1024, 7, 7)),
     ),
 )
 
