@@ -4,8 +4,9 @@
 //! photo (a letterbox) and the surroundings of a face are the same thing to it: a square window in
 //! photo coordinates, black where it reaches outside.
 
-use fast_image_resize::images::{CroppedImageMut, Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use fast_image_resize::images::{TypedCroppedImageMut, TypedImage, TypedImageRef};
+use fast_image_resize::pixels::U8x3;
+use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 
 use super::UprightImage;
 use crate::domain::{BoundingBox, Point};
@@ -132,16 +133,17 @@ impl Scaler {
         ) else {
             return Ok(());
         };
-        let source = ImageRef::new(image.width(), image.height(), image.rgb(), PixelType::U8x3)?;
-        let mut canvas = Image::from_slice_u8(size, size, &mut self.canvas, PixelType::U8x3)?;
-        let mut target = CroppedImageMut::new(&mut canvas, x.target, y.target, x.target_length, y.target_length)?;
+        // Typed, because the untyped call would compile every kind of pixel into this crate.
+        let source = TypedImageRef::<U8x3>::from_buffer(image.width(), image.height(), image.rgb())?;
+        let canvas = TypedImage::<U8x3>::from_buffer(size, size, &mut self.canvas)?;
+        let mut target = TypedCroppedImageMut::new(canvas, x.target, y.target, x.target_length, y.target_length)?;
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
             x.source,
             y.source,
             x.source_length,
             y.source_length,
         );
-        Ok(self.resizer.resize(&source, &mut target, &options)?)
+        Ok(self.resizer.resize_typed(&source, &mut target, &options)?)
     }
 }
 
