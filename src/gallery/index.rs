@@ -1,47 +1,98 @@
 //! One application's gallery: rows of unit vectors and whose they are.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::kernel::dot;
-use super::{Applied, Change, GallerySize, Hit, IndexedTemplate, Ranked};
-use crate::domain::{Cosine, Embedding, Revision, SampleId, TemplateId};
+use super::codes::{Codes, Quantiser};
+use super::ids::{CompactId, Directory};
+use super::scan::Snapshot;
+use super::segment::{Owner, SEGMENT, Segment};
+use super::{Applied, Change, GallerySize, IndexedTemplate};
+use crate::domain::Revision;
 
-/// A row of the matrix: the sample it holds and the slot of the template that owns it.
-#[derive(Debug, Clone, Copy)]
-struct Row {
-    sample: SampleId,
-    slot: u32,
+/// Galleries with fewer rows are searched without codes.
+const SMALLEST: usize = 2048;
+
+/// The rows of a template. A slot without rows waits to be used again.
+#[derive(Debug, Default)]
+enum Slot {
+    #[default]
+    Free,
+    One(u32),
+    Many(Box<Vec<u32>>),
 }
 
-/// A template's place. An empty slot has no template and waits to be used again.
-#[derive(Debug, Default)]
-struct Slot {
-    template: Option<TemplateId>,
-    rows: Vec<u32>,
-}
-
-/// The rows of one gallery in one flat matrix without holes, at one revision.
-#[derive(Debug, Default)]
+/// The rows of one gallery in segments without holes, at one revision.
+///
+/// A search takes a [`Snapshot`], which costs nothing, and needs no lock from then on. A write
+/// changes segments in place, or copies those which a search still reads. Codes are made by
+/// chores, which take their time outside of any lock; rows without codes are compared one by one.
+#[derive(Debug)]
 pub(super) struct Index {
     revision: Revision,
     dimension: usize,
-    matrix: Vec<f32>,
-    rows: Vec<Row>,
+    rows: usize,
+    segments: Arc<Vec<Arc<Segment>>>,
     slots: Vec<Slot>,
     free: Vec<u32>,
-    by_id: HashMap<TemplateId, u32>,
+    directory: Directory,
+    quantiser: Option<Arc<Quantiser>>,
+    /// Rows when the quantiser was learnt, and rows written since.
+    learnt_from: usize,
+    written: usize,
+    /// Segments before this one have codes of the quantiser.
+    encoded: usize,
+    smallest: usize,
+}
+
+/// Work that makes searches faster and that can be done without holding up anyone.
+#[derive(Debug)]
+pub(super) enum Chore {
+    Learn { sample: Vec<f32>, dimension: usize, rows: usize },
+    Encode { at: usize, segment: Arc<Segment>, quantiser: Arc<Quantiser> },
+}
+
+/// A chore that was done.
+#[derive(Debug)]
+pub(super) enum Done {
+    Learnt { quantiser: Quantiser, dimension: usize, rows: usize },
+    Encoded { at: usize, stamp: u64, codes: Codes },
+}
+
+impl Chore {
+    pub(super) fn run(self) -> Done {
+        match self {
+            Self::Learn { sample, dimension, rows } => {
+                Done::Learnt { quantiser: Quantiser::learn(&sample, dimension), dimension, rows }
+            }
+            Self::Encode { at, segment, quantiser } => {
+                Done::Encoded { at, stamp: segment.stamp(), codes: segment.encode(&quantiser) }
+            }
+        }
+    }
 }
 
 impl Index {
     pub(super) fn new(revision: Revision, templates: Vec<IndexedTemplate>) -> Self {
-        let mut index = Self { revision, ..Self::default() };
-        let samples = templates.iter().map(|t| t.samples.len()).sum();
-        if let Some(first) = templates.iter().flat_map(|t| &t.samples).next() {
-            index.matrix.reserve_exact(samples * first.embedding.values().len());
-        }
-        index.rows.reserve_exact(samples);
+        Self::with_smallest(revision, templates, SMALLEST)
+    }
+
+    pub(super) fn with_smallest(revision: Revision, templates: Vec<IndexedTemplate>, smallest: usize) -> Self {
+        let mut index = Self {
+            revision,
+            dimension: 0,
+            rows: 0,
+            segments: Arc::default(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            directory: Directory::default(),
+            quantiser: None,
+            learnt_from: 0,
+            written: 0,
+            encoded: 0,
+            smallest,
+        };
         index.slots.reserve_exact(templates.len());
-        index.by_id.reserve(templates.len());
+        index.directory.reserve(templates.len(), |_| None);
         for template in templates {
             index.put(template);
         }
@@ -50,6 +101,16 @@ impl Index {
 
     pub(super) fn revision(&self) -> Revision {
         self.revision
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            revision: self.revision,
+            templates: self.directory.len(),
+            rows: self.rows,
+            dimension: self.dimension,
+            segments: Arc::clone(&self.segments),
+        }
     }
 
     pub(super) fn apply(&mut self, change: Change) -> Applied {
@@ -65,115 +126,211 @@ impl Index {
     }
 
     pub(super) fn size(&self) -> GallerySize {
-        let ids: usize = self.by_id.keys().map(|id| id.as_str().len() + 2 * size_of::<usize>()).sum();
-        let bytes = self.matrix.capacity() * size_of::<f32>()
-            + self.rows.capacity() * size_of::<Row>()
+        let more = |slot: &Slot| match slot {
+            Slot::Free | Slot::One(_) => 0,
+            Slot::Many(rows) => size_of::<Vec<u32>>() + rows.capacity() * size_of::<u32>(),
+        };
+        let bytes = size_of::<Self>()
+            + self.segments.capacity() * size_of::<Arc<Segment>>()
+            + self.segments.iter().map(|s| s.bytes() + 2 * size_of::<usize>()).sum::<usize>()
             + self.slots.capacity() * size_of::<Slot>()
-            + self.slots.iter().map(|s| s.rows.capacity() * size_of::<u32>()).sum::<usize>()
+            + self.slots.iter().map(more).sum::<usize>()
             + self.free.capacity() * size_of::<u32>()
-            + self.by_id.capacity() * (size_of::<(TemplateId, u32)>() + 1)
-            + ids;
-        GallerySize { templates: self.by_id.len(), samples: self.rows.len(), bytes }
+            + self.directory.bytes()
+            + self.quantiser.as_ref().map_or(0, |quantiser| quantiser.bytes());
+        GallerySize { templates: self.directory.len(), samples: self.rows, bytes }
     }
 
-    /// The `limit` templates with the best samples, best first, ties by template id.
-    pub(super) fn best(&self, probe: &Embedding, limit: usize) -> Ranked {
-        let mut top: Vec<(f32, u32, u32)> = Vec::with_capacity(limit + 1); // cosine, slot, row; best first
-        if limit > 0 && probe.values().len() == self.dimension {
-            for (row, (values, owner)) in self.matrix.chunks_exact(self.dimension).zip(&self.rows).enumerate() {
-                let score = dot(probe.values(), values);
-                if top.len() == limit && top.last().is_some_and(|&(worst, ..)| score < worst) {
-                    continue;
-                }
-                self.offer(&mut top, limit, (score, owner.slot, row as u32));
-            }
+    /// The next thing to do, if there is anything.
+    pub(super) fn chore(&mut self) -> Option<Chore> {
+        if self.rows < self.smallest {
+            return None;
         }
-        let hits = top.into_iter().filter_map(|(score, slot, row)| {
-            Some(Hit {
-                template: self.slots.get(slot as usize)?.template.clone()?,
-                sample: self.rows.get(row as usize)?.sample,
-                cosine: Cosine::clamped(score),
-            })
+        let learn = self.written >= self.learnt_from.max(self.smallest);
+        let Some(quantiser) = self.quantiser.as_ref().filter(|_| !learn) else {
+            return Some(self.learn());
+        };
+        while let Some(segment) = self.segments.get(self.encoded) {
+            if !segment.codes().is_some_and(|codes| Arc::ptr_eq(codes.quantiser(), quantiser)) {
+                let (segment, quantiser) = (Arc::clone(segment), Arc::clone(quantiser));
+                return Some(Chore::Encode { at: self.encoded, segment, quantiser });
+            }
+            self.encoded += 1;
+        }
+        None
+    }
+
+    /// Whether there is anything to do; may say so once too often.
+    pub(super) fn has_chores(&self) -> bool {
+        let learn = self.quantiser.is_none() || self.written >= self.learnt_from.max(self.smallest);
+        self.rows >= self.smallest && (learn || self.encoded < self.segments.len())
+    }
+
+    fn learn(&self) -> Chore {
+        let wanted = 4096 + 4 * self.dimension;
+        let count = self.rows.min(wanted);
+        let sample = (0..count).flat_map(|n| {
+            let row = n * self.rows / count;
+            self.segments[row / SEGMENT].row(row % SEGMENT).iter().copied()
         });
-        Ranked { hits: hits.collect(), revision: self.revision, gallery_size: self.by_id.len() }
+        Chore::Learn { sample: sample.collect(), dimension: self.dimension, rows: self.rows }
     }
 
-    /// Puts a row where it belongs among the best, if it does. A template stands there once, with
-    /// its best sample (of equal samples: the one with the smaller id).
-    fn offer(&self, top: &mut Vec<(f32, u32, u32)>, limit: usize, new: (f32, u32, u32)) {
-        if let Some(at) = top.iter().position(|&(_, slot, _)| slot == new.1) {
-            if self.precedes(top[at], new) {
-                return;
+    pub(super) fn finish(&mut self, done: Done) {
+        match done {
+            Done::Learnt { quantiser, dimension, rows } => {
+                if dimension == self.dimension {
+                    self.quantiser = Some(Arc::new(quantiser));
+                    (self.learnt_from, self.written, self.encoded) = (rows, 0, 0);
+                }
             }
-            top.remove(at);
+            Done::Encoded { at, stamp, codes } => {
+                let Some(quantiser) = &self.quantiser else { return };
+                let Some(segment) = self.segments.get(at) else { return };
+                // A segment that was written to in the meantime is encoded here and now, or a
+                // busy one would never be.
+                let codes = if segment.stamp() == stamp && Arc::ptr_eq(codes.quantiser(), quantiser) {
+                    codes
+                } else {
+                    segment.encode(quantiser)
+                };
+                self.segment(at).set_codes(Some(codes));
+            }
         }
-        let at = top.partition_point(|&old| self.precedes(old, new));
-        top.insert(at, new);
-        top.truncate(limit);
     }
 
-    /// The order of an answer: by cosine downwards, then by template id, then by sample id.
-    fn precedes(&self, a: (f32, u32, u32), b: (f32, u32, u32)) -> bool {
-        let key =
-            |(_, slot, row): (f32, u32, u32)| (&self.slots[slot as usize].template, self.rows[row as usize].sample);
-        b.0.total_cmp(&a.0).then_with(|| key(a).cmp(&key(b))).is_lt()
+    fn segment(&mut self, at: usize) -> &mut Segment {
+        Arc::make_mut(&mut Arc::make_mut(&mut self.segments)[at])
+    }
+
+    /// The id of the template in a slot.
+    fn id_of<'a>(slots: &[Slot], segments: &'a [Arc<Segment>], slot: u32) -> Option<&'a CompactId> {
+        let row = match slots.get(slot as usize)? {
+            Slot::Free => return None,
+            Slot::One(row) => *row as usize,
+            Slot::Many(rows) => *rows.first()? as usize,
+        };
+        Some(segments.get(row / SEGMENT)?.template(row % SEGMENT))
     }
 
     /// Makes a template's rows exactly these. No samples: the template is gone.
     fn put(&mut self, template: IndexedTemplate) {
-        if let Some(slot) = self.by_id.remove(&template.id) {
-            while let Some(row) = self.slots[slot as usize].rows.pop() {
-                self.remove_row(row);
-            }
-            self.slots[slot as usize].template = None;
-            self.free.push(slot);
+        let id = CompactId::new(&template.id);
+        self.remove(&id);
+        if self.rows == 0 {
+            self.dimension = template.samples.first().map_or(0, |sample| sample.embedding.values().len());
+            self.quantiser = None;
         }
-        if template.samples.is_empty() {
-            self.give_back_memory();
-            return;
+        // One gallery holds one model's embeddings, so all have one size.
+        let dimension = self.dimension;
+        let samples = template.samples.into_iter().filter(|s| s.embedding.values().len() == dimension);
+        let mut rows: Vec<u32> = Vec::new();
+        let slot = self.free.last().copied().unwrap_or(self.slots.len() as u32);
+        for sample in samples {
+            rows.push(self.rows as u32);
+            self.push(Owner { sample: sample.id, template: id.clone(), slot }, sample.embedding.values());
         }
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            (self.slots.len() - 1) as u32
-        });
-        self.slots[slot as usize].template = Some(template.id.clone());
-        self.by_id.insert(template.id, slot);
-        for sample in template.samples {
-            let values = sample.embedding.values();
-            if self.rows.is_empty() {
-                self.dimension = values.len();
+        let filled = match rows.as_slice() {
+            [] => return self.give_back_memory(),
+            [row] => Slot::One(*row),
+            _ => Slot::Many(Box::new(rows)),
+        };
+        if self.free.pop().is_some() {
+            self.slots[slot as usize] = filled;
+        } else {
+            if self.slots.len() == self.slots.capacity() {
+                self.slots.reserve_exact(self.slots.len() / 8 + 8);
             }
-            // One gallery holds one model's embeddings, so all have one size.
-            if values.len() == self.dimension {
-                self.slots[slot as usize].rows.push(self.rows.len() as u32);
-                self.rows.push(Row { sample: sample.id, slot });
-                self.matrix.extend_from_slice(values);
-            }
+            self.slots.push(filled);
+        }
+        let (slots, segments) = (&self.slots, &self.segments);
+        self.directory.insert(&id, slot, |slot| Self::id_of(slots, segments, slot));
+    }
+
+    fn push(&mut self, owner: Owner, values: &[f32]) {
+        if self.rows.is_multiple_of(SEGMENT) {
+            let mut segment = Segment::default();
+            segment.set_codes(self.quantiser.as_ref().map(|quantiser| Codes::new(Arc::clone(quantiser), &[])));
+            Arc::make_mut(&mut self.segments).push(Arc::new(segment));
+        }
+        self.segment(self.rows / SEGMENT).push(owner, values);
+        self.rows += 1;
+        self.written += 1;
+    }
+
+    fn remove(&mut self, id: &CompactId) {
+        let (slots, segments) = (&self.slots, &self.segments);
+        let id_of = |slot| Self::id_of(slots, segments, slot);
+        let Some(slot) = self.directory.remove(id, |slot| id_of(slot) == Some(id), id_of) else { return };
+        let rows = match std::mem::take(&mut self.slots[slot as usize]) {
+            Slot::Free => Vec::new(),
+            Slot::One(row) => vec![row],
+            Slot::Many(rows) => *rows,
+        };
+        self.free.push(slot);
+        // From the last one on, so that no row that is to go is moved.
+        let mut rows = rows;
+        rows.sort_unstable_by(|a, b| b.cmp(a));
+        for row in rows {
+            self.remove_row(row as usize);
         }
     }
 
     /// Fills the hole of a removed row with the last row.
-    fn remove_row(&mut self, row: u32) {
-        let (at, last) = (row as usize, self.rows.len() - 1);
-        self.rows.swap_remove(at);
-        if at < last {
-            self.matrix.copy_within(last * self.dimension.., at * self.dimension);
-            let moved = self.rows[at].slot as usize;
-            for other in &mut self.slots[moved].rows {
-                if *other as usize == last {
-                    *other = row;
+    fn remove_row(&mut self, row: usize) {
+        let last = self.rows - 1;
+        let popped = self.segment(last / SEGMENT).pop();
+        self.rows = last;
+        self.written += 1;
+        if let Some(moved) = popped.filter(|_| row != last) {
+            match self.slots.get_mut(moved.owner.slot as usize) {
+                Some(Slot::One(at)) => *at = row as u32,
+                Some(Slot::Many(rows)) => {
+                    rows.iter_mut().filter(|at| **at as usize == last).for_each(|at| *at = row as u32);
                 }
+                Some(Slot::Free) | None => {}
             }
+            self.segment(row / SEGMENT).replace(row % SEGMENT, moved);
         }
-        self.matrix.truncate(last * self.dimension);
+        if last.is_multiple_of(SEGMENT) {
+            Arc::make_mut(&mut self.segments).pop();
+            self.encoded = self.encoded.min(self.segments.len());
+        }
     }
 
     /// After removals, a gallery keeps at most about twice the memory that it needs.
     fn give_back_memory(&mut self) {
-        if self.rows.len() < self.rows.capacity() / 4 {
-            self.matrix.shrink_to(self.matrix.len() * 2);
-            self.rows.shrink_to(self.rows.len() * 2);
-            self.by_id.shrink_to(self.by_id.len() * 2);
+        let used = self.directory.len();
+        if self.segments.len() < self.segments.capacity() / 4 {
+            Arc::make_mut(&mut self.segments).shrink_to_fit();
+        }
+        if self.slots.capacity() < 64 || used >= self.slots.capacity() / 4 {
+            return;
+        }
+        // The slots that are left are numbered anew.
+        let mut slots = Vec::with_capacity(used + used / 8);
+        for slot in std::mem::take(&mut self.slots) {
+            let number = slots.len() as u32;
+            let rows = match &slot {
+                Slot::Free => continue,
+                Slot::One(row) => std::slice::from_ref(row),
+                Slot::Many(rows) => rows,
+            };
+            for row in rows {
+                self.segment(*row as usize / SEGMENT).set_slot(*row as usize % SEGMENT, number);
+            }
+            slots.push(slot);
+        }
+        self.slots = slots;
+        self.free = Vec::new();
+        self.directory = Directory::default();
+        self.directory.reserve(used, |_| None);
+        let (slots, segments) = (&self.slots, &self.segments);
+        let id_of = |slot| Self::id_of(slots, segments, slot);
+        for slot in 0..slots.len() as u32 {
+            if let Some(id) = id_of(slot) {
+                self.directory.insert(id, slot, id_of);
+            }
         }
     }
 }

@@ -4,14 +4,23 @@
 //! cannot write by mistake. An answer is exact: the same ids and the same order as brute force in
 //! f32, ties broken by template id.
 
+mod axes;
+mod best;
+mod codes;
+mod ids;
 mod index;
 mod kernel;
 mod matcher;
 pub mod naive;
+mod scan;
+mod segment;
+#[cfg(test)]
+mod tests;
 
 use async_trait::async_trait;
 
 pub use matcher::MemoryMatcher;
+pub use scan::Work;
 
 use crate::domain::{AppId, Cosine, Embedding, Revision, SampleId, TemplateId};
 

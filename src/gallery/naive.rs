@@ -9,7 +9,7 @@ pub fn best(templates: &[IndexedTemplate], probe: &Embedding, limit: usize) -> V
     let mut hits: Vec<Hit> = templates
         .iter()
         .filter_map(|template| {
-            let score = |e: &Embedding| dot(probe.values(), e.values());
+            let score = |e: &Embedding| Cosine::clamped(dot(probe.values(), e.values())).get();
             let best = template
                 .samples
                 .iter()

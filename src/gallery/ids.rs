@@ -1,0 +1,252 @@
+//! Template ids, kept small.
+
+use std::hash::{BuildHasher, RandomState};
+
+use uuid::Uuid;
+
+use crate::domain::TemplateId;
+
+/// A template id in 24 bytes: most ids are a UUID or short.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum CompactId {
+    /// A UUID as [`Uuid`] prints it: lower case, with hyphens.
+    Uuid([u8; 16]),
+    Short(u8, [u8; 22]),
+    Long(Box<str>),
+}
+
+impl CompactId {
+    pub(super) fn new(id: &TemplateId) -> Self {
+        let text = id.as_str();
+        if let Ok(uuid) = Uuid::try_parse(text)
+            && text.len() == 36
+            && !text.bytes().any(|b| b.is_ascii_uppercase())
+        {
+            return Self::Uuid(uuid.into_bytes());
+        }
+        let mut bytes = [0; 22];
+        match bytes.get_mut(..text.len()) {
+            Some(place) => {
+                place.copy_from_slice(text.as_bytes());
+                Self::Short(text.len() as u8, bytes)
+            }
+            None => Self::Long(Box::from(text)),
+        }
+    }
+
+    /// Calls `f` with the id as text.
+    pub(super) fn with_text<T>(&self, f: impl FnOnce(&str) -> T) -> T {
+        match self {
+            Self::Uuid(bytes) => {
+                let mut buffer = [0; 36];
+                f(Uuid::from_bytes(*bytes).hyphenated().encode_lower(&mut buffer))
+            }
+            Self::Short(length, bytes) => {
+                // Written by `new` from text, so it is text.
+                f(std::str::from_utf8(&bytes[..usize::from(*length)]).unwrap_or_default())
+            }
+            Self::Long(text) => f(text),
+        }
+    }
+
+    pub(super) fn template(&self) -> Option<TemplateId> {
+        self.with_text(|text| text.parse().ok())
+    }
+
+    /// Bytes of memory outside of the 24.
+    pub(super) fn heap_bytes(&self) -> usize {
+        match self {
+            Self::Long(text) => text.len() + size_of::<usize>(),
+            Self::Uuid(_) | Self::Short(..) => 0,
+        }
+    }
+}
+
+/// The order of ids is the order of their texts.
+impl Ord for CompactId {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.with_text(|a| other.with_text(|b| a.cmp(b)))
+    }
+}
+
+impl PartialOrd for CompactId {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Finds numbers by ids that are kept elsewhere: a hash table of four bytes a place.
+#[derive(Default)]
+pub(super) struct Directory {
+    /// A number plus one, or zero for an empty place. The length is a power of two (or zero).
+    places: Vec<u32>,
+    count: usize,
+    hasher: RandomState,
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Directory").field("count", &self.count).finish_non_exhaustive()
+    }
+}
+
+impl Directory {
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.places.capacity() * size_of::<u32>()
+    }
+
+    fn hash(&self, id: &CompactId) -> usize {
+        let hash = match id {
+            CompactId::Uuid(bytes) => self.hasher.hash_one(bytes),
+            CompactId::Short(length, bytes) => self.hasher.hash_one(&bytes[..usize::from(*length)]),
+            CompactId::Long(text) => self.hasher.hash_one(text.as_bytes()),
+        };
+        hash as usize
+    }
+
+    /// Where an id's number is. `is` says whether a number is the id's.
+    fn place(&self, id: &CompactId, is: impl Fn(u32) -> bool) -> Option<usize> {
+        let mask = self.places.len().checked_sub(1)?;
+        let mut at = self.hash(id) & mask;
+        loop {
+            match self.places[at].checked_sub(1) {
+                None => return None,
+                Some(number) if is(number) => return Some(at),
+                Some(_) => at = (at + 1) & mask,
+            }
+        }
+    }
+
+    /// Adds a number for an id that has none. `id_of` gives the id of any number.
+    pub(super) fn insert<'a>(&mut self, id: &CompactId, number: u32, id_of: impl Fn(u32) -> Option<&'a CompactId>) {
+        if (self.count + 1) * 8 > self.places.len() * 7 {
+            self.resize((self.places.len() * 2).max(8), id_of);
+        }
+        let at = self.hash(id);
+        self.settle(at, number);
+        self.count += 1;
+    }
+
+    /// Makes room for so many ids at once.
+    pub(super) fn reserve<'a>(&mut self, count: usize, id_of: impl Fn(u32) -> Option<&'a CompactId>) {
+        let needed = ((self.count + count) * 8 / 7 + 1).next_power_of_two();
+        if needed > self.places.len() {
+            self.resize(needed, id_of);
+        }
+    }
+
+    fn settle(&mut self, from: usize, number: u32) {
+        let mask = self.places.len() - 1;
+        let mut at = from & mask;
+        while self.places[at] != 0 {
+            at = (at + 1) & mask;
+        }
+        self.places[at] = number + 1;
+    }
+
+    fn resize<'a>(&mut self, length: usize, id_of: impl Fn(u32) -> Option<&'a CompactId>) {
+        for number in std::mem::replace(&mut self.places, vec![0; length]) {
+            if let Some(id) = number.checked_sub(1).and_then(&id_of) {
+                let at = self.hash(id);
+                self.settle(at, number - 1);
+            }
+        }
+    }
+
+    /// Takes an id out. `id_of` gives the id of any number, this one's included.
+    pub(super) fn remove<'a>(
+        &mut self,
+        id: &CompactId,
+        is: impl Fn(u32) -> bool,
+        id_of: impl Fn(u32) -> Option<&'a CompactId>,
+    ) -> Option<u32> {
+        let mut hole = self.place(id, is)?;
+        let number = self.places[hole] - 1;
+        let mask = self.places.len() - 1;
+        self.places[hole] = 0;
+        self.count -= 1;
+        // What was pushed past the hole moves back into it.
+        let mut at = (hole + 1) & mask;
+        while let Some(other) = self.places[at].checked_sub(1) {
+            let home = id_of(other).map_or(at, |id| self.hash(id) & mask);
+            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(hole) & mask) {
+                self.places[hole] = self.places[at];
+                self.places[at] = 0;
+                hole = at;
+            }
+            at = (at + 1) & mask;
+        }
+        if self.count * 8 < self.places.len() && self.places.len() > 8 {
+            self.resize((self.count * 2).next_power_of_two().max(8), id_of);
+        }
+        Some(number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn compact(text: &str) -> CompactId {
+        CompactId::new(&text.parse().unwrap())
+    }
+
+    #[test]
+    fn ids_come_back_as_they_were_and_keep_their_order() {
+        let texts = [
+            "a",
+            "0b5d1a5e-5a1b-4c39-8a5e-9f4b8f0f2a11",
+            "0B5D1A5E-5a1b-4c39-8a5e-9f4b8f0f2a11",
+            "0b5d1a5e5a1b4c398a5e9f4b8f0f2a11",
+            "0b5d1a5e-5a1b-4c39-8a5e-9f4b8f0f2a1",
+            "urn:uuid:0b5d1a5e-5a1b-4c39-8a5e-9f4b8f0f2a11",
+            "twenty-two characters!",
+            "twenty-three characters",
+            "éééééééééé",
+            "ééééééééééé and more",
+            "z",
+        ];
+        for a in texts {
+            assert_eq!(compact(a).template().unwrap().as_str(), a);
+            for b in texts {
+                assert_eq!(compact(a).cmp(&compact(b)), a.cmp(b), "{a} {b}");
+                assert_eq!(compact(a) == compact(b), a == b);
+            }
+        }
+        assert_eq!(size_of::<CompactId>(), 24);
+    }
+
+    proptest! {
+        #[test]
+        fn a_directory_is_a_map(steps in proptest::collection::vec((any::<bool>(), 0u32..200), 0..600)) {
+            let ids: Vec<CompactId> = (0..200).map(|n| compact(&format!("id {n}"))).collect();
+            let id_of = |number: u32| ids.get(number as usize);
+            let mut directory = Directory::default();
+            let mut truth: HashMap<u32, ()> = HashMap::new();
+            for (add, number) in steps {
+                let id = &ids[number as usize];
+                let is = |n: u32| ids[n as usize] == *id;
+                prop_assert_eq!(directory.place(id, is).map(|at| directory.places[at] - 1), truth.get(&number).map(|()| number));
+                if add && truth.insert(number, ()).is_none() {
+                    directory.insert(id, number, id_of);
+                } else if !add {
+                    let removed = directory.remove(id, is, id_of);
+                    prop_assert_eq!(removed, truth.remove(&number).map(|()| number));
+                }
+                prop_assert_eq!(directory.len(), truth.len());
+            }
+            for (number, id) in ids.iter().enumerate() {
+                let found = directory.place(id, |n| ids[n as usize] == *id);
+                prop_assert_eq!(found.is_some(), truth.contains_key(&(number as u32)));
+            }
+        }
+    }
+}
