@@ -16,7 +16,7 @@ Labels
                       photos (mean cosine; LFW people with at least two), the idea of SER-FIQ and
                       CR-FIQA (Boutros et al. 2023) with this recogniser's own genuine similarities.
 
-    python traits.py --data DATA --models REFERENCE_MODELS --cache DIR [--epochs 30] [--evaluate]
+    python traits.py --data DATA --models REFERENCE_MODELS --cache DIR [--epochs 16] [--evaluate]
 """
 
 import argparse
@@ -137,7 +137,7 @@ def features(name, faces, variants, options):
                 print(f"{name}: {at} of {len(faces)}", flush=True)
         np.save(files[1], np.concatenate([r[0] for r in rest]))
         np.save(files[2], np.concatenate([r[1] for r in rest]))
-    return np.load(files[0], mmap_mode="r"), np.load(files[1]), np.load(files[2])
+    return tuple(np.load(file) for file in files)
 
 
 def everything(options):
@@ -388,7 +388,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", required=True, help="folder with lfw and utkface")
     parser.add_argument("--models", required=True, help="folder with the reference models")
     parser.add_argument("--cache", required=True, help="folder for landmarks and features (about 8 GB)")
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--evaluate", action="store_true", help="only measure models/traits.onnx")
     options = parser.parse_args()

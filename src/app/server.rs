@@ -17,13 +17,17 @@ use crate::compute::Admission;
 use crate::domain::Calibration;
 use crate::engine::EnginePool;
 use crate::gallery::MemoryMatcher;
-use crate::service::{Credentials, Policy, Replicator, Service};
+use crate::service::{Credentials, Policy, Replicator, Service, SnapshotConfig};
+use crate::store::StoreError;
 use crate::settings::{Settings, SimilarityKind};
 use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
 
 /// Longest wait for the head of a request, so that an idle peer cannot hold a connection open by
 /// sending a byte now and then.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// From the start to the first snapshot.
+const FIRST_SNAPSHOT: Duration = Duration::from_secs(30);
 
 /// What a first run made.
 #[derive(Debug)]
@@ -66,6 +70,7 @@ impl App {
             Arc::new(MeasuredMatcher::new(matcher.clone(), Arc::clone(&metrics))),
             matcher.clone(),
             store,
+            snapshots(&settings),
             policy(&settings, manifest.operating_point())?,
         );
         service.applications().refresh().await?;
@@ -98,7 +103,10 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
         let handle = Handle::new();
         let router = api::router(self.state).into_make_service();
-        let following = tokio::spawn(follow(self.replicator, Duration::from_millis(self.settings.database.poll_ms)));
+        let poll = Duration::from_millis(self.settings.database.poll_ms);
+        let following = tokio::spawn(follow(Arc::clone(&self.replicator), poll));
+        let every = Duration::from_secs(self.settings.snapshots.every_s);
+        let saving = tokio::spawn(save_snapshots(Arc::clone(&self.replicator), every));
         let serving = match self.tls {
             None => {
                 let mut server =
@@ -124,6 +132,10 @@ impl App {
             }
         };
         following.abort();
+        saving.abort();
+        if self.replicator.is_loaded() {
+            say_unsaved(self.replicator.save_snapshots().await);
+        }
         tokio::task::block_in_place(|| {
             self.engine.stop();
             self.matcher.stop();
@@ -155,6 +167,34 @@ async fn follow(replicator: Arc<Replicator>, every: Duration) {
             Ok(()) | Err(_) => {}
         }
     }
+}
+
+/// Writes the snapshots that are due, for as long as the server runs.
+async fn save_snapshots(replicator: Arc<Replicator>, every: Duration) {
+    if every.is_zero() {
+        return;
+    }
+    // The first one soon: a gallery that had to be read from the database is to have one.
+    let mut wait = every.min(FIRST_SNAPSHOT);
+    loop {
+        tokio::time::sleep(wait).await;
+        if replicator.is_loaded() {
+            say_unsaved(replicator.save_snapshots().await);
+            wait = every;
+        }
+    }
+}
+
+fn say_unsaved(saved: Result<(), StoreError>) {
+    if let Err(error) = saved {
+        tracing::warn!(%error, "snapshots are not written: the database is away");
+    }
+}
+
+/// Where snapshots are kept, if there are to be any.
+fn snapshots(settings: &Settings) -> Option<SnapshotConfig> {
+    let config = SnapshotConfig { dir: settings.data.join("snapshots"), least: settings.snapshots.templates };
+    (settings.snapshots.every_s > 0).then_some(config)
 }
 
 fn policy(settings: &Settings, operating_point: f32) -> Result<Policy, StartError> {

@@ -16,7 +16,7 @@ use crate::domain::{AppId, Checks, Embedding, ModelTag, Need, Revision, SampleId
 use crate::engine::{Analyze, AnalyzeError};
 use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, Sample, naive};
 use crate::settings::Settings;
-use crate::store::{InsertError, OnConflict, Store};
+use crate::store::{OnConflict, Store};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -61,24 +61,24 @@ const PROBES: usize = 200;
 /// One line of an export: a template. Lines of newer versions may have more fields.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Line {
-    template_id: String,
-    samples: Vec<LineSample>,
+pub(super) struct Line {
+    pub(super) template_id: String,
+    pub(super) samples: Vec<LineSample>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct LineSample {
-    sample_id: uuid::Uuid,
-    model: String,
-    embedding: Vec<f32>,
+pub(super) struct LineSample {
+    pub(super) sample_id: uuid::Uuid,
+    pub(super) model: String,
+    pub(super) embedding: Vec<f32>,
 }
 
 pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
     let store = app::open_store(&settings).await?;
     match command {
         Command::Import { from, target, replace } => {
-            let app = resolve(&store, target).await?;
+            let app = resolve(&store, &target).await?;
             let on_conflict = if replace { OnConflict::Replace } else { OnConflict::Refuse };
             let report = if from.is_dir() {
                 import_photos(&settings, &store, &app, &from, on_conflict).await?
@@ -88,20 +88,20 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             report.print()
         }
         Command::Export { file, target } => {
-            let app = resolve(&store, target).await?;
+            let app = resolve(&store, &target).await?;
             export(&settings, &store, &app, &file).await
         }
         Command::Check { target } => {
-            let app = resolve(&store, target).await?;
+            let app = resolve(&store, &target).await?;
             check(&settings, &store, &app).await
         }
     }
 }
 
 /// The application named, or the only one.
-async fn resolve(store: &Store, target: Target) -> Result<AppId, CliError> {
+pub(super) async fn resolve(store: &Store, target: &Target) -> Result<AppId, CliError> {
     let all = store.apps.list().await?;
-    match target.app {
+    match &target.app {
         Some(id) => all
             .into_iter()
             .map(|record| record.id)
@@ -139,28 +139,28 @@ impl Report {
     }
 }
 
+/// Templates inserted in one transaction.
+const BATCH: usize = 256;
+
 async fn insert(
     store: &Store,
     app: &AppId,
-    template: &TemplateId,
-    samples: &[Sample],
+    templates: &[IndexedTemplate],
     on_conflict: OnConflict,
     report: &mut Report,
 ) -> Result<(), CliError> {
-    let Some((first, others)) = samples.split_first() else { return Ok(()) };
-    match store.templates.insert(app, template, first, on_conflict).await {
-        Ok(_) => {}
-        Err(InsertError::Exists) => {
+    if templates.is_empty() {
+        return Ok(());
+    }
+    let revisions = store.templates.insert_all(app, templates, on_conflict).await?;
+    for (template, revision) in templates.iter().zip(revisions) {
+        if revision.is_none() {
             report.existing += 1;
-            return Ok(());
+        } else {
+            report.templates += 1;
+            report.samples += template.samples.len();
         }
-        Err(InsertError::Store(error)) => return Err(error.into()),
     }
-    for sample in others {
-        store.templates.add_sample(app, template, sample).await?;
-    }
-    report.templates += 1;
-    report.samples += samples.len();
     Ok(())
 }
 
@@ -199,15 +199,20 @@ async fn import_photos(
         Ok(())
     })
     .await?;
-    for (id, samples) in &templates {
-        insert(store, app, id, samples, on_conflict, &mut report).await?;
+    let templates: Vec<IndexedTemplate> = templates
+        .into_iter()
+        .filter(|(_, samples)| !samples.is_empty())
+        .map(|(id, samples)| IndexedTemplate { id, samples })
+        .collect();
+    for batch in templates.chunks(BATCH) {
+        insert(store, app, batch, on_conflict, &mut report).await?;
     }
     Ok(report)
 }
 
 async fn import_file(store: &Store, app: &AppId, file: &Path, on_conflict: OnConflict) -> Result<Report, CliError> {
     let reader = BufReader::new(File::open(file).map_err(CliError::file(file))?);
-    let mut report = Report::default();
+    let (mut report, mut batch) = (Report::default(), Vec::with_capacity(BATCH));
     for (number, line) in reader.lines().enumerate() {
         let line = line.map_err(CliError::file(file))?;
         let at = |what: String| CliError::message(format!("{}, line {}: {what}", file.display(), number + 1));
@@ -222,8 +227,16 @@ async fn import_file(store: &Store, app: &AppId, file: &Path, on_conflict: OnCon
                 Ok(Sample { id: SampleId(sample.sample_id), embedding })
             })
             .collect::<Result<Vec<_>, CliError>>()?;
-        insert(store, app, &id, &samples, on_conflict, &mut report).await?;
+        if samples.is_empty() {
+            continue;
+        }
+        batch.push(IndexedTemplate { id, samples });
+        if batch.len() == BATCH {
+            insert(store, app, &batch, on_conflict, &mut report).await?;
+            batch.clear();
+        }
     }
+    insert(store, app, &batch, on_conflict, &mut report).await?;
     Ok(report)
 }
 

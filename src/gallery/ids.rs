@@ -121,6 +121,11 @@ impl Directory {
         }
     }
 
+    /// The number of an id. `is` says whether a number is the id's.
+    pub(super) fn get(&self, id: &CompactId, is: impl Fn(u32) -> bool) -> Option<u32> {
+        self.place(id, is).map(|at| self.places[at] - 1)
+    }
+
     /// Adds a number for an id that has none. `id_of` gives the id of any number.
     pub(super) fn insert<'a>(&mut self, id: &CompactId, number: u32, id_of: impl Fn(u32) -> Option<&'a CompactId>) {
         if (self.count + 1) * 8 > self.places.len() * 7 {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use super::codes::{Codes, Quantiser};
+use super::frames::{self, Frames, NotAGallery};
 use super::ids::{CompactId, Directory};
 use super::scan::Snapshot;
 use super::segment::{Owner, SEGMENT, Segment};
 use super::{Applied, Change, GallerySize, IndexedTemplate};
-use crate::domain::Revision;
+use crate::domain::{Revision, SampleId};
 
 /// Galleries with fewer rows are searched without codes.
 const SMALLEST: usize = 2048;
@@ -97,6 +98,55 @@ impl Index {
             index.put(template);
         }
         index
+    }
+
+    /// A gallery from the frames of an export, which shows `revision`.
+    pub(super) fn from_frames(
+        revision: Revision,
+        frames: &mut Frames<'_>,
+    ) -> Result<Self, NotAGallery> {
+        let mut index = Self::new(revision, Vec::new());
+        frames::read(&mut index, frames)?;
+        Ok(index)
+    }
+
+    /// Adds one row of a template that may have others already.
+    pub(super) fn restore(&mut self, id: CompactId, sample: SampleId, values: &[f32]) {
+        if self.rows == 0 {
+            self.dimension = values.len();
+        }
+        if values.len() != self.dimension {
+            return;
+        }
+        let row = self.rows as u32;
+        let (slots, segments) = (&self.slots, &self.segments);
+        let id_of = |slot| Self::id_of(slots, segments, slot);
+        let known = self.directory.get(&id, |slot| id_of(slot) == Some(&id));
+        let slot = known.unwrap_or(slots.len() as u32);
+        self.push(Owner { sample, template: id.clone(), slot }, values);
+        match self.slots.get_mut(slot as usize) {
+            Some(filled) => {
+                *filled = match std::mem::take(filled) {
+                    Slot::Free => Slot::One(row),
+                    Slot::One(other) => Slot::Many(Box::new(vec![other, row])),
+                    Slot::Many(mut rows) => {
+                        rows.push(row);
+                        Slot::Many(rows)
+                    }
+                };
+            }
+            None => self.enter(&id, slot, Slot::One(row)),
+        }
+    }
+
+    /// Enters a template in a new slot at the end.
+    fn enter(&mut self, id: &CompactId, slot: u32, filled: Slot) {
+        if self.slots.len() == self.slots.capacity() {
+            self.slots.reserve_exact(self.slots.len() / 8 + 8);
+        }
+        self.slots.push(filled);
+        let (slots, segments) = (&self.slots, &self.segments);
+        self.directory.insert(id, slot, |slot| Self::id_of(slots, segments, slot));
     }
 
     pub(super) fn revision(&self) -> Revision {
@@ -235,14 +285,10 @@ impl Index {
             [row] => Slot::One(*row),
             _ => Slot::Many(Box::new(rows)),
         };
-        if self.free.pop().is_some() {
-            self.slots[slot as usize] = filled;
-        } else {
-            if self.slots.len() == self.slots.capacity() {
-                self.slots.reserve_exact(self.slots.len() / 8 + 8);
-            }
-            self.slots.push(filled);
+        if self.free.pop().is_none() {
+            return self.enter(&id, slot, filled);
         }
+        self.slots[slot as usize] = filled;
         let (slots, segments) = (&self.slots, &self.segments);
         self.directory.insert(&id, slot, |slot| Self::id_of(slots, segments, slot));
     }

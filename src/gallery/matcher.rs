@@ -11,7 +11,9 @@ use tokio::sync::oneshot;
 
 use super::index::Index;
 use super::scan::{Ask, Scratch, Work};
-use super::{Applied, Change, GallerySize, IndexedTemplate, MatchError, Matcher, MatcherFeed, Ranked};
+use super::{
+    Applied, Change, Export, Frames, GallerySize, IndexedTemplate, MatchError, Matcher, MatcherFeed, NotAGallery, Ranked,
+};
 use crate::compute::{Pool, PoolConfig, WorkError};
 use crate::domain::{AppId, Embedding, Revision};
 
@@ -106,6 +108,19 @@ impl MemoryMatcher {
         for gallery in self.galleries.load().values() {
             gallery.retired.store(true, Ordering::Release);
         }
+    }
+
+    /// Puts a gallery in force.
+    fn put(&self, app: &AppId, index: Index) {
+        let gallery = Arc::new(Gallery {
+            index: RwLock::new(index),
+            waiting: Mutex::default(),
+            busy: Mutex::default(),
+            idle: Condvar::new(),
+            retired: AtomicBool::new(false),
+        });
+        self.change_set(|galleries| galleries.insert(app.clone(), Arc::clone(&gallery)));
+        gallery.look_after();
     }
 
     fn gallery(&self, app: &AppId) -> Option<Arc<Gallery>> {
@@ -212,15 +227,21 @@ impl MatcherFeed for MemoryMatcher {
     }
 
     fn replace(&self, app: &AppId, revision: Revision, templates: Vec<IndexedTemplate>) {
-        let gallery = Arc::new(Gallery {
-            index: RwLock::new(Index::new(revision, templates)),
-            waiting: Mutex::default(),
-            busy: Mutex::default(),
-            idle: Condvar::new(),
-            retired: AtomicBool::new(false),
-        });
-        self.change_set(|galleries| galleries.insert(app.clone(), Arc::clone(&gallery)));
-        gallery.look_after();
+        self.put(app, Index::new(revision, templates));
+    }
+
+    fn export(&self, app: &AppId) -> Option<Export> {
+        self.gallery(app)?.index.read().ok().map(|index| Export::new(index.snapshot()))
+    }
+
+    fn import(
+        &self,
+        app: &AppId,
+        revision: Revision,
+        frames: &mut Frames<'_>,
+    ) -> Result<(), NotAGallery> {
+        self.put(app, Index::from_frames(revision, frames)?);
+        Ok(())
     }
 
     fn apply(&self, app: &AppId, change: Change) -> Applied {

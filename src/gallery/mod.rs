@@ -7,6 +7,7 @@
 mod axes;
 mod best;
 mod codes;
+mod frames;
 mod ids;
 mod index;
 mod kernel;
@@ -19,6 +20,7 @@ mod tests;
 
 use async_trait::async_trait;
 
+pub use frames::{Export, Frames, NotAGallery};
 pub use matcher::MemoryMatcher;
 pub use scan::Work;
 
@@ -111,6 +113,20 @@ pub trait MatcherFeed: Send + Sync {
 
     /// Replaces a whole gallery.
     fn replace(&self, app: &AppId, revision: Revision, templates: Vec<IndexedTemplate>);
+
+    /// A gallery as it is now, to be written down; `None` while it is not loaded.
+    fn export(&self, app: &AppId) -> Option<Export>;
+
+    /// Replaces a whole gallery by the frames of an [`Export`] that showed `revision`.
+    ///
+    /// # Errors
+    /// When the frames are not those of an export; nothing is changed then.
+    fn import(
+        &self,
+        app: &AppId,
+        revision: Revision,
+        frames: &mut Frames<'_>,
+    ) -> Result<(), NotAGallery>;
 
     /// Applies one change. Visible to the next search when this returns [`Applied::Done`].
     fn apply(&self, app: &AppId, change: Change) -> Applied;

@@ -57,6 +57,18 @@ pub struct Work {
 }
 
 impl Work {
+    /// What was done since.
+    pub fn since(self, before: Self) -> Self {
+        let mut planes = self.planes;
+        planes.iter_mut().zip(before.planes).for_each(|(now, then)| *now -= then);
+        Self {
+            searches: self.searches - before.searches,
+            rows: self.rows - before.rows,
+            planes,
+            compared: self.compared - before.compared,
+        }
+    }
+
     pub(super) fn add(&mut self, more: Self) {
         self.searches += more.searches;
         self.rows += more.rows;

@@ -10,6 +10,7 @@ mod identify;
 mod inspect;
 mod manage;
 mod replicate;
+mod snapshots;
 mod verify;
 
 use std::sync::Arc;
@@ -18,7 +19,8 @@ pub use applications::{Applications, Caller, Credentials};
 pub use enroll::{EnrollOptions, Enrolled};
 pub use error::Error;
 pub use identify::{Identified, IdentifyOptions, Match};
-pub use replicate::Replicator;
+pub use replicate::{Loading, Replicator};
+pub use snapshots::SnapshotConfig;
 pub use verify::Verified;
 
 use crate::domain::{Analysis, Calibration, Check, Checks, Embedding, Need, Similarity, Subject};
@@ -26,6 +28,7 @@ use crate::engine::{Analyze, AnalyzeError};
 use crate::gallery::{Matcher, MatcherFeed};
 use crate::image::Photo;
 use crate::store::Store;
+use snapshots::Snapshots;
 
 /// The rules an operator sets.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -61,14 +64,19 @@ impl Service {
         matcher: Arc<dyn Matcher>,
         feed: Arc<dyn MatcherFeed>,
         store: Store,
+        snapshots: Option<SnapshotConfig>,
         policy: Policy,
     ) -> Self {
+        let model = analyze.embedding_model().clone();
+        let snapshots = snapshots
+            .map(|config| Snapshots::new(config, store.snapshots.clone(), Arc::clone(&feed), model.clone()));
         let applications = Arc::new(Applications::new(store.apps.clone()));
         let replicator = Arc::new(Replicator::new(
             store.templates.clone(),
             Arc::clone(&feed),
             Arc::clone(&applications),
-            analyze.embedding_model().clone(),
+            model,
+            snapshots,
         ));
         Self { analyze, matcher, feed, store, replicator, applications, policy }
     }

@@ -9,13 +9,18 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::Applications;
+use super::snapshots::Snapshots;
 use crate::domain::{AppId, ModelTag, Revision};
-use crate::gallery::{Applied, MatcherFeed};
+use crate::gallery::{Applied, IndexedTemplate, MatcherFeed};
 use crate::store::{Changes, StoreError, TemplateStore};
+
+/// How often a load that takes its time says how far it is.
+const SAY_EVERY: Duration = Duration::from_secs(1);
 
 /// Templates read from the store at a time while a gallery is loaded.
 const LOAD_PAGE: usize = 4096;
@@ -23,12 +28,24 @@ const LOAD_PAGE: usize = 4096;
 /// Changes read from the store at a time while a gallery catches up.
 const CHANGES_PAGE: usize = 1024;
 
+/// How far the loading of galleries is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Loading {
+    /// Templates loaded.
+    pub loaded: usize,
+    /// Templates there are.
+    pub templates: usize,
+}
+
 /// Follows the store's revisions.
 pub struct Replicator {
     store: Arc<dyn TemplateStore>,
     feed: Arc<dyn MatcherFeed>,
     applications: Arc<Applications>,
     model: ModelTag,
+    snapshots: Option<Snapshots>,
+    /// Templates loaded so far, and how many there are, of each gallery that is being read.
+    loading: Mutex<HashMap<AppId, Loading>>,
     /// One gallery is loaded or caught up by one task at a time.
     turns: Mutex<HashMap<AppId, Arc<AsyncMutex<()>>>>,
     loaded: AtomicBool,
@@ -37,17 +54,20 @@ pub struct Replicator {
 
 impl Replicator {
     /// A replicator of the samples of one model.
-    pub fn new(
+    pub(super) fn new(
         store: Arc<dyn TemplateStore>,
         feed: Arc<dyn MatcherFeed>,
         applications: Arc<Applications>,
         model: ModelTag,
+        snapshots: Option<Snapshots>,
     ) -> Self {
         Self {
             store,
             feed,
             applications,
             model,
+            snapshots,
+            loading: Mutex::default(),
             turns: Mutex::default(),
             loaded: AtomicBool::new(false),
             reachable: AtomicBool::new(false),
@@ -57,6 +77,40 @@ impl Replicator {
     /// Whether every gallery that existed at start is loaded.
     pub fn is_loaded(&self) -> bool {
         self.loaded.load(Ordering::Acquire)
+    }
+
+    /// How far the galleries that are being read are, all together.
+    pub fn loading(&self) -> Loading {
+        let all = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        all.values().fold(Loading::default(), |sum, one| Loading {
+            loaded: sum.loaded + one.loaded,
+            templates: sum.templates + one.templates,
+        })
+    }
+
+    /// Writes the snapshots that are due.
+    ///
+    /// # Errors
+    /// When the store cannot be reached. What cannot be written is only said.
+    pub async fn save_snapshots(&self) -> Result<(), StoreError> {
+        let Some(snapshots) = &self.snapshots else { return Ok(()) };
+        let loaded = self.feed.loaded();
+        snapshots.tidy(&loaded.iter().collect()).await;
+        for app in &loaded {
+            if !snapshots.is_due(app).await? {
+                continue;
+            }
+            let (id, key, least) = match snapshots.register(app).await {
+                Err(StoreError::NoSuchApp) => continue,
+                registered => registered?,
+            };
+            // Whatever was removed before the key was made is gone from what is written.
+            self.advance(app, least).await?;
+            if let Some(export) = self.feed.export(app).filter(|export| export.revision() >= least) {
+                snapshots.write(app, (id, key), export).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Whether the store could be read at the last poll.
@@ -144,18 +198,49 @@ impl Replicator {
         let Some((_, revision)) = revisions.into_iter().find(|(id, _)| id == app) else {
             return Err(StoreError::NoSuchApp);
         };
-        let mut templates = Vec::new();
+        let start = Instant::now();
+        if let Some(snapshots) = &self.snapshots
+            && snapshots.restore(app, revision).await?
+        {
+            let (templates, seconds) = (self.feed.size(app).templates, start.elapsed().as_secs_f64());
+            tracing::info!(%app, templates, seconds, "gallery loaded from its snapshot");
+            return Ok(());
+        }
+        let templates = self.read(app).await;
+        self.say(app, None);
+        let templates = templates?;
+        let count = templates.len();
+        self.feed.replace(app, revision, templates);
+        tracing::info!(%app, %revision, templates = count, seconds = start.elapsed().as_secs_f64(), "gallery loaded");
+        Ok(())
+    }
+
+    /// Reads all templates of a gallery from the store.
+    async fn read(&self, app: &AppId) -> Result<Vec<IndexedTemplate>, StoreError> {
+        let total = self.store.count(app).await?;
+        let mut templates: Vec<IndexedTemplate> = Vec::with_capacity(total);
+        let mut said = Instant::now();
         loop {
-            let after = templates.last().map(|t: &crate::gallery::IndexedTemplate| t.id.clone());
+            let after = templates.last().map(|template| template.id.clone());
             let page = self.store.load(app, &self.model, after.as_ref(), LOAD_PAGE).await?;
             let full = page.len() >= LOAD_PAGE;
             templates.extend(page);
             if !full {
-                break;
+                return Ok(templates);
+            }
+            self.say(app, Some(Loading { loaded: templates.len(), templates: total.max(templates.len()) }));
+            if said.elapsed() >= SAY_EVERY {
+                said = Instant::now();
+                tracing::info!(%app, "loading the gallery: {} of {total} templates", templates.len());
             }
         }
-        tracing::info!(%app, %revision, templates = templates.len(), "gallery loaded");
-        self.feed.replace(app, revision, templates);
-        Ok(())
+    }
+
+    fn say(&self, app: &AppId, progress: Option<Loading>) {
+        let mut all = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
+        match progress {
+            Some(progress) => all.insert(app.clone(), progress),
+            None => all.remove(app),
+        };
     }
 }

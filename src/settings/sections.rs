@@ -39,6 +39,7 @@ pub struct Settings {
     pub key: Secret,
     pub key_file: PathBuf,
     pub database: Database,
+    pub snapshots: Snapshots,
     pub tls: Tls,
     pub server: Server,
     pub limits: Limits,
@@ -61,6 +62,14 @@ pub struct Database {
     pub connections: u32,
     pub timeout_ms: u64,
     pub poll_ms: u64,
+}
+
+/// `[snapshots]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Snapshots {
+    pub every_s: u64,
+    pub templates: usize,
 }
 
 /// `[tls]`

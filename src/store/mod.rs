@@ -10,6 +10,7 @@ mod open;
 mod postgres;
 mod row;
 mod seal;
+pub mod snapshot;
 mod sql;
 mod sqlite;
 
@@ -146,6 +147,18 @@ pub trait TemplateStore: Send + Sync {
         on_conflict: OnConflict,
     ) -> Result<Revision, InsertError>;
 
+    /// Enrols several templates, each with its samples, in one transaction: all of them are durable when
+    /// it returns, or none. The revision of each; `None` for one whose id existed and was to be left alone.
+    async fn insert_all(
+        &self,
+        app: &AppId,
+        templates: &[IndexedTemplate],
+        on_conflict: OnConflict,
+    ) -> Result<Vec<Option<Revision>>, StoreError>;
+
+    /// How many templates an application has.
+    async fn count(&self, app: &AppId) -> Result<usize, StoreError>;
+
     /// Adds a sample to a template; `None` when there is no such template.
     async fn add_sample(
         &self,
@@ -192,11 +205,33 @@ pub trait TemplateStore: Send + Sync {
     async fn revisions(&self) -> Result<Vec<(AppId, Revision)>, StoreError>;
 }
 
-/// Both stores of one database.
+/// Names a snapshot file of a gallery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SnapshotId(pub uuid::Uuid);
+
+/// The keys of snapshot files. They are the tie between a file and the database: a file counts only
+/// while its key is here, and a removal of a template takes its gallery's keys along, so that no
+/// snapshot keeps what was deleted.
+#[async_trait]
+pub trait SnapshotStore: Send + Sync {
+    /// Makes a key for a snapshot that is about to be made. The snapshot must show at least the
+    /// revision that is returned.
+    async fn register(&self, app: &AppId, id: SnapshotId) -> Result<(Key, Revision), StoreError>;
+
+    /// The key of a snapshot; `None` when it does not count (any more).
+    async fn key(&self, app: &AppId, id: SnapshotId) -> Result<Option<Key>, StoreError>;
+
+    /// Forgets a key.
+    async fn discard(&self, app: &AppId, id: SnapshotId) -> Result<(), StoreError>;
+}
+
+/// All stores of one database.
 #[derive(Clone)]
 pub struct Store {
     /// Applications.
     pub apps: std::sync::Arc<dyn AppStore>,
     /// Templates.
     pub templates: std::sync::Arc<dyn TemplateStore>,
+    /// Keys of snapshots.
+    pub snapshots: std::sync::Arc<dyn SnapshotStore>,
 }

@@ -15,6 +15,7 @@ use aes_gcm::{Aes256Gcm, Nonce};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::SnapshotId;
 use crate::domain::{AppId, Embedding, ModelTag, SampleId, TemplateId};
 
 const VERSION: u8 = 1;
@@ -86,10 +87,19 @@ impl Key {
     /// # Errors
     /// When the file exists or cannot be written, or there are no random numbers.
     pub fn create(path: &Path) -> Result<Self, KeyError> {
+        let key = Self::random()?;
+        let text: Zeroizing<String> = Zeroizing::new(key.0.iter().map(|b| format!("{b:02x}")).collect());
+        write_private(path, text.as_bytes()).map_err(|source| KeyError::File { path: path.to_owned(), source })?;
+        Ok(key)
+    }
+
+    /// Makes a random key.
+    ///
+    /// # Errors
+    /// When there are no random numbers.
+    pub(super) fn random() -> Result<Self, KeyError> {
         let mut key = Zeroizing::new([0u8; 32]);
         getrandom::fill(key.as_mut()).map_err(|_| KeyError::Random)?;
-        let text: Zeroizing<String> = Zeroizing::new(key.iter().map(|b| format!("{b:02x}")).collect());
-        write_private(path, text.as_bytes()).map_err(|source| KeyError::File { path: path.to_owned(), source })?;
         Ok(Self(key))
     }
 
@@ -144,6 +154,10 @@ impl Place<'_> {
     }
 }
 
+fn key_place(app: &AppId, id: SnapshotId) -> Vec<u8> {
+    [b"snapshot key ", id.0.as_bytes().as_slice(), app.as_str().as_bytes()].concat()
+}
+
 /// What could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SealError {
@@ -190,6 +204,16 @@ impl Sealer {
         Embedding::new(&values, place.model.clone()).map_err(|_| SealError::Format)
     }
 
+    /// Seals the key of a snapshot.
+    pub(super) fn seal_key(&self, app: &AppId, id: SnapshotId, key: &Key) -> Result<Vec<u8>, SealError> {
+        self.seal_bytes(&key_place(app, id), key.0.as_ref())
+    }
+
+    pub(super) fn open_key(&self, app: &AppId, id: SnapshotId, sealed: &[u8]) -> Result<Key, SealError> {
+        let plain = Zeroizing::new(self.open_bytes(&key_place(app, id), sealed)?);
+        plain.as_slice().try_into().map(|key| Key(Zeroizing::new(key))).map_err(|_| SealError::Format)
+    }
+
     /// A known text, sealed: what opens it is the same key.
     pub(super) fn check(&self) -> Result<Vec<u8>, KeyError> {
         self.seal_bytes(KNOWN_TEXT, KNOWN_TEXT).map_err(|_| KeyError::Random)
@@ -199,7 +223,7 @@ impl Sealer {
         self.open_bytes(KNOWN_TEXT, sealed).is_ok_and(|text| text == KNOWN_TEXT)
     }
 
-    fn seal_bytes(&self, aad: &[u8], msg: &[u8]) -> Result<Vec<u8>, SealError> {
+    pub(super) fn seal_bytes(&self, aad: &[u8], msg: &[u8]) -> Result<Vec<u8>, SealError> {
         let mut nonce = [0u8; NONCE];
         getrandom::fill(&mut nonce).map_err(|_| SealError::Random)?;
         let body = self.cipher.encrypt(&Nonce::from(nonce), Payload { msg, aad }).map_err(|_| SealError::Damaged)?;
@@ -211,7 +235,7 @@ impl Sealer {
         Ok(sealed)
     }
 
-    fn open_bytes(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
+    pub(super) fn open_bytes(&self, aad: &[u8], sealed: &[u8]) -> Result<Vec<u8>, SealError> {
         let (head, msg) = sealed.split_first_chunk::<HEAD>().ok_or(SealError::Format)?;
         let [VERSION, rest @ ..] = head else { return Err(SealError::Format) };
         let (key_id, nonce) = rest.split_at(KEY_ID);

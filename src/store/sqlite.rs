@@ -13,15 +13,16 @@ use super::row;
 use super::seal::{Place, Sealer};
 use super::sql::{self, sql_store};
 use super::{
-    AppRecord, AppStore, Changes, InsertError, KeyHash, OnConflict, SampleRecord, Store, StoreError, TemplateRecord,
-    TemplateStore,
+    AppRecord, AppStore, Changes, InsertError, Key, KeyHash, OnConflict, SampleRecord, SnapshotId, SnapshotStore, Store,
+    StoreError, TemplateRecord, TemplateStore,
 };
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
 
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "first", include_str!("../../migrations/sqlite/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/sqlite/0002_attributes.sql")),
+    (3, "snapshots", include_str!("../../migrations/sqlite/0003_snapshots.sql")),
 ];
 
 #[derive(Debug)]

@@ -25,6 +25,12 @@ struct Readiness {
     ready: bool,
     /// Why not; empty when ready.
     reasons: Vec<&'static str>,
+    /// Templates loaded so far, while galleries are being loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    loaded: Option<usize>,
+    /// Templates to load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    templates: Option<usize>,
     /// No part of readiness: without its store, a loaded server still identifies.
     store_reachable: bool,
 }
@@ -42,7 +48,14 @@ pub(in crate::api) async fn readyz(State(api): State<ApiState>) -> Response {
     .filter_map(|(holds, reason)| holds.then_some(reason))
     .collect();
     let store_reachable = service.replicator().is_store_reachable();
-    let readiness = Readiness { ready: reasons.is_empty(), reasons, store_reachable };
+    let loading = (!loaded).then(|| service.replicator().loading());
+    let readiness = Readiness {
+        ready: reasons.is_empty(),
+        reasons,
+        loaded: loading.map(|loading| loading.loaded),
+        templates: loading.map(|loading| loading.templates),
+        store_reachable,
+    };
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     match serde_json::to_string(&readiness) {
         Ok(json) => {

@@ -6,7 +6,8 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use semblance::domain::{AppId, Embedding, Revision, TemplateId};
 use semblance::gallery::{
-    Applied, Change, GallerySize, Hit, IndexedTemplate, MatchError, Matcher, MatcherFeed, Ranked, Sample,
+    Applied, Change, Export, Frames, GallerySize, Hit, IndexedTemplate, MatchError, Matcher, MatcherFeed, NotAGallery,
+    Ranked, Sample,
 };
 
 #[derive(Default)]
@@ -49,6 +50,14 @@ impl MatcherFeed for PlainIndex {
     fn replace(&self, app: &AppId, revision: Revision, templates: Vec<IndexedTemplate>) {
         let templates = templates.into_iter().map(|template| (template.id, template.samples)).collect();
         self.0.lock().unwrap().insert(app.clone(), Gallery { revision, templates });
+    }
+
+    fn export(&self, _: &AppId) -> Option<Export> {
+        None
+    }
+
+    fn import(&self, _: &AppId, _: Revision, _: &mut Frames<'_>) -> Result<(), NotAGallery> {
+        Err(NotAGallery)
     }
 
     fn apply(&self, app: &AppId, change: Change) -> Applied {

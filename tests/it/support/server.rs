@@ -62,7 +62,8 @@ impl Server {
             Arc::new(MeasuredAnalyze::new(engine.clone(), Arc::clone(&metrics))),
             Arc::new(MeasuredMatcher::new(index.clone(), Arc::clone(&metrics))),
             index,
-            Store { apps: store.clone(), templates: store.clone() },
+            Store { apps: store.clone(), templates: store.clone(), snapshots: store.clone() },
+            None,
             setup.policy,
         );
         let app = service.applications().create("test").await.unwrap();

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use semblance::domain::{AppId, ModelTag, Revision, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
 use semblance::store::{
-    AppRecord, AppStore, Changes, InsertError, KeyHash, OnConflict, SampleRecord, StoreError, TemplateRecord,
-    TemplateStore,
+    AppRecord, AppStore, Changes, InsertError, Key, KeyHash, OnConflict, SampleRecord, SnapshotId, SnapshotStore,
+    StoreError, TemplateRecord, TemplateStore,
 };
 
 #[derive(Default)]
@@ -124,6 +124,28 @@ impl TemplateStore for MemoryStore {
         })?
     }
 
+    async fn insert_all(
+        &self,
+        app: &AppId,
+        templates: &[IndexedTemplate],
+        on_conflict: OnConflict,
+    ) -> Result<Vec<Option<Revision>>, StoreError> {
+        self.gallery(app, |gallery| {
+            let insert = |template: &IndexedTemplate| {
+                if on_conflict == OnConflict::Refuse && gallery.templates.contains_key(&template.id) {
+                    return None;
+                }
+                gallery.templates.insert(template.id.clone(), template.samples.clone());
+                Some(gallery.changed(&template.id))
+            };
+            templates.iter().map(insert).collect()
+        })
+    }
+
+    async fn count(&self, app: &AppId) -> Result<usize, StoreError> {
+        self.gallery(app, |gallery| gallery.templates.len())
+    }
+
     async fn add_sample(
         &self,
         app: &AppId,
@@ -184,5 +206,21 @@ impl TemplateStore for MemoryStore {
 
     async fn revisions(&self) -> Result<Vec<(AppId, Revision)>, StoreError> {
         self.state(|state| state.galleries.iter().map(|(app, gallery)| (app.clone(), gallery.revision)).collect())
+    }
+}
+
+/// This store keeps no snapshots.
+#[async_trait]
+impl SnapshotStore for MemoryStore {
+    async fn register(&self, _: &AppId, _: SnapshotId) -> Result<(Key, Revision), StoreError> {
+        Err(StoreError::NoSuchApp)
+    }
+
+    async fn key(&self, _: &AppId, _: SnapshotId) -> Result<Option<Key>, StoreError> {
+        Ok(None)
+    }
+
+    async fn discard(&self, _: &AppId, _: SnapshotId) -> Result<(), StoreError> {
+        Ok(())
     }
 }

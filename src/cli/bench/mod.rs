@@ -1,5 +1,9 @@
 //! `semblance bench`: what this machine does.
 
+mod drawn;
+mod fill;
+mod search;
+
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -8,8 +12,7 @@ use clap::{Args, Subcommand};
 use super::CliError;
 use super::photos::{entries, is_photo};
 use crate::app;
-use crate::domain::{AppId, Check, Checks, Embedding, ModelTag, Need, Revision, SampleId, Subject};
-use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, Sample};
+use crate::domain::{Check, Checks, Need, Subject};
 use crate::image::Photo;
 use crate::settings::Settings;
 
@@ -20,8 +23,10 @@ pub(super) enum Command {
     Identify(Identify),
     /// Time each model on the built-in input, on one thread.
     Models(Models),
-    /// Time searches in a gallery of random templates.
-    Search(Search),
+    /// Time searches in a gallery of made-up templates.
+    Search(search::Search),
+    /// Fill the gallery of an application with made-up templates, to measure a whole server.
+    Fill(fill::Fill),
 }
 
 #[derive(Debug, Args)]
@@ -44,27 +49,12 @@ pub(super) struct Models {
     rounds: usize,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Search {
-    /// Templates in the gallery.
-    #[arg(long, default_value_t = 100_000)]
-    templates: usize,
-    /// Numbers in an embedding.
-    #[arg(long, default_value_t = 128)]
-    dimension: usize,
-    /// Searches.
-    #[arg(long, default_value_t = 200)]
-    probes: usize,
-    /// Candidates per search.
-    #[arg(short, default_value_t = 1)]
-    k: usize,
-}
-
 pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
     match command {
         Command::Identify(arguments) => identify(settings, arguments),
         Command::Models(arguments) => models(&settings, arguments.rounds),
-        Command::Search(arguments) => search(&settings, &arguments).await,
+        Command::Search(arguments) => search::run(&settings, &arguments).await,
+        Command::Fill(arguments) => fill::run(&settings, &arguments).await,
     }
 }
 
@@ -134,52 +124,6 @@ fn models(settings: &Settings, rounds: usize) -> Result<(), CliError> {
     Ok(())
 }
 
-async fn search(settings: &Settings, arguments: &Search) -> Result<(), CliError> {
-    if arguments.templates == 0 || arguments.dimension == 0 || arguments.probes == 0 {
-        return Err(CliError::message("templates, dimension and probes must be at least 1"));
-    }
-    let app = AppId::random();
-    let matcher = app::start_matcher(settings);
-    let mut random = SplitMix(1);
-    let start = Instant::now();
-    let templates = (0..arguments.templates)
-        .map(|n| {
-            let sample = Sample { id: SampleId::random(), embedding: random.embedding(arguments.dimension)? };
-            let id = format!("{n:09}").parse().map_err(|e| CliError::message(format!("{e}")))?;
-            Ok(IndexedTemplate { id, samples: vec![sample] })
-        })
-        .collect::<Result<Vec<_>, CliError>>()?;
-    let made = start.elapsed();
-    let start = Instant::now();
-    matcher.replace(&app, Revision(0), templates);
-    let built = start.elapsed();
-    let mut times = Vec::with_capacity(arguments.probes);
-    for _ in 0..arguments.probes {
-        let probe = random.embedding(arguments.dimension)?;
-        let start = Instant::now();
-        matcher.best(&app, &probe, arguments.k).await.map_err(crate::service::Error::from)?;
-        times.push(start.elapsed());
-    }
-    times.sort();
-    let at = |share: f64| milliseconds(times[((times.len() - 1) as f64 * share) as usize]);
-    println!(
-        "{} templates x {}, random vectors: made in {:.2} s, index built in {:.2} s, {:.0} bytes a template",
-        arguments.templates,
-        arguments.dimension,
-        made.as_secs_f64(),
-        built.as_secs_f64(),
-        matcher.size(&app).bytes as f64 / arguments.templates as f64,
-    );
-    println!(
-        "{} searches one after the other: p50 {:.3} ms, p95 {:.3} ms, p99 {:.3} ms",
-        times.len(),
-        at(0.5),
-        at(0.95),
-        at(0.99)
-    );
-    Ok(())
-}
-
 fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
     times.get(times.len() / 2).copied().unwrap_or_default()
@@ -187,25 +131,4 @@ fn median(mut times: Vec<Duration>) -> Duration {
 
 fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
-}
-
-/// Steele, Lea and Flood's SplitMix64: a small generator with a seed, so that two runs measure
-/// the same vectors.
-struct SplitMix(u64);
-
-impl SplitMix {
-    /// Uniform in [-1, 1).
-    fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 23) as f32 - 1.0
-    }
-
-    fn embedding(&mut self, dimension: usize) -> Result<Embedding, CliError> {
-        // A sum of four uniform numbers is near enough to normal for a random direction.
-        let raw: Vec<f32> = (0..dimension).map(|_| (0..4).map(|_| self.next()).sum()).collect();
-        Embedding::new(&raw, ModelTag::new("random")).map_err(|error| CliError::message(error.to_string()))
-    }
 }

@@ -1,0 +1,53 @@
+//! `semblance bench fill`.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+
+use super::super::CliError;
+use super::super::gallery::{Target, resolve};
+use super::drawn::Draw;
+use crate::app;
+use crate::domain::SampleId;
+use crate::gallery::{IndexedTemplate, Sample};
+use crate::settings::Settings;
+use crate::store::OnConflict;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Fill {
+    /// Templates to add.
+    #[arg(long, default_value_t = 100_000)]
+    templates: usize,
+    /// An export of real templates, several with more than one sample: its statistics are drawn from.
+    #[arg(long)]
+    embeddings: PathBuf,
+    #[command(flatten)]
+    target: Target,
+}
+
+/// Templates inserted in one transaction.
+const BATCH: usize = 1000;
+
+pub(super) async fn run(settings: &Settings, arguments: &Fill) -> Result<(), CliError> {
+    let store = app::open_store(settings).await?;
+    let app = resolve(&store, &arguments.target).await?;
+    let mut draw = Draw::new(Some(&arguments.embeddings), 0, 1)?;
+    let start = Instant::now();
+    let mut left = arguments.templates;
+    while left > 0 {
+        let count = left.min(BATCH);
+        let batch = (0..count).map(|_| {
+            let person = draw.person();
+            let sample = Sample { id: SampleId::random(), embedding: draw.photo(&person)? };
+            let id = uuid::Uuid::new_v4().to_string();
+            let id = id.parse().map_err(|error| CliError::message(format!("{error}")))?;
+            Ok(IndexedTemplate { id, samples: vec![sample] })
+        });
+        let batch = batch.collect::<Result<Vec<_>, CliError>>()?;
+        store.templates.insert_all(&app, &batch, OnConflict::Refuse).await?;
+        left -= count;
+    }
+    println!("{} templates added in {:.1} s", arguments.templates, start.elapsed().as_secs_f64());
+    Ok(())
+}

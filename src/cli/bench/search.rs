@@ -1,0 +1,258 @@
+//! `semblance bench search`.
+
+use std::io::{BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde_json::json;
+
+use super::super::CliError;
+use super::drawn::{Draw, Person, SplitMix};
+use super::milliseconds;
+use crate::app;
+use crate::domain::{AppId, Embedding, Revision, SampleId};
+use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, MemoryMatcher, Sample, Work};
+use crate::settings::Settings;
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct Search {
+    /// Templates in the gallery.
+    #[arg(long, default_value_t = 100_000)]
+    templates: usize,
+    /// Numbers in an embedding, when they are random.
+    #[arg(long, default_value_t = 128)]
+    dimension: usize,
+    /// An export of real templates, several with more than one sample: the gallery is drawn from its
+    /// statistics. Without one it is made of random directions.
+    #[arg(long)]
+    embeddings: Option<PathBuf>,
+    /// Searches of each kind: for people of the gallery (mated), for others (non-mated).
+    #[arg(long, default_value_t = 1000)]
+    probes: usize,
+    /// Candidates per search.
+    #[arg(short, default_value_t = 1)]
+    k: usize,
+    /// Threads that search.
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// Searches that wait at once, for the searches per second; 0 leaves that out.
+    #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16,32,64")]
+    waiting: Vec<usize>,
+    /// Write the vectors (f32, little-endian) and the answers to a folder, for comparisons.
+    #[arg(long)]
+    save: Option<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How long searches per second are measured, for each number of waiting ones.
+const MEASURED: Duration = Duration::from_secs(2);
+
+pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), CliError> {
+    if arguments.templates == 0 || arguments.dimension == 0 || arguments.probes == 0 || arguments.threads == 0 {
+        return Err(CliError::message("templates, dimension, probes and threads must be at least 1"));
+    }
+    let mut settings = settings.clone();
+    settings.compute.search_threads = arguments.threads;
+    let (app, matcher) = (AppId::random(), Arc::new(app::start_matcher(&settings)));
+    let mut draw = Draw::new(arguments.embeddings.as_deref(), arguments.dimension, 1)?;
+    let mut gallery = Gallery::draw(arguments, &mut draw)?;
+    if let Some(dir) = &arguments.save {
+        gallery.save(dir)?;
+    }
+
+    let start = Instant::now();
+    matcher.replace(&app, Revision(0), std::mem::take(&mut gallery.templates));
+    let searchable = start.elapsed();
+    matcher.settle(&app);
+    let built = start.elapsed();
+    let bytes = matcher.size(&app).bytes as f64 / arguments.templates as f64;
+    let mated = Timed::measure(&matcher, &app, &gallery.mated, arguments.k).await?;
+    let non_mated = Timed::measure(&matcher, &app, &gallery.non_mated, arguments.k).await?;
+    if let Some(dir) = &arguments.save {
+        save_answers(&dir.join("answers.json"), &mated, &non_mated)?;
+    }
+    let mut rates = Vec::new();
+    for &waiting in arguments.waiting.iter().filter(|waiting| **waiting > 0) {
+        rates.push((waiting, rate(&matcher, &app, &gallery, arguments.k, waiting).await?));
+    }
+
+    let kind = if draw.is_real() { "with the statistics of real embeddings" } else { "random" };
+    if arguments.json {
+        let report = json!({
+            "templates": arguments.templates, "dimension": draw.dimension(), "vectors": kind,
+            "threads": arguments.threads, "k": arguments.k,
+            "searchable_s": searchable.as_secs_f64(), "built_s": built.as_secs_f64(), "bytes_per_template": bytes,
+            "mated": mated.json(), "non_mated": non_mated.json(),
+            "searches_per_second": rates.iter().map(|(n, rate)| json!({ "waiting": n, "rate": rate })).collect::<Vec<_>>(),
+        });
+        println!("{report}");
+        return Ok(());
+    }
+    println!(
+        "{} templates x {}, {kind}; {} threads, k = {}",
+        arguments.templates,
+        draw.dimension(),
+        arguments.threads,
+        arguments.k
+    );
+    println!(
+        "searchable after {:.2} s, codes made after {:.2} s; {bytes:.0} bytes a template",
+        searchable.as_secs_f64(),
+        built.as_secs_f64()
+    );
+    mated.print("mated");
+    non_mated.print("non-mated");
+    for (waiting, rate) in rates {
+        println!("{waiting:3} waiting: {rate:.0} searches a second");
+    }
+    Ok(())
+}
+
+/// What is searched and what is looked for.
+struct Gallery {
+    templates: Vec<IndexedTemplate>,
+    mated: Vec<Embedding>,
+    non_mated: Vec<Embedding>,
+}
+
+impl Gallery {
+    fn draw(arguments: &Search, draw: &mut Draw) -> Result<Self, CliError> {
+        let mut random = SplitMix::new(2);
+        let mut chosen: Vec<usize> = (0..arguments.probes).map(|_| random.below(arguments.templates)).collect();
+        chosen.sort_unstable();
+        let mut people: Vec<Person> = Vec::with_capacity(arguments.probes);
+        let mut templates = Vec::with_capacity(arguments.templates);
+        for n in 0..arguments.templates {
+            let person = draw.person();
+            let sample = Sample { id: SampleId::random(), embedding: draw.photo(&person)? };
+            // In the order of the numbers, so that ties are those of an array.
+            let id = format!("{n:012}").parse().map_err(|error| CliError::message(format!("{error}")))?;
+            templates.push(IndexedTemplate { id, samples: vec![sample] });
+            if chosen.get(people.len()) == Some(&n) {
+                people.push(person);
+            }
+        }
+        let mated = people.iter().map(|person| draw.photo(person)).collect::<Result<_, _>>()?;
+        let non_mated = (0..arguments.probes).map(|_| {
+            let person = draw.person();
+            draw.photo(&person)
+        });
+        let non_mated = non_mated.collect::<Result<_, _>>()?;
+        Ok(Self { templates, mated, non_mated })
+    }
+
+    fn save(&self, dir: &Path) -> Result<(), CliError> {
+        std::fs::create_dir_all(dir).map_err(CliError::file(dir))?;
+        let gallery = self.templates.iter().flat_map(|template| &template.samples).map(|sample| &sample.embedding);
+        write(&dir.join("gallery.f32"), gallery)?;
+        write(&dir.join("mated.f32"), self.mated.iter())?;
+        write(&dir.join("non_mated.f32"), self.non_mated.iter())
+    }
+}
+
+fn write<'a>(path: &Path, vectors: impl Iterator<Item = &'a Embedding>) -> Result<(), CliError> {
+    let mut out = BufWriter::new(std::fs::File::create(path).map_err(CliError::file(path))?);
+    for value in vectors.flat_map(|vector| vector.values()) {
+        out.write_all(&value.to_le_bytes()).map_err(CliError::file(path))?;
+    }
+    out.flush().map_err(CliError::file(path))
+}
+
+/// Searches one after the other.
+struct Timed {
+    times: Vec<Duration>,
+    work: Work,
+    /// The ids found by each search, best first.
+    found: Vec<Vec<String>>,
+}
+
+impl Timed {
+    async fn measure(matcher: &MemoryMatcher, app: &AppId, probes: &[Embedding], k: usize) -> Result<Self, CliError> {
+        let before = matcher.work();
+        let (mut times, mut found) = (Vec::with_capacity(probes.len()), Vec::with_capacity(probes.len()));
+        for probe in probes {
+            let start = Instant::now();
+            let ranked = matcher.best(app, probe, k).await.map_err(crate::service::Error::from)?;
+            times.push(start.elapsed());
+            found.push(ranked.hits.into_iter().map(|hit| hit.template.to_string()).collect());
+        }
+        times.sort();
+        Ok(Self { times, work: matcher.work().since(before), found })
+    }
+
+    fn at(&self, share: f64) -> f64 {
+        let at = (self.times.len().saturating_sub(1) as f64 * share) as usize;
+        milliseconds(self.times.get(at).copied().unwrap_or_default())
+    }
+
+    /// Rows each stage touched, as a share of all.
+    fn shares(&self) -> Vec<f64> {
+        let share = |rows: u64| rows as f64 / self.work.rows.max(1) as f64;
+        self.work.planes.iter().filter(|rows| **rows > 0).chain([&self.work.compared]).map(|rows| share(*rows)).collect()
+    }
+
+    fn json(&self) -> serde_json::Value {
+        json!({ "searches": self.times.len(), "p50_ms": self.at(0.5), "p95_ms": self.at(0.95), "p99_ms": self.at(0.99), "touched": self.shares() })
+    }
+
+    fn print(&self, kind: &str) {
+        println!(
+            "{kind}: {} searches one after the other: p50 {:.3} ms, p95 {:.3} ms, p99 {:.3} ms",
+            self.times.len(),
+            self.at(0.5),
+            self.at(0.95),
+            self.at(0.99)
+        );
+        let shares: Vec<String> = self.shares().iter().map(|share| format!("{:.4} %", 100.0 * share)).collect();
+        if let Some((compared, planes)) = shares.split_last() {
+            println!("  rows touched: codes {}; compared in f32 {compared}", planes.join(", "));
+        }
+    }
+}
+
+fn save_answers(path: &Path, mated: &Timed, non_mated: &Timed) -> Result<(), CliError> {
+    let answers = json!({ "mated": mated.found, "non_mated": non_mated.found });
+    std::fs::write(path, answers.to_string()).map_err(CliError::file(path))
+}
+
+/// Searches per second while so many wait at once.
+async fn rate(
+    matcher: &Arc<MemoryMatcher>,
+    app: &AppId,
+    gallery: &Gallery,
+    k: usize,
+    waiting: usize,
+) -> Result<f64, CliError> {
+    let probes: Arc<Vec<Embedding>> = Arc::new(gallery.mated.iter().chain(&gallery.non_mated).cloned().collect());
+    let next = Arc::new(AtomicUsize::new(0));
+    let start = Instant::now();
+    let clients: Vec<_> = (0..waiting)
+        .map(|_| {
+            let (matcher, app, probes, next) =
+                (Arc::clone(matcher), app.clone(), Arc::clone(&probes), Arc::clone(&next));
+            tokio::spawn(async move {
+                while start.elapsed() < MEASURED {
+                    // Mated and non-mated ones in turn.
+                    let n = next.fetch_add(1, Ordering::Relaxed);
+                    let half = probes.len() / 2;
+                    if let Some(probe) = probes.get(n / 2 % half.max(1) + n % 2 * half) {
+                        matcher.best(&app, probe, k).await?;
+                    }
+                }
+                Ok::<_, crate::gallery::MatchError>(())
+            })
+        })
+        .collect();
+    for client in clients {
+        client
+            .await
+            .map_err(|error| CliError::message(error.to_string()))?
+            .map_err(crate::service::Error::from)?;
+    }
+    Ok(next.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64())
+}

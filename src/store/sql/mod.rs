@@ -1,0 +1,211 @@
+//! The stores over SQL, once for both databases.
+//!
+//! SQLite and Postgres understand the same statements here ($n parameters, RETURNING, ON CONFLICT,
+//! row values); what differs (connecting, migrating, what an error means) is in their own files.
+//! SQLx's types differ per database, so [`sql_store`] writes the same code down for each: a macro,
+//! because the generic bounds it would take instead are longer than the code.
+
+pub(super) mod apps;
+pub(super) mod snapshots;
+pub(super) mod templates;
+
+/// Changes of a gallery that are kept at least, for replicas to follow. One that is further behind
+/// loads the whole gallery.
+pub(super) const CHANGES_KEPT: i64 = 100_000;
+
+/// Keys of snapshots are kept this long: 90 days.
+pub(super) const SNAPSHOTS_KEPT_MS: i64 = 90 * 24 * 3_600_000;
+
+/// How often, in revisions, older changes are trimmed away.
+pub(super) const TRIM_EVERY: i64 = 1024;
+
+/// Implements the stores of one database: a struct with the fields `read`, `write` (pools) and
+/// `sealer`, and a function that says what an error means.
+macro_rules! sql_store {
+    ($store:ty, $database:ty, $failed:path) => {
+        impl $store {
+            /// Begins a write: the gallery's revision is raised, and its row is locked until the end.
+            async fn begin(&self, app: &AppId) -> Result<(sqlx::Transaction<'static, $database>, i64), StoreError> {
+                let mut work = self.write.begin().await.map_err($failed)?;
+                let raised: Option<(i64,)> = sqlx::query_as(
+                    "UPDATE applications SET revision = revision + 1 WHERE app_id = $1 RETURNING revision",
+                )
+                .bind(app.as_str())
+                .fetch_optional(&mut *work)
+                .await
+                .map_err($failed)?;
+                let (revision,) = raised.ok_or(StoreError::NoSuchApp)?;
+                Ok((work, revision))
+            }
+
+            /// Notes a change; trims old ones now and then.
+            async fn note(
+                &self,
+                work: &mut sqlx::Transaction<'static, $database>,
+                app: &AppId,
+                revision: i64,
+                template: &TemplateId,
+            ) -> Result<(), StoreError> {
+                sqlx::query("INSERT INTO changes (app_id, revision, template_id) VALUES ($1, $2, $3)")
+                    .bind(app.as_str())
+                    .bind(revision)
+                    .bind(template.as_str())
+                    .execute(&mut **work)
+                    .await
+                    .map_err($failed)?;
+                if revision % sql::TRIM_EVERY == 0 {
+                    sqlx::query("DELETE FROM changes WHERE app_id = $1 AND revision <= $2")
+                        .bind(app.as_str())
+                        .bind(revision - sql::CHANGES_KEPT)
+                        .execute(&mut **work)
+                        .await
+                        .map_err($failed)?;
+                }
+                Ok(())
+            }
+
+            /// Ends a write of one template.
+            async fn commit(
+                &self,
+                mut work: sqlx::Transaction<'static, $database>,
+                app: &AppId,
+                revision: i64,
+                template: &TemplateId,
+            ) -> Result<Revision, StoreError> {
+                self.note(&mut work, app, revision, template).await?;
+                work.commit().await.map_err($failed)?;
+                Ok(row::revision(revision))
+            }
+
+            /// Deletes a template and, with it, the keys of all snapshots that may hold it. `false` when
+            /// there is none.
+            async fn erase(
+                &self,
+                work: &mut sqlx::Transaction<'static, $database>,
+                app: &AppId,
+                template: &TemplateId,
+            ) -> Result<bool, StoreError> {
+                let done = sqlx::query("DELETE FROM templates WHERE app_id = $1 AND template_id = $2")
+                    .bind(app.as_str())
+                    .bind(template.as_str())
+                    .execute(&mut **work)
+                    .await
+                    .map_err($failed)?;
+                if done.rows_affected() == 0 {
+                    return Ok(false);
+                }
+                sqlx::query("DELETE FROM snapshots WHERE app_id = $1")
+                    .bind(app.as_str())
+                    .execute(&mut **work)
+                    .await
+                    .map_err($failed)?;
+                Ok(true)
+            }
+
+            /// Inserts a template without samples; `false` when there is one of that id.
+            async fn insert_template(
+                &self,
+                work: &mut sqlx::Transaction<'static, $database>,
+                app: &AppId,
+                template: &TemplateId,
+                on_conflict: OnConflict,
+            ) -> Result<bool, StoreError> {
+                if on_conflict == OnConflict::Replace {
+                    self.erase(work, app, template).await?;
+                }
+                let done = sqlx::query(
+                    "INSERT INTO templates (app_id, template_id, created_at) VALUES ($1, $2, $3)
+                     ON CONFLICT (app_id, template_id) DO NOTHING",
+                )
+                .bind(app.as_str())
+                .bind(template.as_str())
+                .bind(row::now())
+                .execute(&mut **work)
+                .await
+                .map_err($failed)?;
+                Ok(done.rows_affected() == 1)
+            }
+
+            async fn insert_sample(
+                &self,
+                work: &mut sqlx::Transaction<'static, $database>,
+                app: &AppId,
+                template: &TemplateId,
+                sample: &Sample,
+            ) -> Result<(), StoreError> {
+                let model = sample.embedding.model();
+                let place = Place { app, template, sample: sample.id, model };
+                sqlx::query(
+                    "INSERT INTO samples (app_id, template_id, created_at, sample_id, model, sealed)
+                     VALUES ($1, $2, $3, $4, $5, $6)",
+                )
+                .bind(app.as_str())
+                .bind(template.as_str())
+                .bind(row::now())
+                .bind(sample.id.0.as_bytes().as_slice())
+                .bind(model.as_str())
+                .bind(row::seal(&self.sealer, &place, &sample.embedding)?)
+                .execute(&mut **work)
+                .await
+                .map_err($failed)?;
+                Ok(())
+            }
+
+            fn records(
+                rows: Vec<(String, i64, Option<Vec<u8>>, Option<String>, Option<i64>)>,
+            ) -> Result<Vec<TemplateRecord>, StoreError> {
+                let mut records: Vec<TemplateRecord> = Vec::new();
+                for (template, created_at, sample, model, added_at) in rows {
+                    if records.last().is_none_or(|last| last.id.as_str() != template) {
+                        records.push(TemplateRecord {
+                            id: row::template_id(&template)?,
+                            created_at: row::time(created_at),
+                            samples: Vec::new(),
+                        });
+                    }
+                    if let (Some(last), Some(sample), Some(model), Some(added_at)) =
+                        (records.last_mut(), sample, model, added_at)
+                    {
+                        last.samples.push(SampleRecord {
+                            id: row::sample_id(&sample)?,
+                            model: ModelTag::new(&model),
+                            created_at: row::time(added_at),
+                        });
+                    }
+                }
+                Ok(records)
+            }
+
+            /// Puts the store on connected pools whose schema is up to date, if the key fits: a known
+            /// text, sealed on first use, must open.
+            async fn unlock(
+                read: sqlx::Pool<$database>,
+                write: sqlx::Pool<$database>,
+                key: &KeySource,
+            ) -> Result<Store, OpenError> {
+                let known = || sqlx::query_as("SELECT value FROM meta WHERE name = $1").bind(SEAL_CHECK);
+                let found: Option<(Vec<u8>,)> = known().fetch_optional(&write).await.map_err($failed)?;
+                let sealer = key.sealer(found.is_some())?;
+                sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+                    .bind(SEAL_CHECK)
+                    .bind(sealer.check()?)
+                    .execute(&write)
+                    .await
+                    .map_err($failed)?;
+                // Read again: of two nodes that start at once, the other's may be the one that stands.
+                let (stands,): (Vec<u8>,) = known().fetch_one(&write).await.map_err($failed)?;
+                if !sealer.opens_check(&stands) {
+                    return Err(OpenError::WrongKey);
+                }
+                let store = Arc::new(Self { read, write, sealer });
+                Ok(Store { apps: store.clone(), templates: store.clone(), snapshots: store })
+            }
+        }
+
+        sql::apps::apps!($store, $database, $failed);
+        sql::templates::templates!($store, $database, $failed);
+        sql::snapshots::snapshots!($store, $database, $failed);
+    };
+}
+
+pub(super) use sql_store;

@@ -1,0 +1,224 @@
+//! Templates and their samples.
+
+macro_rules! templates {
+    ($store:ty, $database:ty, $failed:path) => {
+        #[async_trait]
+        impl TemplateStore for $store {
+            async fn insert(
+                &self,
+                app: &AppId,
+                template: &TemplateId,
+                sample: &Sample,
+                on_conflict: OnConflict,
+            ) -> Result<Revision, InsertError> {
+                let (mut work, revision) = self.begin(app).await?;
+                if !self.insert_template(&mut work, app, template, on_conflict).await? {
+                    work.rollback().await.map_err($failed)?; // gives the revision back
+                    return Err(InsertError::Exists);
+                }
+                self.insert_sample(&mut work, app, template, sample).await?;
+                Ok(self.commit(work, app, revision, template).await?)
+            }
+
+            async fn insert_all(
+                &self,
+                app: &AppId,
+                templates: &[IndexedTemplate],
+                on_conflict: OnConflict,
+            ) -> Result<Vec<Option<Revision>>, StoreError> {
+                let (mut work, first) = self.begin(app).await?;
+                let (mut next, mut inserted) = (first, Vec::with_capacity(templates.len()));
+                for template in templates {
+                    if !self.insert_template(&mut work, app, &template.id, on_conflict).await? {
+                        inserted.push(None);
+                        continue;
+                    }
+                    for sample in &template.samples {
+                        self.insert_sample(&mut work, app, &template.id, sample).await?;
+                    }
+                    self.note(&mut work, app, next, &template.id).await?;
+                    inserted.push(Some(row::revision(next)));
+                    next += 1;
+                }
+                if next == first {
+                    work.rollback().await.map_err($failed)?;
+                    return Ok(inserted);
+                }
+                sqlx::query("UPDATE applications SET revision = $2 WHERE app_id = $1")
+                    .bind(app.as_str())
+                    .bind(next - 1)
+                    .execute(&mut *work)
+                    .await
+                    .map_err($failed)?;
+                work.commit().await.map_err($failed)?;
+                Ok(inserted)
+            }
+
+            async fn count(&self, app: &AppId) -> Result<usize, StoreError> {
+                let (count,): (i64,) = sqlx::query_as("SELECT count(*) FROM templates WHERE app_id = $1")
+                    .bind(app.as_str())
+                    .fetch_one(&self.read)
+                    .await
+                    .map_err($failed)?;
+                Ok(usize::try_from(count).unwrap_or(0))
+            }
+
+            async fn add_sample(
+                &self,
+                app: &AppId,
+                template: &TemplateId,
+                sample: &Sample,
+            ) -> Result<Option<Revision>, StoreError> {
+                let (mut work, revision) = self.begin(app).await?;
+                let known: Option<(i64,)> =
+                    sqlx::query_as("SELECT created_at FROM templates WHERE app_id = $1 AND template_id = $2")
+                        .bind(app.as_str())
+                        .bind(template.as_str())
+                        .fetch_optional(&mut *work)
+                        .await
+                        .map_err($failed)?;
+                if known.is_none() {
+                    work.rollback().await.map_err($failed)?;
+                    return Ok(None);
+                }
+                self.insert_sample(&mut work, app, template, sample).await?;
+                self.commit(work, app, revision, template).await.map(Some)
+            }
+
+            async fn remove(&self, app: &AppId, template: &TemplateId) -> Result<Option<Revision>, StoreError> {
+                let (mut work, revision) = self.begin(app).await?;
+                if !self.erase(&mut work, app, template).await? {
+                    work.rollback().await.map_err($failed)?;
+                    return Ok(None);
+                }
+                self.commit(work, app, revision, template).await.map(Some)
+            }
+
+            async fn get(&self, app: &AppId, template: &TemplateId) -> Result<Option<TemplateRecord>, StoreError> {
+                let rows = sqlx::query_as(
+                    "SELECT t.template_id, t.created_at, s.sample_id, s.model, s.created_at
+                     FROM templates t
+                     LEFT JOIN samples s ON s.app_id = t.app_id AND s.template_id = t.template_id
+                     WHERE t.app_id = $1 AND t.template_id = $2
+                     ORDER BY s.created_at, s.sample_id",
+                )
+                .bind(app.as_str())
+                .bind(template.as_str())
+                .fetch_all(&self.read)
+                .await
+                .map_err($failed)?;
+                Ok(Self::records(rows)?.pop())
+            }
+
+            async fn page(
+                &self,
+                app: &AppId,
+                after: Option<&TemplateId>,
+                limit: usize,
+            ) -> Result<Vec<TemplateRecord>, StoreError> {
+                // No id is empty, so every id comes after the empty text.
+                let rows = sqlx::query_as(
+                    "SELECT t.template_id, t.created_at, s.sample_id, s.model, s.created_at
+                     FROM (SELECT app_id, template_id, created_at FROM templates
+                           WHERE app_id = $1 AND template_id > $2 ORDER BY template_id LIMIT $3) t
+                     LEFT JOIN samples s ON s.app_id = t.app_id AND s.template_id = t.template_id
+                     ORDER BY t.template_id, s.created_at, s.sample_id",
+                )
+                .bind(app.as_str())
+                .bind(after.map_or("", TemplateId::as_str))
+                .bind(row::count(limit))
+                .fetch_all(&self.read)
+                .await
+                .map_err($failed)?;
+                Self::records(rows)
+            }
+
+            async fn load(
+                &self,
+                app: &AppId,
+                model: &ModelTag,
+                after: Option<&TemplateId>,
+                limit: usize,
+            ) -> Result<Vec<IndexedTemplate>, StoreError> {
+                let rows: Vec<row::SealedRow> = sqlx::query_as(
+                    "SELECT t.template_id, s.sample_id, s.sealed
+                     FROM (SELECT DISTINCT template_id FROM samples
+                           WHERE app_id = $1 AND model = $2 AND template_id > $3
+                           ORDER BY template_id LIMIT $4) t
+                     JOIN samples s ON s.app_id = $1 AND s.template_id = t.template_id AND s.model = $2
+                     ORDER BY t.template_id, s.created_at, s.sample_id",
+                )
+                .bind(app.as_str())
+                .bind(model.as_str())
+                .bind(after.map_or("", TemplateId::as_str))
+                .bind(row::count(limit))
+                .fetch_all(&self.read)
+                .await
+                .map_err($failed)?;
+                row::gather(&self.sealer, app, model, rows)
+            }
+
+            async fn changes(
+                &self,
+                app: &AppId,
+                model: &ModelTag,
+                after: Revision,
+                limit: usize,
+            ) -> Result<Changes, StoreError> {
+                let after = row::number(after);
+                // Revisions have no gaps, so a range of them is a page of changes. One statement sees
+                // one state of the database.
+                let rows: Vec<(i64, String, Option<Vec<u8>>, Option<Vec<u8>>)> = sqlx::query_as(
+                    "SELECT c.revision, c.template_id, s.sample_id, s.sealed
+                     FROM changes c
+                     LEFT JOIN samples s
+                       ON s.app_id = c.app_id AND s.template_id = c.template_id AND s.model = $2
+                     WHERE c.app_id = $1 AND c.revision > $3 AND c.revision <= $4
+                     ORDER BY c.revision, s.created_at, s.sample_id",
+                )
+                .bind(app.as_str())
+                .bind(model.as_str())
+                .bind(after)
+                .bind(after.saturating_add(row::count(limit)))
+                .fetch_all(&self.read)
+                .await
+                .map_err($failed)?;
+                let Some((first, ..)) = rows.first() else {
+                    let at: Option<(i64,)> = sqlx::query_as("SELECT revision FROM applications WHERE app_id = $1")
+                        .bind(app.as_str())
+                        .fetch_optional(&self.read)
+                        .await
+                        .map_err($failed)?;
+                    return Ok(if at == Some((after,)) { Changes::List(Vec::new()) } else { Changes::TooOld });
+                };
+                if *first != after + 1 {
+                    return Ok(Changes::TooOld);
+                }
+                let mut changes: Vec<Change> = Vec::new();
+                let mut of_one: Vec<row::SealedRow> = Vec::new();
+                let mut rows = rows.into_iter().peekable();
+                while let Some((revision, template, sample, sealed)) = rows.next() {
+                    of_one.push((template, sample, sealed));
+                    if rows.peek().is_none_or(|(next, ..)| *next != revision) {
+                        let gathered = row::gather(&self.sealer, app, model, std::mem::take(&mut of_one))?;
+                        changes.extend(
+                            gathered.into_iter().map(|template| Change { revision: row::revision(revision), template }),
+                        );
+                    }
+                }
+                Ok(Changes::List(changes))
+            }
+
+            async fn revisions(&self) -> Result<Vec<(AppId, Revision)>, StoreError> {
+                let rows: Vec<(String, i64)> =
+                    sqlx::query_as("SELECT app_id, revision FROM applications ORDER BY app_id")
+                        .fetch_all(&self.read)
+                        .await
+                        .map_err($failed)?;
+                rows.into_iter().map(|(id, at)| Ok((row::app_id(&id)?, row::revision(at)))).collect()
+            }
+        }
+    };
+}
+
+pub(in crate::store) use templates;
