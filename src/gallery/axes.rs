@@ -111,9 +111,9 @@ mod tests {
                 }
             }
             let along = |direction: &Vec<f64>| {
-                let products = rows.chunks(dimension).map(|row| {
-                    row.iter().zip(direction).map(|(v, d)| f64::from(*v) * d).sum::<f64>().powi(2)
-                });
+                let products = rows
+                    .chunks(dimension)
+                    .map(|row| row.iter().zip(direction).map(|(v, d)| f64::from(*v) * d).sum::<f64>().powi(2));
                 products.sum::<f64>()
             };
             let variances: Vec<f64> = axes.iter().map(along).collect();

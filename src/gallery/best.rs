@@ -84,7 +84,12 @@ impl Best {
         self.found.truncate(self.limit);
     }
 
-    pub(super) fn ranked(mut self, segments: &[impl AsRef<Segment>], revision: Revision, gallery_size: usize) -> Ranked {
+    pub(super) fn ranked(
+        mut self,
+        segments: &[impl AsRef<Segment>],
+        revision: Revision,
+        gallery_size: usize,
+    ) -> Ranked {
         self.settle(segments);
         let hits = self.found.into_iter().filter_map(|found| {
             let (segment, at) = (segments[found.place.0 as usize].as_ref(), found.place.1 as usize);

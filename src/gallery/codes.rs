@@ -80,10 +80,8 @@ impl Quantiser {
             sums.iter_mut().zip(row).for_each(|(sum, v)| *sum += f64::from(*v));
         }
         let mean: Vec<f32> = sums.iter().map(|sum| (sum / count) as f32).collect();
-        let centred: Vec<f32> = rows
-            .chunks_exact(dimension)
-            .flat_map(|row| row.iter().zip(&mean).map(|(v, mean)| v - mean))
-            .collect();
+        let centred: Vec<f32> =
+            rows.chunks_exact(dimension).flat_map(|row| row.iter().zip(&mean).map(|(v, mean)| v - mean)).collect();
         let axes = axes::learn(&centred, dimension);
         let mut rotation = vec![0.0f32; dimension * width];
         for (column, direction) in axes.iter().enumerate() {
@@ -159,8 +157,7 @@ impl Quantiser {
         let plans = self.planes.iter().enumerate().map(|(at, plane)| {
             let constant = if at == 0 { along + self.slack } else { 0.0 };
             let reach = f32::from_bits(self.longest[at].load(Ordering::Acquire));
-            let mut weights =
-                weigh(&turned[plane.clone()], &self.distances[plane.clone()], f64::from(reach), constant);
+            let mut weights = weigh(&turned[plane.clone()], &self.distances[plane.clone()], f64::from(reach), constant);
             let weight = |length: f64| (length * UNITS / LENGTHS * 65536.0).ceil() as u16 + 1;
             (weights.row, weights.group) = if at == last {
                 (weight(longest(0..plane.end)), 0)

@@ -19,6 +19,7 @@ enum Slot {
     #[default]
     Free,
     One(u32),
+    #[expect(clippy::box_collection, reason = "keeps a slot at 16 bytes; templates with several samples are few")]
     Many(Box<Vec<u32>>),
 }
 

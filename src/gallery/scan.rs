@@ -115,10 +115,7 @@ impl Snapshot {
             }
         }
         scratch.give_back_memory();
-        searches
-            .into_iter()
-            .map(|search| search.best.ranked(&self.segments, self.revision, self.templates))
-            .collect()
+        searches.into_iter().map(|search| search.best.ranked(&self.segments, self.revision, self.templates)).collect()
     }
 
     fn compare_all(&self, live: &mut [&mut Search<'_>], at: usize, scratch: &mut Scratch) {
@@ -131,13 +128,7 @@ impl Snapshot {
         scratch.work.compared += (live.len() * segment.len()) as u64;
     }
 
-    fn scan_coded(
-        &self,
-        live: &mut [&mut Search<'_>],
-        quantiser: &Quantiser,
-        segments: &[u32],
-        scratch: &mut Scratch,
-    ) {
+    fn scan_coded(&self, live: &mut [&mut Search<'_>], quantiser: &Quantiser, segments: &[u32], scratch: &mut Scratch) {
         let prepared: Vec<Vec<Weights>> = live.iter().map(|search| quantiser.prepare(search.probe)).collect();
         // The other way round: for each plane, all queries.
         let planes: Vec<Vec<Weights>> = (0..quantiser.planes())

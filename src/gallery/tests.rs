@@ -73,13 +73,30 @@ fn template(id: usize, samples: &[Embedding]) -> IndexedTemplate {
 
 #[derive(Debug, Clone)]
 enum Step {
-    Put { id: usize, samples: usize, seed: usize },
+    Put {
+        id: usize,
+        samples: usize,
+        seed: usize,
+    },
     /// Many at once, so that there are several segments.
-    Fill { count: usize, seed: usize },
-    Remove { id: usize },
-    Drain { from: usize, count: usize },
-    Search { seeds: Vec<usize>, limit: usize },
-    Chores { most: usize },
+    Fill {
+        count: usize,
+        seed: usize,
+    },
+    Remove {
+        id: usize,
+    },
+    Drain {
+        from: usize,
+        count: usize,
+    },
+    Search {
+        seeds: Vec<usize>,
+        limit: usize,
+    },
+    Chores {
+        most: usize,
+    },
 }
 
 fn step() -> impl Strategy<Value = Step> {

@@ -152,9 +152,8 @@ fn finish<const Q: usize>(
         let at = (first + number) * results.groups + group;
         let (sum, top) = (&mut results.sums[at], &mut results.tops[at]);
         let (scale, offset) = (_mm256_set1_ps(query.scale), _mm256_set1_ps(query.offset));
-        let part = total.map(|total| {
-            _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(total), scale), offset))
-        });
+        let part = total
+            .map(|total| _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(total), scale), offset)));
         // Packing works on halves of 128 bits; the permutation puts the rows back in order.
         let part = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(part[0], part[1]));
         // SAFETY: a sum is 32 bytes, and neither load nor store asks for alignment.
