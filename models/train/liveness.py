@@ -476,7 +476,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", required=True, help="folder with lfw, utkface, masks and spoof")
     parser.add_argument("--models", required=True, help="folder with the reference models")
     parser.add_argument("--cache", required=True, help="folder for landmarks and crops (about 2 GB)")
-    parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--size", type=int, default=6000, help="live photos to train on; attacks: a quarter more")
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     parser.add_argument("--evaluate", action="store_true", help="only measure models/liveness.onnx")

@@ -215,13 +215,13 @@ def covered(picture, random, others):
         tint = SKIN[0] * random.uniform(0.1, 1.8) + random.normal(0, 8, 3)
         filling = np.clip(np.tile(tint, (SIDE, SIDE, 1)) + random.normal(0, 14, (SIDE, SIDE, 1)), 0, 255)
     shape = cv2.GaussianBlur(shape, (0, 0), random.uniform(0.5, 2.0))[:, :, None]
-    out = picture * (1 - shape) + filling * shape
+    out = np.clip(picture * (1 - shape) + filling * shape, 0, 255).astype(np.uint8)
     if kind == 6 and random.random() < 0.4:
         for _ in range(random.integers(2, 6)):
             cv2.putText(out, "".join(random.choice(list("AKRMXSE0187"), 9)), tuple(map(int, random.integers(-20, 130, 2))),
                         int(random.integers(0, 5)), random.uniform(0.5, 1.4), random.integers(0, 256, 3).tolist(),
                         int(random.integers(1, 4)), cv2.LINE_AA)
-    return np.clip(out, 0, 255).astype(np.uint8)
+    return out
 
 
 # ---- The networks -------------------------------------------------------------------------------
@@ -391,10 +391,11 @@ def train(sets, options):
     plans = (
         ("eyes", net.eyes, eye_batches, 10, 2e-3),
         ("occlusion", net.occlusion, occlusion_batches, 12, 2e-3),
-        ("emotion", net.emotion, emotion_batches, 14, 2e-3),
+        ("emotion", net.emotion, emotion_batches, 9, 2e-3),
     )
     for name, part, batches, epochs, rate in plans:
         if options.only in (None, name):
+            torch.manual_seed(SEED)  # so that a part trained alone is the same as among the others
             fit(part, lambda epoch: batches(sets, epoch), epochs, rate, name)
             torch.save(net.state_dict(), kept)
     common.export(net.eval(), (torch.zeros(1, 3, SIDE, SIDE),), MODELS / "state.onnx", ["face"], OUTPUTS)

@@ -287,6 +287,7 @@ def train(sets, options):
         print(f"epoch {epoch + 1}: " + " ".join(f"{v:.3f}" for v in total / (len(chosen) // batch)), flush=True)
     net = net.cpu().eval()
     bend(net, sets[1])
+    balance(net, sets[0], counts)
     common.export(net, (torch.zeros(1, 1024, 7, 7),), MODELS / "traits.onnx", ["features"], OUTPUTS)
 
 
@@ -306,6 +307,28 @@ def bend(net, wild):
     logit = lambda p: np.log(p / (1 - p))
     slope = (logit(USUAL) - logit(LIMIT)) / (middle - low)
     net.bend.copy_(torch.tensor([logit(LIMIT) - slope * low, slope]))
+
+
+def balance(net, utk, counts):
+    """Moves the logits of race against their frequency in training (Menon et al. 2021, "Long-tail learning
+    via logit adjustment"), as far as serves the mean of the classes on the validation faces best."""
+    import torch
+
+    faces, maps, *_ = utk
+    ids = [at for at, face in enumerate(faces) if face.part == "validate"]
+    labels = np.array([utk_labels(faces[at])[2] for at in ids])
+    with torch.no_grad():
+        logits = np.concatenate([net.raw(torch.from_numpy(maps[at, CLEAN][None].astype(np.float32)))[2] for at in ids])
+    prior = np.log(counts / counts.sum())
+
+    def recall(share):
+        said = (logits - share * prior).argmax(1)
+        return np.mean([(said[labels == race] == race).mean() for race in range(len(RACES))])
+
+    share = max(np.arange(0, 1.05, 0.1), key=recall)
+    print(f"race: logits moved by {share:.1f} of the log frequency")
+    with torch.no_grad():
+        net.race.bias -= torch.from_numpy(share * prior).float()
 
 
 # ---- Measuring ----------------------------------------------------------------------------------

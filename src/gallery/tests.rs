@@ -195,6 +195,50 @@ proptest! {
     }
 }
 
+fn frames(index: &Index) -> Vec<Vec<u8>> {
+    Export::new(index.snapshot()).collect()
+}
+
+fn restored(revision: Revision, frames: Vec<Vec<u8>>) -> Result<Index, NotAGallery> {
+    Index::from_frames(revision, &mut frames.into_iter().map(Ok))
+}
+
+#[test]
+fn a_gallery_comes_back_from_its_frames() {
+    let mut bench = Bench {
+        index: Index::with_smallest(Revision(0), vec![], 1),
+        truth: BTreeMap::new(),
+        revision: Revision(0),
+        scratch: Scratch::default(),
+    };
+    for n in 0..2500 {
+        let samples: Vec<_> = (0..1 + n % 3).map(|s| vector(Kind::Random, n + 10_000 * s, 19)).collect();
+        bench.apply(n, &samples);
+    }
+    // Samples of one template lie in different segments then.
+    (0..700).for_each(|n| bench.apply(3 * n, &[]));
+    bench.index = restored(bench.revision, frames(&bench.index)).unwrap();
+    bench.chores(usize::MAX);
+    let probes: Vec<_> = (0..9).map(|n| vector(Kind::Random, 311 * n, 19)).collect();
+    bench.check(&probes, 3);
+    (0..400).for_each(|n| bench.apply(5 * n, &[]));
+    bench.apply(9000, &[vector(Kind::Random, 1, 19)]);
+    bench.check(&probes, 3);
+    assert!(frames(&restored(Revision(4), Vec::new()).unwrap()).is_empty());
+}
+
+proptest! {
+    #[test]
+    fn what_is_no_gallery_is_refused(at in 0usize..9000, bit in 0u8..8, length in 0usize..9000) {
+        let index = Index::new(Revision(0), (0..60).map(|n| template(n, &[vector(Kind::Random, n, 19)])).collect());
+        let whole = frames(&index).remove(0);
+        let mut flipped = whole.clone();
+        flipped[at % whole.len()] ^= 1 << bit;
+        let _ = restored(Revision(0), vec![flipped]);
+        prop_assert!(restored(Revision(0), vec![whole[..length % whole.len()].to_vec()]).is_err());
+    }
+}
+
 #[test]
 fn a_settled_gallery_compares_few_rows() {
     let templates = (0..20_000).map(|n| template(n, &[vector(Kind::Random, n, 128)])).collect();

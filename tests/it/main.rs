@@ -16,5 +16,6 @@ mod decode;
 mod matcher;
 mod overload;
 mod server;
+mod snapshots;
 mod store;
 mod support;

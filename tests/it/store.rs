@@ -9,7 +9,7 @@ use semblance::domain::{AppId, Embedding, ModelTag, Revision, SampleId, Template
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{
     AppRecord, Changes, DatabaseConfig, InsertError, Key, KeyHash, KeySource, OnConflict, OpenError, OpenOptions,
-    Store, StoreError, open,
+    SnapshotId, Store, StoreError, open,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -71,6 +71,9 @@ conformance! {
     an_application_is_made_listed_rekeyed_and_deleted
     a_template_is_inserted_once
     replacing_drops_every_old_sample
+    many_are_inserted_at_once
+    attributes_are_switched_per_application
+    keys_of_snapshots_go_with_what_is_removed
     samples_are_added_to_what_exists
     removing_twice_is_said
     nothing_is_written_for_an_application_that_is_not_there
@@ -177,6 +180,79 @@ async fn replacing_drops_every_old_sample(fixture: Fixture) {
     assert_eq!(all(&store, &a).await, [IndexedTemplate { id: id("x"), samples: vec![new] }]);
     let fresh = store.templates.insert(&a, &id("y"), &sample(4), OnConflict::Replace).await.unwrap();
     assert_eq!(fresh, Revision(4), "replacing what is not there inserts it");
+}
+
+async fn many_are_inserted_at_once(fixture: Fixture) {
+    let store = fixture.open().await;
+    let app = with_app(&store, "one").await;
+    insert(&store, &app, "b", &sample(1)).await.unwrap();
+    let template = |name: &str, seeds: &[u32]| IndexedTemplate {
+        id: id(name),
+        samples: seeds.iter().map(|seed| sample(*seed)).collect(),
+    };
+    let batch = [template("a", &[2, 3]), template("b", &[4]), template("c", &[5])];
+    let revisions = store.templates.insert_all(&app, &batch, OnConflict::Refuse).await.unwrap();
+    assert_eq!(revisions, [Some(Revision(2)), None, Some(Revision(3))]);
+    assert_eq!((revision(&store, &app).await, store.templates.count(&app).await.unwrap()), (Revision(3), 3));
+    let again = store.templates.insert_all(&app, &batch, OnConflict::Refuse).await.unwrap();
+    assert_eq!((again, revision(&store, &app).await), (vec![None; 3], Revision(3)));
+    let samples = |found: &[IndexedTemplate]| found.iter().map(|t| t.samples.len()).collect::<Vec<_>>();
+    assert_eq!(samples(&all(&store, &app).await), [2, 1, 1]);
+    let Changes::List(changes) = store.templates.changes(&app, &model(), Revision(1), 10).await.unwrap() else {
+        panic!("the log reaches back")
+    };
+    let told: Vec<_> = changes.iter().map(|change| (change.revision, change.template.id.to_string())).collect();
+    assert_eq!(told, [(Revision(2), "a".to_owned()), (Revision(3), "c".to_owned())]);
+    let replaced = store.templates.insert_all(&app, &batch[1..2], OnConflict::Replace).await.unwrap();
+    assert_eq!(replaced, [Some(Revision(4))]);
+    assert_eq!(all(&store, &app).await[1].samples, batch[1].samples);
+    let nobody = store.templates.insert_all(&"nobody".parse().unwrap(), &batch, OnConflict::Refuse).await;
+    assert!(matches!(nobody, Err(StoreError::NoSuchApp)));
+}
+
+async fn attributes_are_switched_per_application(fixture: Fixture) {
+    let store = fixture.open().await;
+    let (one, two) = (with_app(&store, "one").await, with_app(&store, "two").await);
+    assert!(store.apps.set_attributes(&one, false).await.unwrap());
+    let listed = store.apps.list().await.unwrap();
+    let of = |id: &AppId| listed.iter().find(|record| record.id == *id).unwrap().attributes;
+    assert_eq!((of(&one), of(&two)), (false, true));
+    assert!(!store.apps.set_attributes(&app("nobody"), false).await.unwrap());
+}
+
+async fn keys_of_snapshots_go_with_what_is_removed(fixture: Fixture) {
+    let store = fixture.open().await;
+    let (one, two) = (with_app(&store, "one").await, with_app(&store, "two").await);
+    insert(&store, &one, "a", &sample(1)).await.unwrap();
+    insert(&store, &one, "b", &sample(2)).await.unwrap();
+    let fresh = || SnapshotId(uuid::Uuid::new_v4());
+    let (first, other) = (fresh(), fresh());
+    let (_, at) = store.snapshots.register(&one, first).await.unwrap();
+    assert_eq!(at, Revision(2));
+    store.snapshots.register(&two, other).await.unwrap();
+    let known = async |app: &AppId, id| store.snapshots.key(app, id).await.unwrap().is_some();
+    assert!(known(&one, first).await && known(&two, other).await);
+    assert!(!known(&two, first).await, "a key belongs to its application");
+
+    // What adds does no harm, and neither does what changes nothing.
+    store.templates.add_sample(&one, &id("a"), &sample(3)).await.unwrap();
+    insert(&store, &one, "c", &sample(4)).await.unwrap();
+    assert!(insert(&store, &one, "c", &sample(4)).await.is_err());
+    assert_eq!(store.templates.remove(&one, &id("zzz")).await.unwrap(), None);
+    assert!(known(&one, first).await);
+
+    store.templates.remove(&one, &id("a")).await.unwrap();
+    assert!(!known(&one, first).await && known(&two, other).await);
+    let second = fresh();
+    store.snapshots.register(&one, second).await.unwrap();
+    store.templates.insert(&one, &id("c"), &sample(5), OnConflict::Replace).await.unwrap();
+    assert!(!known(&one, second).await);
+    let third = fresh();
+    store.snapshots.register(&one, third).await.unwrap();
+    store.snapshots.discard(&one, third).await.unwrap();
+    assert!(!known(&one, third).await);
+    assert!(matches!(store.snapshots.register(&app("nobody"), fresh()).await, Err(StoreError::NoSuchApp)));
+    assert_eq!(revision(&store, &one).await, Revision(6), "keys raise no revision");
 }
 
 async fn samples_are_added_to_what_exists(fixture: Fixture) {

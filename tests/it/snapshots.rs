@@ -1,0 +1,313 @@
+//! Snapshots are a shortcut, never the truth. Where a gallery came from is told apart by deleting its
+//! samples behind the store's back: from the database it is empty then, from its snapshot it is not.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use semblance::compute::PoolConfig;
+use semblance::domain::{AppId, Calibration, Embedding, ModelTag, SampleId, TemplateId};
+use semblance::gallery::{IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher, Sample, naive};
+use semblance::service::{Policy, Service, SnapshotConfig};
+use semblance::store::{DatabaseConfig, Key, KeySource, OnConflict, OpenOptions, Store, open};
+
+use crate::support::ScriptedEngine;
+
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+/// Databases and snapshots of a test's own.
+struct Fixture {
+    dir: tempfile::TempDir,
+    postgres: Option<String>,
+}
+
+/// A node that has just started.
+struct Node {
+    service: Service,
+    matcher: Arc<MemoryMatcher>,
+    store: Store,
+}
+
+macro_rules! on_both_databases {
+    ($($name:ident)*) => {
+        mod sqlite { $( #[tokio::test(flavor = "multi_thread")] async fn $name() {
+            super::$name(super::Fixture { dir: tempfile::tempdir().unwrap(), postgres: None }).await
+        } )* }
+        mod postgres { $( #[tokio::test(flavor = "multi_thread")] async fn $name() {
+            if let Some(url) = crate::support::postgres::fresh_database().await {
+                super::$name(super::Fixture { dir: tempfile::tempdir().unwrap(), postgres: Some(url) }).await
+            }
+        } )* }
+    };
+}
+
+on_both_databases! {
+    a_start_reads_the_snapshot_and_catches_up
+    a_removal_takes_the_snapshot_along
+    a_damaged_snapshot_is_not_used
+    a_snapshot_of_another_gallery_is_not_used
+    a_small_gallery_has_none
+    files_of_deleted_applications_go
+}
+
+impl Fixture {
+    fn snapshots(&self) -> PathBuf {
+        self.dir.path().join("snapshots")
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.snapshots()).into_iter().flatten();
+        entries.map(|entry| entry.unwrap().path()).collect()
+    }
+
+    fn file(&self) -> PathBuf {
+        let files = self.files();
+        assert_eq!(files.len(), 1, "{files:?}");
+        files.into_iter().next().unwrap()
+    }
+
+    async fn start_with(&self, least: usize) -> Node {
+        let database = match &self.postgres {
+            Some(url) => DatabaseConfig::Postgres { url: url.clone().into(), password: None },
+            None => DatabaseConfig::Sqlite(self.dir.path().join("test.db")),
+        };
+        let key = KeySource::Given(Key::from_text(KEY).unwrap());
+        let options = OpenOptions { database, key, connections: 4, timeout: Duration::from_secs(10) };
+        let store = open(&options).await.unwrap();
+        let pool = PoolConfig { name: "search", threads: 1, queue: 64, deadline: Duration::from_secs(60) };
+        let matcher = Arc::new(MemoryMatcher::new(pool));
+        let policy = Policy {
+            calibration: Calibration::Cosine,
+            floor: 0.5,
+            refuse_failed_checks: false,
+            attributes: true,
+            max_candidates: 5,
+        };
+        let config = SnapshotConfig { dir: self.snapshots(), least };
+        let service =
+            Service::new(ScriptedEngine::new(), matcher.clone(), matcher.clone(), store.clone(), Some(config), policy);
+        service.replicator().poll().await.unwrap();
+        Node { service, matcher, store }
+    }
+
+    async fn start(&self) -> Node {
+        self.start_with(1).await
+    }
+
+    /// Runs a statement behind the store's back.
+    async fn tamper(&self, sql: &'static str) {
+        match &self.postgres {
+            None => {
+                let url = format!("sqlite://{}", self.dir.path().join("test.db").display());
+                let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+                sqlx::query(sql).execute(&mut connection).await.unwrap();
+            }
+            Some(url) => {
+                let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(url).await.unwrap();
+                sqlx::query(sql).execute(&mut connection).await.unwrap();
+            }
+        }
+    }
+}
+
+impl Node {
+    async fn new_app(&self) -> AppId {
+        let app = self.service.applications().create("test").await.unwrap().app_id;
+        self.service.replicator().poll().await.unwrap();
+        app
+    }
+
+    async fn fill(&self, app: &AppId, numbers: std::ops::Range<u32>) {
+        let templates: Vec<IndexedTemplate> = numbers.map(template).collect();
+        self.store.templates.insert_all(app, &templates, OnConflict::Refuse).await.unwrap();
+        self.service.replicator().poll().await.unwrap();
+    }
+
+    async fn remove(&self, app: &AppId, number: u32) {
+        self.store.templates.remove(app, &id(number)).await.unwrap().unwrap();
+        self.service.replicator().poll().await.unwrap();
+    }
+
+    async fn save(&self) {
+        self.service.replicator().save_snapshots().await.unwrap();
+    }
+
+    fn count(&self, app: &AppId) -> usize {
+        self.matcher.size(app).templates
+    }
+
+    /// Searches find what brute force finds among these.
+    async fn check(&self, app: &AppId, numbers: &[u32]) {
+        let truth: Vec<IndexedTemplate> = numbers.iter().map(|n| template(*n)).collect();
+        for probe in [3, 77, 1234, 99_999].map(embedding) {
+            let ranked = self.matcher.best(app, &probe, 4).await.unwrap();
+            let expected = naive::best(&truth, &probe, 4);
+            let names = |hits: &[semblance::gallery::Hit]| {
+                hits.iter().map(|hit| (hit.template.to_string(), hit.cosine.get().to_bits())).collect::<Vec<_>>()
+            };
+            assert_eq!(names(&ranked.hits), names(&expected));
+        }
+    }
+}
+
+fn id(number: u32) -> TemplateId {
+    format!("person {number}").parse().unwrap()
+}
+
+fn embedding(seed: u32) -> Embedding {
+    let raw: Vec<f32> = (0..128).map(|n| ((seed * 131 + n * n) as f32 * 0.37).sin()).collect();
+    Embedding::new(&raw, ModelTag::new("scripted")).unwrap()
+}
+
+/// A template with one sample; every seventh has three.
+fn template(number: u32) -> IndexedTemplate {
+    let sample = |n: u32| Sample {
+        id: SampleId(uuid::Uuid::from_u128(u128::from(number) * 8 + u128::from(n))),
+        embedding: embedding(number + 1_000_000 * n),
+    };
+    IndexedTemplate { id: id(number), samples: (0..if number % 7 == 0 { 3 } else { 1 }).map(sample).collect() }
+}
+
+async fn a_start_reads_the_snapshot_and_catches_up(fixture: Fixture) {
+    let node = fixture.start().await;
+    let app = node.new_app().await;
+    // More than one segment, some of it with codes.
+    node.fill(&app, 0..2600).await;
+    node.save().await;
+    let written = std::fs::read(fixture.file()).unwrap();
+    node.save().await;
+    assert_eq!(std::fs::read(fixture.file()).unwrap(), written, "what is not outdated is not written again");
+    for number in [7, 100] {
+        let plain: Vec<u8> = embedding(number).values().iter().flat_map(|v| v.to_le_bytes()).collect();
+        assert!(!written.windows(16).any(|bytes| bytes == &plain[..16]), "an embedding lies open in the snapshot");
+    }
+    assert!(!written.windows(9).any(|bytes| bytes == b"person 10"), "an id lies open in the snapshot");
+    node.fill(&app, 2600..2700).await;
+    drop(node);
+
+    let node = fixture.start().await;
+    let all: Vec<u32> = (0..2700).collect();
+    node.check(&app, &all).await;
+    drop(node);
+
+    fixture.tamper("DELETE FROM samples").await;
+    let node = fixture.start().await;
+    assert_eq!(node.count(&app), 2600, "of what came after the snapshot, the database holds nothing");
+    let kept: Vec<u32> = (0..2600).collect();
+    node.check(&app, &kept).await;
+    node.remove(&app, 7).await;
+    assert_eq!(node.count(&app), 2599);
+    let kept: Vec<u32> = kept.into_iter().filter(|n| *n != 7).collect();
+    node.check(&app, &kept).await;
+}
+
+async fn a_removal_takes_the_snapshot_along(fixture: Fixture) {
+    for replaced in [false, true] {
+        let node = fixture.start().await;
+        let app = node.new_app().await;
+        node.fill(&app, 0..50).await;
+        node.save().await;
+        if replaced {
+            node.store.templates.insert_all(&app, &[template(3)], OnConflict::Replace).await.unwrap();
+        } else {
+            node.store.templates.remove(&app, &id(3)).await.unwrap();
+        }
+        drop(node);
+        let node = fixture.start().await;
+        assert_eq!(node.count(&app), if replaced { 50 } else { 49 });
+        drop(node);
+        fixture.tamper("DELETE FROM samples").await;
+        let node = fixture.start().await;
+        assert_eq!(node.count(&app), 0, "a snapshot with a removed template was opened");
+        // Removed while this node had not heard of it: what is saved then does not have it.
+        node.fill(&app, 100..150).await;
+        node.store.templates.remove(&app, &id(103)).await.unwrap();
+        node.save().await;
+        drop(node);
+        fixture.tamper("DELETE FROM samples").await;
+        let node = fixture.start().await;
+        assert_eq!(node.count(&app), 49);
+        node.service.applications().delete(&app).await.unwrap();
+    }
+}
+
+async fn a_damaged_snapshot_is_not_used(fixture: Fixture) {
+    let node = fixture.start().await;
+    let app = node.new_app().await;
+    node.fill(&app, 0..60).await;
+    node.save().await;
+    drop(node);
+    let file = fixture.file();
+    let whole = std::fs::read(&file).unwrap();
+    let all: Vec<u32> = (0..60).collect();
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 4;
+        bytes
+    };
+    let wrong: Vec<Vec<u8>> = [0, 7, 8, 11, 14, 40, 200, whole.len() / 2, whole.len() - 1]
+        .map(flipped)
+        .into_iter()
+        .chain([0, 5, 12, 100, whole.len() / 2, whole.len() - 1].map(|length| whole[..length].to_vec()))
+        .collect();
+    for bytes in wrong {
+        std::fs::write(&file, bytes).unwrap();
+        let node = fixture.start().await;
+        node.check(&app, &all).await;
+    }
+    std::fs::remove_file(&file).unwrap();
+    std::fs::create_dir(&file).unwrap();
+    fixture.start().await.check(&app, &all).await;
+}
+
+async fn a_snapshot_of_another_gallery_is_not_used(fixture: Fixture) {
+    let node = fixture.start().await;
+    let (one, two) = (node.new_app().await, node.new_app().await);
+    node.fill(&one, 0..40).await;
+    node.save().await;
+    let file = fixture.file();
+    node.fill(&two, 40..80).await;
+    node.save().await;
+    let other: Vec<PathBuf> = fixture.files().into_iter().filter(|path| *path != file).collect();
+    exchange(&file, &other[0]);
+    drop(node);
+    let node = fixture.start().await;
+    node.check(&one, &(0..40).collect::<Vec<_>>()).await;
+    node.check(&two, &(40..80).collect::<Vec<_>>()).await;
+}
+
+fn exchange(a: &Path, b: &Path) {
+    let (left, right) = (std::fs::read(a).unwrap(), std::fs::read(b).unwrap());
+    std::fs::write(a, right).unwrap();
+    std::fs::write(b, left).unwrap();
+}
+
+async fn a_small_gallery_has_none(fixture: Fixture) {
+    let node = fixture.start_with(31).await;
+    let app = node.new_app().await;
+    node.fill(&app, 0..30).await;
+    node.save().await;
+    assert!(fixture.files().is_empty());
+    node.fill(&app, 30..31).await;
+    node.save().await;
+    assert_eq!(fixture.files().len(), 1);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&fixture.snapshots()), mode(&fixture.file())), (0o700, 0o600));
+    }
+}
+
+async fn files_of_deleted_applications_go(fixture: Fixture) {
+    let node = fixture.start().await;
+    let (kept, gone) = (node.new_app().await, node.new_app().await);
+    node.fill(&kept, 0..5).await;
+    node.fill(&gone, 0..5).await;
+    node.save().await;
+    assert_eq!(fixture.files().len(), 2);
+    node.service.applications().delete(&gone).await.unwrap();
+    node.service.replicator().poll().await.unwrap();
+    node.save().await;
+    assert_eq!(fixture.files().len(), 1);
+}
