@@ -75,10 +75,10 @@ def camera(picture, random, strength=1.0):
 # ---- Attacks ------------------------------------------------------------------------------------
 
 
-def smooth(random, size, cells, spread):
+def smooth(random, shape, cells, spread):
     """A soft random field."""
     field = random.normal(0, spread, (cells, cells)).astype(np.float32)
-    return cv2.resize(field, (size, size), interpolation=cv2.INTER_CUBIC)
+    return cv2.resize(field, shape[1::-1], interpolation=cv2.INTER_CUBIC)
 
 
 def on_screen(picture, random):
@@ -123,7 +123,7 @@ def printed(picture, random, dots=True):
             big += depth * 0.7 * np.cos(2 * np.pi * y / random.uniform(3, 9))[:, :, None]
     fibre = cv2.GaussianBlur(random.normal(0, 1, big.shape[:2]).astype(np.float32), (0, 0), random.uniform(0.6, 2))
     big += (fibre * random.uniform(2, 14))[:, :, None]
-    big *= (1 + smooth(random, big.shape[0], int(random.integers(2, 5)), 0.12))[:, :, None]
+    big *= (1 + smooth(random, big.shape, int(random.integers(2, 5)), 0.12))[:, :, None]
     return np.clip(big, 0, 255).astype(np.uint8), float(factor)
 
 

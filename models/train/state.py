@@ -391,7 +391,7 @@ def train(sets, options):
     plans = (
         ("eyes", net.eyes, eye_batches, 10, 2e-3),
         ("occlusion", net.occlusion, occlusion_batches, 12, 2e-3),
-        ("emotion", net.emotion, emotion_batches, 9, 2e-3),
+        ("emotion", net.emotion, emotion_batches, 6, 2e-3),
     )
     for name, part, batches, epochs, rate in plans:
         if options.only in (None, name):

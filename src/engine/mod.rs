@@ -11,7 +11,6 @@ mod manifest;
 mod networks;
 mod pipeline;
 mod pool;
-mod pose;
 mod runtime;
 mod yunet;
 

@@ -9,7 +9,6 @@ use super::finder::Finder;
 use super::manifest::golden::Golden;
 use super::manifest::{Finding, Limit, Manifest};
 use super::networks::{Findings, Networks, View};
-use super::pose::pose as five_points;
 use super::runtime::{Model, Runtime};
 use super::{AnalyzeError, InferenceError, LoadError};
 use crate::domain::{
@@ -209,10 +208,10 @@ impl Engine {
 }
 
 /// The pose that was found in the aligned face, turned back by what the alignment turned it.
-fn pose(landmarks: &Landmarks, found: &Findings) -> Result<Pose, PhotoFault> {
+fn pose(landmarks: &Landmarks, found: &Findings) -> Result<Pose, AnalyzeError> {
     let turned = Similarity::between(&landmarks.0, &TEMPLATE).ok_or(PhotoFault::TooSmall)?.angle().to_degrees();
     let Some(&[pitch, yaw, roll]) = found.get(Finding::Pose) else {
-        return five_points(landmarks).ok_or(PhotoFault::TooSmall);
+        return Err(AnalyzeError::Failed("no network gave a pose".into()));
     };
     let [pitch, yaw, roll] = [pitch, yaw, roll].map(f64::from);
     let roll = (roll + turned + 180.0).rem_euclid(360.0) - 180.0;

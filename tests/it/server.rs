@@ -1,6 +1,7 @@
 //! The real server, from outside: the program as a process, real models, real photos, SQLite and
 //! Postgres.
 
+mod crash;
 mod face;
 mod process;
 

@@ -327,6 +327,9 @@ impl Manifest {
                 return Err(format!("two networks give {}", finding.output()));
             }
         }
+        if !self.networks.iter().any(|network| network.gives.contains(&Finding::Pose)) {
+            return Err("no network gives the pose, which every reply has".to_owned());
+        }
         if !(self.deepfake.min_eye_distance >= 0.0) {
             return Err("the least eye distance must not be negative".to_owned());
         }

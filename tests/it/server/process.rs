@@ -168,9 +168,14 @@ impl App {
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> (u16, Value) {
-        let reply = request.header("APP-ID", &self.id).header("APP-KEY", &self.key).send().await.unwrap();
+        self.try_send(request).await.unwrap()
+    }
+
+    /// Fails when the server is not there, or goes away before its reply is complete.
+    async fn try_send(&self, request: reqwest::RequestBuilder) -> Result<(u16, Value), reqwest::Error> {
+        let reply = request.header("APP-ID", &self.id).header("APP-KEY", &self.key).send().await?;
         let status = reply.status().as_u16();
-        (status, reply.json().await.unwrap())
+        Ok((status, reply.json().await?))
     }
 
     fn url(&self, path: &str) -> String {
@@ -186,15 +191,28 @@ impl App {
     }
 
     pub(super) async fn delete(&self, id: &str) -> (u16, Value) {
+        self.try_delete(id).await.unwrap()
+    }
+
+    pub(super) async fn try_delete(&self, id: &str) -> Result<(u16, Value), reqwest::Error> {
         let body = serde_json::json!({ "templateId": id });
-        self.send(reqwest_client().post(self.url("delete")).json(&body)).await
+        self.try_send(reqwest_client().post(self.url("delete")).json(&body)).await
     }
 
     pub(super) async fn post_photo(&self, path: &str, name: &str, fields: &[(&str, &str)]) -> (u16, Value) {
+        self.try_photo(path, name, fields).await.unwrap()
+    }
+
+    pub(super) async fn try_photo(
+        &self,
+        path: &str,
+        name: &str,
+        fields: &[(&str, &str)],
+    ) -> Result<(u16, Value), reqwest::Error> {
         let form = fields
             .iter()
             .fold(Form::new().part("photo", part(photo(name))), |form, (k, v)| form.text(k.to_string(), v.to_string()));
-        self.send(reqwest_client().post(self.url(path)).multipart(form)).await
+        self.try_send(reqwest_client().post(self.url(path)).multipart(form)).await
     }
 
     pub(super) async fn post_bytes(&self, path: &str, bytes: Vec<u8>) -> (u16, Value) {
