@@ -52,6 +52,10 @@ pub struct ApiConfig {
     pub cors_origins: Vec<String>,
     /// Seconds a client is asked to wait before it tries again; at least 1 is sent.
     pub retry_after_s: u64,
+    /// Requests a second that each application may send; 0: any number.
+    pub per_second: f64,
+    /// How many of them may come at once.
+    pub burst: u32,
     /// Templates on a page when the caller does not say.
     pub page_default: usize,
     /// Most templates on a page.
@@ -70,6 +74,8 @@ impl Default for ApiConfig {
             drain_timeout: Duration::from_secs(30),
             cors_origins: Vec::new(),
             retry_after_s: 1,
+            per_second: 0.0,
+            burst: 1,
             page_default: 100,
             page_max: 1000,
         }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -114,16 +114,27 @@ fn render(response: &mut Response, id: TransactionId, retry_after_s: u64) -> Opt
         let result = format!(r#"{{"status":"error","code":{},"info":{info}}}"#, row.code);
         set_json(response, format!(r#"{{"transactionId":"{id}","result":{result}}}"#));
         *response.status_mut() = row.status;
-        if row.status == StatusCode::SERVICE_UNAVAILABLE {
-            // Never 0: OkHttp would send the request again at once, by itself.
-            response.headers_mut().insert(header::RETRY_AFTER, retry_after_s.max(1).into());
+        if let Some(seconds) = error.retry_after(retry_after_s) {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
     }
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(TRANSACTION_ID, value);
     }
+    for (name, value) in SAFE {
+        response.headers_mut().entry(name).or_insert(value);
+    }
     failure
 }
+
+/// What every answer tells a browser: nothing here is a page, a frame, a script or for a cache.
+const SAFE: [(HeaderName, HeaderValue); 5] = [
+    (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+    (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+];
 
 fn set_json(response: &mut Response, json: String) {
     response.headers_mut().remove(header::CONTENT_LENGTH);

@@ -5,6 +5,7 @@
 //! documented example does.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -40,6 +41,9 @@ pub enum ApiError {
     /// The server is about to stop and takes no more photos.
     #[error("the server is stopping")]
     Stopping,
+    /// The application asks more often, or for more at once, than it may.
+    #[error("too many requests; try again in {0:?}")]
+    TooMany(Duration),
     /// A handler panicked.
     #[error("a handler panicked: {0}")]
     Panicked(String),
@@ -74,7 +78,18 @@ impl ApiError {
             Self::NoSuchMethod => row(S::METHOD_NOT_ALLOWED, 405, "method not allowed"),
             Self::NotBuilt => row(S::NOT_IMPLEMENTED, 501, "this endpoint is not supported by this server"),
             Self::Stopping => row(S::SERVICE_UNAVAILABLE, 503, "server is stopping, try again later"),
+            Self::TooMany(_) => row(S::TOO_MANY_REQUESTS, 429, "too many requests, try again later"),
             Self::Panicked(_) => row(S::INTERNAL_SERVER_ERROR, 500, INTERNAL),
+        }
+    }
+
+    /// What the client is told to wait, in whole seconds, at least 1: OkHttp would send a request again at
+    /// once, by itself, when told 0. `None` when trying again does not help.
+    pub(super) fn retry_after(&self, usual: u64) -> Option<u64> {
+        match self {
+            Self::TooMany(wait) => Some((wait.as_millis().div_ceil(1000) as u64).max(1)),
+            error if error.row().status == StatusCode::SERVICE_UNAVAILABLE => Some(usual.max(1)),
+            _ => None,
         }
     }
 

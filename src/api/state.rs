@@ -1,12 +1,14 @@
 //! What every handler can reach.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 
 use super::{ApiConfig, ApiError};
-use crate::compute::{Admission, Ticket};
-use crate::service::{Error, Service};
+use crate::compute::{Admission, NoTicket, Throttle, Ticket};
+use crate::domain::AppId;
+use crate::service::{Caller, Error, Service};
 use crate::telemetry::{Metrics, Snapshot};
 
 struct Inner {
@@ -14,6 +16,7 @@ struct Inner {
     admission: Admission,
     metrics: Arc<Metrics>,
     config: ApiConfig,
+    throttle: Option<Throttle<AppId>>,
     licences: Bytes,
 }
 
@@ -34,7 +37,8 @@ impl ApiState {
         licences: &serde_json::Value,
     ) -> Self {
         let licences = Bytes::from(licences.to_string());
-        Self(Arc::new(Inner { service, admission, metrics, config, licences }))
+        let throttle = Throttle::new(config.per_second, config.burst);
+        Self(Arc::new(Inner { service, admission, metrics, config, throttle, licences }))
     }
 
     pub(super) fn service(&self) -> &Service {
@@ -53,13 +57,20 @@ impl ApiState {
         self.0.licences.clone()
     }
 
-    /// The right to have so many photos inside the server, or a refusal before a byte of them is read.
-    pub(super) fn admit(&self, photos: u32) -> Result<Ticket, ApiError> {
-        match self.0.admission.try_take_many(photos) {
-            Some(ticket) => Ok(ticket),
-            None if self.is_stopping() => Err(ApiError::Stopping),
-            None => Err(Error::Busy.into()),
-        }
+    /// Counts a request of an application, or refuses it for coming too soon.
+    pub(super) fn throttle(&self, app: &AppId) -> Result<(), ApiError> {
+        let passed = self.0.throttle.as_ref().map_or(Ok(()), |throttle| throttle.pass(app, Instant::now()));
+        passed.map_err(ApiError::TooMany)
+    }
+
+    /// The right to have so many photos of a caller inside the server, or a refusal before a byte of
+    /// them is read.
+    pub(super) fn admit(&self, caller: &Caller, photos: u32) -> Result<Ticket, ApiError> {
+        self.0.admission.try_take(caller.app.as_str(), photos).map_err(|refused| match refused {
+            NoTicket::Full if self.is_stopping() => ApiError::Stopping,
+            NoTicket::Full => Error::Busy.into(),
+            NoTicket::ShareUsed => ApiError::TooMany(Duration::from_secs(self.config().retry_after_s)),
+        })
     }
 
     /// Whether no more photos are admitted, ever.

@@ -76,7 +76,7 @@ impl App {
         service.applications().refresh().await?;
         let first_run = first_run(&settings, &service).await?;
 
-        let admission = Admission::new(settings.limits.inside);
+        let admission = Admission::new(settings.limits.inside, settings.limits.app_share);
         let replicator = Arc::clone(service.replicator());
         let state = ApiState::new(service, admission.clone(), metrics, api_config(&settings), &licences(&manifest));
         let unusable = |source| StartError::Listen { address: settings.listen, source };
@@ -217,6 +217,8 @@ fn api_config(settings: &Settings) -> ApiConfig {
         body_timeout: Duration::from_secs(settings.server.body_timeout_s),
         cors_origins: settings.server.cors_origins.clone(),
         retry_after_s: settings.limits.retry_after_s,
+        per_second: settings.limits.app_per_s,
+        burst: settings.limits.app_burst,
         ..ApiConfig::default()
     }
 }

@@ -3,10 +3,13 @@
 //! Steady CPU work never runs on the async runtime: a model run of tens of milliseconds on a
 //! runtime thread stalls every connection that thread serves. [`Pool`] owns named threads, each of
 //! which owns its worker state (a model session needs `&mut`); [`Admission`] hands out tickets
-//! before any body is read, so a full server says so at once instead of collecting bodies.
+//! before any body is read, so a full server says so at once instead of collecting bodies; [`Throttle`]
+//! limits how often somebody may ask.
 
 mod admission;
 mod pool;
+mod throttle;
 
-pub use admission::{Admission, Ticket};
+pub use admission::{Admission, NoTicket, Ticket};
 pub use pool::{Pool, PoolConfig, Submit, WorkError};
+pub use throttle::Throttle;

@@ -101,6 +101,9 @@ pub struct Limits {
     pub inside: usize,
     pub queue_ms: u64,
     pub retry_after_s: u64,
+    pub app_share: f64,
+    pub app_per_s: f64,
+    pub app_burst: u32,
 }
 
 /// `[compute]`
@@ -195,6 +198,12 @@ impl Settings {
         }
         if self.limits.retry_after_s == 0 {
             return wrong("limits.retry_after_s", "must be at least 1: a client told to wait 0 s comes back at once");
+        }
+        if !(self.limits.app_share > 0.0 && self.limits.app_share <= 1.0) {
+            return wrong("limits.app_share", "must be more than 0 and at most 1");
+        }
+        if !(self.limits.app_per_s >= 0.0 && self.limits.app_per_s.is_finite()) || self.limits.app_burst == 0 {
+            return wrong("limits", "app_per_s must not be negative, app_burst at least 1");
         }
         if self.limits.photo_pixels == 0 {
             return wrong("limits.photo_pixels", "must be at least 1");

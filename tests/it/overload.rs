@@ -37,6 +37,72 @@ async fn a_full_server_says_so_at_once_and_finishes_what_it_has() {
 }
 
 #[tokio::test]
+async fn one_tenant_does_not_starve_another() {
+    let server = Server::with(Setup { tickets: 4, share: 0.5, ..Setup::default() }).await;
+    let other = server.service.applications().create("other").await.unwrap();
+    server.service.replicator().poll().await.unwrap();
+    let mut held = Vec::new();
+    for name in ["held.1", "held.2"] {
+        held.push(tokio::spawn(server.post("identify").form(&Form::new().photo(&photo(name))).send()));
+    }
+    server.engine.has_begun(2).await;
+    let refused = server.send_photo("identify", &photo("ann")).await;
+    assert_eq!(refused.error(), (429, 429, "too many requests, try again later".to_owned()));
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    let call = server.post("identify").without("APP-ID").without("APP-KEY");
+    let call = call.header("APP-ID", other.app_id.as_str()).header("APP-KEY", &other.app_key);
+    assert_eq!(call.form(&Form::new().photo(&photo("ann"))).send().await.status, 200);
+    server.engine.gate.add_permits(2);
+    for answer in held {
+        assert_eq!(answer.await.unwrap().status, 200);
+    }
+    assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_application_that_asks_too_often_is_told_to_wait() {
+    let config = ApiConfig { per_second: 0.1, burst: 3, ..ApiConfig::default() };
+    let server = server_with(8, config).await;
+    for _ in 0..3 {
+        assert_eq!(server.call("GET", "/api/v1.0/templates").send().await.status, 200);
+    }
+    let refused = server.send_photo("identify", &photo("ann")).await;
+    assert_eq!(refused.error(), (429, 429, "too many requests, try again later".to_owned()));
+    let wait: u64 = refused.header("retry-after").unwrap().parse().unwrap();
+    assert!((9..=10).contains(&wait), "{wait}");
+    let other = server.service.applications().create("other").await.unwrap();
+    server.service.replicator().poll().await.unwrap();
+    let call = server.call("GET", "/api/v1.0/templates").without("APP-ID").without("APP-KEY");
+    let call = call.header("APP-ID", other.app_id.as_str()).header("APP-KEY", &other.app_key);
+    assert_eq!(call.send().await.status, 200);
+    assert_eq!(server.call("GET", "/healthz").send().await.status, 200);
+    let unknown = server.call("GET", "/api/v1.0/templates").without("APP-KEY").send().await;
+    assert_eq!(unknown.status, 401, "whoever is not known has no rate to use up");
+}
+
+#[tokio::test]
+async fn every_answer_is_safe_in_a_browser() {
+    let server = Server::start().await;
+    let answers = [
+        server.send_photo("identify", &photo("ann")).await,
+        server.send_photo("identify", &photo("nobody")).await,
+        server.call("GET", "/healthz").send().await,
+        server.call("GET", "/nowhere").send().await,
+    ];
+    for answer in answers {
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("cache-control", "no-store"),
+            ("referrer-policy", "no-referrer"),
+            ("x-frame-options", "DENY"),
+            ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+        ] {
+            assert_eq!(answer.header(name), Some(value));
+        }
+    }
+}
+
+#[tokio::test]
 async fn two_photos_take_two_tickets() {
     let server = server_with(3, ApiConfig::default()).await;
     let form = Form::new().file("first_photo", "", &photo("held.1")).file("second_photo", "", &photo("held.2"));

@@ -20,6 +20,7 @@ impl FromRequestParts<ApiState> for Authenticated {
         match api.service().applications().authenticate(app_id, app_key) {
             Ok(caller) => {
                 tracing::Span::current().record("app", caller.app.as_str());
+                api.throttle(&caller.app)?;
                 Ok(Self(caller))
             }
             // Before the first read of the store nobody is known; that is no reason to turn anybody away for good.

@@ -17,7 +17,7 @@ pub(in crate::api) async fn add(
 ) -> Answer {
     let (checks, replace) = (query.checks()?, query.flag("replace")?);
     api.service().require(checks)?;
-    let _ticket = api.admit(1)?;
+    let _ticket = api.admit(&caller, 1)?;
     let mut form = read_form(&api, request, ONE_PHOTO).await?;
     let photo = form.photo()?;
     let options = EnrollOptions { template: form.template_id()?, replace, checks };
@@ -35,7 +35,7 @@ pub(in crate::api) async fn add_sample(
     let template = parse_template_id(&template)?;
     let checks = query.checks()?;
     api.service().require(checks)?;
-    let _ticket = api.admit(1)?;
+    let _ticket = api.admit(&caller, 1)?;
     let photo = read_form(&api, request, ONE_PHOTO).await?.photo()?;
     let enrolled = api.service().add_sample(&caller, template, photo, checks).await?;
     Ok(Outcome::result(&reply::enrolled(&enrolled, api.config().shape)))

@@ -21,7 +21,7 @@ pub(in crate::api) async fn identify(
         candidates: query.count("candidates", 1..=api.service().policy().max_candidates.max(1))?,
     };
     api.service().require(options.checks)?;
-    let _ticket = api.admit(1)?;
+    let _ticket = api.admit(&caller, 1)?;
     let photo = read_form(&api, request, ONE_PHOTO).await?.photo()?;
     let found = api.service().identify(&caller, photo, options).await?;
     Ok(Outcome::result(&reply::identified(&found, api.config().shape)))

@@ -32,7 +32,7 @@ pub(in crate::api) async fn deepfake(
 
 async fn inspect(api: &ApiState, caller: &Authenticated, checks: Checks, request: Request) -> Answer {
     api.service().require(checks)?;
-    let _ticket = api.admit(1)?;
+    let _ticket = api.admit(&caller.0, 1)?;
     let photo = read_form(api, request, ONE_PHOTO).await?.photo()?;
     let analysis = api.service().inspect(&caller.0, photo, checks).await?;
     Ok(Outcome::result(&reply::inspected(&analysis, api.config().shape)))

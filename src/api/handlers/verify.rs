@@ -16,7 +16,7 @@ pub(in crate::api) async fn verify(
 ) -> Answer {
     let (checks, threshold) = (query.checks()?, query.fraction("threshold")?);
     api.service().require(checks)?;
-    let _ticket = api.admit(2)?;
+    let _ticket = api.admit(&caller.0, 2)?;
     let mut form = read_form(&api, request, TWO_PHOTOS).await?;
     let (first, second) = (form.photo()?, form.photo()?);
     let verified = api.service().verify(&caller.0, first, second, checks, threshold).await?;

@@ -33,6 +33,7 @@ fn the_whole_table() {
         (ApiError::NoSuchEndpoint, 404, 404, "no such endpoint"),
         (ApiError::NoSuchMethod, 405, 405, "method not allowed"),
         (ApiError::BodyTooLarge, 413, 413, "request body is too large"),
+        (ApiError::TooMany(std::time::Duration::ZERO), 429, 429, "too many requests, try again later"),
         (service(Error::Internal("secret".into())), 500, 500, "internal error"),
         (ApiError::Panicked("secret".into()), 500, 500, "internal error"),
         (service(Error::NotInstalled(Check::Liveness)), 501, 501, "no liveness model is installed"),

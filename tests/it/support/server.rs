@@ -21,6 +21,8 @@ pub struct Setup {
     pub config: ApiConfig,
     pub policy: Policy,
     pub tickets: usize,
+    /// The part of them that one application may have.
+    pub share: f64,
     /// Whether the first poll of the store has happened.
     pub loaded: bool,
 }
@@ -34,7 +36,7 @@ impl Default for Setup {
             attributes: true,
             max_candidates: 5,
         };
-        Self { config: ApiConfig::default(), policy, tickets: 8, loaded: true }
+        Self { config: ApiConfig::default(), policy, tickets: 8, share: 1.0, loaded: true }
     }
 }
 
@@ -70,7 +72,7 @@ impl Server {
         if setup.loaded {
             service.replicator().poll().await.unwrap();
         }
-        let admission = Admission::new(setup.tickets);
+        let admission = Admission::new(setup.tickets, setup.share);
         let licences = serde_json::json!({"models": [{"name": "scripted", "licence": "none"}]});
         let state = ApiState::new(service.clone(), admission.clone(), metrics, setup.config, &licences);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
