@@ -203,7 +203,7 @@ async fn a_refusal_is_read_while_a_large_body_is_under_way() {
     for (call, status) in [(wrong, 401), (unknown, 404), (junk, 400), (other, 405)] {
         assert_eq!(call.send().await.error().0, status);
     }
-    let ticket = server.admission.try_take().unwrap();
+    let ticket = server.admission.try_take("test", 1).unwrap();
     assert_eq!(server.post("identify").body("image/jpeg", body.clone()).send().await.error().0, 503);
     drop(ticket);
 
@@ -256,7 +256,7 @@ async fn a_client_that_waits_is_told_to_go_on_only_when_its_body_is_wanted() {
     assert_eq!(wire.answer().await.status, 200);
 
     // Refused: the answer comes instead of the permission, and the connection ends.
-    let ticket = server.admission.try_take().unwrap();
+    let ticket = server.admission.try_take("test", 1).unwrap();
     for (unwanted, status) in [(call("wrong"), 401), (call(&server.app.app_key), 503)] {
         let mut wire = Wire::connect(server.addr).await;
         wire.write(&unwanted.head()).await;
