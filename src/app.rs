@@ -15,6 +15,7 @@ use crate::compute::PoolConfig;
 use crate::domain::{CalibrationError, ModelTag};
 use crate::engine::{DecodeLimits, Engine, EngineConfig, EnginePool, LoadError, Manifest};
 use crate::gallery::MemoryMatcher;
+use crate::journal::JournalError;
 use crate::service;
 use crate::settings::{Settings, SettingsError, ShapeKind};
 use crate::store::{self, DatabaseConfig, Key, KeyError, KeySource, OpenError, OpenOptions, Store, StoreError};
@@ -51,6 +52,9 @@ pub enum StartError {
     /// The database cannot be read.
     #[error("database: {0}")]
     Store(#[from] StoreError),
+    /// The journal cannot be opened.
+    #[error("journal: {0}")]
+    Journal(#[from] JournalError),
     /// The first application cannot be made.
     #[error("first run: {0}")]
     FirstRun(#[from] service::Error),
@@ -202,6 +206,11 @@ pub async fn open_store(settings: &Settings) -> Result<Store, StartError> {
     };
     let (connections, timeout) = (settings.database.connections, settings.database_timeout());
     Ok(store::open(&OpenOptions { database, key, connections, timeout }).await?)
+}
+
+/// The folder of the journal.
+pub fn journal_dir(settings: &Settings) -> PathBuf {
+    settings.data.join("journal")
 }
 
 fn make_private_dir(dir: &Path) -> std::io::Result<()> {

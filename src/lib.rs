@@ -19,6 +19,7 @@ pub mod domain;
 pub mod engine;
 pub mod gallery;
 pub mod image;
+pub mod journal;
 pub mod lifecycle;
 pub mod service;
 pub mod settings;

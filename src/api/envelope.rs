@@ -17,6 +17,7 @@ use futures_util::FutureExt;
 use serde::Serialize;
 use tracing::Instrument;
 
+use super::note::{NOTE, Note};
 use super::watch::Watch;
 use super::{ApiError, ApiState, body};
 use crate::domain::TransactionId;
@@ -73,10 +74,11 @@ impl IntoResponse for Outcome {
 pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Next) -> Response {
     let id = TransactionId::random();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let watch = Watch::start(api.clone(), request.method().clone(), route);
+    let note = Note::default();
+    let watch = Watch::start(api.clone(), (id, note.clone()), request.method().clone(), route);
     // Of the highest level, so that no filter takes the transaction id off a line.
     let span = tracing::error_span!("request", transaction.id = %id, app = tracing::field::Empty);
-    async {
+    let handled = async {
         let (parts, incoming) = request.into_parts();
         let incoming = body::guard(incoming, &parts.headers, api.config());
         let handled = AssertUnwindSafe(next.run(Request::from_parts(parts, incoming))).catch_unwind().await;
@@ -85,9 +87,8 @@ pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Ne
         let failure = render(&mut response, id, api.config().retry_after_s);
         watch.finish(response.status(), failure.as_deref());
         response
-    }
-    .instrument(span)
-    .await
+    };
+    NOTE.scope(note, handled).instrument(span).await
 }
 
 /// Writes the outcome into the response and tells what failed.

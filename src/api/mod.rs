@@ -13,6 +13,7 @@ mod envelope;
 mod error;
 mod extract;
 mod handlers;
+mod note;
 mod path;
 mod reply;
 mod routes;

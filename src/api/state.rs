@@ -8,6 +8,7 @@ use axum::body::Bytes;
 use super::{ApiConfig, ApiError};
 use crate::compute::{Admission, NoTicket, Throttle, Ticket};
 use crate::domain::AppId;
+use crate::journal::{Entry, Journal};
 use crate::service::{Caller, Error, Service};
 use crate::telemetry::{Metrics, Snapshot};
 
@@ -17,6 +18,7 @@ struct Inner {
     metrics: Arc<Metrics>,
     config: ApiConfig,
     throttle: Option<Throttle<AppId>>,
+    journal: Option<Arc<Journal>>,
     licences: Bytes,
 }
 
@@ -28,17 +30,18 @@ impl ApiState {
     /// Puts HTTP in front of the use cases.
     ///
     /// Each photo of a request takes one ticket of `admission`. `licences` is what `/licences`
-    /// answers: the installed models and their licences.
+    /// answers: the installed models and their licences. Every operation is noted in `journal`.
     pub fn new(
         service: Service,
         admission: Admission,
         metrics: Arc<Metrics>,
         config: ApiConfig,
         licences: &serde_json::Value,
+        journal: Option<Arc<Journal>>,
     ) -> Self {
         let licences = Bytes::from(licences.to_string());
         let throttle = Throttle::new(config.per_second, config.burst);
-        Self(Arc::new(Inner { service, admission, metrics, config, throttle, licences }))
+        Self(Arc::new(Inner { service, admission, metrics, config, throttle, journal, licences }))
     }
 
     pub(super) fn service(&self) -> &Service {
@@ -55,6 +58,13 @@ impl ApiState {
 
     pub(super) fn licences(&self) -> Bytes {
         self.0.licences.clone()
+    }
+
+    /// Notes an operation.
+    pub(super) fn journal(&self, entry: Entry) {
+        if let Some(journal) = &self.0.journal {
+            journal.record(entry);
+        }
     }
 
     /// Counts a request of an application, or refuses it for coming too soon.

@@ -5,12 +5,20 @@ use std::time::Instant;
 use axum::extract::MatchedPath;
 use axum::http::{Method, StatusCode};
 
+use super::note::Note;
 use super::{ApiError, ApiState};
+use crate::domain::TransactionId;
+use crate::journal::Entry;
 use crate::telemetry::error_chain;
+
+/// What the journal has for a status when the client did not wait for one.
+const WENT_AWAY: u16 = 499;
 
 /// One request, from its head to its answer. Dropped early, it tells that the client went away.
 pub(super) struct Watch {
     api: ApiState,
+    id: TransactionId,
+    note: Note,
     method: Method,
     route: Option<MatchedPath>,
     started: Instant,
@@ -19,8 +27,30 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Starts the clock.
-    pub(super) fn start(api: ApiState, method: Method, route: Option<MatchedPath>) -> Self {
-        Self { api, method, route, started: Instant::now(), finished: false }
+    pub(super) fn start(
+        api: ApiState,
+        (id, note): (TransactionId, Note),
+        method: Method,
+        route: Option<MatchedPath>,
+    ) -> Self {
+        Self { api, id, note, method, route, started: Instant::now(), finished: false }
+    }
+
+    /// The line in the journal. What is for machines is no operation.
+    fn journal(&self, status: u16, code: u16) {
+        if !self.route().starts_with("/api/") {
+            return;
+        }
+        let told = self.note.entry();
+        self.api.journal(Entry {
+            transaction_id: self.id.to_string(),
+            operation: format!("{} {}", self.method, self.route()),
+            status,
+            code,
+            outcome: told.outcome.filter(|_| code == 0),
+            ms: self.started.elapsed().as_secs_f64() * 1e3,
+            ..told
+        });
     }
 
     /// The route as it stands in the table, never the path: a path has ids in it, and a client
@@ -36,6 +66,7 @@ impl Watch {
         let code = failure.map_or(0, |error| error.row().code);
         let error = failure.map(|error| error_chain(error));
         self.api.metrics().request(self.route(), status.as_u16(), code, elapsed);
+        self.journal(status.as_u16(), code);
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -61,6 +92,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         if !self.finished {
             self.api.metrics().abandoned(self.route());
+            self.journal(WENT_AWAY, 0);
             tracing::info!(
                 http.method = %self.method,
                 http.route = self.route(),

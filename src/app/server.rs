@@ -11,14 +11,15 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
 
-use super::{StartError, licences, manifest, open_store, shape, start_engine, start_matcher, tls};
+use super::{StartError, journal_dir, licences, manifest, open_store, shape, start_engine, start_matcher, tls};
 use crate::api::{self, ApiConfig, ApiState};
 use crate::compute::Admission;
 use crate::domain::Calibration;
-use crate::engine::EnginePool;
+use crate::engine::{EnginePool, Manifest};
 use crate::gallery::MemoryMatcher;
+use crate::journal::{Journal, JournalConfig, JournalKey};
 use crate::service::{Credentials, Policy, Replicator, Service, SnapshotConfig};
-use crate::store::StoreError;
+use crate::store::{Store, StoreError};
 use crate::settings::{Settings, SimilarityKind};
 use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
 
@@ -49,6 +50,7 @@ pub struct App {
     replicator: Arc<Replicator>,
     engine: Arc<EnginePool>,
     matcher: Arc<MemoryMatcher>,
+    journal: Option<Arc<Journal>>,
     first_run: Option<FirstRun>,
 }
 
@@ -65,6 +67,7 @@ impl App {
         let engine = start_engine(&settings)?;
         let matcher = Arc::new(start_matcher(&settings));
         let metrics = Arc::new(Metrics::new());
+        let journal = journal(&settings, &store, &manifest)?;
         let service = Service::new(
             Arc::new(MeasuredAnalyze::new(engine.clone(), Arc::clone(&metrics))),
             Arc::new(MeasuredMatcher::new(matcher.clone(), Arc::clone(&metrics))),
@@ -78,12 +81,12 @@ impl App {
 
         let admission = Admission::new(settings.limits.inside, settings.limits.app_share);
         let replicator = Arc::clone(service.replicator());
-        let state = ApiState::new(service, admission.clone(), metrics, api_config(&settings), &licences(&manifest));
+        let state = ApiState::new(service, admission.clone(), metrics, api_config(&settings), &licences(&manifest), journal.clone());
         let unusable = |source| StartError::Listen { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).map_err(unusable)?;
         listener.set_nonblocking(true).map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
-        Ok(Self { settings, listener, address, tls, state, admission, replicator, engine, matcher, first_run })
+        Ok(Self { settings, listener, address, tls, state, admission, replicator, engine, matcher, journal, first_run })
     }
 
     /// What the first run made; `None` when it was not the first.
@@ -139,6 +142,9 @@ impl App {
         tokio::task::block_in_place(|| {
             self.engine.stop();
             self.matcher.stop();
+            if let Some(journal) = &self.journal {
+                journal.stop();
+            }
         });
         match outcome {
             Ok(outcome) => outcome.map_err(StartError::Serve),
@@ -189,6 +195,20 @@ fn say_unsaved(saved: Result<(), StoreError>) {
     if let Err(error) = saved {
         tracing::warn!(%error, "snapshots are not written: the database is away");
     }
+}
+
+/// The journal, if there is to be one.
+fn journal(settings: &Settings, store: &Store, manifest: &Manifest) -> Result<Option<Arc<Journal>>, StartError> {
+    if !settings.journal.enabled {
+        return Ok(None);
+    }
+    let config = JournalConfig {
+        dir: journal_dir(settings),
+        key: JournalKey::new(store.journal_key.clone()),
+        models: manifest.name.clone(),
+        keep_days: settings.journal.keep_days,
+    };
+    Ok(Some(Arc::new(Journal::open(config)?)))
 }
 
 /// Where snapshots are kept, if there are to be any.

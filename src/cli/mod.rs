@@ -7,6 +7,7 @@ mod doctor;
 mod evaluate;
 mod gallery;
 mod healthcheck;
+mod journal;
 mod models;
 mod photos;
 mod serve;
@@ -59,6 +60,9 @@ enum Command {
     /// Import, export and check the templates of an application.
     #[command(subcommand)]
     Gallery(gallery::Command),
+    /// Check the journal, take a period out of it.
+    #[command(subcommand)]
+    Journal(journal::Command),
     /// Check and list the models.
     #[command(subcommand)]
     Models(models::Command),
@@ -148,6 +152,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::App(command) => runtime.block_on(application::run(settings, command)),
         Command::Analyze(arguments) => runtime.block_on(analyze::run(settings, arguments)),
         Command::Gallery(command) => runtime.block_on(gallery::run(settings, command)),
+        Command::Journal(command) => runtime.block_on(journal::run(settings, command)),
         Command::Models(command) => models::run(&settings, &command),
         Command::Bench(command) => runtime.block_on(bench::run(settings, command)),
         Command::Evaluate(arguments) => runtime.block_on(evaluate::run(settings, arguments)),

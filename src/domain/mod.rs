@@ -12,6 +12,7 @@ mod id;
 mod quality;
 mod score;
 mod similarity;
+mod time;
 
 pub use analysis::{Analysis, Check, Checks, Need, Subject, Timings};
 pub use embedding::{Embedding, EmbeddingError, ModelTag};
@@ -21,3 +22,4 @@ pub use id::{AppId, IdError, Revision, SampleId, TemplateId, TransactionId};
 pub use quality::{Demography, Quality};
 pub use score::{Threshold, Verdict};
 pub use similarity::{Calibration, CalibrationError, Cosine, Similarity};
+pub use time::rfc3339;

@@ -40,6 +40,7 @@ pub struct Settings {
     pub key_file: PathBuf,
     pub database: Database,
     pub snapshots: Snapshots,
+    pub journal: Journal,
     pub tls: Tls,
     pub server: Server,
     pub limits: Limits,
@@ -70,6 +71,14 @@ pub struct Database {
 pub struct Snapshots {
     pub every_s: u64,
     pub templates: usize,
+}
+
+/// `[journal]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Journal {
+    pub enabled: bool,
+    pub keep_days: u64,
 }
 
 /// `[tls]`

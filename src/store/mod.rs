@@ -234,4 +234,6 @@ pub struct Store {
     pub templates: std::sync::Arc<dyn TemplateStore>,
     /// Keys of snapshots.
     pub snapshots: std::sync::Arc<dyn SnapshotStore>,
+    /// The key of the journal, which comes of the sealing key.
+    pub journal_key: zeroize::Zeroizing<[u8; 32]>,
 }

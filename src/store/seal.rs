@@ -103,6 +103,12 @@ impl Key {
         Ok(Self(key))
     }
 
+    /// Another key for another purpose: the digest of a label and this one (one-way, as HKDF's use of
+    /// a hash; both lengths are fixed, so nothing can be extended).
+    pub(super) fn derived(&self, label: &'static [u8; 17]) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(Sha256::new().chain_update(label).chain_update(self.0.as_ref()).finalize().into())
+    }
+
     /// Names the key without telling it.
     fn id(&self) -> [u8; KEY_ID] {
         let digest = Sha256::new().chain_update(b"semblance sealing key id").chain_update(self.0.as_ref()).finalize();
@@ -173,6 +179,7 @@ pub(super) enum SealError {
 
 /// Seals and opens.
 pub(super) struct Sealer {
+    journal_key: Zeroizing<[u8; 32]>,
     cipher: Aes256Gcm,
     key_id: [u8; KEY_ID],
 }
@@ -185,7 +192,11 @@ impl fmt::Debug for Sealer {
 
 impl Sealer {
     pub(super) fn new(key: &Key) -> Self {
-        Self { cipher: Aes256Gcm::new((&*key.0).into()), key_id: key.id() }
+        Self { journal_key: key.derived(b"semblance journal"), cipher: Aes256Gcm::new((&*key.0).into()), key_id: key.id() }
+    }
+
+    pub(super) fn journal_key(&self) -> Zeroizing<[u8; 32]> {
+        self.journal_key.clone()
     }
 
     pub(super) fn seal(&self, place: &Place<'_>, embedding: &Embedding) -> Result<Vec<u8>, SealError> {

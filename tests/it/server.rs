@@ -3,6 +3,7 @@
 
 mod crash;
 mod face;
+mod journal;
 mod process;
 
 use std::time::{Duration, Instant};

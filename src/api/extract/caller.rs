@@ -3,7 +3,7 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
-use crate::api::{ApiError, ApiState};
+use crate::api::{ApiError, ApiState, note};
 use crate::service::{Caller, Error};
 
 /// A caller whose credentials were right. Taken before anything else of a request, and without
@@ -20,6 +20,7 @@ impl FromRequestParts<ApiState> for Authenticated {
         match api.service().applications().authenticate(app_id, app_key) {
             Ok(caller) => {
                 tracing::Span::current().record("app", caller.app.as_str());
+                note::caller(&caller.app);
                 api.throttle(&caller.app)?;
                 Ok(Self(caller))
             }

@@ -6,7 +6,7 @@ use super::Answer;
 use crate::api::ApiState;
 use crate::api::envelope::Outcome;
 use crate::api::extract::{Authenticated, ONE_PHOTO, Query, parse_template_id, read_form};
-use crate::api::reply;
+use crate::api::{note, reply};
 use crate::service::EnrollOptions;
 
 pub(in crate::api) async fn add(
@@ -22,6 +22,8 @@ pub(in crate::api) async fn add(
     let photo = form.photo()?;
     let options = EnrollOptions { template: form.template_id()?, replace, checks };
     let enrolled = api.service().enroll(&caller, photo, options).await?;
+    note::outcome("enrolled");
+    note::template(&enrolled.template);
     Ok(Outcome::result(&reply::enrolled(&enrolled, api.config().shape)))
 }
 
@@ -37,6 +39,8 @@ pub(in crate::api) async fn add_sample(
     api.service().require(checks)?;
     let _ticket = api.admit(&caller, 1)?;
     let photo = read_form(&api, request, ONE_PHOTO).await?.photo()?;
+    note::template(&template);
     let enrolled = api.service().add_sample(&caller, template, photo, checks).await?;
+    note::outcome("sample added");
     Ok(Outcome::result(&reply::enrolled(&enrolled, api.config().shape)))
 }

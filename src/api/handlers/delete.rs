@@ -3,7 +3,7 @@
 use axum::extract::{Request, State};
 
 use super::Answer;
-use crate::api::ApiState;
+use crate::api::{ApiState, note};
 use crate::api::envelope::Outcome;
 use crate::api::extract::{Authenticated, read_template_id};
 
@@ -13,6 +13,8 @@ pub(in crate::api) async fn delete(
     request: Request,
 ) -> Answer {
     let template = read_template_id(&api, request).await?;
+    note::template(&template);
     api.service().remove(&caller, &template).await?;
+    note::outcome("removed");
     Ok(Outcome::Done)
 }

@@ -6,7 +6,7 @@ use super::Answer;
 use crate::api::ApiState;
 use crate::api::envelope::Outcome;
 use crate::api::extract::{Authenticated, ONE_PHOTO, Query, read_form};
-use crate::api::reply;
+use crate::api::{note, reply};
 use crate::service::IdentifyOptions;
 
 pub(in crate::api) async fn identify(
@@ -24,5 +24,10 @@ pub(in crate::api) async fn identify(
     let _ticket = api.admit(&caller, 1)?;
     let photo = read_form(&api, request, ONE_PHOTO).await?.photo()?;
     let found = api.service().identify(&caller, photo, options).await?;
+    note::outcome(if found.best.is_some() { "found" } else { "nobody" });
+    note::similarity(found.best.as_ref().map(|best| best.similarity.get()), found.threshold);
+    if let Some(best) = &found.best {
+        note::template(&best.template);
+    }
     Ok(Outcome::result(&reply::identified(&found, api.config().shape)))
 }

@@ -5,8 +5,8 @@ use axum::extract::{Request, State};
 use super::Answer;
 use crate::api::envelope::Outcome;
 use crate::api::extract::{Authenticated, ONE_PHOTO, Query, read_form};
-use crate::api::{ApiState, reply};
-use crate::domain::Checks;
+use crate::api::{ApiState, note, reply};
+use crate::domain::{Checks, Verdict};
 
 /// The check that the endpoint is named after is made; the other one when it is asked for.
 pub(in crate::api) async fn liveness(
@@ -35,5 +35,7 @@ async fn inspect(api: &ApiState, caller: &Authenticated, checks: Checks, request
     let _ticket = api.admit(&caller.0, 1)?;
     let photo = read_form(api, request, ONE_PHOTO).await?.photo()?;
     let analysis = api.service().inspect(&caller.0, photo, checks).await?;
+    let passed = |verdict: Option<Verdict>| verdict.is_none_or(|verdict| verdict.fine);
+    note::outcome(if passed(analysis.liveness) && passed(analysis.deepfake) { "passed" } else { "not passed" });
     Ok(Outcome::result(&reply::inspected(&analysis, api.config().shape)))
 }

@@ -5,7 +5,7 @@ use axum::extract::{Path, State};
 use super::Answer;
 use crate::api::envelope::Outcome;
 use crate::api::extract::{Authenticated, Query, parse_template_id};
-use crate::api::{ApiState, reply};
+use crate::api::{ApiState, note, reply};
 
 pub(in crate::api) async fn list(
     State(api): State<ApiState>,
@@ -17,6 +17,7 @@ pub(in crate::api) async fn list(
     let after = query.text("after").map(parse_template_id).transpose()?;
     // One more than asked for tells whether there is a next page.
     let templates = api.service().templates(&caller, after.as_ref(), limit.saturating_add(1)).await?;
+    note::outcome("listed");
     Ok(Outcome::result(&reply::page(&templates, limit)))
 }
 
@@ -26,6 +27,8 @@ pub(in crate::api) async fn one(
     Path(template): Path<String>,
 ) -> Answer {
     let template = api.service().template(&caller, &parse_template_id(&template)?).await?;
+    note::outcome("read");
+    note::template(&template.id);
     Ok(Outcome::result(&reply::template(&template)))
 }
 
@@ -34,6 +37,9 @@ pub(in crate::api) async fn remove(
     Authenticated(caller): Authenticated,
     Path(template): Path<String>,
 ) -> Answer {
-    api.service().remove(&caller, &parse_template_id(&template)?).await?;
+    let template = parse_template_id(&template)?;
+    note::template(&template);
+    api.service().remove(&caller, &template).await?;
+    note::outcome("removed");
     Ok(Outcome::Done)
 }

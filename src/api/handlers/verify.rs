@@ -6,7 +6,7 @@ use super::Answer;
 use crate::api::ApiState;
 use crate::api::envelope::Outcome;
 use crate::api::extract::{Authenticated, Query, TWO_PHOTOS, read_form};
-use crate::api::reply;
+use crate::api::{note, reply};
 
 pub(in crate::api) async fn verify(
     State(api): State<ApiState>,
@@ -20,5 +20,7 @@ pub(in crate::api) async fn verify(
     let mut form = read_form(&api, request, TWO_PHOTOS).await?;
     let (first, second) = (form.photo()?, form.photo()?);
     let verified = api.service().verify(&caller.0, first, second, checks, threshold).await?;
+    note::outcome(if verified.same { "same" } else { "different" });
+    note::similarity(Some(verified.similarity.get()), threshold.unwrap_or(api.service().policy().floor));
     Ok(Outcome::result(&reply::verified(&verified)))
 }

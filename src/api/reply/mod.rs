@@ -6,7 +6,6 @@ mod modern;
 mod number;
 mod seed;
 mod templates;
-mod time;
 
 use serde::Serialize;
 

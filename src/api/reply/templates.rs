@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::time::rfc3339;
+use crate::domain::rfc3339;
 use crate::store::TemplateRecord;
 
 #[derive(Serialize)]

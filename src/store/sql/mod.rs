@@ -197,8 +197,9 @@ macro_rules! sql_store {
                 if !sealer.opens_check(&stands) {
                     return Err(OpenError::WrongKey);
                 }
+                let journal_key = sealer.journal_key();
                 let store = Arc::new(Self { read, write, sealer });
-                Ok(Store { apps: store.clone(), templates: store.clone(), snapshots: store })
+                Ok(Store { apps: store.clone(), templates: store.clone(), snapshots: store, journal_key })
             }
         }
 

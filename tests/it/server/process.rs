@@ -121,6 +121,12 @@ impl Server {
         App { base: format!("{}/api/v1.0", self.url), id, key }
     }
 
+    /// Runs another command that may fail: its exit code and what it complained of.
+    pub(super) fn try_command(&self, database: &Database, arguments: &[&str]) -> (Option<i32>, String) {
+        let done = command(self.dir(), database).args(arguments).output().unwrap();
+        (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
+    }
+
     /// Runs another command on the same data and gives what it printed.
     pub(super) fn command(&self, database: &Database, arguments: &[&str]) -> String {
         let done = command(self.dir(), database).args(arguments).output().unwrap();

@@ -64,7 +64,7 @@ impl Server {
             Arc::new(MeasuredAnalyze::new(engine.clone(), Arc::clone(&metrics))),
             Arc::new(MeasuredMatcher::new(index.clone(), Arc::clone(&metrics))),
             index,
-            Store { apps: store.clone(), templates: store.clone(), snapshots: store.clone() },
+            Store { apps: store.clone(), templates: store.clone(), snapshots: store.clone(), journal_key: Default::default() },
             None,
             setup.policy,
         );
@@ -74,7 +74,7 @@ impl Server {
         }
         let admission = Admission::new(setup.tickets, setup.share);
         let licences = serde_json::json!({"models": [{"name": "scripted", "licence": "none"}]});
-        let state = ApiState::new(service.clone(), admission.clone(), metrics, setup.config, &licences);
+        let state = ApiState::new(service.clone(), admission.clone(), metrics, setup.config, &licences, None);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let task = tokio::spawn(async move { axum::serve(listener, router(state)).await.unwrap() });

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const DAY_MS: u64 = 86_400_000;
 
 /// Writes a point in time. What lies before 1970 (no clock of ours was set so) becomes 1970.
-pub(super) fn rfc3339(time: SystemTime) -> String {
+pub fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
     let (year, month, day) = date(ms / DAY_MS);
