@@ -1,6 +1,7 @@
 //! The only place that names concrete types: it puts the engine, the index, the store and the API
 //! together, for the server and for the commands that need a part of it.
 
+mod background;
 mod server;
 
 use std::net::SocketAddr;

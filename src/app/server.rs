@@ -11,6 +11,7 @@ use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
 use hyper_util::rt::TokioTimer;
 
+use super::background::Background;
 use super::{StartError, journal_dir, licences, manifest, open_store, shape, start_engine, start_matcher, tls};
 use crate::api::{self, ApiConfig, ApiState};
 use crate::compute::Admission;
@@ -19,16 +20,13 @@ use crate::engine::{EnginePool, Manifest};
 use crate::gallery::MemoryMatcher;
 use crate::journal::{Journal, JournalConfig, JournalKey};
 use crate::service::{Credentials, Policy, Replicator, Service, SnapshotConfig};
-use crate::store::{Store, StoreError};
+use crate::store::Store;
 use crate::settings::{Settings, SimilarityKind};
 use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
 
 /// Longest wait for the head of a request, so that an idle peer cannot hold a connection open by
 /// sending a byte now and then.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// From the start to the first snapshot.
-const FIRST_SNAPSHOT: Duration = Duration::from_secs(30);
 
 /// What a first run made.
 #[derive(Debug)]
@@ -106,10 +104,7 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
         let handle = Handle::new();
         let router = api::router(self.state).into_make_service();
-        let poll = Duration::from_millis(self.settings.database.poll_ms);
-        let following = tokio::spawn(follow(Arc::clone(&self.replicator), poll));
-        let every = Duration::from_secs(self.settings.snapshots.every_s);
-        let saving = tokio::spawn(save_snapshots(Arc::clone(&self.replicator), every));
+        let background = Background::start(&self.settings, &self.replicator, self.tls.as_ref());
         let serving = match self.tls {
             None => {
                 let mut server =
@@ -134,11 +129,7 @@ impl App {
                 serving.await
             }
         };
-        following.abort();
-        saving.abort();
-        if self.replicator.is_loaded() {
-            say_unsaved(self.replicator.save_snapshots().await);
-        }
+        background.stop(&self.replicator).await;
         tokio::task::block_in_place(|| {
             self.engine.stop();
             self.matcher.stop();
@@ -150,50 +141,6 @@ impl App {
             Ok(outcome) => outcome.map_err(StartError::Serve),
             Err(panicked) => Err(StartError::Serve(std::io::Error::other(panicked))),
         }
-    }
-}
-
-/// Follows the store for as long as the server runs. A store that is away is said once, and once
-/// more when it is back.
-async fn follow(replicator: Arc<Replicator>, every: Duration) {
-    let mut ticks = tokio::time::interval(every);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut away = false;
-    loop {
-        ticks.tick().await;
-        match replicator.poll().await {
-            Ok(()) if away => {
-                away = false;
-                tracing::info!("the database is back");
-            }
-            Err(error) if !away => {
-                away = true;
-                tracing::error!(%error, "the database is away; identify goes on from memory");
-            }
-            Ok(()) | Err(_) => {}
-        }
-    }
-}
-
-/// Writes the snapshots that are due, for as long as the server runs.
-async fn save_snapshots(replicator: Arc<Replicator>, every: Duration) {
-    if every.is_zero() {
-        return;
-    }
-    // The first one soon: a gallery that had to be read from the database is to have one.
-    let mut wait = every.min(FIRST_SNAPSHOT);
-    loop {
-        tokio::time::sleep(wait).await;
-        if replicator.is_loaded() {
-            say_unsaved(replicator.save_snapshots().await);
-            wait = every;
-        }
-    }
-}
-
-fn say_unsaved(saved: Result<(), StoreError>) {
-    if let Err(error) = saved {
-        tracing::warn!(%error, "snapshots are not written: the database is away");
     }
 }
 

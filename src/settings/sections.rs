@@ -88,6 +88,7 @@ pub struct Journal {
 pub struct Tls {
     pub cert: PathBuf,
     pub key: PathBuf,
+    pub reload_s: u64,
 }
 
 /// `[server]`
@@ -222,6 +223,9 @@ impl Settings {
         }
         if self.tls.cert.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty() {
             return wrong("tls", "cert and key go together");
+        }
+        if self.tls.reload_s == 0 {
+            return wrong("tls.reload_s", "must be at least 1");
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         for threads in [&mut self.compute.inference_threads, &mut self.compute.search_threads] {

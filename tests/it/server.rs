@@ -191,6 +191,84 @@ async fn a_database_sealed_with_another_key_is_refused_at_start() {
 }
 
 #[tokio::test]
+async fn a_renewed_certificate_is_put_in_force() {
+    crate::support::crypto();
+    let dir = tempfile::tempdir().unwrap();
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let make = || rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
+    let (old, new) = (make(), make());
+    let put = |made: &rcgen::CertifiedKey<rcgen::KeyPair>| {
+        std::fs::write(&cert, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    };
+    let status = async |url: &str, made: &rcgen::CertifiedKey<rcgen::KeyPair>| {
+        let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
+        let client = reqwest::Client::builder().tls_certs_only([root]).build().unwrap();
+        client.get(format!("{url}/healthz")).send().await.ok().map(|answer| answer.status().as_u16())
+    };
+    put(&old);
+    let (cert_path, key_path) = (cert.to_str().unwrap().to_owned(), key.to_str().unwrap().to_owned());
+    let tls = [
+        ("SEMBLANCE_TLS_CERT", cert_path.as_str()),
+        ("SEMBLANCE_TLS_KEY", key_path.as_str()),
+        ("SEMBLANCE_TLS_RELOAD_S", "1"),
+    ];
+    let server = Server::start_in(tempfile::tempdir().unwrap(), &Database::sqlite(), &tls).await;
+    assert_eq!((status(server.url(), &old).await, status(server.url(), &new).await), (Some(200), None));
+    // What does not fit changes nothing.
+    std::fs::write(&key, "not a key").unwrap();
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(status(server.url(), &old).await, Some(200));
+    put(&new);
+    let start = Instant::now();
+    while status(server.url(), &new).await != Some(200) {
+        assert!(start.elapsed() < Duration::from_secs(15), "the renewed certificate never came");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(status(server.url(), &old).await, None);
+}
+
+/// A whole run at the chattiest level: keys, passwords and embeddings are nowhere in what it says.
+#[tokio::test]
+async fn nothing_secret_is_said() {
+    let database = Database::sqlite();
+    let dir = tempfile::tempdir().unwrap();
+    let chatty = [("SEMBLANCE_LOG_LEVEL", "trace"), ("SEMBLANCE_LOG_FORMAT", "json")];
+    let server = Server::start_in(dir, &database, &chatty).await;
+    let app = server.first_app();
+    app.add("person_a_1.jpg", &[("templateId", "a")]).await;
+    app.identify("person_a_2.jpg").await;
+    app.verify("verify", ("first_photo", "person_a_1.jpg"), ("second_photo", "person_b_1.jpg")).await;
+    app.post_photo("liveness", "person_b_1.jpg", &[]).await;
+    app.post_bytes("identify", b"\xff\xd8\xff nonsense".to_vec()).await;
+    server.app((app.credentials().0, "f".repeat(64))).get("templates").await;
+    let file = server.dir().join("export.ndjson");
+    server.command(&database, &["gallery", "export", file.to_str().unwrap()]);
+    app.delete("a").await;
+
+    let key = std::fs::read_to_string(server.dir().join("sealing.key")).unwrap();
+    let exported: Value = serde_json::from_str(std::fs::read_to_string(&file).unwrap().lines().next().unwrap()).unwrap();
+    let embedding = exported["samples"][0]["embedding"].as_array().unwrap();
+    let mut secrets = vec![app.credentials().1, "f".repeat(64), key.trim().to_owned()];
+    // Six digits of a number are enough to tell it from any other.
+    secrets.extend(embedding.iter().take(20).map(|v| format!("{:.6}", v.as_f64().unwrap().abs())));
+    let (mut said, start) = (server.log(), Instant::now());
+    while !said.contains("/api/v1.0/delete") {
+        assert!(start.elapsed() < Duration::from_secs(10), "the run is not in the log");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        said = server.log();
+    }
+    for path in ["/metrics", "/readyz", "/healthz", "/licences", "/openapi.json"] {
+        said += &server.text(path).await;
+    }
+    said += &server.command(&database, &["journal", "export"]);
+    said += &server.command(&database, &["doctor"]);
+    for secret in secrets {
+        assert!(!said.contains(&secret), "{secret} was said");
+    }
+}
+
+#[tokio::test]
 async fn two_nodes_share_one_postgres() {
     let Some(database) = Database::postgres().await else { return };
     let first = Server::start(&database).await;

@@ -68,6 +68,7 @@ impl Server {
             .arg("serve")
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
+            .stderr(std::fs::OpenOptions::new().append(true).create(true).open(dir.path().join("log")).unwrap())
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -80,12 +81,28 @@ impl Server {
         // The rest is read away, or a chatty server would block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let server = Self { child, url, dir: Some(dir) };
+        if server.url.starts_with("https") {
+            return server; // whoever starts one knows its certificate
+        }
         let start = Instant::now();
         while !reqwest_client().get(format!("{}/readyz", server.url)).send().await.is_ok_and(|r| r.status() == 200) {
             assert!(start.elapsed() < Duration::from_secs(60), "the server never became ready");
             tokio::time::sleep(Duration::from_millis(30)).await;
         }
         server
+    }
+
+    /// What it logged so far.
+    pub(super) fn log(&self) -> String {
+        std::fs::read_to_string(self.dir().join("log")).unwrap()
+    }
+
+    pub(super) async fn text(&self, path: &str) -> String {
+        reqwest_client().get(format!("{}{path}", self.url)).send().await.unwrap().text().await.unwrap()
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 
     pub(super) fn dir(&self) -> &Path {

@@ -1,0 +1,115 @@
+//! What goes on beside the requests: following the store, writing snapshots, renewing certificates.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use axum_server::tls_rustls::RustlsConfig;
+use tokio::task::JoinHandle;
+
+use crate::service::Replicator;
+use crate::settings::Settings;
+use crate::store::StoreError;
+
+/// From the start to the first snapshot.
+const FIRST_SNAPSHOT: Duration = Duration::from_secs(30);
+
+/// The tasks of a running server.
+pub(super) struct Background(Vec<JoinHandle<()>>);
+
+impl Background {
+    /// Starts them.
+    pub(super) fn start(settings: &Settings, replicator: &Arc<Replicator>, tls: Option<&RustlsConfig>) -> Self {
+        let poll = Duration::from_millis(settings.database.poll_ms);
+        let every = Duration::from_secs(settings.snapshots.every_s);
+        let mut tasks = vec![
+            tokio::spawn(follow(Arc::clone(replicator), poll)),
+            tokio::spawn(save_snapshots(Arc::clone(replicator), every)),
+        ];
+        if let (Some(tls), Some((cert, key))) = (tls, settings.tls_files()) {
+            let every = Duration::from_secs(settings.tls.reload_s);
+            tasks.push(tokio::spawn(renew(tls.clone(), (cert.clone(), key.clone()), every)));
+        }
+        Self(tasks)
+    }
+
+    /// Ends them, and writes the snapshots that are due.
+    pub(super) async fn stop(self, replicator: &Replicator) {
+        self.0.iter().for_each(JoinHandle::abort);
+        if replicator.is_loaded() {
+            say_unsaved(replicator.save_snapshots().await);
+        }
+    }
+}
+
+/// Follows the store for as long as the server runs. A store that is away is said once, and once
+/// more when it is back.
+async fn follow(replicator: Arc<Replicator>, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut away = false;
+    loop {
+        ticks.tick().await;
+        match replicator.poll().await {
+            Ok(()) if away => {
+                away = false;
+                tracing::info!("the database is back");
+            }
+            Err(error) if !away => {
+                away = true;
+                tracing::error!(%error, "the database is away; identify goes on from memory");
+            }
+            Ok(()) | Err(_) => {}
+        }
+    }
+}
+
+/// Writes the snapshots that are due, for as long as the server runs.
+async fn save_snapshots(replicator: Arc<Replicator>, every: Duration) {
+    if every.is_zero() {
+        return;
+    }
+    // The first one soon: a gallery that had to be read from the database is to have one.
+    let mut wait = every.min(FIRST_SNAPSHOT);
+    loop {
+        tokio::time::sleep(wait).await;
+        if replicator.is_loaded() {
+            say_unsaved(replicator.save_snapshots().await);
+            wait = every;
+        }
+    }
+}
+
+fn say_unsaved(saved: Result<(), StoreError>) {
+    if let Err(error) = saved {
+        tracing::warn!(%error, "snapshots are not written: the database is away");
+    }
+}
+
+/// Puts a renewed certificate in force when its files change; connections that are open keep theirs.
+async fn renew(tls: RustlsConfig, (cert, key): (PathBuf, PathBuf), every: Duration) {
+    let mut known = (changed(&cert), changed(&key));
+    loop {
+        tokio::time::sleep(every).await;
+        let now = (changed(&cert), changed(&key));
+        if now == known {
+            continue;
+        }
+        match tls.reload_from_pem_file(&cert, &key).await {
+            Ok(()) => {
+                known = now;
+                tracing::info!(cert = %cert.display(), "a renewed certificate is in force");
+            }
+            // Perhaps one of the two files is not written yet; it is tried again.
+            Err(error) => {
+                tracing::warn!(cert = %cert.display(), %error, "the changed certificate does not fit; the old one stays");
+            }
+        }
+    }
+}
+
+/// When a file was changed, and its size; links are followed.
+fn changed(path: &Path) -> Option<(SystemTime, u64)> {
+    let metadata = std::fs::metadata(path).ok()?;
+    Some((metadata.modified().ok()?, metadata.len()))
+}
