@@ -307,11 +307,12 @@ def train(options):
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.15)
     for epoch in range(options.epochs):
         net.train()
-        fakes = rounds[epoch % len(rounds)]
-        genuine, forgeries, losses = random.permutation(len(real)), random.permutation(len(fakes)), []
+        order, losses = random.permutation(len(real)), []
         for at in range(len(real) // (batch // 2)):
-            rows = slice(at * (batch // 2), (at + 1) * (batch // 2))
-            pictures = np.concatenate([real[genuine[rows]], fakes[forgeries[rows]]])
+            # A photo and its forgery together: nothing but the forgery tells them apart.
+            rows = order[at * (batch // 2) : (at + 1) * (batch // 2)]
+            number = epoch % len(rounds)
+            pictures = np.concatenate([real[rows], rounds[number][(rows - number) % len(real)]])
             if random.random() < 0.5:
                 pictures = pictures[:, :, ::-1]
             x = torch.from_numpy(tensor(pictures)).to(device)
@@ -383,7 +384,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", required=True, help="folder with lfw, utkface and masks")
     parser.add_argument("--models", help="not used: nobody teaches this network")
     parser.add_argument("--cache", required=True, help="folder for landmarks and crops (about 3 GB)")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--epochs", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=2, help="forgeries of each photo")
     parser.add_argument("--size", type=int, default=4500, help="photos to train on")
     parser.add_argument("--processes", type=int, default=os.cpu_count())

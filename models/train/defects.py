@@ -336,7 +336,7 @@ def evaluate(options):
         mine = scores["UTKFace"][races == n]
         print(f"  {race}: flare {(mine[:, 0] >= LIMITS[0]).mean():.3f}, distortion {(mine[:, 1] >= LIMITS[1]).mean():.3f}")
     steps = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 2.5)
-    some = of(wild, "test", 300, 9)
+    some = of(wild, "test", 150, 9)
     for number, kinds in enumerate((FLARES, WARPS)):
         base = run(made("test-usual", some, [("usual", 0.0)] * len(some), options))[:, number]
         for kind in kinds:

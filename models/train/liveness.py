@@ -454,13 +454,13 @@ def evaluate(options):
                 for n, race in enumerate(("white", "black", "asian", "indian", "other"))))
     bona_fide = np.concatenate(list(scores.values()))
     for kind in TRAINED + UNSEEN:
-        people = of(wide, "test", 400, [9, len(kind)])
+        people = of(wide, "test", 250, [9, len(kind)])
         found = run(made(f"test-{kind}", people, [kind] * len(people), scenes, options))
         print(f"APCER at {LIMIT}, {kind}{' (never trained on)' if kind in UNSEEN else ''}: {(found >= LIMIT).mean():.4f} "
               f"of {len(found)}; AUC against all live {auc(bona_fide, found):.4f}")
-    retaken = of(wide, "test", 600, 10)
-    found = run(made("test-live", retaken, ["live"] * 600, scenes, options))
-    print(f"BPCER at {LIMIT}, LFW through a second camera: {(found < LIMIT).mean():.4f} of 600")
+    retaken = of(wide, "test", 300, 10)
+    found = run(made("test-live", retaken, ["live"] * 300, scenes, options))
+    print(f"BPCER at {LIMIT}, LFW through a second camera: {(found < LIMIT).mean():.4f} of 300")
     teacher = Teacher(options.models)
     judged = np.array([teacher(face) for face in live["LFW"][:600]])
     print(f"teacher: rejects {(judged < 0.6).mean():.3f} of 600 LFW photos; both accept {((judged >= 0.6) & (scores['LFW'][:600] >= LIMIT)).mean():.3f}")
