@@ -246,6 +246,31 @@ def of(some, part, count, seed):
 # ---- The network --------------------------------------------------------------------------------
 
 
+def bank():
+    """Small filters that see no brightness: differences of first and second order, and what finer
+    predictors leave (after Fridrich & Kodovsky 2012, "Rich models for steganalysis")."""
+    across = np.zeros((5, 5), np.float32)
+    across[2, 1:4] = [-1, 0, 1]
+    second = np.zeros((5, 5), np.float32)
+    second[2, 1:4] = [1, -2, 1]
+    third = np.zeros((5, 5), np.float32)
+    third[2] = [1, -4, 6, -4, 1]
+    square = np.zeros((5, 5), np.float32)
+    square[1:4, 1:4] = [[-1, 2, -1], [2, -4, 2], [-1, 2, -1]]
+    wide = np.array(
+        [[-1, 2, -2, 2, -1], [2, -6, 8, -6, 2], [-2, 8, -12, 8, -2], [2, -6, 8, -6, 2], [-1, 2, -2, 2, -1]], np.float32
+    )
+    slope = np.zeros((5, 5), np.float32)
+    slope[1:4, 1:4] = [[0, 0, 1], [0, -2, 0], [1, 0, 0]]
+    all = [across, across.T, second, second.T, third, third.T, square, wide, slope, slope[:, ::-1]]
+    return np.stack([one / np.sqrt((one * one).sum()) for one in all])
+
+
+FINE, COARSE = 10, 8  # filters on the brightness as it is, and on half of it (the first of the bank)
+CHROMA = 4  # filters on each of two differences of colours
+MAPS = FINE + COARSE + 2 * CHROMA + 3
+
+
 def network():
     import torch
     from torch import nn
@@ -254,27 +279,37 @@ def network():
         return nn.Sequential(nn.Conv2d(a, b, 3, stride, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU())
 
     class Deepfake(nn.Module):
-        """Colour, and what a 3 x 3 and a 5 x 5 mean leave of it."""
+        """How much fine detail there is where, in logarithms against the rest of the face; a part with
+        another history stands out in that."""
 
         def __init__(self):
             super().__init__()
-            self.layers = nn.Sequential(
-                nn.Conv2d(9, 20, 5, 2, 2, bias=False), nn.BatchNorm2d(20), nn.ReLU(), block(20, 40, 2),
-                block(40, 48), block(48, 80, 2), block(80, 80), block(80, 128, 2), block(128, 128),
+            filters = torch.from_numpy(bank())[:, None]
+            self.register_buffer("fine", filters[:FINE])
+            self.register_buffer("coarse", filters[:COARSE])
+            self.register_buffer("chroma", filters[[2, 3, 6, 0]].repeat(2, 1, 1, 1))
+            self.head = nn.Sequential(
+                nn.BatchNorm2d(MAPS), block(MAPS, 56), block(56, 64, 2), block(64, 80), block(80, 112, 2), block(112, 112),
+                nn.AvgPool2d(2), nn.Flatten(), nn.Dropout(0.35), nn.Linear(112 * 16, 1),
             )  # fmt: skip
-            self.last = nn.Sequential(nn.Flatten(), nn.Dropout(0.3), nn.Linear(128 * 16, 1))
             # Bends the logit so that the documented threshold is the operating point; set after training.
             self.register_buffer("shift", torch.zeros(1))
 
-        def logit(self, face):
-            x = (face - 127.5) / 64
-            fine = x - nn.functional.avg_pool2d(x, 3, 1, 1)
-            finer = x - nn.functional.avg_pool2d(x, 5, 1, 2)
-            x = self.layers(torch.cat([x, 5 * fine, 3 * finer], 1))
-            return self.last(nn.functional.avg_pool2d(x, 2))
+        def maps(self, face):
+            """N x MAPS x 32 x 32: energies behind each filter, and the colours."""
+            pool, conv = nn.functional.avg_pool2d, nn.functional.conv2d
+            red, green, blue = face[:, 0:1], face[:, 1:2], face[:, 2:3]
+            grey = 0.299 * red + 0.587 * green + 0.114 * blue
+            fine = pool(conv(grey, self.fine, padding=2).square(), 4)
+            coarse = pool(conv(pool(grey, 2), self.coarse, padding=2).square(), 2)
+            colours = torch.cat([blue - grey, red - grey], 1)
+            chroma = pool(conv(colours, self.chroma, padding=2, groups=2).square(), 4)
+            energy = (torch.cat([fine, coarse, chroma], 1) + 0.25).log()
+            energy = energy - energy.mean((2, 3), keepdim=True)
+            return torch.cat([energy, pool((face - 127.5) / 64, 4)], 1)
 
         def forward(self, face):
-            return (self.logit(face) + self.shift).sigmoid()
+            return (self.head(self.maps(face)) + self.shift).sigmoid()
 
     return Deepfake()
 
@@ -301,23 +336,34 @@ def train(options):
     torch.set_num_threads(options.processes)
     device = "cuda" if torch.cuda.is_available() else "cpu"
     net = network().to(device)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.02)
+
+    def mapped(crops):
+        """The maps of crops and of their mirror images, which nothing in training changes."""
+        out = []
+        with torch.no_grad():
+            for at in range(0, len(crops), 100):
+                for pictures in (crops[at : at + 100], crops[at : at + 100, :, ::-1]):
+                    out.append(net.maps(torch.from_numpy(tensor(pictures)).to(device)).half().cpu())
+        both = torch.cat(out[0::2]), torch.cat(out[1::2])
+        return both
+
+    real, rounds = mapped(real), [mapped(crops) for crops in rounds]
+    count = len(real[0])
+    optimizer = torch.optim.AdamW(net.head.parameters(), lr=3e-3, weight_decay=0.03)
     batch = 64
-    steps = options.epochs * (len(real) // (batch // 2))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps, pct_start=0.15)
+    steps = options.epochs * (count // (batch // 2))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps, pct_start=0.2)
+    y = torch.tensor([0.97] * (batch // 2) + [0.03] * (batch // 2), device=device)
     for epoch in range(options.epochs):
         net.train()
-        order, losses = random.permutation(len(real)), []
-        for at in range(len(real) // (batch // 2)):
+        order, losses = random.permutation(count), []
+        number = epoch % len(rounds)
+        for at in range(count // (batch // 2)):
             # A photo and its forgery together: nothing but the forgery tells them apart.
             rows = order[at * (batch // 2) : (at + 1) * (batch // 2)]
-            number = epoch % len(rounds)
-            pictures = np.concatenate([real[rows], rounds[number][(rows - number) % len(real)]])
-            if random.random() < 0.5:
-                pictures = pictures[:, :, ::-1]
-            x = torch.from_numpy(tensor(pictures)).to(device)
-            y = torch.tensor([0.97] * (batch // 2) + [0.03] * (batch // 2), device=device)
-            loss = F.binary_cross_entropy_with_logits(net.logit(x)[:, 0], y)
+            side = int(random.random() < 0.5)
+            x = torch.cat([real[side][rows], rounds[number][side][(rows - number) % count]]).float().to(device)
+            loss = F.binary_cross_entropy_with_logits(net.head(x)[:, 0], y)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -328,7 +374,7 @@ def train(options):
     some = of(wild, "validate", 800, 3) + of(close, "validate", 800, 4)
     raw = made("validate-raw", some, ["raw"] * len(some), options)
     with torch.no_grad():
-        logits = torch.cat([net.logit(piece) for piece in torch.from_numpy(tensor(raw)).split(64)]).numpy()
+        logits = torch.cat([net.head(net.maps(piece)) for piece in torch.from_numpy(tensor(raw)).split(64)]).numpy()
     net.shift.fill_(float(np.log(LIMIT / (1 - LIMIT)) - np.quantile(logits, REJECTED)))
     common.export(net, (torch.zeros(1, 3, SIDE, SIDE),), MODELS / "deepfake.onnx", ["face"], ["deepfake"])
 
@@ -384,7 +430,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", required=True, help="folder with lfw, utkface and masks")
     parser.add_argument("--models", help="not used: nobody teaches this network")
     parser.add_argument("--cache", required=True, help="folder for landmarks and crops (about 3 GB)")
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--epochs", type=int, default=24)
     parser.add_argument("--rounds", type=int, default=2, help="forgeries of each photo")
     parser.add_argument("--size", type=int, default=4500, help="photos to train on")
     parser.add_argument("--processes", type=int, default=os.cpu_count())

@@ -73,11 +73,11 @@ impl Admission {
     pub fn try_take(&self, holder: &str, photos: u32) -> Result<Ticket, NoTicket> {
         // A request may never need more than there is, or it could never be served.
         let photos = photos.min(u32::try_from(self.most_each).unwrap_or(u32::MAX));
+        let permit = Arc::clone(&self.tickets).try_acquire_many_owned(photos).map_err(|_| NoTicket::Full)?;
         let mut held = lock(&self.held);
         if held.get(holder).copied().unwrap_or(0) + photos as usize > self.most_each {
-            return Err(if self.is_closed() { NoTicket::Full } else { NoTicket::ShareUsed });
+            return Err(NoTicket::ShareUsed);
         }
-        let permit = Arc::clone(&self.tickets).try_acquire_many_owned(photos).map_err(|_| NoTicket::Full)?;
         *held.entry(holder.to_owned()).or_default() += photos as usize;
         let part = Part { held: Arc::clone(&self.held), holder: holder.to_owned(), tickets: photos as usize };
         Ok(Ticket { _permit: permit, _part: part })

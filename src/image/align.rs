@@ -290,13 +290,13 @@ mod tests {
             assert!((2.0 * (wide.x - middle) - (near.x - middle)).abs() < 1e-4);
             assert!((2.0 * (wide.y - middle) - (near.y - middle)).abs() < 1e-4);
         }
-        let image = UprightImage::new(400, 400, (0..3 * 400 * 400).map(|i| (i / 1200) as u8).collect()).unwrap();
+        let image = UprightImage::new(400, 400, (0..3 * 400 * 400).map(|i| (i / 2400) as u8).collect()).unwrap();
         let landmarks = Landmarks(TEMPLATE.map(|p| Point { x: p.x + 144.0, y: p.y + 144.0 }));
         let wide = crop(&mut Scaler::default(), &image, &landmarks, &Frame { side: 56, field: 2.0 }).unwrap();
-        // Row r of the crop is row 199.5 + 4 (r - 27.5) of the photo.
+        // Row r of the crop is row 199.5 + 4 (r - 27.5) of the photo, which is half as bright as that.
         for row in [0, 20, 55] {
             let shown = f64::from(wide[3 * (56 * row + 28)]);
-            let expected = 199.5 + 4.0 * (row as f64 - 27.5);
+            let expected = (199.5 + 4.0 * (row as f64 - 27.5)) / 2.0;
             assert!((shown - expected).abs() < 1.5, "{row}: {shown} {expected}");
         }
     }

@@ -198,7 +198,7 @@ mod tests {
         let text = std::fs::read_to_string(&path).unwrap();
         let lines: Vec<&str> = text.lines().collect();
         let mut tampered: Vec<Vec<String>> = Vec::new();
-        for at in 0..lines.len() - 1 {
+        for at in 1..lines.len() - 1 {
             let mut left_out: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
             left_out.remove(at);
             tampered.push(left_out);
@@ -216,6 +216,9 @@ mod tests {
             std::fs::write(&path, lines.join("\n") + "\n").unwrap();
             assert!(matches!(verify(dir.path(), &key()), Err(Broken::Chain { .. })), "{lines:?}");
         }
+        // Without its first lines it is what is left of a longer one, and says so.
+        std::fs::write(&path, lines[1..].join("\n") + "\n").unwrap();
+        assert_eq!(verify(dir.path(), &key()).unwrap(), Verified { lines: 5, first: 2, last: 6 });
         std::fs::write(&path, &text).unwrap();
         assert!(verify(dir.path(), &key()).is_ok());
         assert!(verify(dir.path(), &JournalKey::new(Zeroizing::new([8; 32]))).is_err());

@@ -23,7 +23,9 @@ async fn readiness_has_its_reasons() {
         let reason = if reason.is_empty() { String::new() } else { format!("{reason:?}") };
         format!("{{\n  \"ready\": {ready},\n  \"reasons\": [{reason}],\n  \"storeReachable\": {store}\n}}")
     };
-    assert_eq!(ready(&server).await, (503, shown(false, "galleries are being loaded", false)));
+    let loading = "{\n  \"ready\": false,\n  \"reasons\": [\"galleries are being loaded\"],\n  \"loaded\": 0,\n  \
+                   \"templates\": 0,\n  \"storeReachable\": false\n}";
+    assert_eq!(ready(&server).await, (503, loading.to_owned()));
     server.service.replicator().poll().await.unwrap();
     assert_eq!(ready(&server).await, (200, shown(true, "", true)));
     server.engine.ready.store(false, Ordering::SeqCst);
