@@ -289,8 +289,8 @@ def network():
             self.register_buffer("coarse", filters[:COARSE])
             self.register_buffer("chroma", filters[[2, 3, 6, 0]].repeat(2, 1, 1, 1))
             self.head = nn.Sequential(
-                nn.BatchNorm2d(MAPS), block(MAPS, 56), block(56, 64, 2), block(64, 80), block(80, 112, 2), block(112, 112),
-                nn.AvgPool2d(2), nn.Flatten(), nn.Dropout(0.35), nn.Linear(112 * 16, 1),
+                nn.BatchNorm2d(MAPS), block(MAPS, 48, 2), block(48, 64), block(64, 96, 2), block(96, 96),
+                nn.AvgPool2d(2), nn.Flatten(), nn.Dropout(0.35), nn.Linear(96 * 16, 1),
             )  # fmt: skip
             # Bends the logit so that the documented threshold is the operating point; set after training.
             self.register_buffer("shift", torch.zeros(1))
@@ -430,7 +430,7 @@ if __name__ == "__main__":
     parser.add_argument("--data", required=True, help="folder with lfw, utkface and masks")
     parser.add_argument("--models", help="not used: nobody teaches this network")
     parser.add_argument("--cache", required=True, help="folder for landmarks and crops (about 3 GB)")
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=2, help="forgeries of each photo")
     parser.add_argument("--size", type=int, default=4500, help="photos to train on")
     parser.add_argument("--processes", type=int, default=os.cpu_count())

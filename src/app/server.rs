@@ -20,8 +20,8 @@ use crate::engine::{EnginePool, Manifest};
 use crate::gallery::MemoryMatcher;
 use crate::journal::{Journal, JournalConfig, JournalKey};
 use crate::service::{Credentials, Policy, Replicator, Service, SnapshotConfig};
-use crate::store::Store;
 use crate::settings::{Settings, SimilarityKind};
+use crate::store::Store;
 use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
 
 /// Longest wait for the head of a request, so that an idle peer cannot hold a connection open by
@@ -79,7 +79,14 @@ impl App {
 
         let admission = Admission::new(settings.limits.inside, settings.limits.app_share);
         let replicator = Arc::clone(service.replicator());
-        let state = ApiState::new(service, admission.clone(), metrics, api_config(&settings), &licences(&manifest), journal.clone());
+        let state = ApiState::new(
+            service,
+            admission.clone(),
+            metrics,
+            api_config(&settings),
+            &licences(&manifest),
+            journal.clone(),
+        );
         let unusable = |source| StartError::Listen { address: settings.listen, source };
         let listener = TcpListener::bind(settings.listen).map_err(unusable)?;
         listener.set_nonblocking(true).map_err(unusable)?;

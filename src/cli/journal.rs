@@ -36,7 +36,10 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
         Command::Verify => {
             let key = JournalKey::new(app::open_store(&settings).await?.journal_key);
             let found = verify(&dir, &key).map_err(|error| CliError::message(error.to_string()))?;
-            println!("{} lines, numbers {} to {}: each follows the one before it", found.lines, found.first, found.last);
+            println!(
+                "{} lines, numbers {} to {}: each follows the one before it",
+                found.lines, found.first, found.last
+            );
             if found.first > 1 {
                 println!("older files were removed");
             }

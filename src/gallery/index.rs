@@ -102,10 +102,7 @@ impl Index {
     }
 
     /// A gallery from the frames of an export, which shows `revision`.
-    pub(super) fn from_frames(
-        revision: Revision,
-        frames: &mut Frames<'_>,
-    ) -> Result<Self, NotAGallery> {
+    pub(super) fn from_frames(revision: Revision, frames: &mut Frames<'_>) -> Result<Self, NotAGallery> {
         let mut index = Self::new(revision, Vec::new());
         frames::read(&mut index, frames)?;
         Ok(index)

@@ -12,7 +12,8 @@ use tokio::sync::oneshot;
 use super::index::Index;
 use super::scan::{Ask, Scratch, Work};
 use super::{
-    Applied, Change, Export, Frames, GallerySize, IndexedTemplate, MatchError, Matcher, MatcherFeed, NotAGallery, Ranked,
+    Applied, Change, Export, Frames, GallerySize, IndexedTemplate, MatchError, Matcher, MatcherFeed, NotAGallery,
+    Ranked,
 };
 use crate::compute::{Pool, PoolConfig, WorkError};
 use crate::domain::{AppId, Embedding, Revision};
@@ -234,12 +235,7 @@ impl MatcherFeed for MemoryMatcher {
         self.gallery(app)?.index.read().ok().map(|index| Export::new(index.snapshot()))
     }
 
-    fn import(
-        &self,
-        app: &AppId,
-        revision: Revision,
-        frames: &mut Frames<'_>,
-    ) -> Result<(), NotAGallery> {
+    fn import(&self, app: &AppId, revision: Revision, frames: &mut Frames<'_>) -> Result<(), NotAGallery> {
         self.put(app, Index::from_frames(revision, frames)?);
         Ok(())
     }

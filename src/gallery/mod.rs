@@ -121,12 +121,7 @@ pub trait MatcherFeed: Send + Sync {
     ///
     /// # Errors
     /// When the frames are not those of an export; nothing is changed then.
-    fn import(
-        &self,
-        app: &AppId,
-        revision: Revision,
-        frames: &mut Frames<'_>,
-    ) -> Result<(), NotAGallery>;
+    fn import(&self, app: &AppId, revision: Revision, frames: &mut Frames<'_>) -> Result<(), NotAGallery>;
 
     /// Applies one change. Visible to the next search when this returns [`Applied::Done`].
     fn apply(&self, app: &AppId, change: Change) -> Applied;

@@ -161,8 +161,7 @@ mod tests {
     }
 
     fn write(dir: &Path, ids: std::ops::Range<u32>) {
-        let config =
-            JournalConfig { dir: dir.to_owned(), key: key(), models: "pack-1".to_owned(), keep_days: 0 };
+        let config = JournalConfig { dir: dir.to_owned(), key: key(), models: "pack-1".to_owned(), keep_days: 0 };
         let journal = Journal::open(config).unwrap();
         for id in ids {
             let app = Some(if id % 2 == 0 { "even" } else { "odd" }.to_owned());

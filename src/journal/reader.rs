@@ -67,10 +67,7 @@ pub(super) fn last_line(path: &Path) -> std::io::Result<(Option<String>, u64)> {
     Ok((Some(String::from_utf8_lossy(line).into_owned()), start + end as u64 + 1))
 }
 
-fn each_line(
-    dir: &Path,
-    mut each: impl FnMut(&Path, u64, &str) -> Result<(), Broken>,
-) -> Result<(), Broken> {
+fn each_line(dir: &Path, mut each: impl FnMut(&Path, u64, &str) -> Result<(), Broken>) -> Result<(), Broken> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| Broken::File { path, source }
@@ -133,7 +130,10 @@ pub fn export(dir: &Path, from: &str, to: &str, app: Option<&str>, out: &mut imp
         let entry: Entry =
             serde_json::from_str(line).map_err(|_| Broken::Chain { path: path.to_owned(), line: number })?;
         let until = entry.time.get(..to.len().min(entry.time.len())).unwrap_or_default();
-        if entry.time.as_str() < from || (!to.is_empty() && until > to) || app.is_some_and(|app| entry.app.as_deref() != Some(app)) {
+        if entry.time.as_str() < from
+            || (!to.is_empty() && until > to)
+            || app.is_some_and(|app| entry.app.as_deref() != Some(app))
+        {
             return Ok(());
         }
         count += 1;

@@ -74,12 +74,7 @@ impl Writer {
         });
         for entry in gap.iter().chain(entries) {
             number += 1;
-            let line = Entry {
-                n: number,
-                time: rfc3339(now),
-                models: self.config.models.clone(),
-                ..entry.clone()
-            };
+            let line = Entry { n: number, time: rfc3339(now), models: self.config.models.clone(), ..entry.clone() };
             let object = serde_json::to_string(&line)?;
             let (line, next) = chain::seal(&self.config.key, &last, &object)
                 .ok_or_else(|| std::io::Error::other("a line cannot be chained"))?;

@@ -68,8 +68,8 @@ impl Service {
         policy: Policy,
     ) -> Self {
         let model = analyze.embedding_model().clone();
-        let snapshots = snapshots
-            .map(|config| Snapshots::new(config, store.snapshots.clone(), Arc::clone(&feed), model.clone()));
+        let snapshots =
+            snapshots.map(|config| Snapshots::new(config, store.snapshots.clone(), Arc::clone(&feed), model.clone()));
         let applications = Arc::new(Applications::new(store.apps.clone()));
         let replicator = Arc::new(Replicator::new(
             store.templates.clone(),

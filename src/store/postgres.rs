@@ -11,8 +11,8 @@ use super::row;
 use super::seal::{Place, Sealer};
 use super::sql::{self, sql_store};
 use super::{
-    AppRecord, AppStore, Changes, InsertError, Key, KeyHash, OnConflict, SampleRecord, SnapshotId, SnapshotStore, Store,
-    StoreError, TemplateRecord, TemplateStore,
+    AppRecord, AppStore, Changes, InsertError, Key, KeyHash, OnConflict, SampleRecord, SnapshotId, SnapshotStore,
+    Store, StoreError, TemplateRecord, TemplateStore,
 };
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};

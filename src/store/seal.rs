@@ -192,7 +192,11 @@ impl fmt::Debug for Sealer {
 
 impl Sealer {
     pub(super) fn new(key: &Key) -> Self {
-        Self { journal_key: key.derived(b"semblance journal"), cipher: Aes256Gcm::new((&*key.0).into()), key_id: key.id() }
+        Self {
+            journal_key: key.derived(b"semblance journal"),
+            cipher: Aes256Gcm::new((&*key.0).into()),
+            key_id: key.id(),
+        }
     }
 
     pub(super) fn journal_key(&self) -> Zeroizing<[u8; 32]> {

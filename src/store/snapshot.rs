@@ -80,12 +80,7 @@ fn place(head: &[u8], at: usize) -> Vec<u8> {
 ///
 /// # Errors
 /// When the file cannot be written. What was there before stays.
-pub fn write(
-    path: &Path,
-    head: &Head,
-    key: &Key,
-    frames: impl Iterator<Item = Vec<u8>>,
-) -> Result<(), SnapshotError> {
+pub fn write(path: &Path, head: &Head, key: &Key, frames: impl Iterator<Item = Vec<u8>>) -> Result<(), SnapshotError> {
     let partial = path.with_extension("part");
     let written = write_all(&partial, head, key, frames);
     if written.is_err() {
@@ -96,12 +91,7 @@ pub fn write(
     Ok(())
 }
 
-fn write_all(
-    path: &Path,
-    head: &Head,
-    key: &Key,
-    frames: impl Iterator<Item = Vec<u8>>,
-) -> Result<(), SnapshotError> {
+fn write_all(path: &Path, head: &Head, key: &Key, frames: impl Iterator<Item = Vec<u8>>) -> Result<(), SnapshotError> {
     let _ = std::fs::remove_file(path);
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);

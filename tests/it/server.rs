@@ -247,7 +247,8 @@ async fn nothing_secret_is_said() {
     app.delete("a").await;
 
     let key = std::fs::read_to_string(server.dir().join("sealing.key")).unwrap();
-    let exported: Value = serde_json::from_str(std::fs::read_to_string(&file).unwrap().lines().next().unwrap()).unwrap();
+    let exported: Value =
+        serde_json::from_str(std::fs::read_to_string(&file).unwrap().lines().next().unwrap()).unwrap();
     let embedding = exported["samples"][0]["embedding"].as_array().unwrap();
     let mut secrets = vec![app.credentials().1, "f".repeat(64), key.trim().to_owned()];
     // Six digits of a number are enough to tell it from any other.
@@ -316,7 +317,8 @@ async fn analyze_prints_what_the_server_says() {
     let path = process::photo_path("person_b_2.jpg");
     let printed = server.command(&database, &["analyze", "--json", path.to_str().unwrap()]);
     let printed: Value = serde_json::from_str(&printed).unwrap();
-    let served = server.first_app().identify("person_b_2.jpg").await;
+    let asked = "identify?check_liveness=true&check_deepfake=true";
+    let (_, served) = server.first_app().post_photo(asked, "person_b_2.jpg", &[]).await;
     for place in ["box", "landmarks", "quality", "face"] {
         assert_eq!(printed["result"][place], served["result"][place], "{place}");
     }

@@ -3,9 +3,9 @@
 use axum::extract::{Request, State};
 
 use super::Answer;
-use crate::api::{ApiState, note};
 use crate::api::envelope::Outcome;
 use crate::api::extract::{Authenticated, read_template_id};
+use crate::api::{ApiState, note};
 
 pub(in crate::api) async fn delete(
     State(api): State<ApiState>,

@@ -194,7 +194,13 @@ impl Timed {
     /// Rows each stage touched, as a share of all.
     fn shares(&self) -> Vec<f64> {
         let share = |rows: u64| rows as f64 / self.work.rows.max(1) as f64;
-        self.work.planes.iter().filter(|rows| **rows > 0).chain([&self.work.compared]).map(|rows| share(*rows)).collect()
+        self.work
+            .planes
+            .iter()
+            .filter(|rows| **rows > 0)
+            .chain([&self.work.compared])
+            .map(|rows| share(*rows))
+            .collect()
     }
 
     fn json(&self) -> serde_json::Value {
@@ -250,10 +256,7 @@ async fn rate(
         })
         .collect();
     for client in clients {
-        client
-            .await
-            .map_err(|error| CliError::message(error.to_string()))?
-            .map_err(crate::service::Error::from)?;
+        client.await.map_err(|error| CliError::message(error.to_string()))?.map_err(crate::service::Error::from)?;
     }
     Ok(next.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64())
 }

@@ -16,14 +16,16 @@ macro_rules! snapshots {
                         .await
                         .map_err($failed)?;
                 let (revision,) = found.ok_or(StoreError::NoSuchApp)?;
-                sqlx::query("INSERT INTO snapshots (app_id, snapshot_id, created_at, sealed_key) VALUES ($1, $2, $3, $4)")
-                    .bind(app.as_str())
-                    .bind(id.0.as_bytes().as_slice())
-                    .bind(row::now())
-                    .bind(self.sealer.seal_key(app, id, &key).map_err(|error| StoreError::Failed(Box::new(error)))?)
-                    .execute(&mut *work)
-                    .await
-                    .map_err($failed)?;
+                sqlx::query(
+                    "INSERT INTO snapshots (app_id, snapshot_id, created_at, sealed_key) VALUES ($1, $2, $3, $4)",
+                )
+                .bind(app.as_str())
+                .bind(id.0.as_bytes().as_slice())
+                .bind(row::now())
+                .bind(self.sealer.seal_key(app, id, &key).map_err(|error| StoreError::Failed(Box::new(error)))?)
+                .execute(&mut *work)
+                .await
+                .map_err($failed)?;
                 // Of nodes that are no more, nothing is kept for ever.
                 sqlx::query("DELETE FROM snapshots WHERE app_id = $1 AND created_at < $2")
                     .bind(app.as_str())

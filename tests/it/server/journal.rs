@@ -30,7 +30,9 @@ async fn every_operation_is_journalled_and_chained() {
     }
     let said: Vec<(&Value, &Value, &Value, &Value, &Value)> = lines
         .iter()
-        .map(|line| (&line["transactionId"], &line["operation"], &line["status"], &line["outcome"], &line["templateId"]))
+        .map(|line| {
+            (&line["transactionId"], &line["operation"], &line["status"], &line["outcome"], &line["templateId"])
+        })
         .collect();
     let text = |value: &'static str| Value::from(value);
     let (add, identify, delete) =

@@ -64,7 +64,12 @@ impl Server {
             Arc::new(MeasuredAnalyze::new(engine.clone(), Arc::clone(&metrics))),
             Arc::new(MeasuredMatcher::new(index.clone(), Arc::clone(&metrics))),
             index,
-            Store { apps: store.clone(), templates: store.clone(), snapshots: store.clone(), journal_key: Default::default() },
+            Store {
+                apps: store.clone(),
+                templates: store.clone(),
+                snapshots: store.clone(),
+                journal_key: Default::default(),
+            },
             None,
             setup.policy,
         );
