@@ -188,6 +188,7 @@ fn private_dir(dir: &std::path::Path) -> std::io::Result<()> {
 }
 
 /// Runs what reads and writes files where it holds up nobody.
+#[expect(clippy::disallowed_methods, reason = "files, one at a time; nothing that a request brings")]
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,
 ) -> Result<T, SnapshotError> {

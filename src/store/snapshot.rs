@@ -4,7 +4,7 @@
 //! head says in clear which gallery it is of; head and position are part of what seals each frame, so
 //! frames that were changed, exchanged, left out or taken from another file do not open.
 //!
-//! Format: [`MAGIC`]; length of the head (u32, little-endian) and the head as JSON; then each frame
+//! Format: eight bytes that say so; length of the head (u32, little-endian) and the head as JSON; then each frame
 //! as its length (u32) and the sealed bytes (see `seal.rs`).
 
 use std::fs::File;

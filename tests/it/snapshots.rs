@@ -165,7 +165,7 @@ fn template(number: u32) -> IndexedTemplate {
         id: SampleId(uuid::Uuid::from_u128(u128::from(number) * 8 + u128::from(n))),
         embedding: embedding(number + 1_000_000 * n),
     };
-    IndexedTemplate { id: id(number), samples: (0..if number % 7 == 0 { 3 } else { 1 }).map(sample).collect() }
+    IndexedTemplate { id: id(number), samples: (0..if number.is_multiple_of(7) { 3 } else { 1 }).map(sample).collect() }
 }
 
 async fn a_start_reads_the_snapshot_and_catches_up(fixture: Fixture) {

@@ -94,7 +94,7 @@ pub(in crate::engine) fn input(shape: &[usize]) -> Vec<f32> {
         [1, 3, height, width] => {
             let pixel = |channel: usize, y: usize, x: usize| {
                 let slope = (3 * x + 5 * y + 60 * channel) % 256;
-                let edge = if (x / 9 + y / 7) % 2 == 0 { 0 } else { 40 };
+                let edge = if (x / 9 + y / 7).is_multiple_of(2) { 0 } else { 40 };
                 (slope ^ edge) as f32
             };
             (0..3)
