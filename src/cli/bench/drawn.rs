@@ -26,6 +26,7 @@ pub(super) struct Draw {
 }
 
 /// A person before the photo.
+#[derive(Clone)]
 pub(super) struct Person(Vec<f64>);
 
 impl Draw {

@@ -134,8 +134,9 @@ impl Gallery {
             // In the order of the numbers, so that ties are those of an array.
             let id = format!("{n:012}").parse().map_err(|error| CliError::message(format!("{error}")))?;
             templates.push(IndexedTemplate { id, samples: vec![sample] });
-            if chosen.get(people.len()) == Some(&n) {
-                people.push(person);
+            // One may have been chosen several times.
+            while chosen.get(people.len()) == Some(&n) {
+                people.push(person.clone());
             }
         }
         let mated = people.iter().map(|person| draw.photo(person)).collect::<Result<_, _>>()?;
