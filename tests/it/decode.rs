@@ -1,7 +1,5 @@
 //! Every flavour of JPEG and PNG decodes to the same upright pixels; nothing hostile gets far.
 
-use std::path::Path;
-
 use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
@@ -10,13 +8,11 @@ use proptest::prelude::*;
 use semblance::domain::PhotoFault;
 use semblance::image::{DecodeLimits, Photo, UprightImage, decode};
 
+use crate::pictures::{crc32, exif, fixture, jpeg, png};
+
 type Rgb = [u8; 3];
 
 const QUARTERS: [Rgb; 4] = [[220, 30, 40], [30, 200, 50], [40, 60, 210], [120, 120, 120]];
-
-fn fixture(name: &str) -> Vec<u8> {
-    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap()
-}
 
 fn decoded(bytes: impl Into<Vec<u8>>) -> Result<UprightImage, PhotoFault> {
     decode(&Photo::new(bytes.into()), &DecodeLimits::default())
@@ -41,18 +37,6 @@ fn assert_quarters(image: &UprightImage, expected: [Rgb; 4], what: &str) {
 
 fn quarters() -> RgbImage {
     RgbImage::from_fn(64, 48, |x, y| image::Rgb(QUARTERS[usize::from(x >= 32) + 2 * usize::from(y >= 24)]))
-}
-
-fn jpeg(picture: &RgbImage, quality: u8) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    JpegEncoder::new_with_quality(&mut bytes, quality).encode_image(picture).unwrap();
-    bytes
-}
-
-fn png(pixels: &[u8], width: u32, height: u32, colour: ExtendedColorType) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    PngEncoder::new(&mut bytes).write_image(pixels, width, height, colour).unwrap();
-    bytes
 }
 
 #[test]
@@ -80,17 +64,6 @@ fn transparency_shows_white_paper() {
     let half: Vec<u8> = quarters().pixels().flat_map(|p| [p[0], p[1], p[2], 128]).collect();
     let mixed = QUARTERS.map(|q| q.map(|c| ((u16::from(c) * 128 + 255 * 127) / 255) as u8));
     assert_quarters(&decoded(png(&half, 64, 48, ExtendedColorType::Rgba8)).unwrap(), mixed, "half");
-}
-
-/// An Exif block with nothing but an orientation, in either byte order.
-fn exif(orientation: u8, big: bool) -> Vec<u8> {
-    if big {
-        let entry = [0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0];
-        [b"MM\0\x2a\0\0\0\x08\0\x01".as_slice(), &entry, &[0; 4]].concat()
-    } else {
-        let entry = [0x12, 0x01, 3, 0, 1, 0, 0, 0, orientation, 0, 0, 0];
-        [b"II\x2a\0\x08\0\0\0\x01\0".as_slice(), &entry, &[0; 4]].concat()
-    }
 }
 
 /// How to store a picture so that the orientation turns it upright again.
@@ -174,12 +147,6 @@ fn a_decompression_bomb_is_refused_by_its_header() {
     let frame = bomb.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     bomb[frame + 5..frame + 9].copy_from_slice(&[0xff; 4]);
     assert_eq!(decoded(bomb), Err(PhotoFault::Undecodable));
-}
-
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(!0u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
-    })
 }
 
 #[test]

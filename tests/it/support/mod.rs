@@ -14,7 +14,7 @@ pub mod wire;
 pub use engine::{ScriptedEngine, photo};
 pub use form::Form;
 pub use json::Json;
-pub use server::{Server, Setup};
+pub use server::{Parts, Server, Setup};
 pub use wire::{Answer, Call};
 
 /// Chooses the cryptography of the tests' HTTP client, once per process.

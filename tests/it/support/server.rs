@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use axum::Router;
 use semblance::api::{ApiConfig, ApiState, router};
 use semblance::compute::Admission;
 use semblance::domain::Calibration;
+use semblance::engine::Analyze;
 use semblance::service::{Credentials, Policy, Service};
 use semblance::store::Store;
 use semblance::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
@@ -40,28 +42,28 @@ impl Default for Setup {
     }
 }
 
-/// A server on a port of its own. Ends with the test.
-pub struct Server {
-    pub addr: SocketAddr,
+/// The server without a socket: what answers, and what is behind it.
+pub struct Parts {
+    pub router: Router,
     pub app: Credentials,
     pub engine: Arc<ScriptedEngine>,
     pub store: Arc<MemoryStore>,
     pub service: Service,
     pub admission: Admission,
-    task: JoinHandle<()>,
 }
 
-impl Server {
-    pub async fn start() -> Self {
-        Self::with(Setup::default()).await
+impl Parts {
+    pub async fn with(setup: Setup) -> Self {
+        let engine = ScriptedEngine::new();
+        Self::around(engine.clone(), engine, setup).await
     }
 
-    pub async fn with(setup: Setup) -> Self {
+    /// With something around the scripted engine.
+    pub async fn around(engine: Arc<ScriptedEngine>, outer: Arc<dyn Analyze>, setup: Setup) -> Self {
         let metrics = Arc::new(Metrics::new());
-        let (engine, store, index) =
-            (ScriptedEngine::new(), Arc::new(MemoryStore::default()), Arc::new(PlainIndex::default()));
+        let (store, index) = (Arc::new(MemoryStore::default()), Arc::new(PlainIndex::default()));
         let service = Service::new(
-            Arc::new(MeasuredAnalyze::new(engine.clone(), Arc::clone(&metrics))),
+            Arc::new(MeasuredAnalyze::new(outer, Arc::clone(&metrics))),
             Arc::new(MeasuredMatcher::new(index.clone(), Arc::clone(&metrics))),
             index,
             Store {
@@ -80,9 +82,35 @@ impl Server {
         let admission = Admission::new(setup.tickets, setup.share);
         let licences = serde_json::json!({"models": [{"name": "scripted", "licence": "none"}]});
         let state = ApiState::new(service.clone(), admission.clone(), metrics, setup.config, &licences, None);
+        Self { router: router(state), app, engine, store, service, admission }
+    }
+}
+
+/// A server on a port of its own. Ends with the test.
+pub struct Server {
+    pub addr: SocketAddr,
+    pub app: Credentials,
+    pub engine: Arc<ScriptedEngine>,
+    pub store: Arc<MemoryStore>,
+    pub service: Service,
+    pub admission: Admission,
+    task: JoinHandle<()>,
+}
+
+impl Server {
+    pub async fn start() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    pub async fn with(setup: Setup) -> Self {
+        Self::serving(Parts::with(setup).await).await
+    }
+
+    pub async fn serving(parts: Parts) -> Self {
+        let Parts { router, app, engine, store, service, admission } = parts;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let task = tokio::spawn(async move { axum::serve(listener, router(state)).await.unwrap() });
+        let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
         Self { addr, app, engine, store, service, admission, task }
     }
 

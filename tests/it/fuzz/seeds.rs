@@ -1,0 +1,166 @@
+//! What each target begins with: small, whole, and made here, so that they follow the formats.
+
+use std::path::Path;
+use std::time::Duration;
+
+use image::{ExtendedColorType, RgbImage};
+use semblance::compute::PoolConfig;
+use semblance::domain::{AppId, Embedding, ModelTag, Revision, SampleId};
+use semblance::gallery::{IndexedTemplate, MatcherFeed, MemoryMatcher, Sample};
+use semblance::journal::{Entry, Journal, JournalConfig};
+use semblance::store::SnapshotId;
+use semblance::store::snapshot::{self, Head};
+use uuid::Uuid;
+
+use super::targets::{BOUNDARY, journal_key, snapshot_key};
+use crate::pictures::{FIXTURES, chunk, exif, fixture, jpeg, png, with_chunk, with_segment, zeros};
+use crate::support::{Form, photo as portrait};
+
+/// The seeds of a target.
+pub fn of(target: &str) -> Vec<Vec<u8>> {
+    match target {
+        "photo" => photos(),
+        "multipart" => forms(),
+        "query" => queries(),
+        "json" => bodies(),
+        "snapshot" => snapshots(),
+        "frames" => galleries().into_iter().map(|frame| [vec![0], frame].concat()).collect(),
+        "manifest" => manifests(),
+        "journal" => journals(),
+        other => panic!("there is no target {other}"),
+    }
+}
+
+fn photos() -> Vec<Vec<u8>> {
+    let picture = RgbImage::from_fn(20, 12, |x, y| image::Rgb([x * 12, y * 20, x ^ y].map(|v| v as u8)));
+    let (jpeg, png) = (jpeg(&picture, 80), png(picture.as_raw(), 20, 12, ExtendedColorType::Rgb8));
+    let profile = [b"icc\0\0".as_slice(), &zeros(1)].concat();
+    let text = [b"Comment\0\0".as_slice(), &zeros(1)].concat();
+    let turned = |orientation| [b"Exif\0\0".to_vec(), exif(orientation, true)].concat();
+    let icc = [b"ICC_PROFILE\0\x01\x02".as_slice(), &[7; 40]].concat();
+    let mut all: Vec<_> = FIXTURES.map(fixture).to_vec();
+    all.extend([1, 6, 8].map(|orientation| with_segment(&jpeg, 0xe1, &turned(orientation))));
+    all.extend([with_segment(&jpeg, 0xe2, &icc), with_segment(&jpeg, 0xfe, b"a comment"), jpeg]);
+    all.extend([with_chunk(&png, &chunk(b"eXIf", &exif(5, false)))]);
+    all.extend([with_chunk(&png, &chunk(b"iCCP", &profile)), with_chunk(&png, &chunk(b"zTXt", &text)), png]);
+    all
+}
+
+fn forms() -> Vec<Vec<u8>> {
+    let form = || Form::with_boundary(BOUNDARY);
+    let ann = portrait("ann");
+    let two = form().file("first_photo", "image/jpeg", &ann).file("second_selfie", "image/png", &portrait("bob"));
+    let named = "content-disposition: form-data; name=photo; filename*=UTF-8''a%20b.jpg";
+    let forms = [
+        (0, form().photo(&ann)),
+        (2, form().photo(&ann).text("templateId", "ann")),
+        (3, two),
+        (4, form().text("other", "x").photo(&ann)),
+        (5, form().text("templateId", "ann")),
+        (0, form().part(&[named], &ann).file("photo", "text/plain", b"x")),
+        (0, form()),
+    ];
+    let mut all: Vec<_> =
+        forms.iter().map(|(place, form)| [vec![*place, 7 + place * 50], form.finished()].concat()).collect();
+    let quoted = b"\x80\xffMultipart/Form-Data; charset=utf-8; boundary=\"b\"\n";
+    all.push([quoted.as_slice(), &form().photo(&ann).finished()].concat());
+    all.push([b"\x80\xffimage/jpeg\n".as_slice(), &ann].concat());
+    all
+}
+
+fn queries() -> Vec<Vec<u8>> {
+    let api = [
+        (5, "identify?check_liveness=true&threshold=0.75&candidates=3"),
+        (5, "add?replace=on&check_deepfake=1"),
+        (5, "verify?threshold=1e-3&check_liveness=no"),
+        (5, "liveness?check_deepfake=%74rue&unknown=%FF%"),
+        (0, "templates?limit=2&after=ann"),
+        (0, "templates/a%2Fb%3F"),
+        (1, "templates/ann/"),
+        (5, "templates/ann/samples?check_liveness=+true%20"),
+        (3, "//identify//"),
+        (2, "templates"),
+    ];
+    let mut all: Vec<_> =
+        api.iter().map(|(method, rest)| [&[*method], "api/v1.0/".as_bytes(), rest.as_bytes()].concat()).collect();
+    all.extend(["\0readyz", "\0metrics?x", "\0openapi.json", "\x05api/v1.0/doc/identify"].map(|text| text.into()));
+    all
+}
+
+fn bodies() -> Vec<Vec<u8>> {
+    let bodies = [
+        "\0{\"templateId\":\"ann\"}",
+        "\0\u{feff} {\"templateId\": \"a\\u00e9\\ud83d\\ude00\", \"x\": [1, -2.5e300, null, true, {\"y\": \"\\n\"}]}",
+        "\0{\"templateId\":7}",
+        "\0[[[[[[[[]]]]]]]]",
+        "\0\"templateId\"",
+        "\u{1}templateId=a%20b&x=1",
+        "\u{1}x=%FF%zz&templateId",
+        "\u{2}",
+    ];
+    let mut all: Vec<Vec<u8>> = bodies.map(|body| body.into()).to_vec();
+    all.push([b"\0".to_vec(), b"[".repeat(400)].concat());
+    all
+}
+
+/// Frames of small galleries: long and short ids, several samples of one template.
+fn galleries() -> Vec<Vec<u8>> {
+    let app: AppId = "seed".parse().unwrap();
+    let pool = PoolConfig { name: "seed", threads: 1, queue: 1, deadline: Duration::from_secs(1) };
+    let matcher = MemoryMatcher::new(pool);
+    let ids = ["ann", "0b5d1a5e-5a1b-4c39-8a5e-9f4b8f0f2a11", "an id that is longer than others", "é"];
+    let template = |(number, id): (usize, &&str)| IndexedTemplate {
+        id: id.parse().unwrap(),
+        samples: (0..=number % 2)
+            .map(|n| Sample {
+                id: SampleId(Uuid::from_u128((8 * number + n) as u128)),
+                embedding: Embedding::new(&[1.0, n as f32, number as f32, -0.5], ModelTag::new("seed")).unwrap(),
+            })
+            .collect(),
+    };
+    let galleries = [1, 4].map(|count| {
+        matcher.replace(&app, Revision(7), ids.iter().enumerate().take(count).map(template).collect());
+        matcher.export(&app).unwrap().collect::<Vec<_>>()
+    });
+    galleries.concat()
+}
+
+fn snapshots() -> Vec<Vec<u8>> {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.gallery");
+    let frames = galleries();
+    let whole = (0..=frames.len()).map(|count| {
+        let id = SnapshotId(Uuid::from_u128(9));
+        let head = Head::new(id, "seed", "seed", Revision(7), count);
+        snapshot::write(&path, &head, &snapshot_key(), frames.iter().take(count).cloned()).unwrap();
+        std::fs::read(&path).unwrap()
+    });
+    whole.collect()
+}
+
+fn manifests() -> Vec<Vec<u8>> {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let file = |which: u8, name| [vec![which], std::fs::read(models.join(name)).unwrap()].concat();
+    vec![file(0, "pack.toml"), file(1, "golden.toml"), b"\0name = \"x\"\nmodel = []\n".to_vec()]
+}
+
+fn journals() -> Vec<Vec<u8>> {
+    let mut all = Vec::new();
+    for count in [0, 1, 4] {
+        let dir = tempfile::tempdir().unwrap();
+        let config =
+            JournalConfig { dir: dir.path().to_owned(), key: journal_key(), models: "seed".to_owned(), keep_days: 0 };
+        let journal = Journal::open(config).unwrap();
+        for n in 0..count {
+            let app = Some("ann".to_owned());
+            journal.record(Entry { transaction_id: format!("t{n}"), app, status: 200, ms: 1.5, ..Entry::default() });
+        }
+        journal.stop();
+        let written =
+            std::fs::read_dir(dir.path()).unwrap().flat_map(|file| std::fs::read(file.unwrap().path()).unwrap());
+        all.push([1].into_iter().chain(written).collect());
+    }
+    let torn = all.last().map(|last: &Vec<u8>| last[..last.len() - 30].to_vec());
+    all.extend(torn);
+    all
+}

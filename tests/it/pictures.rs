@@ -1,0 +1,104 @@
+//! Pictures made by hand: flavours, metadata, chunks.
+
+use std::path::Path;
+
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder, RgbImage};
+
+pub const PNG: &[u8] = b"\x89PNG\r\n\x1a\n";
+
+/// The pictures of `tests/fixtures`, which no encoder at hand makes.
+pub const FIXTURES: [&str; 10] = [
+    "progressive.jpg",
+    "restarts.jpg",
+    "cmyk.jpg",
+    "cmyk_unmarked.jpg",
+    "ycck.jpg",
+    "grey.jpg",
+    "palette.png",
+    "palette_transparent.png",
+    "interlaced.png",
+    "animated.png",
+];
+
+pub fn fixture(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)).unwrap()
+}
+
+pub fn jpeg(picture: &RgbImage, quality: u8) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    JpegEncoder::new_with_quality(&mut bytes, quality).encode_image(picture).unwrap();
+    bytes
+}
+
+pub fn png(pixels: &[u8], width: u32, height: u32, colour: ExtendedColorType) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    PngEncoder::new(&mut bytes).write_image(pixels, width, height, colour).unwrap();
+    bytes
+}
+
+/// An Exif block with nothing but an orientation, in either byte order.
+pub fn exif(orientation: u8, big: bool) -> Vec<u8> {
+    if big {
+        let entry = [0x01, 0x12, 0, 3, 0, 0, 0, 1, 0, orientation, 0, 0];
+        [b"MM\0\x2a\0\0\0\x08\0\x01".as_slice(), &entry, &[0; 4]].concat()
+    } else {
+        let entry = [0x12, 0x01, 3, 0, 1, 0, 0, 0, orientation, 0, 0, 0];
+        [b"II\x2a\0\x08\0\0\0\x01\0".as_slice(), &entry, &[0; 4]].concat()
+    }
+}
+
+pub fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(!0u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+    })
+}
+
+/// A chunk of a PNG.
+pub fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    let body = [kind, data].concat();
+    [&(data.len() as u32).to_be_bytes()[..], &body, &crc32(&body).to_be_bytes()].concat()
+}
+
+/// A PNG with something put in behind its head.
+pub fn with_chunk(png: &[u8], chunk: &[u8]) -> Vec<u8> {
+    [&png[..33], chunk, &png[33..]].concat()
+}
+
+/// A JPEG with a segment put in behind its first marker.
+pub fn with_segment(jpeg: &[u8], marker: u8, data: &[u8]) -> Vec<u8> {
+    let length = ((data.len() + 2) as u16).to_be_bytes();
+    [&jpeg[..2], &[0xff, marker], &length, data, &jpeg[2..]].concat()
+}
+
+/// A PNG whose checksums are right again, as far as its chunks can be told apart.
+pub fn mended(mut bytes: Vec<u8>) -> Vec<u8> {
+    let mut at = PNG.len();
+    while bytes.starts_with(PNG) {
+        let Some(length) = bytes.get(at..at + 4).map(|four| u32::from_be_bytes(four.try_into().unwrap()) as usize)
+        else {
+            break;
+        };
+        let Some(body) = at.checked_add(8 + length).and_then(|end| bytes.get(at + 4..end)) else { break };
+        let crc = crc32(body).to_be_bytes();
+        at += 8 + length;
+        bytes.iter_mut().skip(at).zip(crc).for_each(|(byte, new)| *byte = new);
+        at += 4;
+    }
+    bytes
+}
+
+/// A zlib stream of nothing but zeros, without its checksum: so many megabytes in a thousandth of the room.
+pub fn zeros(megabytes: usize) -> Vec<u8> {
+    // One block with fixed codes: a zero, then copies of the 258 bytes before.
+    let mut bits: Vec<bool> = vec![true, true, false];
+    bits.extend([false, false, true, true, false, false, false, false]);
+    let copy = [true, true, false, false, false, true, false, true, false, false, false, false, false];
+    for _ in 0..megabytes * (1 << 20) / 258 {
+        bits.extend(copy);
+    }
+    bits.extend([false; 7]);
+    let bytes = bits.chunks(8).map(|bits| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit)));
+    [0x78, 0x01].into_iter().chain(bytes).collect()
+}
