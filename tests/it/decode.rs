@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use semblance::domain::PhotoFault;
 use semblance::image::{DecodeLimits, Photo, UprightImage, decode};
 
-use crate::pictures::{crc32, exif, fixture, jpeg, png};
+use crate::pictures::{crc32, exif, fixture, jpeg, png, progressive};
 
 type Rgb = [u8; 3];
 
@@ -147,6 +147,13 @@ fn a_decompression_bomb_is_refused_by_its_header() {
     let frame = bomb.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     bomb[frame + 5..frame + 9].copy_from_slice(&[0xff; 4]);
     assert_eq!(decoded(bomb), Err(PhotoFault::Undecodable));
+}
+
+/// Every scan walks over all blocks again, and costs the sender a few bytes.
+#[test]
+fn a_jpeg_of_very_many_scans_is_refused() {
+    assert!(decoded(progressive(64, 48, 3, 60)).is_ok());
+    assert_eq!(decoded(progressive(64, 48, 3, 200)), Err(PhotoFault::Undecodable));
 }
 
 #[test]

@@ -102,3 +102,36 @@ pub fn zeros(megabytes: usize) -> Vec<u8> {
     let bytes = bits.chunks(8).map(|bits| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit)));
     [0x78, 0x01].into_iter().chain(bytes).collect()
 }
+
+/// A grey or coloured progressive JPEG of one flat colour: every scan after the first refines nothing, at length.
+pub fn progressive(width: u16, height: u16, components: u8, scans: usize) -> Vec<u8> {
+    let segment =
+        |marker: u8, data: &[u8]| [&[0xff, marker], &((data.len() + 2) as u16).to_be_bytes()[..], data].concat();
+    let each = |entry: fn(u8) -> Vec<u8>| (1..=components).flat_map(entry).collect::<Vec<u8>>();
+    let size = [&[8], &height.to_be_bytes()[..], &width.to_be_bytes(), &[components]].concat();
+    // One code of one bit in each table: no difference (DC), and a run of ended blocks (AC).
+    let table = |class: u8, symbol: u8| [&[class, 1], &[0; 15][..], &[symbol]].concat();
+    let mut jpeg = [
+        vec![0xff, 0xd8],
+        segment(0xdb, &[&[0], &[1; 64][..]].concat()),
+        segment(0xc2, &[size, each(|id| vec![id, 0x11, 0])].concat()),
+        segment(0xc4, &table(0x00, 0x00)),
+        segment(0xc4, &table(0x10, 0xe0)),
+        segment(0xda, &[&[components][..], &each(|id| vec![id, 0]), &[0, 0, 0]].concat()),
+    ]
+    .concat();
+    let blocks = usize::from(width).div_ceil(8) * usize::from(height).div_ceil(8);
+    jpeg.extend(vec![0; (blocks * usize::from(components)).div_ceil(8)]);
+    // 15 bits say "and 32767 blocks more": eight of them fill 15 bytes.
+    let bits: u128 = (0..8).fold(0, |bits, _| bits << 15 | 0x3fff);
+    let run: Vec<u8> =
+        bits.to_be_bytes()[1..].iter().flat_map(|b| if *b == 0xff { vec![0xff, 0] } else { vec![*b] }).collect();
+    let runs = run.repeat(blocks.div_ceil(8 * 32767));
+    for scan in 1..scans {
+        let component = 1 + (scan % usize::from(components)) as u8;
+        jpeg.extend(segment(0xda, &[1, component, 0, 1, 63, 0x10]));
+        jpeg.extend(&runs);
+    }
+    jpeg.extend([0xff, 0xd9]);
+    jpeg
+}

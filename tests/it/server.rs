@@ -3,6 +3,7 @@
 
 mod crash;
 mod face;
+mod hostile;
 mod journal;
 mod process;
 

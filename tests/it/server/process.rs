@@ -97,6 +97,16 @@ impl Server {
         std::fs::read_to_string(self.dir().join("log")).unwrap()
     }
 
+    /// Its memory now and at most so far, in MiB; `None` where the system does not say.
+    pub(super) fn memory(&self) -> Option<(u64, u64)> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
+        let of = |name| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            Some(line.trim().trim_end_matches(" kB").parse::<u64>().ok()? >> 10)
+        };
+        Some((of("VmRSS:")?, of("VmHWM:")?))
+    }
+
     pub(super) async fn text(&self, path: &str) -> String {
         reqwest_client().get(format!("{}{path}", self.url)).send().await.unwrap().text().await.unwrap()
     }
