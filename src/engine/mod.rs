@@ -23,7 +23,7 @@ pub use crate::image::DecodeLimits;
 pub use error::{InferenceError, LoadError};
 pub use manifest::{FineLimits, Manifest, ModelFile, Sha256Digest};
 pub use pipeline::{Engine, EngineConfig};
-pub use pool::EnginePool;
+pub use pool::{EnginePool, Worker};
 
 /// Why a photo has no analysis.
 #[derive(Debug, thiserror::Error)]

@@ -10,9 +10,12 @@ use crate::compute::{Pool, PoolConfig, WorkError};
 use crate::domain::{Analysis, Check, ModelTag, Need};
 use crate::image::Photo;
 
+/// What a worker does with a photo. It belongs to one thread, and is made anew after a panic.
+pub type Worker = Box<dyn FnMut(&Photo, Need) -> Result<Analysis, AnalyzeError>>;
+
 /// Worker threads with one [`Engine`] each, behind one bounded queue.
 pub struct EnginePool {
-    pool: Pool<Engine>,
+    pool: Pool<Worker>,
     manifest: Arc<Manifest>,
     model: ModelTag,
 }
@@ -29,13 +32,24 @@ impl EnginePool {
     /// # Errors
     /// The first worker's [`LoadError`].
     pub fn start(config: EngineConfig, pool: PoolConfig) -> Result<Self, LoadError> {
-        let manifest = Arc::clone(&config.manifest);
-        let model = manifest.embedding_model();
-        let pool = Pool::start(pool, move |_| {
+        Self::start_with(Arc::clone(&config.manifest), pool, move || {
             let mut engine = Engine::load(&config)?;
             engine.self_check()?;
-            Ok::<_, LoadError>(engine)
-        })?;
+            Ok(Box::new(move |photo, need| engine.analyze(photo, need)))
+        })
+    }
+
+    /// Starts workers that `worker` makes, each on its own thread.
+    ///
+    /// # Errors
+    /// The first one's [`LoadError`].
+    pub fn start_with(
+        manifest: Arc<Manifest>,
+        pool: PoolConfig,
+        worker: impl Fn() -> Result<Worker, LoadError> + Send + Sync + 'static,
+    ) -> Result<Self, LoadError> {
+        let model = manifest.embedding_model();
+        let pool = Pool::start(pool, move |_| worker())?;
         Ok(Self { pool, manifest, model })
     }
 
@@ -58,8 +72,8 @@ impl EnginePool {
 #[async_trait]
 impl Analyze for EnginePool {
     async fn analyze(&self, photo: Photo, need: Need) -> Result<Analysis, AnalyzeError> {
-        let work = self.pool.submit(move |engine, waited| {
-            let mut analysis = engine.analyze(&photo, need)?;
+        let work = self.pool.submit(move |worker, waited| {
+            let mut analysis = worker(&photo, need)?;
             analysis.timings.queue = waited;
             Ok(analysis)
         });

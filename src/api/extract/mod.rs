@@ -10,4 +10,4 @@ mod template;
 pub(super) use caller::Authenticated;
 pub(super) use form::{ONE_PHOTO, TWO_PHOTOS, read_form};
 pub(super) use query::Query;
-pub(super) use template::{parse_template_id, read_template_id};
+pub(super) use template::{parse_template_id, parse_template_id_named, read_template_id};

@@ -14,9 +14,14 @@ const MOST_BYTES: usize = 64 * 1024;
 
 const NAME: &str = "templateId";
 
-/// Parses a template id.
+/// Parses a template id that came as `templateId`.
 pub(in crate::api) fn parse_template_id(text: &str) -> Result<TemplateId, ApiError> {
-    text.parse().map_err(|error| ApiError::bad_request(format!("{NAME} {error}")))
+    parse_template_id_named(NAME, text)
+}
+
+/// Parses a template id that came under another name.
+pub(in crate::api) fn parse_template_id_named(name: &str, text: &str) -> Result<TemplateId, ApiError> {
+    text.parse().map_err(|error| ApiError::bad_request(format!("{name} {error}")))
 }
 
 /// Reads the template id out of the body of `/delete`, whatever the body is labelled: the

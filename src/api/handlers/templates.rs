@@ -4,7 +4,7 @@ use axum::extract::{Path, State};
 
 use super::Answer;
 use crate::api::envelope::Outcome;
-use crate::api::extract::{Authenticated, Query, parse_template_id};
+use crate::api::extract::{Authenticated, Query, parse_template_id, parse_template_id_named};
 use crate::api::{ApiState, note, reply};
 
 pub(in crate::api) async fn list(
@@ -14,7 +14,7 @@ pub(in crate::api) async fn list(
 ) -> Answer {
     let config = api.config();
     let limit = query.count("limit", 1..=config.page_max.max(1))?.unwrap_or(config.page_default.max(1));
-    let after = query.text("after").map(parse_template_id).transpose()?;
+    let after = query.text("after").map(|id| parse_template_id_named("after", id)).transpose()?;
     // One more than asked for tells whether there is a next page.
     let templates = api.service().templates(&caller, after.as_ref(), limit.saturating_add(1)).await?;
     note::outcome("listed");

@@ -1,13 +1,18 @@
 //! The error table, and how failures reach the caller.
 
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use semblance::api::ApiError;
+use semblance::compute::PoolConfig;
 use semblance::domain::{Check, PhotoFault};
+use semblance::engine::{Analyze, EnginePool, Manifest};
 use semblance::service::Error;
 use semblance::store::StoreError;
 
-use crate::support::{Form, Server, photo};
+use crate::support::engine::seen;
+use crate::support::{Form, Parts, ScriptedEngine, Server, Setup, photo};
 
 #[test]
 fn the_whole_table() {
@@ -69,6 +74,40 @@ async fn an_internal_failure_tells_nothing() {
         assert_eq!(answer.error(), (500, 500, "internal error".to_owned()), "{name}");
     }
     assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200, "the server lives on");
+}
+
+/// The pool of the real engine, with workers that look as the test wrote: a panic on one of its threads
+/// costs that request and that worker, and nothing else.
+#[tokio::test]
+async fn a_panic_in_a_worker_is_contained() {
+    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let manifest = Arc::new(Manifest::load(&models).unwrap());
+    let (model, made) = (manifest.embedding_model(), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&made);
+    let config = PoolConfig { name: "inference", threads: 2, queue: 8, deadline: Duration::from_secs(60) };
+    let pool = EnginePool::start_with(manifest, config, move || {
+        count.fetch_add(1, Ordering::SeqCst);
+        let model = model.clone();
+        Ok(Box::new(move |photo, need| seen(photo, need, &model)))
+    });
+    let pool = Arc::new(pool.unwrap());
+    let parts = Parts::around(ScriptedEngine::new(), Arc::clone(&pool) as _, Setup::default()).await;
+    let server = Server::serving(parts).await;
+    server.enroll("ann", &photo("ann")).await;
+    assert_eq!(made.load(Ordering::SeqCst), 2);
+    for round in 1..=5 {
+        let (panics, ann) = (photo("panics"), photo("ann"));
+        let (broken, whole) = tokio::join!(server.send_photo("identify", &panics), server.send_photo("identify", &ann));
+        assert_eq!(broken.error(), (500, 500, "internal error".to_owned()));
+        assert_eq!(whole.json().text("result.templateId"), "ann", "the one beside it");
+        let start = Instant::now();
+        while made.load(Ordering::SeqCst) < 2 + round || !pool.is_ready() {
+            assert!(start.elapsed() < Duration::from_secs(20), "the worker was not replaced");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(server.call("GET", "/readyz").send().await.status, 200);
+        assert_eq!(server.send_photo("add?replace=true", &photo("bob")).await.status, 200);
+    }
 }
 
 #[tokio::test]

@@ -43,5 +43,7 @@ async fn an_impossible_id_is_refused() {
     assert_eq!(answer.error(), (400, 400, "templateId must have at most 128 characters".to_owned()));
     let answer = server.get("templates/a%00b").await;
     assert_eq!(answer.error(), (400, 400, "templateId must not contain control characters".to_owned()));
+    let answer = server.get(&format!("templates?after={}", "x".repeat(129))).await;
+    assert_eq!(answer.error(), (400, 400, "after must have at most 128 characters".to_owned()));
     assert_eq!(server.get("templates/a%FFb").await.error().0, 400, "not UTF-8");
 }

@@ -63,23 +63,12 @@ impl ScriptedEngine {
 impl Analyze for ScriptedEngine {
     async fn analyze(&self, photo: Photo, need: Need) -> Result<Analysis, AnalyzeError> {
         self.begun.fetch_add(1, Ordering::SeqCst);
-        let name = photo.bytes().strip_prefix(SIGNATURE).ok_or(PhotoFault::Undecodable)?;
-        // Some tests send large photos: the name ends where the padding begins.
-        let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-        let name = str::from_utf8(name).map_err(|_| PhotoFault::Undecodable)?;
-        match name {
-            "broken" => return Err(PhotoFault::Undecodable.into()),
-            "nobody" => return Err(PhotoFault::NoFace.into()),
-            "crowd" => return Err(PhotoFault::ManyFaces.into()),
-            "tiny" => return Err(PhotoFault::TooSmall.into()),
-            "busy" => return Err(AnalyzeError::Busy),
-            "fails" => return Err(AnalyzeError::Failed("the secret cause".into())),
-            "panics" => panic!("the secret cause"),
-            name if name.starts_with("held") => self.gate.acquire().await.expect("the gate is open").forget(),
-            _ => {}
+        if name(&photo)?.starts_with("held") {
+            self.gate.acquire().await.expect("the gate is open").forget();
         }
+        let analysis = seen(&photo, need, &self.model)?;
         self.finished.fetch_add(1, Ordering::SeqCst);
-        Ok(analysis(name, need, &self.model))
+        Ok(analysis)
     }
 
     fn offers(&self, check: Check) -> bool {
@@ -95,6 +84,28 @@ impl Analyze for ScriptedEngine {
 
     fn is_ready(&self) -> bool {
         self.ready.load(Ordering::SeqCst)
+    }
+}
+
+/// The name that a photo is of.
+fn name(photo: &Photo) -> Result<&str, PhotoFault> {
+    let name = photo.bytes().strip_prefix(SIGNATURE).ok_or(PhotoFault::Undecodable)?;
+    // Some tests send large photos: the name ends where the padding begins.
+    let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
+    str::from_utf8(name).map_err(|_| PhotoFault::Undecodable)
+}
+
+/// What is seen in a photo.
+pub fn seen(photo: &Photo, need: Need, model: &ModelTag) -> Result<Analysis, AnalyzeError> {
+    match name(photo)? {
+        "broken" => Err(PhotoFault::Undecodable.into()),
+        "nobody" => Err(PhotoFault::NoFace.into()),
+        "crowd" => Err(PhotoFault::ManyFaces.into()),
+        "tiny" => Err(PhotoFault::TooSmall.into()),
+        "busy" => Err(AnalyzeError::Busy),
+        "fails" => Err(AnalyzeError::Failed("the secret cause".into())),
+        "panics" => panic!("the secret cause"),
+        name => Ok(analysis(name, need, model)),
     }
 }
 
