@@ -104,6 +104,18 @@ fn a_library_lives_in_its_room() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
+/// The dot products of a search, and nothing else: the lint refuses it elsewhere, and nobody lifts the lint.
+#[test]
+fn unsafe_code_is_in_the_kernels_only() {
+    let named =
+        |code: &str| code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word.starts_with("unsafe"));
+    let found: Vec<String> = code().into_iter().filter(|(_, code)| named(code)).map(|(file, _)| file).collect();
+    assert!(found.iter().all(|file| file.starts_with("gallery/kernel/")), "{found:?}");
+    assert!(!found.is_empty());
+    let package: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
+    assert_eq!(package["lints"]["rust"]["unsafe_code"].as_str(), Some("deny"));
+}
+
 #[test]
 fn a_crowded_file_is_split() {
     let long: Vec<String> = code()

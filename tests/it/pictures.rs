@@ -51,7 +51,7 @@ pub fn exif(orientation: u8, big: bool) -> Vec<u8> {
 
 pub fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(!0u32, |crc, byte| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
     })
 }
 
@@ -99,7 +99,7 @@ pub fn zeros(megabytes: usize) -> Vec<u8> {
         bits.extend(copy);
     }
     bits.extend([false; 7]);
-    let bytes = bits.chunks(8).map(|bits| bits.iter().rev().fold(0, |byte, bit| byte << 1 | u8::from(*bit)));
+    let bytes = bits.chunks(8).map(|bits| bits.iter().rev().fold(0, |byte, bit| (byte << 1) | u8::from(*bit)));
     [0x78, 0x01].into_iter().chain(bytes).collect()
 }
 
@@ -123,7 +123,7 @@ pub fn progressive(width: u16, height: u16, components: u8, scans: usize) -> Vec
     let blocks = usize::from(width).div_ceil(8) * usize::from(height).div_ceil(8);
     jpeg.extend(vec![0; (blocks * usize::from(components)).div_ceil(8)]);
     // 15 bits say "and 32767 blocks more": eight of them fill 15 bytes.
-    let bits: u128 = (0..8).fold(0, |bits, _| bits << 15 | 0x3fff);
+    let bits: u128 = (0..8).fold(0, |bits, _| (bits << 15) | 0x3fff);
     let run: Vec<u8> =
         bits.to_be_bytes()[1..].iter().flat_map(|b| if *b == 0xff { vec![0xff, 0] } else { vec![*b] }).collect();
     let runs = run.repeat(blocks.div_ceil(8 * 32767));

@@ -215,7 +215,7 @@ async fn papers() {
         ("with an orientation in text", orientation(2, 4, u32::from_be_bytes(*b"6\0\0\0"))),
         ("with an orientation at the end of the world", orientation(4, 2, u32::MAX)),
         ("that are empty", Vec::new()),
-        ("that are noise", (0..60_000u32).map(|n| (n * n >> 3) as u8).collect()),
+        ("that are noise", (0..60_000u32).map(|n| ((n * n) >> 3) as u8).collect()),
         ("of another byte order than they say", [b"II".as_slice(), &exif(6, true)[2..]].concat()),
     ];
     let mut cases = Vec::new();
