@@ -160,7 +160,8 @@ fn journals() -> Vec<Vec<u8>> {
             std::fs::read_dir(dir.path()).unwrap().flat_map(|file| std::fs::read(file.unwrap().path()).unwrap());
         all.push([1].into_iter().chain(written).collect());
     }
+    let unread: Vec<_> = all.iter().map(|lines: &Vec<u8>| [&[0], &lines[1..]].concat()).collect();
     let torn = all.last().map(|last: &Vec<u8>| last[..last.len() - 30].to_vec());
-    all.extend(torn);
+    all.extend(torn.into_iter().chain(unread));
     all
 }
