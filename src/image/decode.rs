@@ -11,6 +11,7 @@
 //! the loss of a part of the last row of blocks, which cannot be told from a picture that ends in grey.
 
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::codecs::jpeg::JpegDecoder;
 use image::codecs::png::PngDecoder;
@@ -45,7 +46,12 @@ impl Default for DecodeLimits {
 /// [`PhotoFault::Empty`] when there are no bytes; [`PhotoFault::Undecodable`] when they are neither
 /// JPEG nor PNG, are damaged, end too early, or exceed a limit.
 pub fn decode(photo: &Photo, limits: &DecodeLimits) -> Result<UprightImage, PhotoFault> {
-    let bytes = photo.bytes();
+    // Nothing of ours is changed before a decoder is done, so its panic costs no more than this photo.
+    let decoded = catch_unwind(AssertUnwindSafe(|| decode_bytes(photo.bytes(), limits)));
+    decoded.unwrap_or_else(|_| Err(undecodable("the decoder panicked")))
+}
+
+fn decode_bytes(bytes: &[u8], limits: &DecodeLimits) -> Result<UprightImage, PhotoFault> {
     match bytes {
         [] => Err(PhotoFault::Empty),
         [0xff, 0xd8, 0xff, ..] => {
@@ -57,6 +63,9 @@ pub fn decode(photo: &Photo, limits: &DecodeLimits) -> Result<UprightImage, Phot
             Ok(image)
         }
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => {
+            if !has_whole_palette(bytes) {
+                return Err(undecodable("a palette of broken entries"));
+            }
             let mut allowed = Limits::no_limits();
             allowed.max_image_width = Some(limits.side);
             allowed.max_image_height = Some(limits.side);
@@ -98,6 +107,21 @@ fn rgb(picture: DynamicImage) -> Vec<u8> {
     };
     let rgba = picture.into_rgba8().into_raw();
     rgba.as_chunks::<4>().0.iter().flat_map(|&[r, g, b, a]| [r, g, b].map(|c| over_white(c, a))).collect()
+}
+
+/// Whether the palette of a PNG, if it has one, ends with a whole colour. The decoder takes it for granted and
+/// panics otherwise (png 0.18.1).
+fn has_whole_palette(png: &[u8]) -> bool {
+    let mut rest = png.get(8..).unwrap_or_default();
+    while let Some((&[a, b, c, d, ref kind @ ..], after)) = rest.split_first_chunk::<8>() {
+        let length = u32::from_be_bytes([a, b, c, d]);
+        if kind == b"PLTE" && !length.is_multiple_of(3) {
+            return false;
+        }
+        // Four bytes of checksum follow the data.
+        rest = after.get(length as usize..).and_then(|rest| rest.get(4..)).unwrap_or_default();
+    }
+    true
 }
 
 /// Whether an end-of-image marker follows the start of the first scan. Markers before it belong to

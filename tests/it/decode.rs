@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use semblance::domain::PhotoFault;
 use semblance::image::{DecodeLimits, Photo, UprightImage, decode};
 
-use crate::pictures::{crc32, exif, fixture, jpeg, png, progressive};
+use crate::pictures::{chunk, crc32, exif, fixture, jpeg, png, progressive};
 
 type Rgb = [u8; 3];
 
@@ -147,6 +147,19 @@ fn a_decompression_bomb_is_refused_by_its_header() {
     let frame = bomb.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     bomb[frame + 5..frame + 9].copy_from_slice(&[0xff; 4]);
     assert_eq!(decoded(bomb), Err(PhotoFault::Undecodable));
+}
+
+/// Found by fuzzing: the decoder panics when the last colour of a palette lacks a part.
+#[test]
+fn a_palette_of_broken_entries_is_refused() {
+    let whole = fixture("palette.png");
+    let at = whole.windows(4).position(|kind| kind == b"PLTE").unwrap();
+    let length = u32::from_be_bytes(whole[at - 4..at].try_into().unwrap()) as usize;
+    for lost in 0..6 {
+        let palette = chunk(b"PLTE", &whole[at + 4..at + 4 + length - lost]);
+        let bytes = [&whole[..at - 4], &palette, &whole[at + 8 + length..]].concat();
+        assert_eq!(decoded(bytes).is_ok(), lost % 3 == 0, "{lost} bytes are lost");
+    }
 }
 
 /// Every scan walks over all blocks again, and costs the sender a few bytes.

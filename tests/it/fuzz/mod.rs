@@ -9,6 +9,8 @@ mod targets;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use mutate::Random;
 
@@ -64,6 +66,17 @@ targets! { photo multipart query json snapshot frames manifest journal }
 fn inside() {
     let Ok(name) = std::env::var(TARGET) else { return };
     let (_, target) = targets::ALL.into_iter().find(|(known, _)| *known == name).unwrap();
+    // Caught or not: there must be none.
+    let (panics, usual) = (Arc::new(AtomicUsize::new(0)), std::panic::take_hook());
+    let count = Arc::clone(&panics);
+    std::panic::set_hook(Box::new(move |panic| {
+        count.fetch_add(1, Ordering::SeqCst);
+        usual(panic);
+    }));
+    let tried = |target, what: &str, input: &[u8]| {
+        tried(target, what, input);
+        assert_eq!(panics.load(Ordering::SeqCst), 0, "{what} panicked: {}", hex(input));
+    };
     let inputs = inputs(&name);
     inputs.iter().for_each(|input| tried(target, "as it is", input));
     let before = peak();
@@ -78,10 +91,13 @@ fn inside() {
 /// Calls a target, and says what it was given when it panics.
 fn tried(target: targets::Target, what: &str, input: &[u8]) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(input))) {
-        let hex: String = input.iter().take(4096).map(|byte| format!("{byte:02x}")).collect();
-        eprintln!("{what}, {} bytes: {hex}", input.len());
+        eprintln!("{what}: {}", hex(input));
         resume_unwind(panic);
     }
+}
+
+fn hex(input: &[u8]) -> String {
+    input.iter().take(4096).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Most memory that this process ever had, in KiB; 0 where the system does not say.

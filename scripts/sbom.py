@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""The bill of materials of the server, as CycloneDX 1.6 JSON.
+
+    python3 scripts/sbom.py [--target TRIPLE] [--output target/sbom.json]
+
+Everything that is in the binary or beside it: the crates that are linked (scope `required`), those that only
+help to build it (`excluded`), the SQLite that one of them brings, ONNX Runtime and the models of
+models/pack.toml. Hashes are those of Cargo.lock and of the pack, so the same tree gives the same bill.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+RUNTIMES = {"x86_64-unknown-linux-gnu": "linux-x86_64", "aarch64-unknown-linux-gnu": "linux-aarch64"}
+RUNTIMES["aarch64-apple-darwin"] = "macos-aarch64"
+
+
+def toml(path):
+    import tomllib  # Python 3.11
+
+    return tomllib.loads(path.read_text(encoding="utf-8"))
+
+
+def host():
+    said = subprocess.run(["rustc", "-vV"], cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return re.search(r"^host: (.+)$", said, re.M)[1]
+
+
+def metadata(target):
+    command = ["cargo", "metadata", "--locked", "--format-version", "1", "--filter-platform", target]
+    return json.loads(subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE).stdout)
+
+
+def expression(licence):
+    """An SPDX expression; crates of old separate alternatives by a slash."""
+    return re.sub(r"\s*/\s*", " OR ", licence)
+
+
+def reached(nodes, root, kinds, skipped=()):
+    """What is reached from a package by dependencies of some kinds, itself left out."""
+    found, waiting = set(), [root]
+    while waiting:
+        for dependency in nodes[waiting.pop()]["deps"]:
+            at = dependency["pkg"]
+            wanted = any(kind["kind"] in kinds for kind in dependency["dep_kinds"])
+            if wanted and at not in found and at not in skipped:
+                found.add(at)
+                waiting.append(at)
+    return found
+
+
+def crate(package, checksum, linked):
+    component = {
+        "type": "library",
+        "bom-ref": f"pkg:cargo/{package['name']}@{package['version']}",
+        "name": package["name"],
+        "version": package["version"],
+        "scope": "required" if linked else "excluded",
+        "hashes": [{"alg": "SHA-256", "content": checksum}],
+        "licenses": [{"expression": expression(package["license"])}],
+        "purl": f"pkg:cargo/{package['name']}@{package['version']}",
+    }
+    if package["repository"]:
+        component["externalReferences"] = [{"type": "vcs", "url": package["repository"]}]
+    return component
+
+
+def sqlite(package):
+    """The SQLite in libsqlite3-sys: its own version, for whoever looks for its weaknesses."""
+    source = Path(package["manifest_path"]).parent / "sqlite3" / "sqlite3.c"
+    text = source.read_text(encoding="utf-8", errors="replace")
+    version = re.search(r'#define SQLITE_VERSION\s+"([^"]+)"', text)[1]
+    return {
+        "type": "library",
+        "bom-ref": f"pkg:generic/sqlite@{version}",
+        "name": "sqlite",
+        "version": version,
+        "scope": "required",
+        "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(source.read_bytes()).hexdigest()}],
+        "licenses": [{"license": {"id": "blessing"}}],
+        "purl": f"pkg:generic/sqlite@{version}",
+    }
+
+
+def runtime(pack, target):
+    library = pack["runtime"][RUNTIMES[target]]
+    version = re.search(r"\d+\.\d+\.\d+", library["file"])[0]
+    return {
+        "type": "library",
+        "bom-ref": f"pkg:generic/onnxruntime@{version}",
+        "name": "onnxruntime",
+        "version": version,
+        "scope": "required",
+        "hashes": [{"alg": "SHA-256", "content": library["sha256"]}],
+        "licenses": [{"expression": "MIT"}],
+        "purl": f"pkg:generic/onnxruntime@{version}",
+        "properties": [{"name": "semblance:file", "value": library["file"]}],
+    }
+
+
+def model(entry):
+    properties = {"file": entry["file"], "role": entry["role"], "source": entry["source"]}
+    properties.update({key: entry[key] for key in ("upstream_sha256", "changes") if key in entry})
+    return {
+        "type": "machine-learning-model",
+        "bom-ref": f"model:{entry['id']}",
+        "name": entry["id"],
+        "version": entry["title"],
+        "copyright": entry["copyright"],
+        "scope": "required",
+        "hashes": [{"alg": "SHA-256", "content": entry["sha256"]}],
+        "licenses": [{"expression": entry["licence"]}],
+        "properties": [{"name": f"semblance:{key}", "value": value} for key, value in properties.items()],
+    }
+
+
+def bill(target):
+    meta, lock, pack = metadata(target), toml(REPOSITORY / "Cargo.lock"), toml(REPOSITORY / "models" / "pack.toml")
+    checksums = {(entry["name"], entry["version"]): entry.get("checksum") for entry in lock["package"]}
+    packages = {package["id"]: package for package in meta["packages"]}
+    nodes, root = {node["id"]: node for node in meta["resolve"]["nodes"]}, meta["resolve"]["root"]
+    macros = {at for at, package in packages.items() if any("proc-macro" in t["kind"] for t in package["targets"])}
+    used = reached(nodes, root, (None, "build"))
+    linked = reached(nodes, root, (None,), skipped=macros)
+    ref = {at: f"pkg:cargo/{packages[at]['name']}@{packages[at]['version']}" for at in used | {root}}
+
+    components = []
+    for at in sorted(used, key=lambda at: ref[at]):
+        package = packages[at]
+        components.append(crate(package, checksums[package["name"], package["version"]], at in linked))
+    beside = [sqlite(package) for at in linked if (package := packages[at])["name"] == "libsqlite3-sys"]
+    beside += [runtime(pack, target)] + [model(entry) for entry in pack["model"]]
+    dependencies = [
+        {"ref": ref[at], "dependsOn": sorted({ref[d["pkg"]] for d in nodes[at]["deps"] if d["pkg"] in used})}
+        for at in sorted(used | {root}, key=lambda at: ref[at])
+    ]
+    for entry in dependencies:
+        if entry["ref"] == ref[root]:
+            # The development dependencies are not among them; what lies beside the binary is.
+            direct = {d["pkg"] for d in nodes[root]["deps"] if any(k["kind"] != "dev" for k in d["dep_kinds"])}
+            entry["dependsOn"] = sorted({ref[at] for at in direct} | {part["bom-ref"] for part in beside})
+    own = packages[root]
+    document = {
+        "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
+        "bomFormat": "CycloneDX",
+        "specVersion": "1.6",
+        "version": 1,
+        "metadata": {
+            "component": {
+                "type": "application",
+                "bom-ref": ref[root],
+                "name": own["name"],
+                "version": own["version"],
+                "description": own["description"],
+                "licenses": [{"expression": own["license"]}],
+                "purl": ref[root],
+            },
+            "properties": [
+                {"name": "semblance:target", "value": target},
+                {"name": "semblance:pack", "value": pack["name"]},
+            ],
+        },
+        "components": components + beside,
+        "dependencies": dependencies + [{"ref": part["bom-ref"], "dependsOn": []} for part in beside],
+    }
+    content = json.dumps(document, sort_keys=True)
+    document["serialNumber"] = f"urn:uuid:{uuid.uuid5(uuid.NAMESPACE_URL, content)}"
+    return document
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Writes the bill of materials (CycloneDX 1.6).")
+    parser.add_argument("--target", choices=sorted(RUNTIMES), help="default: this machine's")
+    parser.add_argument("--output", type=Path, default=REPOSITORY / "target" / "sbom.json")
+    options = parser.parse_args()
+    document = bill(options.target or host())
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    print(f"{options.output}: {len(document['components'])} components")
+
+
+if __name__ == "__main__":
+    if sys.version_info < (3, 11):
+        sys.exit("sbom: Python 3.11 or newer is needed.")
+    main()
