@@ -6,7 +6,7 @@ PYTHON ?= python3
 CARGO ?= cargo
 BINARY = $${CARGO_TARGET_DIR:-target}/release/semblance
 
-.PHONY: setup run test fmt lint doc secrets clean
+.PHONY: setup run test fmt lint doc sbom secrets clean
 
 setup:
 	$(PYTHON) scripts/setup.py --with-photos
@@ -29,6 +29,10 @@ lint:
 
 doc:
 	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --release --no-deps --document-private-items --locked
+
+# The bill of materials of the server, CycloneDX: target/sbom.json.
+sbom:
+	$(PYTHON) scripts/sbom.py
 
 # Random secrets for docker-compose.yml; those that exist are kept. The containers' users have other ids
 # than ours and must read the files, so the files are readable and the folder shuts everybody else out.

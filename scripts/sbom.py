@@ -43,17 +43,11 @@ def expression(licence):
     return re.sub(r"\s*/\s*", " OR ", licence)
 
 
-def reached(nodes, root, kinds, skipped=()):
-    """What is reached from a package by dependencies of some kinds, itself left out."""
-    found, waiting = set(), [root]
-    while waiting:
-        for dependency in nodes[waiting.pop()]["deps"]:
-            at = dependency["pkg"]
-            wanted = any(kind["kind"] in kinds for kind in dependency["dep_kinds"])
-            if wanted and at not in found and at not in skipped:
-                found.add(at)
-                waiting.append(at)
-    return found
+def tree(target, edges):
+    """What cargo uses for a plain build: names and versions. (`cargo metadata` adds what the tests turn on.)"""
+    command = ["cargo", "tree", "--locked", "--target", target, "--edges", edges, "--prefix", "none", "--format", "{p}"]
+    said = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return {(name, version[1:]) for name, version in (line.split()[:2] for line in said.splitlines())}
 
 
 def crate(package, checksum, linked):
@@ -126,9 +120,9 @@ def bill(target):
     checksums = {(entry["name"], entry["version"]): entry.get("checksum") for entry in lock["package"]}
     packages = {package["id"]: package for package in meta["packages"]}
     nodes, root = {node["id"]: node for node in meta["resolve"]["nodes"]}, meta["resolve"]["root"]
-    macros = {at for at, package in packages.items() if any("proc-macro" in t["kind"] for t in package["targets"])}
-    used = reached(nodes, root, (None, "build"))
-    linked = reached(nodes, root, (None,), skipped=macros)
+    named = {(package["name"], package["version"]): at for at, package in packages.items()}
+    used = {named[name] for name in tree(target, "normal,build")} - {root}
+    linked = {named[name] for name in tree(target, "normal,no-proc-macro")} - {root}
     ref = {at: f"pkg:cargo/{packages[at]['name']}@{packages[at]['version']}" for at in used | {root}}
 
     components = []
@@ -137,15 +131,11 @@ def bill(target):
         components.append(crate(package, checksums[package["name"], package["version"]], at in linked))
     beside = [sqlite(package) for at in linked if (package := packages[at])["name"] == "libsqlite3-sys"]
     beside += [runtime(pack, target)] + [model(entry) for entry in pack["model"]]
-    dependencies = [
-        {"ref": ref[at], "dependsOn": sorted({ref[d["pkg"]] for d in nodes[at]["deps"] if d["pkg"] in used})}
-        for at in sorted(used | {root}, key=lambda at: ref[at])
-    ]
-    for entry in dependencies:
-        if entry["ref"] == ref[root]:
-            # The development dependencies are not among them; what lies beside the binary is.
-            direct = {d["pkg"] for d in nodes[root]["deps"] if any(k["kind"] != "dev" for k in d["dep_kinds"])}
-            entry["dependsOn"] = sorted({ref[at] for at in direct} | {part["bom-ref"] for part in beside})
+    dependencies = []
+    for at in sorted(used | {root}, key=lambda at: ref[at]):
+        needed = {d["pkg"] for d in nodes[at]["deps"] if any(kind["kind"] != "dev" for kind in d["dep_kinds"])}
+        needed = {ref[other] for other in needed & used} | {part["bom-ref"] for part in beside if at == root}
+        dependencies.append({"ref": ref[at], "dependsOn": sorted(needed)})
     own = packages[root]
     document = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
