@@ -91,7 +91,7 @@ class Bill(unittest.TestCase):
 
     def test_every_package_that_is_linked_is_in_it(self):
         """Those that Cargo.toml names, and whatever they cannot be without, as Cargo.lock has it."""
-        lock = {(entry["name"], entry["version"]): entry for entry in sbom.toml(sbom.REPOSITORY / "Cargo.lock")["package"]}
+        lock = {(entry["name"], entry["version"]) for entry in sbom.toml(sbom.REPOSITORY / "Cargo.lock")["package"]}
         required = {ref for ref, part in self.components.items() if part["scope"] == "required"}
         edges = {entry["ref"]: entry["dependsOn"] for entry in self.document["dependencies"]}
         direct = sbom.toml(sbom.REPOSITORY / "Cargo.toml")["dependencies"]
