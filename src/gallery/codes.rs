@@ -1,23 +1,23 @@
 //! Four-bit codes of rows, and what they prove about dot products.
 //!
 //! A row is moved by the gallery's mean and turned onto its principal axes, and each coordinate is
-//! rounded to one of 16 levels. The axes are cut into planes, the first of which hold most of the
+//! rounded to one of 16 levels. The axes are cut into *planes*, the first of which hold most of the
 //! variance. With r' = the levels of the planes read so far, a dot product q.r is q.mean + q.r' +
-//! q.(r - r'), and by Cauchy and Schwarz the last part is at most |q| |error| within the planes
-//! read plus |q| |rest| within the others. The lengths of errors and rests are stored with the
-//! codes, rounded upwards, so a bound is never below the dot product, whatever the gallery was
-//! when its axes were learnt.
+//! q.(r - r'), and by Cauchy and Schwarz the last part is at most the sum over those planes of
+//! |q| |error|, plus |q| |rest| for the dimensions of later planes. The lengths of errors and rests
+//! are stored with the codes, rounded upwards, so a bound is never below the dot product, whatever
+//! the gallery was when its axes were learnt.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::axes;
-use super::kernel::{CHUNK, GROUP, LANE_LIMIT, ROTATE_WIDTH, STEP, Weights, block_bytes, rotate};
+use super::kernel::{GROUP, PLANE_WIDTH, STEP, Shape, Weights, rotate};
 
-/// Bounds are whole numbers of this part of 1.
-pub(super) const UNITS: f64 = 4096.0;
-/// Lengths of errors are stored in this part of 1, so that 16 bits hold up to 8.
+/// Bounds are whole numbers of this part of 1; chosen so that the weights of lengths fit into 15 bits.
+pub(super) const UNITS: f64 = 4080.0;
+/// Lengths are stored in this part of 1, so that 16 bits hold up to 8.
 const LENGTHS: f64 = 8192.0;
 /// No embedding is longer than this; they are unit vectors up to rounding.
 const LONGEST: f64 = 1.001;
@@ -25,6 +25,34 @@ const LONGEST: f64 = 1.001;
 const DISTANCE: f64 = 0.335_2;
 /// The codes of all dimensions together are never longer than this, so that sums fit into 16 bits.
 const LONGEST_CODES: f64 = 3.9;
+/// Number of the highest level, when the middle is 0.
+const HIGHEST: f32 = 7.5;
+
+/// What is scanned in one go.
+#[derive(Debug, Clone)]
+struct Plane {
+    dimensions: Range<usize>,
+    /// Whether there are later ones.
+    rest: bool,
+}
+
+impl Plane {
+    fn shape(&self) -> Shape {
+        Shape { chunks: self.dimensions.len() / PLANE_WIDTH, lengths: 1 + usize::from(self.rest) }
+    }
+}
+
+/// Embeddings of 128 numbers have hardly less variance along the last axes than along the first, so
+/// that bounds from some of them drop few groups of rows: reading all in one go costs least
+/// (measured, as were 16 levels beside fewer of them). With more numbers, half of the axes is enough
+/// for most groups when the face is one of the gallery's.
+fn planes(width: usize) -> Vec<Plane> {
+    let half = (width / 2).next_multiple_of(PLANE_WIDTH);
+    if width < 192 {
+        return vec![Plane { dimensions: 0..width, rest: false }];
+    }
+    vec![Plane { dimensions: 0..half, rest: true }, Plane { dimensions: half..width, rest: false }]
+}
 
 /// How rows become codes.
 #[derive(Debug)]
@@ -37,21 +65,11 @@ pub(super) struct Quantiser {
     rotation: Vec<f32>,
     /// Distance between the levels along each axis.
     distances: Vec<f32>,
-    planes: Vec<Range<usize>>,
+    planes: Vec<Plane>,
     /// The most by which rounding and a rotation that is not quite one can raise a dot product.
     slack: f64,
     /// For each plane, the longest levels of any row encoded so far, as the bits of an f32.
     longest: Vec<AtomicU32>,
-}
-
-fn planes(width: usize) -> Vec<Range<usize>> {
-    let quarter = |n: usize| (width * n / 4).next_multiple_of(STEP).min(width);
-    let cuts = match width {
-        0..64 => vec![0, width],
-        64..256 => vec![0, quarter(2), quarter(3), width],
-        _ => vec![0, quarter(1), quarter(2), quarter(3), width],
-    };
-    cuts.windows(2).map(|cut| cut[0]..cut[1]).filter(|plane| !plane.is_empty()).collect()
 }
 
 fn length(values: &[f32]) -> f64 {
@@ -73,7 +91,7 @@ fn stored(length: f64) -> u16 {
 impl Quantiser {
     /// Learns from rows of unit vectors, one after the other.
     pub(super) fn learn(rows: &[f32], dimension: usize) -> Self {
-        let width = dimension.next_multiple_of(ROTATE_WIDTH);
+        let width = dimension.next_multiple_of(PLANE_WIDTH);
         let count = (rows.len() / dimension).max(1) as f64;
         let mut sums = vec![0.0f64; dimension];
         for row in rows.chunks_exact(dimension) {
@@ -129,17 +147,14 @@ impl Quantiser {
         }
         let count = (turned.len() / self.width).max(1) as f64;
         let distances: Vec<f64> = squares.iter().map(|sum| DISTANCE * (sum / count).sqrt()).collect();
-        let longest = 7.5 * distances.iter().map(|d| d * d).sum::<f64>().sqrt();
+        let longest = f64::from(HIGHEST) * distances.iter().map(|d| d * d).sum::<f64>().sqrt();
         let shrink = (LONGEST_CODES / longest).min(1.0);
         self.distances = distances.iter().map(|d| (d * shrink).max(1e-9) as f32).collect();
     }
 
-    pub(super) fn planes(&self) -> usize {
-        self.planes.len()
-    }
-
-    fn steps(&self, plane: usize) -> usize {
-        self.planes.get(plane).map_or(0, |plane| plane.len() / STEP)
+    /// What each plane is made of.
+    pub(super) fn shapes(&self) -> impl ExactSizeIterator<Item = Shape> {
+        self.planes.iter().map(Plane::shape)
     }
 
     /// Bytes of memory.
@@ -152,21 +167,21 @@ impl Quantiser {
         let mut turned = vec![0.0f32; self.width];
         rotate(&self.rotation, self.width, probe, &mut turned);
         let along: f64 = probe.iter().zip(&self.mean).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
-        let longest = |range: Range<usize>| length(&turned[range]);
-        let last = self.planes.len().saturating_sub(1);
-        let plans = self.planes.iter().enumerate().map(|(at, plane)| {
+        let planes = self.planes.iter().zip(&self.longest).enumerate().map(|(at, (plane, longest))| {
             let constant = if at == 0 { along + self.slack } else { 0.0 };
-            let reach = f32::from_bits(self.longest[at].load(Ordering::Acquire));
-            let mut weights = weigh(&turned[plane.clone()], &self.distances[plane.clone()], f64::from(reach), constant);
+            let reach = f64::from(f32::from_bits(longest.load(Ordering::Acquire)));
+            let range = plane.dimensions.clone();
+            let mut weights = weigh(&turned[range.clone()], &self.distances[range.clone()], reach, constant);
+            let lengths = [length(&turned[range.clone()]), length(&turned[range.end..])];
             let weight = |length: f64| (length * UNITS / LENGTHS * 65536.0).ceil() as u16 + 1;
-            (weights.row, weights.group) = if at == last {
-                (weight(longest(0..plane.end)), 0)
-            } else {
-                (weight(longest(plane.end..self.width)), weight(longest(0..plane.end)))
-            };
+            weights.lengths =
+                lengths[..plane.shape().lengths].iter().map(|l| weight(*l).min(i16::MAX as u16)).collect();
+            // Products with lengths are rounded down, by less than one unit each.
+            weights.offset += weights.lengths.len() as f32;
+            weights.rest = plane.rest;
             weights
         });
-        plans.collect()
+        planes.collect()
     }
 }
 
@@ -192,29 +207,8 @@ fn defect(rotation: &[f32], width: usize) -> f64 {
 /// Rounds a query to eight bits; what that changes at most is added to the offset.
 fn weigh(query: &[f32], distances: &[f32], reach: f64, constant: f64) -> Weights {
     let exact: Vec<f64> = query.iter().zip(distances).map(|(q, d)| f64::from(*q) * f64::from(*d)).collect();
-    let mut factor = exact.iter().fold(0.0f64, |most, v| most.max(v.abs())) / 127.0;
-    if !(factor > 1e-30) {
-        factor = 1e-30;
-    }
-    let mut rounded: Vec<i8>;
-    loop {
-        rounded = exact.iter().map(|v| (v / factor).round().clamp(-127.0, 127.0) as i8).collect();
-        let heaviest = rounded
-            .chunks(CHUNK * STEP)
-            .flat_map(|chunk| {
-                let lane = |pair: usize| {
-                    let of = chunk.iter().enumerate().filter(move |(d, _)| d % 4 / 2 == pair);
-                    of.map(|(_, w)| u32::from(w.unsigned_abs())).sum::<u32>()
-                };
-                [lane(0), lane(1)]
-            })
-            .max()
-            .unwrap_or(0);
-        if heaviest <= LANE_LIMIT {
-            break;
-        }
-        factor *= f64::from(heaviest) / f64::from(LANE_LIMIT) * 1.01;
-    }
+    let factor = (exact.iter().fold(0.0f64, |most, v| most.max(v.abs())) / 127.0).max(1e-30);
+    let rounded: Vec<i8> = exact.iter().map(|v| (v / factor).round().clamp(-127.0, 127.0) as i8).collect();
     // By Cauchy and Schwarz, apart from axes with hardly any variance, where the levels are so
     // small that their own sum is less.
     let small = distances.iter().fold(0.0f32, |most, d| most.max(*d)) * 0.02;
@@ -222,31 +216,24 @@ fn weigh(query: &[f32], distances: &[f32], reach: f64, constant: f64) -> Weights
     for ((exact, rounded), d) in exact.iter().zip(&rounded).zip(distances) {
         let off = (exact - factor * f64::from(*rounded)).abs();
         if *d < small {
-            sum += 7.5 * off;
+            sum += f64::from(HIGHEST) * off;
         } else {
             squares += (off / f64::from(*d)).powi(2);
         }
     }
     let off = (squares.sqrt() * reach + sum) * 1.001;
     let total: f64 = rounded.iter().map(|w| f64::from(*w)).sum();
-    let offset = constant + off - 7.5 * factor * total;
-    let steps = rounded.chunks_exact(STEP).filter_map(|step| step.first_chunk().copied()).collect();
+    let offset = constant + off - f64::from(HIGHEST) * factor * total;
     // Rounded to the nearest whole number of units: a half is added, and a little for f32.
-    Weights { steps, scale: (factor * UNITS) as f32, offset: (offset * UNITS + 0.52) as f32, row: 0, group: 0 }
+    let (scale, offset) = ((factor * UNITS) as f32, (offset * UNITS + 0.52) as f32);
+    Weights { chunks: rounded.as_chunks().0.as_chunks().0.to_vec(), scale, offset, lengths: Vec::new(), rest: false }
 }
 
 /// The codes of up to a segment of rows, plane by plane.
 #[derive(Debug, Clone)]
 pub(super) struct Codes {
     quantiser: Arc<Quantiser>,
-    planes: Vec<Plane>,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Plane {
-    blocks: Vec<u8>,
-    /// For each group: the longest error of its rows (in the planes so far); 0 in the last plane.
-    errors: Vec<u16>,
+    planes: Vec<Vec<u8>>,
 }
 
 /// Rows that are encoded together.
@@ -254,8 +241,7 @@ const TOGETHER: usize = 32;
 
 impl Codes {
     pub(super) fn new(quantiser: Arc<Quantiser>, rows: &[f32]) -> Self {
-        let planes = (0..quantiser.planes()).map(|_| Plane::default()).collect();
-        let mut this = Self { planes, quantiser };
+        let mut this = Self { planes: vec![Vec::new(); quantiser.planes.len()], quantiser };
         let dimension = this.quantiser.dimension;
         this.make_room(rows.len() / dimension, true);
         for (at, rows) in rows.chunks(TOGETHER * dimension).enumerate() {
@@ -270,28 +256,23 @@ impl Codes {
 
     /// Bytes of memory.
     pub(super) fn bytes(&self) -> usize {
-        let of = |plane: &Plane| plane.blocks.capacity() + plane.errors.capacity() * size_of::<u16>();
-        size_of::<Self>() + self.planes.iter().map(|plane| size_of::<Plane>() + of(plane)).sum::<usize>()
+        size_of::<Self>() + self.planes.iter().map(|plane| size_of::<Vec<u8>>() + plane.capacity()).sum::<usize>()
     }
 
-    pub(super) fn plane(&self, at: usize) -> (&[u8], &[u16]) {
-        self.planes.get(at).map_or((&[], &[]), |plane| (&plane.blocks, &plane.errors))
+    pub(super) fn plane(&self, at: usize) -> &[u8] {
+        self.planes.get(at).map_or(&[], Vec::as_slice)
     }
 
     /// Makes room for so many rows, or gives back what they do not need.
     pub(super) fn make_room(&mut self, rows: usize, exact: bool) {
-        let groups = rows.div_ceil(GROUP);
-        for (at, plane) in self.planes.iter_mut().enumerate() {
-            let bytes = groups * block_bytes(self.quantiser.steps(at));
+        for (plane, shape) in self.planes.iter_mut().zip(self.quantiser.shapes()) {
+            let bytes = rows.div_ceil(GROUP) * shape.bytes();
             if exact {
-                plane.blocks.reserve_exact(bytes.saturating_sub(plane.blocks.len()));
-                plane.errors.reserve_exact(groups.saturating_sub(plane.errors.len()));
+                plane.reserve_exact(bytes.saturating_sub(plane.len()));
             }
-            plane.blocks.resize(bytes, 0);
-            plane.errors.resize(groups, 0);
-            if plane.blocks.len() < plane.blocks.capacity() / 4 {
-                plane.blocks.shrink_to(2 * bytes);
-                plane.errors.shrink_to(2 * groups);
+            plane.resize(bytes, 0);
+            if plane.len() < plane.capacity() / 4 {
+                plane.shrink_to(2 * bytes);
             }
         }
     }
@@ -308,12 +289,10 @@ impl Codes {
         rotate(&quantiser.rotation, width, &centred, &mut turned);
         let (mut codes, mut levels, mut errors) = (vec![0u8; width], vec![0.0f32; width], vec![0.0f32; width]);
         for (at, row) in turned.chunks_exact(width).enumerate() {
-            for ((((v, d), code), level), error) in
-                row.iter().zip(&quantiser.distances).zip(&mut codes).zip(&mut levels).zip(&mut errors)
-            {
-                let near = (v / d + 8.0).clamp(0.0, 15.0) as u8;
-                *code = near;
-                *level = (f32::from(near) - 7.5) * d;
+            let rounded = codes.iter_mut().zip(&mut levels).zip(&mut errors);
+            for ((v, d), ((code, level), error)) in row.iter().zip(&quantiser.distances).zip(rounded) {
+                *code = (v / d + 8.0).clamp(0.0, 15.0) as u8;
+                *level = (f32::from(*code) - HIGHEST) * d;
                 *error = v - *level;
             }
             self.put(first + at, row, &codes, &levels, &errors);
@@ -322,24 +301,22 @@ impl Codes {
 
     fn put(&mut self, row: usize, turned: &[f32], codes: &[u8], levels: &[f32], errors: &[f32]) {
         let (group, place) = (row / GROUP, row % GROUP);
-        let last = self.planes.len().saturating_sub(1);
-        for (at, (plane, range)) in self.planes.iter_mut().zip(&self.quantiser.planes).enumerate() {
-            let steps = range.len() / STEP;
-            let block = &mut plane.blocks[group * block_bytes(steps)..(group + 1) * block_bytes(steps)];
-            let (bytes, numbers) = block.split_at_mut(steps * GROUP * STEP / 2);
+        let planes = self.quantiser.planes.iter().zip(&self.quantiser.longest);
+        for (plane, (of, longest)) in self.planes.iter_mut().zip(planes) {
+            let (range, shape) = (of.dimensions.clone(), of.shape());
+            let block = &mut plane[group * shape.bytes()..][..shape.bytes()];
+            let (bytes, numbers) = block.split_at_mut(range.len() * GROUP / 2);
             for (step, codes) in bytes.chunks_exact_mut(GROUP * STEP / 2).zip(codes[range.clone()].chunks_exact(STEP)) {
                 let (low, high) = codes.split_at(STEP / 2);
                 let to = &mut step[place * STEP / 2..(place + 1) * STEP / 2];
                 to.iter_mut().zip(low.iter().zip(high)).for_each(|(to, (low, high))| *to = low | high << 4);
             }
-            let reach = (length(&levels[range.clone()]) * 1.000_1) as f32;
-            self.quantiser.longest[at].fetch_max(reach.to_bits(), Ordering::AcqRel);
-            let error = stored(length(&errors[..range.end]));
-            let own = if at == last { error } else { stored(length(&turned[range.end..])) };
-            numbers[2 * place..2 * place + 2].copy_from_slice(&own.to_le_bytes());
-            if at != last {
-                plane.errors[group] = plane.errors[group].max(error);
+            let lengths = [length(&errors[range.clone()]), length(&turned[range.end..])];
+            for (length, numbers) in lengths.into_iter().zip(numbers.chunks_exact_mut(GROUP * size_of::<u16>())) {
+                numbers[2 * place..2 * place + 2].copy_from_slice(&stored(length).to_le_bytes());
             }
+            let reach = (length(&levels[range]) * 1.000_1) as f32;
+            longest.fetch_max(reach.to_bits(), Ordering::AcqRel);
         }
     }
 }
@@ -350,7 +327,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{Embedding, ModelTag};
-    use crate::gallery::kernel::{Lane, Pass, Results, dot, scan};
+    use crate::gallery::kernel::{Bounds, GROUPS, Pass, dot, scan};
 
     fn unit(raw: &[f32]) -> Option<Vec<f32>> {
         Embedding::new(raw, ModelTag::new("m")).ok().map(|e| e.values().to_vec())
@@ -384,27 +361,26 @@ mod tests {
             let rows: Vec<Vec<f32>> = (0..45).filter_map(|n| make(n + 3, (kind + n / 16) % 5)).collect();
             let codes = Codes::new(Arc::clone(&quantiser), &rows.concat());
             for probe in rows.iter().take(4).cloned().chain((100..104).filter_map(|n| make(n, 0))) {
-                let groups = rows.len().div_ceil(GROUP);
-                let (mut sums, mut tops) = (vec![[0i16; GROUP]; groups], vec![i16::MAX; groups]);
+                let mut bounds = [Bounds { alive: [u16::MAX; GROUPS], ..Bounds::default() }];
                 for (at, weights) in quantiser.prepare(&probe).into_iter().enumerate() {
-                    for last in [true, false] {
-                        let mut now = sums.clone();
-                        let (blocks, errors) = codes.plane(at);
-                        let pass = Pass {
-                            lanes: &[Lane { codes: blocks, errors, first: 0 }],
-                            queries: std::slice::from_ref(&weights),
-                            thresholds: &[i16::MIN],
-                            last,
-                        };
-                        scan(pass, Results { groups, sums: &mut now, tops: &mut tops });
-                        if !last {
-                            sums = now;
-                            continue;
-                        }
-                        for (n, row) in rows.iter().enumerate() {
-                            let (bound, exact) = (f64::from(now[n / GROUP][n % GROUP]) / UNITS, f64::from(dot(&probe, row)));
-                            prop_assert!(bound >= exact, "plane {at} row {n}: {bound} < {exact}");
-                            prop_assert!(tops[n / GROUP] >= now[n / GROUP][n % GROUP]);
+                    let pass = Pass {
+                        shape: quantiser.planes[at].shape(),
+                        codes: codes.plane(at),
+                        queries: std::slice::from_ref(&weights),
+                        thresholds: &[i16::MIN],
+                        first: at == 0,
+                    };
+                    scan(pass, &mut bounds);
+                    for (n, row) in rows.iter().enumerate() {
+                        // No row below the threshold is dropped, and none above it.
+                        let (group, place) = (n / GROUP, n % GROUP);
+                        let exact = f64::from(dot(&probe, row));
+                        let mut now = bounds.clone();
+                        scan(Pass { thresholds: &[(exact * UNITS).floor() as i16], ..pass }, &mut now);
+                        prop_assert!(!pass.first || now[0].alive[group] >> place & 1 == 1, "plane {at} row {n}");
+                        if at + 1 == quantiser.planes.len() {
+                            let bound = f64::from(bounds[0].sums[group][place]) / UNITS;
+                            prop_assert!(bound >= exact, "row {n}: {bound} < {exact}");
                         }
                     }
                 }

@@ -18,22 +18,32 @@ use super::{
 use crate::compute::{Pool, PoolConfig, WorkError};
 use crate::domain::{AppId, Embedding, Revision};
 
-/// Most searches that share one pass over memory.
-const BATCH: usize = 16;
+/// Most searches that share one pass over memory: some multiple of what a kernel takes at once.
+const BATCH: usize = 15;
 
 /// A search that waits for a thread.
 #[derive(Debug)]
 struct Waiting {
+    /// Its place in the order.
+    ticket: u64,
     probe: Embedding,
     limit: usize,
     since: Instant,
-    reply: oneshot::Sender<Ranked>,
+    reply: oneshot::Sender<Result<Ranked, MatchError>>,
+}
+
+/// Searches in the order in which they came.
+#[derive(Debug, Default)]
+struct Queue {
+    searches: VecDeque<Waiting>,
+    /// Of the last one.
+    ticket: u64,
 }
 
 #[derive(Debug)]
 struct Gallery {
     index: RwLock<Index>,
-    waiting: Mutex<VecDeque<Waiting>>,
+    queue: Mutex<Queue>,
     /// Whether a thread does this gallery's chores.
     busy: Mutex<bool>,
     idle: Condvar,
@@ -115,7 +125,7 @@ impl MemoryMatcher {
     fn put(&self, app: &AppId, index: Index) {
         let gallery = Arc::new(Gallery {
             index: RwLock::new(index),
-            waiting: Mutex::default(),
+            queue: Mutex::default(),
             busy: Mutex::default(),
             idle: Condvar::new(),
             retired: AtomicBool::new(false),
@@ -139,28 +149,55 @@ impl MemoryMatcher {
 }
 
 impl Gallery {
-    /// Answers a share of the searches that wait: this thread's part of them, in one pass.
-    fn answer(&self, threads: usize, deadline: Duration, scratch: &mut Scratch) -> Result<(), MatchError> {
-        let batch: Vec<Waiting> = {
-            let mut waiting = lock(&self.waiting);
-            let share = waiting.len().div_ceil(threads).min(BATCH);
-            waiting.drain(..share).collect()
-        };
-        // Whoever gave up, or waited too long, is dropped here; the latter learns of it by that.
-        let batch: Vec<Waiting> =
-            batch.into_iter().filter(|w| !w.reply.is_closed() && w.since.elapsed() <= deadline).collect();
-        if batch.is_empty() {
-            return Ok(());
+    /// Queues a search and returns its ticket.
+    fn push(&self, probe: &Embedding, limit: usize, reply: oneshot::Sender<Result<Ranked, MatchError>>) -> u64 {
+        let mut queue = lock(&self.queue);
+        queue.ticket += 1;
+        let ticket = queue.ticket;
+        queue.searches.push_back(Waiting { ticket, probe: probe.clone(), limit, since: Instant::now(), reply });
+        ticket
+    }
+
+    /// Takes this thread's share of the searches that wait; nothing once the one with this ticket
+    /// has been taken.
+    fn share(&self, ticket: u64, threads: usize) -> Vec<Waiting> {
+        let queue = &mut lock(&self.queue).searches;
+        queue.retain(|search| !search.reply.is_closed()); // nobody waits for it any more
+        if queue.front().is_none_or(|first| first.ticket > ticket) {
+            return Vec::new();
+        }
+        let share = queue.len().div_ceil(threads).min(BATCH);
+        queue.drain(..share).collect()
+    }
+
+    /// Answers searches until the one with this ticket, and all before it, are taken.
+    fn answer(&self, ticket: u64, threads: usize, deadline: Duration, scratch: &mut Scratch) {
+        loop {
+            let batch = self.share(ticket, threads);
+            if batch.is_empty() {
+                return;
+            }
+            self.answer_batch(batch, deadline, scratch);
+        }
+    }
+
+    /// One pass for several searches.
+    fn answer_batch(&self, batch: Vec<Waiting>, deadline: Duration, scratch: &mut Scratch) {
+        let (batch, late): (Vec<_>, Vec<_>) = batch.into_iter().partition(|search| search.since.elapsed() <= deadline);
+        for search in late {
+            let _ = search.reply.send(Err(MatchError::Busy));
         }
         // A panic while writing could leave a gallery half changed; it is not searched then.
-        let snapshot = self.index.read().map_err(|_| MatchError::Failed)?.snapshot();
+        let snapshot = self.index.read().map_err(|_| MatchError::Failed).map(|index| index.snapshot());
         let asks: Vec<Ask<'_>> = batch.iter().map(|w| Ask { probe: w.probe.values(), limit: w.limit }).collect();
-        let answers = snapshot.best(&asks, scratch);
-        drop(snapshot);
-        for (waiting, answer) in batch.into_iter().zip(answers) {
-            let _ = waiting.reply.send(answer);
+        match snapshot.map(|snapshot| snapshot.best(&asks, scratch)) {
+            Ok(answers) => batch.into_iter().zip(answers).for_each(|(search, answer)| {
+                let _ = search.reply.send(Ok(answer));
+            }),
+            Err(error) => batch.into_iter().for_each(|search| {
+                let _ = search.reply.send(Err(error.clone()));
+            }),
         }
-        Ok(())
     }
 
     /// Does the chores, on a thread that lives as long as there are any.
@@ -201,23 +238,26 @@ impl Gallery {
 impl Matcher for MemoryMatcher {
     async fn best(&self, app: &AppId, probe: &Embedding, limit: usize) -> Result<Ranked, MatchError> {
         let gallery = self.gallery(app).ok_or(MatchError::NotLoaded)?;
-        let (reply, answer) = oneshot::channel();
-        lock(&gallery.waiting).push_back(Waiting { probe: probe.clone(), limit, since: Instant::now(), reply });
-        // Every search brings a job, which answers what waits: this search, if no other job has.
+        let (reply, mut answer) = oneshot::channel();
+        let ticket = gallery.push(probe, limit, reply);
+        // Every search brings a job, so that no search is left behind; most are answered by an
+        // earlier one's pass and do not wait for their own.
         let (threads, deadline, work) = (self.threads, self.deadline, Arc::clone(&self.work));
         let job = self.pool.submit(move |scratch: &mut Scratch, _| {
-            let outcome = gallery.answer(threads, deadline, scratch);
+            gallery.answer(ticket, threads, deadline, scratch);
             lock(&work).add(std::mem::take(&mut scratch.work));
-            outcome
         });
-        match job.result().await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return Err(error),
-            Err(WorkError::Busy | WorkError::Expired) => return Err(MatchError::Busy),
-            Err(WorkError::Panicked | WorkError::Stopped) => return Err(MatchError::Failed),
-        }
-        // Answered, or about to be by another job's pass.
-        answer.await.map_err(|_| MatchError::Failed)
+        let answer = tokio::select! {
+            biased;
+            answer = &mut answer => answer,
+            outcome = job.result() => match outcome {
+                Ok(()) => answer.await,
+                Err(WorkError::Busy | WorkError::Expired) => return Err(MatchError::Busy),
+                Err(WorkError::Panicked | WorkError::Stopped) => return Err(MatchError::Failed),
+            },
+        };
+        // Without an answer, the pass that should have brought it has panicked.
+        answer.map_err(|_| MatchError::Failed)?
     }
 }
 

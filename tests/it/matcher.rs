@@ -139,3 +139,32 @@ fn memory_is_given_back_after_removes() {
     assert_eq!(matcher.size(&app).templates, 1);
     assert!(matcher.size(&app).bytes < full / 2, "{} of {full}", matcher.size(&app).bytes);
 }
+
+/// Searches share passes, and clients go away at any moment: whoever stays gets the right answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn searches_that_share_passes_are_all_answered() {
+    let config = PoolConfig { name: "search", threads: 2, queue: 4096, deadline: Duration::from_secs(60) };
+    let (matcher, app) = (std::sync::Arc::new(MemoryMatcher::new(config)), app("a"));
+    let direction = |n: u32| (0..32).map(|at| (f64::from(n * 37 + at * at * 11 + 1)).sin() as f32).collect::<Vec<_>>();
+    let all: Vec<_> = (0..200u8).map(|id| template(id, &[direction(u32::from(id))])).collect();
+    matcher.replace(&app, Revision(0), all.clone());
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..64u32 {
+        let (matcher, app, all) = (matcher.clone(), app.clone(), all.clone());
+        clients.spawn(async move {
+            for n in 0..50 {
+                let probe = Embedding::new(&direction(client * 1000 + n), ModelTag::new("test")).unwrap();
+                let search = matcher.best(&app, &probe, 3);
+                if (client + n) % 3 == 0 {
+                    // Gone after having been queued.
+                    let _ = tokio::time::timeout(Duration::ZERO, search).await;
+                } else {
+                    assert_eq!(search.await.unwrap().hits, naive::best(&all, &probe, 3));
+                }
+            }
+        });
+    }
+    while let Some(client) = clients.join_next().await {
+        client.unwrap();
+    }
+}

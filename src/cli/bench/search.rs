@@ -79,7 +79,10 @@ pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), C
     }
     let mut rates = Vec::new();
     for &waiting in arguments.waiting.iter().filter(|waiting| **waiting > 0) {
-        rates.push((waiting, rate(&matcher, &app, &gallery, arguments.k, waiting).await?));
+        let before = matcher.work();
+        let rate = rate(&matcher, &app, &gallery, arguments.k, waiting).await?;
+        let work = matcher.work().since(before);
+        rates.push((waiting, rate, work.searches as f64 / work.passes.max(1) as f64));
     }
 
     let kind = if draw.is_real() { "with the statistics of real embeddings" } else { "random" };
@@ -89,7 +92,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), C
             "threads": arguments.threads, "k": arguments.k,
             "searchable_s": searchable.as_secs_f64(), "built_s": built.as_secs_f64(), "bytes_per_template": bytes,
             "mated": mated.json(), "non_mated": non_mated.json(),
-            "searches_per_second": rates.iter().map(|(n, rate)| json!({ "waiting": n, "rate": rate })).collect::<Vec<_>>(),
+            "searches_per_second": rates.iter().map(|(n, rate, shared)| json!({ "waiting": n, "rate": rate, "searches_per_pass": shared })).collect::<Vec<_>>(),
         });
         println!("{report}");
         return Ok(());
@@ -108,8 +111,8 @@ pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), C
     );
     mated.print("mated");
     non_mated.print("non-mated");
-    for (waiting, rate) in rates {
-        println!("{waiting:3} waiting: {rate:.0} searches a second");
+    for (waiting, rate, shared) in rates {
+        println!("{waiting:3} waiting: {rate:.0} searches a second, {shared:.1} in a pass");
     }
     Ok(())
 }

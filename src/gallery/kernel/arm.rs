@@ -3,39 +3,37 @@
 
 use std::arch::aarch64::*;
 
-use super::{BUNDLE, GROUP, Pass, Results, STEP, STEP_BYTES, Weights, each_group};
+use super::{Bounds, CHUNK, GROUP, Pass, STEP, STEP_BYTES, Weights};
 
 pub(super) fn has_neon() -> bool {
     std::arch::is_aarch64_feature_detected!("neon")
 }
 
 /// Needs [`has_neon`].
-pub(super) fn scan(pass: Pass<'_>, results: Results<'_>) {
+pub(super) fn scan(pass: Pass<'_>, results: &mut [Bounds]) {
     #[target_feature(enable = "neon")]
-    fn inner(pass: Pass<'_>, results: Results<'_>) {
-        each_group(pass, |group, block, error| {
-            for (bundle, thresholds) in pass.thresholds.chunks(BUNDLE).enumerate() {
-                let first = bundle * BUNDLE;
-                if results.is_alive(group, first, thresholds) {
-                    for (query, weights) in pass.queries.iter().enumerate().skip(first).take(BUNDLE) {
-                        let at = query * results.groups + group;
-                        results.tops[at] = bound(weights, block, error, pass.last, &mut results.sums[at]);
-                    }
+    fn inner(pass: Pass<'_>, results: &mut [Bounds]) {
+        for ((query, &threshold), result) in pass.queries.iter().zip(pass.thresholds).zip(results) {
+            let groups = result.sums.iter_mut().zip(&mut result.alive);
+            for (block, (sums, alive)) in pass.codes.chunks_exact(pass.shape.bytes()).zip(groups) {
+                if *alive != 0 {
+                    *alive &= add(pass.first, query, block, sums, threshold);
                 }
             }
-        });
+        }
     }
     debug_assert!(has_neon());
     // SAFETY: the caller has asked the processor.
     unsafe { inner(pass, results) }
 }
 
+/// Adds a group's plane to its sums; the rows whose bounds reach the threshold.
 #[inline]
 #[target_feature(enable = "neon")]
-fn bound(query: &Weights, block: &[u8], error: u16, last: bool, sums: &mut [i16; GROUP]) -> i16 {
-    let (codes, errors) = block.split_at(query.steps.len() * STEP_BYTES);
+fn add(first: bool, query: &Weights, block: &[u8], sums: &mut [i16; GROUP], threshold: i16) -> u16 {
+    let (codes, lengths) = block.split_at(query.chunks.len() * CHUNK * STEP_BYTES);
     let mut totals = [vdupq_n_s32(0); 4];
-    for (bytes, weights) in codes.as_chunks::<STEP_BYTES>().0.iter().zip(&query.steps) {
+    for (bytes, weights) in codes.as_chunks::<STEP_BYTES>().0.iter().zip(query.chunks.iter().flatten()) {
         let (low, high) = halves(weights);
         for (total, bytes) in totals.iter_mut().zip(bytes.as_chunks::<16>().0) {
             // SAFETY: 16 bytes are there, and the load asks for no alignment.
@@ -50,27 +48,38 @@ fn bound(query: &Weights, block: &[u8], error: u16, last: bool, sums: &mut [i16;
     let (scale, offset) = (vdupq_n_f32(query.scale), vdupq_n_f32(query.offset));
     // A product and a sum, each rounded: not one fused operation, which would round once.
     let parts = totals.map(|t| vqmovn_s32(vcvtnq_s32_f32(vaddq_f32(vmulq_f32(vcvtq_f32_s32(t), scale), offset))));
-    let mut best = i16::MIN;
+    let kept = query.lengths.len() - usize::from(query.rest);
+    let mut alive = 0;
     for half in 0..2 {
-        let part = vcombine_s16(parts[2 * half], parts[2 * half + 1]);
+        let mut sum = vcombine_s16(parts[2 * half], parts[2 * half + 1]);
         let sums = &mut sums[8 * half..8 * half + 8];
-        let own: [u8; 16] = errors[16 * half..].first_chunk().copied().unwrap_or_default();
-        // SAFETY: eight numbers of 16 bits are there, and neither load nor store asks for alignment.
-        let (before, own) = unsafe { (vld1q_s16(sums.as_ptr()), vreinterpretq_u16_u8(vld1q_u8(own.as_ptr()))) };
-        let now = vqaddq_s16(before, part);
-        let penalty = vqaddq_u16(
-            vqaddq_u16(high_half(own, query.row), high_half(vdupq_n_u16(error), query.group)),
-            vdupq_n_u16(2),
-        );
-        let bound = vqaddq_s16(now, vreinterpretq_s16_u16(vminq_u16(penalty, vdupq_n_u16(i16::MAX as u16))));
+        if !first {
+            // SAFETY: eight numbers of 16 bits are there, and the load asks for no alignment.
+            sum = vqaddq_s16(unsafe { vld1q_s16(sums.as_ptr()) }, sum);
+        }
+        let mut bound = sum;
+        for (at, (lengths, weight)) in lengths.as_chunks::<32>().0.iter().zip(&query.lengths).enumerate() {
+            let own: [u8; 16] = lengths[16 * half..].first_chunk().copied().unwrap_or_default();
+            // SAFETY: 16 bytes are there, and the load asks for no alignment.
+            let own = vreinterpretq_u16_u8(unsafe { vld1q_u8(own.as_ptr()) });
+            bound = vqaddq_s16(bound, vreinterpretq_s16_u16(high_half(own, *weight)));
+            if at < kept {
+                sum = bound;
+            }
+        }
+        // SAFETY: eight numbers of 16 bits are there, and the store asks for no alignment.
+        unsafe { vst1q_s16(sums.as_mut_ptr(), sum) };
+        let mut bounds = [0i16; 8];
         // SAFETY: as above.
-        unsafe { vst1q_s16(sums.as_mut_ptr(), if last { bound } else { now }) };
-        best = best.max(vmaxvq_s16(bound));
+        unsafe { vst1q_s16(bounds.as_mut_ptr(), bound) };
+        for (row, bound) in bounds.iter().enumerate() {
+            alive |= u16::from(*bound >= threshold) << (8 * half + row);
+        }
     }
-    best
+    alive
 }
 
-/// The weights of a step: those of the low halves twice, and those of the high halves twice.
+/// The first four weights of a step twice, and the last four twice.
 #[inline]
 #[target_feature(enable = "neon")]
 fn halves(weights: &[i8; STEP]) -> (int8x8_t, int8x8_t) {

@@ -1,11 +1,11 @@
 //! The arithmetic of a search: dot products in f32, rotations, and bounds on dot products from
 //! four-bit codes, which is where a search spends its time.
 //!
-//! A *group* is [`GROUP`] rows. Its codes lie in *steps* of [`STEP`] dimensions: for each row in
-//! turn four bytes, whose low halves are the codes of four dimensions and whose high halves are
-//! those of the next four. So one 32-bit lane belongs to one row, one VNNI instruction feeds 16
-//! rows, and nothing is ever summed across a register. After the steps of a group come [`GROUP`]
-//! numbers of 16 bits, one for each row's part of the error that the codes leave.
+//! A *group* is [`GROUP`] rows. Its codes lie in *steps* of [`STEP`] dimensions: for each row in turn
+//! four bytes, whose low halves are the codes of four dimensions and whose high halves are those of
+//! the next four. So one 32-bit lane belongs to one row, one VNNI instruction feeds 16 rows, and
+//! nothing is ever summed across a register. After the steps of a group come its rows' *lengths*:
+//! numbers of 16 bits that say how much the codes leave.
 //!
 //! Every implementation computes the same integers, to the last bit; the portable one says what
 //! they are.
@@ -24,75 +24,67 @@ pub(super) const GROUP: usize = 16;
 pub(super) const STEP: usize = 8;
 /// Bytes of one step of one group.
 const STEP_BYTES: usize = GROUP * STEP / 2;
-/// Steps whose products fit into 16 bits; see [`LANE_LIMIT`].
-pub(super) const CHUNK: usize = 8;
-/// Over the steps of a chunk, the weights of the first two dimensions of every four (and those of
-/// the other two) sum up to at most this, so that their products with codes fit into 16 bits.
-pub(super) const LANE_LIMIT: u32 = i16::MAX as u32 / 15;
+/// Steps whose products fit into 16 bits: 4 x 4 x 15 x 127 is less than 32 768.
+const CHUNK: usize = 4;
+/// Dimensions of a plane are a multiple of this: of whole chunks of steps.
+pub(super) const PLANE_WIDTH: usize = CHUNK * STEP;
+/// Most groups of one pass.
+pub(super) const GROUPS: usize = 64;
 
-/// Bytes of one group in a plane with so many steps.
-pub(super) const fn block_bytes(steps: usize) -> usize {
-    steps * STEP_BYTES + GROUP * size_of::<u16>()
+/// What a plane of codes is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Shape {
+    /// Runs of [`PLANE_WIDTH`] dimensions.
+    pub(super) chunks: usize,
+    /// Lengths of each row: of the errors of this plane's codes, then perhaps of what later planes
+    /// hold.
+    pub(super) lengths: usize,
+}
+
+impl Shape {
+    /// Bytes of one group.
+    pub(super) const fn bytes(self) -> usize {
+        self.chunks * CHUNK * STEP_BYTES + self.lengths * GROUP * size_of::<u16>()
+    }
 }
 
 /// What a query is to one plane: its weights, and how sums become bounds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Weights {
-    /// One weight for each dimension, in steps.
-    pub(super) steps: Vec<[i8; STEP]>,
-    /// A sum of products times this plus `offset`, rounded, is a bound in units.
+    /// One weight for each dimension, in steps; none is -128.
+    pub(super) chunks: Vec<[[i8; STEP]; CHUNK]>,
+    /// A sum of products times this plus `offset`, rounded, is a sum in units.
     pub(super) scale: f32,
     pub(super) offset: f32,
-    /// What a row's number and a group's number weigh in the error: 65 536 is one unit.
-    pub(super) row: u16,
-    pub(super) group: u16,
+    /// What a row's lengths weigh in its bound: 65 536 is one unit. At most `i16::MAX`.
+    pub(super) lengths: Vec<u16>,
+    /// The last length is of what later planes hold: it counts in this plane's bounds only.
+    pub(super) rest: bool,
 }
 
-/// A run of groups of one plane, next to each other in memory.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Lane<'a> {
-    pub(super) codes: &'a [u8],
-    /// One number for each group.
-    pub(super) errors: &'a [u16],
-    /// Where the results of its first group stand.
-    pub(super) first: usize,
-}
-
-/// One pass over some lanes for some queries.
+/// One pass over the groups of a plane for some queries.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pass<'a> {
-    /// Scanned side by side: a processor reads several streams faster than one.
-    pub(super) lanes: &'a [Lane<'a>],
+    pub(super) shape: Shape,
+    pub(super) codes: &'a [u8],
     pub(super) queries: &'a [Weights],
-    /// A group is skipped when its best bound is below this, for every query of a bundle of four.
+    /// Rows with bounds below this are dropped.
     pub(super) thresholds: &'a [i16],
-    /// Leave bounds in place of sums.
-    pub(super) last: bool,
+    /// The first plane: there are no sums yet.
+    pub(super) first: bool,
 }
 
-/// For each query and, within it, for each group: 16 sums over the planes so far, and the best
-/// bound in the group.
-#[derive(Debug)]
-pub(super) struct Results<'a> {
-    /// Groups of each query.
-    pub(super) groups: usize,
-    pub(super) sums: &'a mut [[i16; GROUP]],
-    pub(super) tops: &'a mut [i16],
+/// What a pass leaves for one query: sums over the planes so far (after the last plane these are
+/// bounds), and which rows have not been dropped, bit by bit. Groups without such rows are skipped.
+#[derive(Debug, Clone)]
+pub(super) struct Bounds {
+    pub(super) sums: [[i16; GROUP]; GROUPS],
+    pub(super) alive: [u16; GROUPS],
 }
 
-/// Queries that share the decision whether a group is scanned.
-const BUNDLE: usize = 4;
-
-impl Results<'_> {
-    /// Whether a group can hold one of the best rows for any of some queries.
-    #[inline(always)]
-    fn is_alive(&self, group: usize, first: usize, thresholds: &[i16]) -> bool {
-        let mut at = first * self.groups + group;
-        thresholds.iter().any(|threshold| {
-            let alive = self.tops[at] >= *threshold;
-            at += self.groups;
-            alive
-        })
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { sums: [[0; GROUP]; GROUPS], alive: [0; GROUPS] }
     }
 }
 
@@ -130,24 +122,27 @@ impl Isa {
     }
 }
 
-/// Adds a plane to the sums and renews the bounds, with the fastest instructions there are.
+/// Adds a plane to the sums and drops rows, with the fastest instructions there are.
 ///
 /// # Panics
-/// When a lane's codes, weights or results are not as long as the others say.
-pub(super) fn scan(pass: Pass<'_>, results: Results<'_>) {
+/// When codes, weights or results are not as long as the others say.
+pub(super) fn scan(pass: Pass<'_>, results: &mut [Bounds]) {
     scan_with(Isa::best(), pass, results);
 }
 
-fn scan_with(isa: Isa, pass: Pass<'_>, results: Results<'_>) {
-    let Some(steps) = pass.queries.first().map(|query| query.steps.len()) else { return };
-    assert!(pass.queries.iter().all(|query| query.steps.len() == steps), "queries of different lengths");
-    assert!(pass.thresholds.len() == pass.queries.len(), "a threshold for each query");
-    for lane in pass.lanes {
-        assert!(lane.codes.len() == lane.errors.len() * block_bytes(steps), "codes for each group");
-        assert!(lane.first + lane.errors.len() <= results.groups, "results for each group");
+fn scan_with(isa: Isa, pass: Pass<'_>, results: &mut [Bounds]) {
+    let shape = pass.shape;
+    if shape.bytes() == 0 || pass.codes.is_empty() {
+        return;
     }
-    let count = results.groups * pass.queries.len();
-    assert!(results.sums.len() == count && results.tops.len() == count, "results for each query");
+    assert!(pass.codes.len().is_multiple_of(shape.bytes()), "whole groups");
+    assert!(pass.codes.len() / shape.bytes() <= GROUPS, "not too many of them");
+    assert!(pass.thresholds.len() == pass.queries.len(), "a threshold for each query");
+    assert!(results.len() == pass.queries.len(), "results for each query");
+    for query in pass.queries {
+        assert!(query.chunks.len() == shape.chunks, "a weight for each dimension");
+        assert!(query.lengths.len() == shape.lengths, "a weight for each length");
+    }
     match isa {
         #[cfg(target_arch = "x86_64")]
         Isa::Avx512Vnni if x86::has_vnni() => x86::scan_vnni(pass, results),
@@ -159,19 +154,13 @@ fn scan_with(isa: Isa, pass: Pass<'_>, results: Results<'_>) {
     }
 }
 
-/// Calls `visit(group, block, error)` for every group of every lane, side by side: the first
-/// groups of all lanes, then the second ones. `group` is where its results stand.
-#[inline(always)]
-fn each_group<'a>(pass: Pass<'a>, mut visit: impl FnMut(usize, &'a [u8], u16)) {
-    let bytes = block_bytes(pass.queries.first().map_or(0, |query| query.steps.len()));
-    let longest = pass.lanes.iter().map(|lane| lane.errors.len()).max().unwrap_or(0);
-    for at in 0..longest {
-        for lane in pass.lanes {
-            if let Some(&error) = lane.errors.get(at) {
-                visit(lane.first + at, &lane.codes[at * bytes..(at + 1) * bytes], error);
-            }
-        }
-    }
+/// Asks for a row that will soon be read.
+#[inline]
+pub(super) fn ask_for(row: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    row.chunks(STEP_BYTES / size_of::<f32>()).for_each(|line| x86::ask_for(line.as_ptr().cast()));
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = row;
 }
 
 /// Lanes summed apart from each other, so that the compiler can use vector registers.

@@ -3,7 +3,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{BUNDLE, CHUNK, Pass, Results, STEP, STEP_BYTES, Weights, dot_in_lanes, each_group, rotate_in_tiles};
+use super::{Bounds, CHUNK, GROUP, GROUPS, Pass, STEP, STEP_BYTES, Weights, dot_in_lanes, rotate_in_tiles};
 
 pub(super) fn has_avx2() -> bool {
     std::arch::is_x86_feature_detected!("avx2")
@@ -39,28 +39,20 @@ pub(super) fn rotate_avx2(matrix: &[f32], width: usize, rows: &[f32], out: &mut 
 }
 
 macro_rules! scan {
-    ($(#[$doc:meta])* $name:ident, $bundle:ident, $has:ident, $feature:literal) => {
+    ($(#[$doc:meta])* $name:ident, $run:ident, $has:ident, $feature:literal) => {
         $(#[$doc])*
-        pub(super) fn $name(pass: Pass<'_>, results: Results<'_>) {
+        pub(super) fn $name(pass: Pass<'_>, results: &mut [Bounds]) {
             #[target_feature(enable = $feature)]
-            fn inner(pass: Pass<'_>, mut results: Results<'_>) {
-                each_group(pass, |group, block, error| {
-                    let bundles = pass.queries.chunks(BUNDLE).zip(pass.thresholds.chunks(BUNDLE)).enumerate();
-                    for (bundle, (queries, thresholds)) in bundles {
-                        let first = bundle * BUNDLE;
-                        if !results.is_alive(group, first, thresholds) {
-                            continue;
-                        }
-                        let at = (group, first);
-                        match queries {
-                            [a] => $bundle([a], block, error, pass.last, &mut results, at),
-                            [a, b] => $bundle([a, b], block, error, pass.last, &mut results, at),
-                            [a, b, c] => $bundle([a, b, c], block, error, pass.last, &mut results, at),
-                            [a, b, c, d] => $bundle([a, b, c, d], block, error, pass.last, &mut results, at),
-                            _ => {}
-                        }
+            fn inner(pass: Pass<'_>, results: &mut [Bounds]) {
+                let queries = pass.queries.chunks(BUNDLE).zip(pass.thresholds.chunks(BUNDLE));
+                for ((queries, thresholds), results) in queries.zip(results.chunks_mut(BUNDLE)) {
+                    match (queries, thresholds, results) {
+                        ([a], [x], [r]) => $run(pass, [a], [*x], [r]),
+                        ([a, b], [x, y], [r, s]) => $run(pass, [a, b], [*x, *y], [r, s]),
+                        ([a, b, c], [x, y, z], [r, s, t]) => $run(pass, [a, b, c], [*x, *y, *z], [r, s, t]),
+                        _ => {}
                     }
-                });
+                }
             }
             debug_assert!($has());
             // SAFETY: the caller has asked the processor.
@@ -71,12 +63,18 @@ macro_rules! scan {
 
 scan! {
     /// Needs [`has_avx2`].
-    scan_avx2, bundle_avx2, has_avx2, "avx2"
+    scan_avx2, run_avx2, has_avx2, "avx2"
 }
 scan! {
     /// Needs [`has_vnni`].
-    scan_vnni, bundle_vnni, has_vnni, "avx2,avx512f,avx512bw,avx512vnni"
+    scan_vnni, run_vnni, has_vnni, "avx2,avx512f,avx512bw,avx512vnni"
 }
+
+/// Queries that are computed together: as many as there are registers for.
+const BUNDLE: usize = 3;
+/// How far ahead memory is asked for; the processor by itself looks less far (measured: 2.7 ms
+/// instead of 3.6 ms for a million rows).
+const AHEAD: usize = 2048;
 
 #[inline]
 #[target_feature(enable = "avx2")]
@@ -85,124 +83,145 @@ fn load(bytes: &[u8; 32]) -> __m256i {
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
+/// Asks for the memory at an address, whatever it is.
 #[inline(always)]
-fn quad(weights: &[i8]) -> i32 {
-    weights.first_chunk().map_or(0, |w: &[i8; 4]| i32::from_le_bytes(w.map(|w| w as u8)))
+pub(super) fn ask_for(address: *const u8) {
+    // SAFETY: a hint, which may name any address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
+}
+
+/// The first or the last four weights of a step, once for each row.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn quad<const AT: usize>(weights: &[i8; STEP]) -> __m256i {
+    let four = weights.as_chunks::<4>().0.get(AT).copied().unwrap_or_default();
+    _mm256_set1_epi32(i32::from_le_bytes(four.map(|w| w as u8)))
+}
+
+/// The chunks of a group, and its lengths.
+#[inline(always)]
+fn parts<'a>(pass: Pass<'a>, block: &'a [u8]) -> (&'a [[[u8; STEP_BYTES]; CHUNK]], &'a [[u8; 32]]) {
+    let (steps, lengths) = block.split_at(pass.shape.chunks * CHUNK * STEP_BYTES);
+    (steps.as_chunks().0.as_chunks().0, lengths.as_chunks().0)
+}
+
+/// The two halves of a step.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn halves(step: &[u8; STEP_BYTES]) -> [__m256i; 2] {
+    ask_for(step.as_ptr().wrapping_add(AHEAD));
+    match step.as_chunks::<32>().0 {
+        [first, second] => [load(first), load(second)],
+        _ => [_mm256_setzero_si256(); 2],
+    }
 }
 
 #[inline]
 #[target_feature(enable = "avx2")]
-fn bundle_avx2<const Q: usize>(
-    queries: [&Weights; Q],
-    block: &[u8],
-    error: u16,
-    last: bool,
-    results: &mut Results<'_>,
-    at: (usize, usize),
-) {
-    let count = queries[0].steps.len();
-    let steps: [&[[i8; STEP]]; Q] = queries.map(|query| &query.steps[..count]);
-    let (codes, errors) = block.split_at(count * STEP_BYTES);
-    let (codes, _) = codes.as_chunks::<STEP_BYTES>();
-    let codes = &codes[..count];
+fn run_avx2<const Q: usize>(pass: Pass<'_>, queries: [&Weights; Q], thresholds: [i16; Q], results: [&mut Bounds; Q]) {
     let (mask, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
-    let mut totals = [[_mm256_setzero_si256(); 2]; Q];
-    for from in (0..count).step_by(CHUNK) {
-        let mut parts = [[_mm256_setzero_si256(); 2]; Q];
-        for at in from..count.min(from + CHUNK) {
-            let (halves, _) = codes[at].as_chunks::<32>();
-            for (half, bytes) in halves.iter().take(2).enumerate() {
-                let bytes = load(bytes);
-                let low = _mm256_and_si256(bytes, mask);
-                let high = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), mask);
-                for (part, steps) in parts.iter_mut().zip(&steps) {
-                    let weights = &steps[at];
-                    let first = _mm256_maddubs_epi16(low, _mm256_set1_epi32(quad(&weights[..4])));
-                    let second = _mm256_maddubs_epi16(high, _mm256_set1_epi32(quad(&weights[4..])));
-                    part[half] = _mm256_add_epi16(part[half], _mm256_add_epi16(first, second));
+    let zero = [[_mm256_setzero_si256(); 2]; Q];
+    let weights = queries.map(|query| &query.chunks[..pass.shape.chunks]);
+    for (group, block) in pass.codes.chunks_exact(pass.shape.bytes()).enumerate().take(GROUPS) {
+        if results.iter().all(|result| result.alive[group] == 0) {
+            continue;
+        }
+        let (chunks, lengths) = parts(pass, block);
+        let mut totals = zero;
+        for (at, chunk) in chunks.iter().enumerate() {
+            let mut sums = zero;
+            for step in 0..CHUNK {
+                let [first, second] = halves(&chunk[step]);
+                let low = [_mm256_and_si256(first, mask), _mm256_and_si256(second, mask)];
+                let (first, second) = (_mm256_srli_epi16::<4>(first), _mm256_srli_epi16::<4>(second));
+                let high = [_mm256_and_si256(first, mask), _mm256_and_si256(second, mask)];
+                for q in 0..Q {
+                    let weights = &weights[q][at][step];
+                    let (a, b) = (quad::<0>(weights), quad::<1>(weights));
+                    for half in 0..2 {
+                        let (first, second) = (_mm256_maddubs_epi16(low[half], a), _mm256_maddubs_epi16(high[half], b));
+                        sums[q][half] = _mm256_add_epi16(sums[q][half], _mm256_add_epi16(first, second));
+                    }
+                }
+            }
+            for q in 0..Q {
+                for half in 0..2 {
+                    totals[q][half] = _mm256_add_epi32(totals[q][half], _mm256_madd_epi16(sums[q][half], ones));
                 }
             }
         }
-        for (total, part) in totals.iter_mut().zip(&parts) {
-            for (total, part) in total.iter_mut().zip(part) {
-                *total = _mm256_add_epi32(*total, _mm256_madd_epi16(*part, ones));
-            }
+        for q in 0..Q {
+            let to = (&mut results[q].sums[group], &mut results[q].alive[group]);
+            finish(pass.first, queries[q], totals[q], lengths, thresholds[q], to);
         }
     }
-    finish(queries, totals, errors, error, last, results, at);
 }
 
-/// From products to sums, bounds and the best bound.
+/// From products to sums and bounds.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn finish<const Q: usize>(
-    queries: [&Weights; Q],
-    totals: [[__m256i; 2]; Q],
-    errors: &[u8],
-    error: u16,
-    last: bool,
-    results: &mut Results<'_>,
-    at: (usize, usize),
+fn finish(
+    first: bool,
+    query: &Weights,
+    total: [__m256i; 2],
+    lengths: &[[u8; 32]],
+    threshold: i16,
+    (sums, alive): (&mut [i16; GROUP], &mut u16),
 ) {
-    let errors = errors.first_chunk().map_or(_mm256_setzero_si256(), |bytes| load(bytes));
-    let (error, two) = (_mm256_set1_epi16(error as i16), _mm256_set1_epi16(2));
-    let most = _mm256_set1_epi16(i16::MAX);
-    let (group, first) = at;
-    for (number, (query, total)) in queries.iter().zip(totals).enumerate() {
-        let at = (first + number) * results.groups + group;
-        let (sum, top) = (&mut results.sums[at], &mut results.tops[at]);
-        let (scale, offset) = (_mm256_set1_ps(query.scale), _mm256_set1_ps(query.offset));
-        let part = total
-            .map(|total| _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(total), scale), offset)));
-        // Packing works on halves of 128 bits; the permutation puts the rows back in order.
-        let part = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(part[0], part[1]));
-        // SAFETY: a sum is 32 bytes, and neither load nor store asks for alignment.
-        let before = unsafe { _mm256_loadu_si256(sum.as_ptr().cast()) };
-        let now = _mm256_adds_epi16(before, part);
-        let penalty = _mm256_adds_epu16(
-            _mm256_adds_epu16(
-                _mm256_mulhi_epu16(errors, _mm256_set1_epi16(query.row as i16)),
-                _mm256_mulhi_epu16(error, _mm256_set1_epi16(query.group as i16)),
-            ),
-            two,
-        );
-        let bound = _mm256_adds_epi16(now, _mm256_min_epu16(penalty, most));
-        // SAFETY: as above.
-        unsafe { _mm256_storeu_si256(sum.as_mut_ptr().cast(), if last { bound } else { now }) };
-        // There is an instruction for the smallest of eight unsigned numbers.
-        let best = _mm_max_epi16(_mm256_castsi256_si128(bound), _mm256_extracti128_si256::<1>(bound));
-        let flipped = _mm_sub_epi16(_mm_set1_epi16(i16::MAX), best);
-        *top = i16::MAX.wrapping_sub(_mm_extract_epi16::<0>(_mm_minpos_epu16(flipped)) as i16);
+    let (scale, offset) = (_mm256_set1_ps(query.scale), _mm256_set1_ps(query.offset));
+    let part =
+        total.map(|total| _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(total), scale), offset)));
+    // Packing works on halves of 128 bits; the permutation puts the rows back in order.
+    let mut sum = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(part[0], part[1]));
+    if !first {
+        // SAFETY: a sum is 32 bytes, and the load asks for no alignment.
+        sum = _mm256_adds_epi16(unsafe { _mm256_loadu_si256(sums.as_ptr().cast()) }, sum);
     }
+    let kept = query.lengths.len() - usize::from(query.rest);
+    let mut bound = sum;
+    for (at, (length, weight)) in lengths.iter().zip(&query.lengths).enumerate() {
+        let more = _mm256_mulhi_epu16(load(length), _mm256_set1_epi16(*weight as i16));
+        bound = _mm256_adds_epi16(bound, more);
+        if at < kept {
+            sum = bound;
+        }
+    }
+    // SAFETY: as above, and the store asks for no alignment either.
+    unsafe { _mm256_storeu_si256(sums.as_mut_ptr().cast(), sum) };
+    let below = _mm256_cmpgt_epi16(_mm256_set1_epi16(threshold), bound);
+    let below = _mm_packs_epi16(_mm256_castsi256_si128(below), _mm256_extracti128_si256::<1>(below));
+    *alive &= !(_mm_movemask_epi8(below) as u16);
 }
 
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
-fn bundle_vnni<const Q: usize>(
-    queries: [&Weights; Q],
-    block: &[u8],
-    error: u16,
-    last: bool,
-    results: &mut Results<'_>,
-    at: (usize, usize),
-) {
-    let count = queries[0].steps.len();
-    let steps: [&[[i8; STEP]]; Q] = queries.map(|query| &query.steps[..count]);
-    let (codes, errors) = block.split_at(count * STEP_BYTES);
-    let (codes, _) = codes.as_chunks::<STEP_BYTES>();
+fn run_vnni<const Q: usize>(pass: Pass<'_>, queries: [&Weights; Q], thresholds: [i16; Q], results: [&mut Bounds; Q]) {
     let mask = _mm512_set1_epi8(15);
-    let mut totals = [_mm512_setzero_si512(); Q];
-    for (at, bytes) in codes[..count].iter().enumerate() {
-        // SAFETY: 64 bytes are there, and the load asks for no alignment.
-        let bytes = unsafe { _mm512_loadu_si512(bytes.as_ptr().cast()) };
-        let low = _mm512_and_si512(bytes, mask);
-        let high = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), mask);
-        for (total, steps) in totals.iter_mut().zip(&steps) {
-            let weights = &steps[at];
-            *total = _mm512_dpbusd_epi32(*total, low, _mm512_set1_epi32(quad(&weights[..4])));
-            *total = _mm512_dpbusd_epi32(*total, high, _mm512_set1_epi32(quad(&weights[4..])));
+    let weights = queries.map(|query| &query.chunks[..pass.shape.chunks]);
+    for (group, block) in pass.codes.chunks_exact(pass.shape.bytes()).enumerate().take(GROUPS) {
+        if results.iter().all(|result| result.alive[group] == 0) {
+            continue;
+        }
+        let (chunks, lengths) = parts(pass, block);
+        let mut totals = [_mm512_setzero_si512(); Q];
+        for (at, chunk) in chunks.iter().enumerate() {
+            for step in 0..CHUNK {
+                ask_for(chunk[step].as_ptr().wrapping_add(AHEAD));
+                // SAFETY: 64 bytes are there, and the load asks for no alignment.
+                let bytes = unsafe { _mm512_loadu_si512(chunk[step].as_ptr().cast()) };
+                let low = _mm512_and_si512(bytes, mask);
+                let high = _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), mask);
+                for q in 0..Q {
+                    let weights = &weights[q][at][step];
+                    totals[q] = _mm512_dpbusd_epi32(totals[q], low, _mm512_broadcast_i64x4(quad::<0>(weights)));
+                    totals[q] = _mm512_dpbusd_epi32(totals[q], high, _mm512_broadcast_i64x4(quad::<1>(weights)));
+                }
+            }
+        }
+        for q in 0..Q {
+            let total = [_mm512_castsi512_si256(totals[q]), _mm512_extracti64x4_epi64::<1>(totals[q])];
+            let to = (&mut results[q].sums[group], &mut results[q].alive[group]);
+            finish(pass.first, queries[q], total, lengths, thresholds[q], to);
         }
     }
-    let totals = totals.map(|total| [_mm512_castsi512_si256(total), _mm512_extracti64x4_epi64::<1>(total)]);
-    finish(queries, totals, errors, error, last, results, at);
 }
