@@ -1,4 +1,5 @@
-//! What goes on beside the requests: following the store, writing snapshots, renewing certificates.
+//! What goes on beside the requests: following the store, writing snapshots, clearing away what
+//! was removed, renewing certificates.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use crate::service::Replicator;
 use crate::settings::Settings;
-use crate::store::StoreError;
+use crate::store::{StoreError, VaultStore};
 
 /// From the start to the first snapshot.
 const FIRST_SNAPSHOT: Duration = Duration::from_secs(30);
@@ -19,12 +20,18 @@ pub(super) struct Background(Vec<JoinHandle<()>>);
 
 impl Background {
     /// Starts them.
-    pub(super) fn start(settings: &Settings, replicator: &Arc<Replicator>, tls: Option<&RustlsConfig>) -> Self {
+    pub(super) fn start(
+        settings: &Settings,
+        replicator: &Arc<Replicator>,
+        vault: &Arc<dyn VaultStore>,
+        tls: Option<&RustlsConfig>,
+    ) -> Self {
         let poll = Duration::from_millis(settings.database.poll_ms);
         let every = Duration::from_secs(settings.snapshots.every_s);
         let mut tasks = vec![
             tokio::spawn(follow(Arc::clone(replicator), poll)),
             tokio::spawn(save_snapshots(Arc::clone(replicator), every)),
+            tokio::spawn(scrub(Arc::clone(vault))),
         ];
         if let (Some(tls), Some((cert, key))) = (tls, settings.tls_files()) {
             let every = Duration::from_secs(settings.tls.reload_s);
@@ -33,11 +40,14 @@ impl Background {
         Self(tasks)
     }
 
-    /// Ends them, and writes the snapshots that are due.
-    pub(super) async fn stop(self, replicator: &Replicator) {
+    /// Ends them, writes the snapshots that are due, and clears away what removals left.
+    pub(super) async fn stop(self, replicator: &Replicator, vault: &dyn VaultStore) {
         self.0.iter().for_each(JoinHandle::abort);
         if replicator.is_loaded() {
             say_unsaved(replicator.save_snapshots().await);
+        }
+        if let Err(error) = vault.scrub().await {
+            tracing::warn!(%error, "what was removed is not cleared away yet; the next start does it");
         }
     }
 }
@@ -76,6 +86,19 @@ async fn save_snapshots(replicator: Arc<Replicator>, every: Duration) {
         if replicator.is_loaded() {
             say_unsaved(replicator.save_snapshots().await);
             wait = every;
+        }
+    }
+}
+
+/// Clears away what removals left behind, for as long as the server runs. What cannot be done now is done
+/// at the next turn; that the database is away is said by who follows it.
+async fn scrub(vault: Arc<dyn VaultStore>) {
+    loop {
+        tokio::time::sleep(vault.scrub_every()).await;
+        match vault.scrub().await {
+            Ok(true) => {}
+            Ok(false) => tracing::debug!("what was removed is not cleared away yet: the log of writes is read"),
+            Err(error) => tracing::debug!(%error, "what was removed is not cleared away yet"),
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::gallery::MemoryMatcher;
 use crate::journal::{Journal, JournalConfig, JournalKey};
 use crate::service::{Credentials, Policy, Replicator, Service, SnapshotConfig};
 use crate::settings::{Settings, SimilarityKind};
-use crate::store::Store;
+use crate::store::{Store, VaultStore};
 use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
 
 /// Longest wait for the head of a request, so that an idle peer cannot hold a connection open by
@@ -46,6 +46,7 @@ pub struct App {
     state: ApiState,
     admission: Admission,
     replicator: Arc<Replicator>,
+    vault: Arc<dyn VaultStore>,
     engine: Arc<EnginePool>,
     matcher: Arc<MemoryMatcher>,
     journal: Option<Arc<Journal>>,
@@ -66,6 +67,7 @@ impl App {
         let matcher = Arc::new(start_matcher(&settings));
         let metrics = Arc::new(Metrics::new());
         let journal = journal(&settings, &store, &manifest)?;
+        let vault = Arc::clone(&store.vault);
         let service = Service::new(
             Arc::new(MeasuredAnalyze::new(engine.clone(), Arc::clone(&metrics))),
             Arc::new(MeasuredMatcher::new(matcher.clone(), Arc::clone(&metrics))),
@@ -91,7 +93,20 @@ impl App {
         let listener = TcpListener::bind(settings.listen).map_err(unusable)?;
         listener.set_nonblocking(true).map_err(unusable)?;
         let address = listener.local_addr().map_err(unusable)?;
-        Ok(Self { settings, listener, address, tls, state, admission, replicator, engine, matcher, journal, first_run })
+        Ok(Self {
+            settings,
+            listener,
+            address,
+            tls,
+            state,
+            admission,
+            replicator,
+            vault,
+            engine,
+            matcher,
+            journal,
+            first_run,
+        })
     }
 
     /// What the first run made; `None` when it was not the first.
@@ -111,7 +126,7 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
         let handle = Handle::new();
         let router = api::router(self.state).into_make_service();
-        let background = Background::start(&self.settings, &self.replicator, self.tls.as_ref());
+        let background = Background::start(&self.settings, &self.replicator, &self.vault, self.tls.as_ref());
         let serving = match self.tls {
             None => {
                 let mut server =
@@ -136,7 +151,7 @@ impl App {
                 serving.await
             }
         };
-        background.stop(&self.replicator).await;
+        background.stop(&self.replicator, &*self.vault).await;
         tokio::task::block_in_place(|| {
             self.engine.stop();
             self.matcher.stop();

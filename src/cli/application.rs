@@ -54,7 +54,8 @@ pub(super) enum Switch {
 }
 
 pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
-    let applications = Applications::new(app::open_store(&settings).await?.apps);
+    let store = app::open_store(&settings).await?;
+    let applications = Applications::new(store.apps);
     match command {
         Command::Create { name, json } => {
             if name.trim().is_empty() {
@@ -80,6 +81,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             if !applications.delete(&id).await? {
                 return Err(unknown(&id));
             }
+            store.vault.scrub().await?;
             println!("deleted {id}");
         }
     }

@@ -85,6 +85,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             } else {
                 import_file(&store, &app, &from, on_conflict).await?
             };
+            store.vault.scrub().await?;
             report.print()
         }
         Command::Export { file, target } => {
@@ -250,9 +251,11 @@ async fn each_page(
     let mut after: Option<TemplateId> = None;
     loop {
         let page = store.templates.load(app, model, after.as_ref(), PAGE).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after = Some(last.id.clone());
-        each(page)?;
+        each(page.templates)?;
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::store::{Changes, StoreError, TemplateStore};
 const SAY_EVERY: Duration = Duration::from_secs(1);
 
 /// Templates read from the store at a time while a gallery is loaded.
-const LOAD_PAGE: usize = 4096;
+const LOAD_PAGE: usize = 32_768;
 
 /// Changes read from the store at a time while a gallery catches up.
 const CHANGES_PAGE: usize = 1024;
@@ -219,13 +219,12 @@ impl Replicator {
     async fn read(&self, app: &AppId) -> Result<Vec<IndexedTemplate>, StoreError> {
         let total = self.store.count(app).await?;
         let mut templates: Vec<IndexedTemplate> = Vec::with_capacity(total);
-        let mut said = Instant::now();
+        let (mut said, mut after) = (Instant::now(), None);
         loop {
-            let after = templates.last().map(|template| template.id.clone());
             let page = self.store.load(app, &self.model, after.as_ref(), LOAD_PAGE).await?;
-            let full = page.len() >= LOAD_PAGE;
-            templates.extend(page);
-            if !full {
+            templates.extend(page.templates);
+            after = page.next;
+            if after.is_none() {
                 return Ok(templates);
             }
             self.say(app, Some(Loading { loaded: templates.len(), templates: total.max(templates.len()) }));

@@ -6,6 +6,7 @@
 //! Every write of a gallery begins by raising that gallery's revision under a row lock, so
 //! revisions have no gaps and commit in order, and a replica that follows them misses nothing.
 
+mod key;
 mod open;
 mod postgres;
 mod row;
@@ -17,8 +18,8 @@ mod sqlite;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
+pub use key::{Key, KeyError};
 pub use open::{DatabaseConfig, KeySource, OpenError, OpenOptions, open};
-pub use seal::{Key, KeyError};
 
 use crate::domain::{AppId, ModelTag, Revision, SampleId, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
@@ -77,6 +78,15 @@ pub enum OnConflict {
     Refuse,
     /// Replace it, with all its samples.
     Replace,
+}
+
+/// A part of a gallery.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TemplatePage {
+    /// In byte order of their ids.
+    pub templates: Vec<IndexedTemplate>,
+    /// After which id the next page begins; `None` when this is the last.
+    pub next: Option<TemplateId>,
 }
 
 /// Why the store did not do what was asked.
@@ -181,15 +191,16 @@ pub trait TemplateStore: Send + Sync {
         limit: usize,
     ) -> Result<Vec<TemplateRecord>, StoreError>;
 
-    /// Up to `limit` templates with their samples of one model, in byte order of the ids, after
-    /// `after`: how a gallery is loaded. Templates without a sample of that model are left out.
+    /// The next `limit` templates after `after` in byte order of the ids, with their samples of one
+    /// model: how a gallery is loaded. Templates without a sample of that model are left out, so a
+    /// page may be short, or empty, though it has a next one.
     async fn load(
         &self,
         app: &AppId,
         model: &ModelTag,
         after: Option<&TemplateId>,
         limit: usize,
-    ) -> Result<Vec<IndexedTemplate>, StoreError>;
+    ) -> Result<TemplatePage, StoreError>;
 
     /// Up to `limit` changes after a revision, each with the template's samples of one model as
     /// they are now.
@@ -225,6 +236,19 @@ pub trait SnapshotStore: Send + Sync {
     async fn discard(&self, app: &AppId, id: SnapshotId) -> Result<(), StoreError>;
 }
 
+/// What becomes of keys that were destroyed, and of those that are in force.
+#[async_trait]
+pub trait VaultStore: Send + Sync {
+    /// Clears away what removals left behind outside of the tables, if there was one since the last
+    /// time. SQLite: the log of writes is emptied into the database file, where what is removed is
+    /// overwritten. Postgres: the rows are given to be overwritten (VACUUM). `false` when it has to be
+    /// tried again soon.
+    async fn scrub(&self) -> Result<bool, StoreError>;
+
+    /// How often [`VaultStore::scrub`] is worth its price.
+    fn scrub_every(&self) -> std::time::Duration;
+}
+
 /// All stores of one database.
 #[derive(Clone)]
 pub struct Store {
@@ -234,6 +258,8 @@ pub struct Store {
     pub templates: std::sync::Arc<dyn TemplateStore>,
     /// Keys of snapshots.
     pub snapshots: std::sync::Arc<dyn SnapshotStore>,
+    /// Keys of everything.
+    pub vault: std::sync::Arc<dyn VaultStore>,
     /// The key of the journal, which comes of the sealing key.
     pub journal_key: zeroize::Zeroizing<[u8; 32]>,
 }

@@ -2,9 +2,13 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
 use super::open::{KeySource, OpenError, OpenOptions, SEAL_CHECK, classify, migrations};
 use super::row;
@@ -12,15 +16,16 @@ use super::seal::{Place, Sealer};
 use super::sql::{self, sql_store};
 use super::{
     AppRecord, AppStore, Changes, InsertError, Key, KeyHash, OnConflict, SampleRecord, SnapshotId, SnapshotStore,
-    Store, StoreError, TemplateRecord, TemplateStore,
+    Store, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
 };
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
 
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "first", include_str!("../../migrations/postgres/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/postgres/0002_attributes.sql")),
     (3, "snapshots", include_str!("../../migrations/postgres/0003_snapshots.sql")),
+    (4, "data keys", include_str!("../../migrations/postgres/0004_data_keys.sql")),
 ];
 
 #[derive(Debug)]
@@ -28,6 +33,8 @@ pub(super) struct PostgresStore {
     read: PgPool,
     write: PgPool,
     sealer: Sealer,
+    /// Something was removed, and may still lie about.
+    removed: AtomicBool,
 }
 
 sql_store!(PostgresStore, Postgres, failed);
@@ -50,6 +57,35 @@ pub(super) async fn open(url: &str, password: Option<&str>, options: &OpenOption
         .map_err(OpenError::connect)?;
     migrations(&MIGRATIONS).run(&pool).await.map_err(OpenError::migrate)?;
     PostgresStore::unlock(pool.clone(), pool, &options.key).await
+}
+
+/// A VACUUM reads the table's indexes.
+const SCRUB_EVERY: Duration = Duration::from_secs(60);
+
+#[async_trait]
+impl VaultStore for PostgresStore {
+    async fn scrub(&self) -> Result<bool, StoreError> {
+        if !self.removed.swap(false, Ordering::AcqRel) {
+            return Ok(true);
+        }
+        // Takes as long as the table is large, so the limit on statements is not for it.
+        let options = PgConnectOptions::clone(&self.write.connect_options()).options([("statement_timeout", "0")]);
+        let cleared = async {
+            let mut connection = options.connect().await?;
+            sqlx::query("VACUUM samples").execute(&mut connection).await?;
+            sqlx::query("VACUUM snapshots").execute(&mut connection).await?;
+            connection.close().await
+        };
+        let cleared = cleared.await.map_err(failed);
+        if cleared.is_err() {
+            self.removed.store(true, Ordering::Release);
+        }
+        cleared.map(|()| true)
+    }
+
+    fn scrub_every(&self) -> Duration {
+        SCRUB_EVERY
+    }
 }
 
 /// What an error of Postgres means: by SQLSTATE class (appendix A of its manual).

@@ -4,9 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
-use super::seal::{Place, SealError, Sealer};
+use super::seal::{Place, SealError, Sealed, Sealer};
 use super::{KeyHash, StoreError};
 use crate::domain::{AppId, Embedding, ModelTag, Revision, SampleId, TemplateId};
+use crate::gallery::{IndexedTemplate, Sample};
 
 pub(super) fn now() -> i64 {
     millis(SystemTime::now())
@@ -49,35 +50,50 @@ pub(super) fn key_hash(bytes: &[u8]) -> Result<KeyHash, StoreError> {
     bytes.try_into().map(KeyHash).map_err(|_| StoreError::Corrupt("a key hash".to_owned()))
 }
 
-pub(super) fn seal(sealer: &Sealer, place: &Place<'_>, embedding: &Embedding) -> Result<Vec<u8>, StoreError> {
+pub(super) fn seal(sealer: &Sealer, place: &Place<'_>, embedding: &Embedding) -> Result<Sealed, StoreError> {
     sealer.seal(place, embedding).map_err(|error| StoreError::Failed(Box::new(error)))
 }
 
-pub(super) fn unseal(sealer: &Sealer, place: &Place<'_>, sealed: &[u8]) -> Result<Embedding, StoreError> {
-    sealer.open(place, sealed).map_err(|error: SealError| {
-        StoreError::Corrupt(format!("sample {} of template {} is {error}", place.sample, place.template))
-    })
+/// The columns of a sample, as they lie in a row.
+pub(super) struct SampleColumns<'a> {
+    pub(super) sample: &'a [u8],
+    pub(super) sealed: &'a [u8],
+    pub(super) data_key: Option<&'a [u8]>,
 }
 
-/// A row of a join of templates with samples: the template and, unless it has none, one sample.
-pub(super) type SealedRow = (String, Option<Vec<u8>>, Option<Vec<u8>>);
+/// A change, its template and, unless it has none, a sample of it: revision, template, sample, sealed, data key.
+pub(super) type ChangeRow = (i64, String, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>);
 
-/// Opens rows and gathers those of one template, which follow each other.
-pub(super) fn gather(
-    sealer: &Sealer,
-    app: &AppId,
-    model: &ModelTag,
-    rows: Vec<SealedRow>,
-) -> Result<Vec<crate::gallery::IndexedTemplate>, StoreError> {
-    let mut templates: Vec<crate::gallery::IndexedTemplate> = Vec::new();
-    for (template, sample, sealed) in rows {
-        if templates.last().is_none_or(|last| last.id.as_str() != template) {
-            templates.push(crate::gallery::IndexedTemplate { id: template_id(&template)?, samples: Vec::new() });
-        }
-        let (Some(last), Some(sample), Some(sealed)) = (templates.last_mut(), sample, sealed) else { continue };
-        let id = sample_id(&sample)?;
-        let embedding = unseal(sealer, &Place { app, template: &last.id, sample: id, model }, &sealed)?;
-        last.samples.push(crate::gallery::Sample { id, embedding });
+/// Opens the rows of samples one by one and gathers those of one template, which follow each other.
+pub(super) struct Gather<'a> {
+    sealer: &'a Sealer,
+    app: &'a AppId,
+    model: &'a ModelTag,
+    templates: Vec<IndexedTemplate>,
+}
+
+impl<'a> Gather<'a> {
+    pub(super) fn new(sealer: &'a Sealer, app: &'a AppId, model: &'a ModelTag) -> Self {
+        Self { sealer, app, model, templates: Vec::new() }
     }
-    Ok(templates)
+
+    /// Takes the next row: a template and, unless it has none, a sample of it.
+    pub(super) fn take(&mut self, template: &str, columns: Option<SampleColumns<'_>>) -> Result<(), StoreError> {
+        if self.templates.last().is_none_or(|last| last.id.as_str() != template) {
+            self.templates.push(IndexedTemplate { id: template_id(template)?, samples: Vec::new() });
+        }
+        let (Some(last), Some(columns)) = (self.templates.last_mut(), columns) else { return Ok(()) };
+        let id = sample_id(columns.sample)?;
+        let place = Place { app: self.app, template: &last.id, sample: id, model: self.model };
+        let embedding = self.sealer.open(&place, columns.sealed, columns.data_key).map_err(|error: SealError| {
+            StoreError::Corrupt(format!("sample {} of template {} is {error}", place.sample, place.template))
+        })?;
+        last.samples.push(Sample { id, embedding });
+        Ok(())
+    }
+
+    /// What was gathered since the last time.
+    pub(super) fn finish(&mut self) -> Vec<IndexedTemplate> {
+        std::mem::take(&mut self.templates)
+    }
 }

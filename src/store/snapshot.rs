@@ -153,7 +153,8 @@ impl Reader {
                 return None;
             }
             let frame = part(&mut self.file).and_then(|sealed| {
-                sealer.open_bytes(&place(&self.bytes, at), &sealed).map_err(|_| SnapshotError::Damaged)
+                let plain = sealer.open_bytes(&place(&self.bytes, at), &sealed).map_err(|_| SnapshotError::Damaged);
+                plain.map(|mut plain| std::mem::take(&mut *plain))
             });
             at = if frame.is_ok() { at + 1 } else { self.head.frames };
             Some(frame)

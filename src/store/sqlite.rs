@@ -3,10 +3,13 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
 use super::open::{KeySource, OpenError, OpenOptions, SEAL_CHECK, classify, migrations};
 use super::row;
@@ -14,16 +17,20 @@ use super::seal::{Place, Sealer};
 use super::sql::{self, sql_store};
 use super::{
     AppRecord, AppStore, Changes, InsertError, Key, KeyHash, OnConflict, SampleRecord, SnapshotId, SnapshotStore,
-    Store, StoreError, TemplateRecord, TemplateStore,
+    Store, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
 };
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
 
-const MIGRATIONS: [(i64, &str, &str); 3] = [
+const MIGRATIONS: [(i64, &str, &str); 4] = [
     (1, "first", include_str!("../../migrations/sqlite/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/sqlite/0002_attributes.sql")),
     (3, "snapshots", include_str!("../../migrations/sqlite/0003_snapshots.sql")),
+    (4, "data keys", include_str!("../../migrations/sqlite/0004_data_keys.sql")),
 ];
+
+/// Rows that SQLite reads ahead of the one that is looked at.
+const ROWS_AHEAD: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct SqliteStore {
@@ -31,6 +38,8 @@ pub(super) struct SqliteStore {
     /// One connection: SQLite has one writer, and waiting here is fair.
     write: SqlitePool,
     sealer: Sealer,
+    /// Something was removed, and may still lie about.
+    removed: AtomicBool,
 }
 
 sql_store!(SqliteStore, Sqlite, failed);
@@ -45,6 +54,8 @@ pub(super) async fn open(path: &Path, options: &OpenOptions) -> Result<Store, Op
         .foreign_keys(true)
         // What is deleted is overwritten with zeros, not only forgotten.
         .pragma("secure_delete", "ON")
+        // A gallery is read while its rows are opened; with room between the two, neither waits for each row.
+        .row_buffer_size(ROWS_AHEAD)
         .busy_timeout(options.timeout);
     // One process at a time: SQLx takes no lock while it migrates SQLite, and two that turn a new file
     // to WAL at once find it locked.
@@ -57,6 +68,40 @@ pub(super) async fn open(path: &Path, options: &OpenOptions) -> Result<Store, Op
     let store = SqliteStore::unlock(read, write, &options.key).await;
     drop(turn);
     store
+}
+
+/// How long the emptying of the log waits for readers of it before it gives up until the next time;
+/// writers wait meanwhile.
+const SCRUB_WAIT: Duration = Duration::from_millis(200);
+
+/// An empty log costs two writes to the disk.
+const SCRUB_EVERY: Duration = Duration::from_secs(1);
+
+#[async_trait]
+impl VaultStore for SqliteStore {
+    async fn scrub(&self) -> Result<bool, StoreError> {
+        if !self.removed.swap(false, Ordering::AcqRel) {
+            return Ok(true);
+        }
+        // On a connection of its own, for its own patience. Deleted rows were overwritten in their pages
+        // (secure_delete); the log may have older copies of these pages until it is cut off.
+        let options = SqliteConnectOptions::clone(&self.write.connect_options()).busy_timeout(SCRUB_WAIT);
+        let emptied = async {
+            let mut connection = options.connect().await?;
+            let (busy,): (i64,) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await?;
+            connection.close().await?;
+            Ok(busy == 0)
+        };
+        let emptied = emptied.await.map_err(failed);
+        if !matches!(emptied, Ok(true)) {
+            self.removed.store(true, Ordering::Release);
+        }
+        emptied
+    }
+
+    fn scrub_every(&self) -> Duration {
+        SCRUB_EVERY
+    }
 }
 
 /// Waits for the lock on a file beside the database; it is given back when the file is closed.

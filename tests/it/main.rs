@@ -13,6 +13,7 @@ mod architecture;
 mod clients;
 mod contract;
 mod decode;
+mod erasure;
 mod fuzz;
 mod matcher;
 mod overload;

@@ -43,16 +43,17 @@ impl Fixture {
     }
 
     /// Runs a statement behind the store's back.
-    async fn tamper(&self, sql: &'static str) {
+    async fn tamper(&self, sql: &str) {
+        let sql = || sqlx::AssertSqlSafe(sql.to_owned());
         match &self.database {
             DatabaseConfig::Sqlite(path) => {
                 let url = format!("sqlite://{}", path.display());
                 let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
-                sqlx::query(sql).execute(&mut connection).await.unwrap();
+                sqlx::query(sql()).execute(&mut connection).await.unwrap();
             }
             DatabaseConfig::Postgres { url, .. } => {
                 let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(url).await.unwrap();
-                sqlx::query(sql).execute(&mut connection).await.unwrap();
+                sqlx::query(sql()).execute(&mut connection).await.unwrap();
             }
         }
     }
@@ -88,6 +89,7 @@ conformance! {
     everything_survives_reopening
     another_key_is_refused
     a_moved_row_does_not_open
+    rows_of_the_version_before_data_keys_open
     a_newer_schema_is_refused
     two_may_open_an_empty_database_at_once
     a_deleted_application_takes_its_gallery_along
@@ -131,7 +133,7 @@ async fn insert(store: &Store, app: &AppId, template: &str, sample: &Sample) -> 
 }
 
 async fn all(store: &Store, app: &AppId) -> Vec<IndexedTemplate> {
-    store.templates.load(app, &model(), None, 10_000).await.unwrap()
+    store.templates.load(app, &model(), None, 10_000).await.unwrap().templates
 }
 
 async fn revision(store: &Store, app: &AppId) -> Revision {
@@ -323,12 +325,19 @@ async fn loading_takes_one_model_and_pages(fixture: Fixture) {
     store.templates.add_sample(&a, &id("both"), &sample_of(2, other.clone())).await.unwrap();
     insert(&store, &a, "other", &sample_of(3, other.clone())).await.unwrap();
     insert(&store, &a, "zebra", &sample(4)).await.unwrap();
-    let page = store.templates.load(&a, &model(), None, 1).await.unwrap();
-    assert_eq!((page.len(), &page[0].id, page[0].samples.len()), (1, &id("both"), 1));
-    let page = store.templates.load(&a, &model(), Some(&page[0].id), 1).await.unwrap();
-    assert_eq!((page.len(), &page[0].id), (1, &id("zebra")), "a page is full while there are more");
-    assert_eq!(store.templates.load(&a, &model(), Some(&page[0].id), 1).await.unwrap(), []);
-    assert_eq!(store.templates.load(&a, &other, None, 10).await.unwrap().len(), 2);
+    let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
+    loop {
+        let page = store.templates.load(&a, &model(), after.as_ref(), 1).await.unwrap();
+        assert!(page.templates.len() <= 1);
+        seen.extend(page.templates.into_iter().map(|template| (template.id, template.samples.len())));
+        (after, pages) = (page.next, pages + 1);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!(seen, [(id("both"), 1), (id("zebra"), 1)]);
+    assert!(pages >= 3, "a page of what has no sample of this model is empty, and not the last");
+    assert_eq!(store.templates.load(&a, &other, None, 10).await.unwrap().templates.len(), 2);
 }
 
 async fn changes_tell_the_state_as_it_is_now(fixture: Fixture) {
@@ -464,6 +473,27 @@ async fn a_moved_row_does_not_open(fixture: Fixture) {
         .await;
     let error = store.templates.load(&a, &model(), None, 10).await.unwrap_err();
     assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
+}
+
+/// What the version before wrote: sealed under the sealing key itself, no data key.
+async fn rows_of_the_version_before_data_keys_open(fixture: Fixture) {
+    let store = fixture.open().await;
+    let a = with_app(&store, "a").await;
+    insert(&store, &a, "x", &sample(7)).await.unwrap();
+    let sealed: String = include_str!("sealed_before_data_keys.hex").split_whitespace().collect();
+    let bytes = match fixture.database {
+        DatabaseConfig::Sqlite(_) => format!("x'{sealed}', sample_id = x'%s'"),
+        DatabaseConfig::Postgres { .. } => format!("'\\x{sealed}', sample_id = '\\x%s'"),
+    };
+    let old = bytes.replace("%s", "874e1eacedf64fc6bba7249e524eca54");
+    fixture.tamper(&format!("UPDATE samples SET data_key = NULL, sealed = {old}")).await;
+    assert_eq!(all(&store, &a).await[0].samples[0].embedding, sample(1).embedding);
+    store.templates.add_sample(&a, &id("x"), &sample(2)).await.unwrap().unwrap();
+    assert_eq!(all(&store, &a).await[0].samples.len(), 2);
+    let Changes::List(changes) = store.templates.changes(&a, &model(), Revision(0), 10).await.unwrap() else {
+        panic!("the log is whole")
+    };
+    assert_eq!(changes[0].template.samples.len(), 2);
 }
 
 async fn a_newer_schema_is_refused(fixture: Fixture) {

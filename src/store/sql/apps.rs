@@ -68,6 +68,7 @@ macro_rules! apps {
                     .execute(&self.write)
                     .await
                     .map_err($failed)?;
+                self.removed.store(true, Ordering::Release);
                 Ok(done.rows_affected() == 1)
             }
         }

@@ -9,6 +9,8 @@ pub(super) mod apps;
 pub(super) mod snapshots;
 pub(super) mod templates;
 
+use crate::domain::TemplateId;
+
 /// Changes of a gallery that are kept at least, for replicas to follow. One that is further behind
 /// loads the whole gallery.
 pub(super) const CHANGES_KEPT: i64 = 100_000;
@@ -19,8 +21,13 @@ pub(super) const SNAPSHOTS_KEPT_MS: i64 = 90 * 24 * 3_600_000;
 /// How often, in revisions, older changes are trimmed away.
 pub(super) const TRIM_EVERY: i64 = 1024;
 
+/// Comes after every template id in byte order: more of the last character than an id can have.
+pub(super) fn beyond_every_id() -> String {
+    "\u{10FFFF}".repeat(TemplateId::MAX_CHARS + 1)
+}
+
 /// Implements the stores of one database: a struct with the fields `read`, `write` (pools) and
-/// `sealer`, and a function that says what an error means.
+/// `sealer`, `removed` (something was, and may still lie about), and a function that says what an error means.
 macro_rules! sql_store {
     ($store:ty, $database:ty, $failed:path) => {
         impl $store {
@@ -135,16 +142,18 @@ macro_rules! sql_store {
             ) -> Result<(), StoreError> {
                 let model = sample.embedding.model();
                 let place = Place { app, template, sample: sample.id, model };
+                let sealed = row::seal(&self.sealer, &place, &sample.embedding)?;
                 sqlx::query(
-                    "INSERT INTO samples (app_id, template_id, created_at, sample_id, model, sealed)
-                     VALUES ($1, $2, $3, $4, $5, $6)",
+                    "INSERT INTO samples (app_id, template_id, created_at, sample_id, model, sealed, data_key)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7)",
                 )
                 .bind(app.as_str())
                 .bind(template.as_str())
                 .bind(row::now())
                 .bind(sample.id.0.as_bytes().as_slice())
                 .bind(model.as_str())
-                .bind(row::seal(&self.sealer, &place, &sample.embedding)?)
+                .bind(sealed.embedding)
+                .bind(sealed.data_key)
                 .execute(&mut **work)
                 .await
                 .map_err($failed)?;
@@ -198,8 +207,15 @@ macro_rules! sql_store {
                     return Err(OpenError::WrongKey);
                 }
                 let journal_key = sealer.journal_key();
-                let store = Arc::new(Self { read, write, sealer });
-                Ok(Store { apps: store.clone(), templates: store.clone(), snapshots: store, journal_key })
+                // What was removed just before a crash may still lie about.
+                let store = Arc::new(Self { read, write, sealer, removed: AtomicBool::new(true) });
+                Ok(Store {
+                    apps: store.clone(),
+                    templates: store.clone(),
+                    snapshots: store.clone(),
+                    vault: store,
+                    journal_key,
+                })
             }
         }
 

@@ -17,7 +17,11 @@ macro_rules! templates {
                     return Err(InsertError::Exists);
                 }
                 self.insert_sample(&mut work, app, template, sample).await?;
-                Ok(self.commit(work, app, revision, template).await?)
+                let revision = self.commit(work, app, revision, template).await?;
+                if on_conflict == OnConflict::Replace {
+                    self.removed.store(true, Ordering::Release);
+                }
+                Ok(revision)
             }
 
             async fn insert_all(
@@ -51,6 +55,9 @@ macro_rules! templates {
                     .await
                     .map_err($failed)?;
                 work.commit().await.map_err($failed)?;
+                if on_conflict == OnConflict::Replace {
+                    self.removed.store(true, Ordering::Release);
+                }
                 Ok(inserted)
             }
 
@@ -91,7 +98,9 @@ macro_rules! templates {
                     work.rollback().await.map_err($failed)?;
                     return Ok(None);
                 }
-                self.commit(work, app, revision, template).await.map(Some)
+                let revision = self.commit(work, app, revision, template).await?;
+                self.removed.store(true, Ordering::Release);
+                Ok(Some(revision))
             }
 
             async fn get(&self, app: &AppId, template: &TemplateId) -> Result<Option<TemplateRecord>, StoreError> {
@@ -139,23 +148,43 @@ macro_rules! templates {
                 model: &ModelTag,
                 after: Option<&TemplateId>,
                 limit: usize,
-            ) -> Result<Vec<IndexedTemplate>, StoreError> {
-                let rows: Vec<row::SealedRow> = sqlx::query_as(
-                    "SELECT t.template_id, s.sample_id, s.sealed
-                     FROM (SELECT DISTINCT template_id FROM samples
-                           WHERE app_id = $1 AND model = $2 AND template_id > $3
-                           ORDER BY template_id LIMIT $4) t
-                     JOIN samples s ON s.app_id = $1 AND s.template_id = t.template_id AND s.model = $2
-                     ORDER BY t.template_id, s.created_at, s.sample_id",
+            ) -> Result<TemplatePage, StoreError> {
+                let after = after.map_or("", TemplateId::as_str);
+                // Where the page ends is read from the narrow table; the rows of samples are then read
+                // once, in the order in which they lie, and opened while the database reads on.
+                let end: Option<(String,)> = sqlx::query_as(
+                    "SELECT template_id FROM templates WHERE app_id = $1 AND template_id > $2
+                     ORDER BY template_id LIMIT 1 OFFSET $3",
                 )
                 .bind(app.as_str())
-                .bind(model.as_str())
-                .bind(after.map_or("", TemplateId::as_str))
-                .bind(row::count(limit))
-                .fetch_all(&self.read)
+                .bind(after)
+                .bind(row::count(limit.saturating_sub(1)))
+                .fetch_optional(&self.read)
                 .await
                 .map_err($failed)?;
-                row::gather(&self.sealer, app, model, rows)
+                let next = end.map(|(id,)| row::template_id(&id)).transpose()?;
+                let until = next.as_ref().map_or_else(sql::beyond_every_id, |id| id.as_str().to_owned());
+                let mut rows = sqlx::query(
+                    "SELECT template_id, sample_id, sealed, data_key FROM samples
+                     WHERE app_id = $1 AND template_id > $2 AND template_id <= $3 AND model = $4
+                     ORDER BY template_id, created_at, sample_id",
+                )
+                .bind(app.as_str())
+                .bind(after)
+                .bind(until)
+                .bind(model.as_str())
+                .fetch(&self.read);
+                let mut gather = row::Gather::new(&self.sealer, app, model);
+                while let Some(row) = rows.next().await {
+                    let row = row.map_err($failed)?;
+                    let columns = row::SampleColumns {
+                        sample: row.try_get(1).map_err($failed)?,
+                        sealed: row.try_get(2).map_err($failed)?,
+                        data_key: row.try_get(3).map_err($failed)?,
+                    };
+                    gather.take(row.try_get(0).map_err($failed)?, Some(columns))?;
+                }
+                Ok(TemplatePage { templates: gather.finish(), next })
             }
 
             async fn changes(
@@ -168,8 +197,8 @@ macro_rules! templates {
                 let after = row::number(after);
                 // Revisions have no gaps, so a range of them is a page of changes. One statement sees
                 // one state of the database.
-                let rows: Vec<(i64, String, Option<Vec<u8>>, Option<Vec<u8>>)> = sqlx::query_as(
-                    "SELECT c.revision, c.template_id, s.sample_id, s.sealed
+                let rows: Vec<row::ChangeRow> = sqlx::query_as(
+                    "SELECT c.revision, c.template_id, s.sample_id, s.sealed, s.data_key
                      FROM changes c
                      LEFT JOIN samples s
                        ON s.app_id = c.app_id AND s.template_id = c.template_id AND s.model = $2
@@ -195,15 +224,19 @@ macro_rules! templates {
                     return Ok(Changes::TooOld);
                 }
                 let mut changes: Vec<Change> = Vec::new();
-                let mut of_one: Vec<row::SealedRow> = Vec::new();
-                let mut rows = rows.into_iter().peekable();
-                while let Some((revision, template, sample, sealed)) = rows.next() {
-                    of_one.push((template, sample, sealed));
-                    if rows.peek().is_none_or(|(next, ..)| *next != revision) {
-                        let gathered = row::gather(&self.sealer, app, model, std::mem::take(&mut of_one))?;
-                        changes.extend(
-                            gathered.into_iter().map(|template| Change { revision: row::revision(revision), template }),
-                        );
+                let mut gather = row::Gather::new(&self.sealer, app, model);
+                let mut rows = rows.iter().peekable();
+                while let Some((revision, template, sample, sealed, data_key)) = rows.next() {
+                    let columns = sample.as_ref().zip(sealed.as_ref());
+                    let columns = columns.map(|(sample, sealed)| row::SampleColumns {
+                        sample,
+                        sealed,
+                        data_key: data_key.as_deref(),
+                    });
+                    gather.take(template, columns)?;
+                    if rows.peek().is_none_or(|(next, ..)| next != revision) {
+                        let revision = row::revision(*revision);
+                        changes.extend(gather.finish().into_iter().map(|template| Change { revision, template }));
                     }
                 }
                 Ok(Changes::List(changes))

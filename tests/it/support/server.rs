@@ -70,6 +70,7 @@ impl Parts {
                 apps: store.clone(),
                 templates: store.clone(),
                 snapshots: store.clone(),
+                vault: store.clone(),
                 journal_key: Default::default(),
             },
             None,

@@ -11,7 +11,7 @@ use semblance::domain::{AppId, ModelTag, Revision, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
 use semblance::store::{
     AppRecord, AppStore, Changes, InsertError, Key, KeyHash, OnConflict, SampleRecord, SnapshotId, SnapshotStore,
-    StoreError, TemplateRecord, TemplateStore,
+    StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
 };
 
 #[derive(Default)]
@@ -188,11 +188,13 @@ impl TemplateStore for MemoryStore {
         _: &ModelTag,
         after: Option<&TemplateId>,
         limit: usize,
-    ) -> Result<Vec<IndexedTemplate>, StoreError> {
+    ) -> Result<TemplatePage, StoreError> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.gallery(app, |gallery| {
             let range = gallery.templates.range::<TemplateId, _>((start, Bound::Unbounded));
-            range.take(limit).map(|(id, _)| gallery.indexed(id)).collect()
+            let templates: Vec<_> = range.take(limit).map(|(id, _)| gallery.indexed(id)).collect();
+            let next = templates.last().filter(|_| templates.len() == limit).map(|last| last.id.clone());
+            TemplatePage { templates, next }
         })
     }
 
@@ -206,6 +208,18 @@ impl TemplateStore for MemoryStore {
 
     async fn revisions(&self) -> Result<Vec<(AppId, Revision)>, StoreError> {
         self.state(|state| state.galleries.iter().map(|(app, gallery)| (app.clone(), gallery.revision)).collect())
+    }
+}
+
+/// What is removed is gone at once.
+#[async_trait]
+impl VaultStore for MemoryStore {
+    async fn scrub(&self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
+
+    fn scrub_every(&self) -> Duration {
+        Duration::from_secs(1)
     }
 }
 

@@ -1,0 +1,110 @@
+//! What is removed cannot be read out of the files of the database.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::time::Duration;
+
+use semblance::domain::{AppId, Embedding, ModelTag, SampleId, TemplateId};
+use semblance::gallery::Sample;
+use semblance::store::{AppRecord, DatabaseConfig, Key, KeyHash, KeySource, OnConflict, OpenOptions, Store, open};
+use sqlx::Connection as _;
+
+const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+async fn open_in(dir: &Path) -> Store {
+    let key = KeySource::Given(Key::from_text(KEY).unwrap());
+    let database = DatabaseConfig::Sqlite(dir.join("test.db"));
+    open(&OpenOptions { database, key, connections: 4, timeout: Duration::from_secs(10) }).await.unwrap()
+}
+
+fn sample(seed: u32) -> Sample {
+    let raw: Vec<f32> = (0..128).map(|n| ((seed * 131 + n) as f32).sin()).collect();
+    Sample { id: SampleId::random(), embedding: Embedding::new(&raw, ModelTag::new("m")).unwrap() }
+}
+
+async fn with_app(store: &Store, name: &str) -> AppId {
+    let id: AppId = name.parse().unwrap();
+    let created_at = std::time::SystemTime::UNIX_EPOCH;
+    let key_hash = KeyHash([7; 32]);
+    let record = AppRecord { id: id.clone(), name: name.to_owned(), key_hash, created_at, attributes: true };
+    assert!(store.apps.create(&record).await.unwrap());
+    id
+}
+
+/// Every run of bytes of a secret that would help: the wrapped data key and the ciphertext, past their heads.
+fn pieces(sealed: &[u8], data_key: &[u8]) -> Vec<[u8; 12]> {
+    let of = |bytes: &[u8]| bytes.chunks_exact(12).skip(2).map(|piece| piece.try_into().unwrap()).collect::<Vec<_>>();
+    [of(sealed), of(data_key)].concat()
+}
+
+/// Those pieces that are in any file of a folder.
+fn found_in(dir: &Path, pieces: &HashSet<[u8; 12]>) -> HashSet<[u8; 12]> {
+    let mut found = HashSet::new();
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let bytes = std::fs::read(path).unwrap();
+            found.extend(bytes.windows(12).filter_map(|window| pieces.get(window).copied()));
+        }
+    }
+    found
+}
+
+async fn rows(dir: &Path) -> HashMap<(String, String), (Vec<u8>, Vec<u8>)> {
+    let url = format!("sqlite://{}", dir.join("test.db").display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let rows: Vec<(String, String, Vec<u8>, Vec<u8>)> =
+        sqlx::query_as("SELECT app_id, template_id, sealed, data_key FROM samples")
+            .fetch_all(&mut connection)
+            .await
+            .unwrap();
+    connection.close().await.unwrap();
+    rows.into_iter().map(|(app, template, sealed, key)| ((app, template), (sealed, key))).collect()
+}
+
+/// Deleted, replaced, or gone with its application: of no such template a run of twelve bytes of key or
+/// ciphertext is in any file. What is kept is found, so the search sees what there is.
+#[tokio::test]
+async fn no_file_keeps_a_key_or_a_ciphertext_of_what_was_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_in(dir.path()).await;
+    let (kept, doomed) = (with_app(&store, "kept").await, with_app(&store, "doomed").await);
+    // Ids in no order, so that pages of the database are split and joined again.
+    let ids: Vec<TemplateId> =
+        (0..400u32).map(|n| format!("{:08x}", n.wrapping_mul(2_654_435_761)).parse().unwrap()).collect();
+    for (seed, id) in ids.iter().enumerate() {
+        let app = if seed % 4 == 3 { &doomed } else { &kept };
+        store.templates.insert(app, id, &sample(seed as u32), OnConflict::Refuse).await.unwrap();
+    }
+    let before = rows(dir.path()).await;
+    let all: HashSet<[u8; 12]> = before.values().flat_map(|(sealed, key)| pieces(sealed, key)).collect();
+    assert_eq!(found_in(dir.path(), &all), all, "the search sees all there is");
+
+    for (seed, id) in ids.iter().enumerate() {
+        match seed % 4 {
+            0 => assert!(store.templates.remove(&kept, id).await.unwrap().is_some()),
+            1 => {
+                drop(store.templates.insert(&kept, id, &sample(9000 + seed as u32), OnConflict::Replace).await.unwrap())
+            }
+            _ => {}
+        }
+    }
+    assert!(store.apps.delete(&doomed).await.unwrap());
+    while !store.vault.scrub().await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let stay: HashSet<[u8; 12]> = before
+        .iter()
+        .filter(|((app, id), _)| app == "kept" && ids.iter().position(|each| each.as_str() == id).unwrap() % 4 == 2)
+        .flat_map(|(_, (sealed, key))| pieces(sealed, key))
+        .collect();
+    let gone: HashSet<[u8; 12]> = all.difference(&stay).copied().collect();
+    assert!(stay.len() > 4000 && gone.len() > 12_000);
+    assert_eq!(found_in(dir.path(), &stay), stay);
+    assert_eq!(found_in(dir.path(), &gone).len(), 0, "of {} pieces", gone.len());
+}
