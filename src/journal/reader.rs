@@ -106,7 +106,7 @@ pub fn verify(dir: &Path, key: &JournalKey) -> Result<Verified, Broken> {
             // Older files were removed: this line is taken as the start, the next one proves it.
             None => chain::split(line).map(|(_, link)| link).ok_or_else(broken)?,
         };
-        if found.lines > 0 && entry.n != found.last + 1 {
+        if found.lines > 0 && found.last.checked_add(1) != Some(entry.n) {
             return Err(broken());
         }
         if found.lines == 0 {

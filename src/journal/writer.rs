@@ -73,7 +73,7 @@ impl Writer {
             ..Entry::default()
         });
         for entry in gap.iter().chain(entries) {
-            number += 1;
+            number = number.saturating_add(1); // it began with what a file said
             let line = Entry { n: number, time: rfc3339(now), models: self.config.models.clone(), ..entry.clone() };
             let object = serde_json::to_string(&line)?;
             let (line, next) = chain::seal(&self.config.key, &last, &object)

@@ -89,7 +89,8 @@ async fn no_file_keeps_a_key_or_a_ciphertext_of_what_was_removed() {
         match seed % 4 {
             0 => assert!(store.templates.remove(&kept, id).await.unwrap().is_some()),
             1 => {
-                drop(store.templates.insert(&kept, id, &sample(9000 + seed as u32), OnConflict::Replace).await.unwrap())
+                let other = sample(9000 + seed as u32);
+                store.templates.insert(&kept, id, &other, OnConflict::Replace).await.unwrap();
             }
             _ => {}
         }

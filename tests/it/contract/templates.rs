@@ -12,6 +12,8 @@ async fn templates_are_listed_in_pages() {
     let next = first.json().text("result.next").to_owned();
     insta::assert_snapshot!(server.get(&format!("templates?limit=2&after={next}")).await.shown());
 
+    assert_eq!(server.get("templates?limit=2&after=").await.shown(), first.shown(), "after nothing: from the first");
+
     let exactly = server.get("templates?limit=3").await.json();
     assert_eq!(exactly.at("result.next"), &Json::Null);
     let none = server.get("templates?after=zoe").await.json();

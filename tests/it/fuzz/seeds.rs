@@ -161,6 +161,11 @@ fn journals() -> Vec<Vec<u8>> {
         all.push([1].into_iter().chain(written).collect());
     }
     let unread: Vec<_> = all.iter().map(|lines: &Vec<u8>| [&[0], &lines[1..]].concat()).collect();
+    // The last number of all.
+    let last = all
+        .last()
+        .map(|lines: &Vec<u8>| String::from_utf8_lossy(lines).replace("\"n\":4,", &format!("\"n\":{},", u64::MAX)));
+    all.extend(last.map(String::into_bytes));
     let torn = all.last().map(|last: &Vec<u8>| last[..last.len() - 30].to_vec());
     all.extend(torn.into_iter().chain(unread));
     all
