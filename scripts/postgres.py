@@ -2,10 +2,12 @@
 """Runs a command beside a Postgres server of its own, made for it and thrown away after it.
 
     python3 scripts/postgres.py run -- COMMAND...
+    python3 scripts/postgres.py supervise -- COMMAND...
 
 The server listens on a free port of 127.0.0.1 and lives in a new temporary folder. COMMAND finds it in
 SEMBLANCE_TEST_POSTGRES_URL. Whatever happens, the server is stopped and its folder removed, and the exit
-status is COMMAND's. Where SEMBLANCE_TEST_POSTGRES_URL is set already, that server is used as it is.
+status is COMMAND's. Where SEMBLANCE_TEST_POSTGRES_URL is set already, `run` uses that server as it is;
+`supervise` makes one of its own all the same, and starts it again, on the same port and data, when it dies.
 
 fsync stays on, because durability is among the things tested. Postgres refuses to run as root: when root
 calls, the server runs as `nobody`, from a copy of the programs where `nobody` cannot reach the original.
@@ -95,6 +97,13 @@ class Server:
         self.stop()
         return False
 
+    def revive(self):
+        """Starts the server again where it has died. Processes of the one before may have to end first."""
+        if self.process is not None and self.process.poll() is None:
+            return
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        self._start_on_port()
+
     def _is_ready(self):
         with contextlib.suppress(OSError, IndexError):
             return (self.data / "postmaster.pid").read_text().splitlines()[7].strip() == "ready"
@@ -171,16 +180,17 @@ def _last_line(text):
     return lines[-1] if lines else "it says nothing"
 
 
-def run(command):
+def run(command, supervised):
     """Runs the command with a server, and returns its exit status as a shell would."""
-    if os.environ.get(VARIABLE):
+    if os.environ.get(VARIABLE) and not supervised:
         return _command(command, os.environ)
     folder = Path(tempfile.mkdtemp(prefix="semblance-postgres-"))
     server = None
     try:
         server = Server(folder)
         server.start()
-        return _command(command, dict(os.environ, **{VARIABLE: server.url}))
+        environment = dict(os.environ, **{VARIABLE: server.url})
+        return _command(command, environment, server.revive if supervised else None)
     finally:
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
@@ -189,13 +199,16 @@ def run(command):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _command(command, environment):
+def _command(command, environment, meanwhile=None):
     # A session of its own, so that a signal reaches the command's children too, and exactly once.
     try:
         process = subprocess.Popen(command, env=environment, start_new_session=True)
     except OSError as error:
         raise Problem(f"{command[0]} cannot be run: {error.strerror}") from None
     try:
+        while meanwhile and process.poll() is None:
+            meanwhile()
+            time.sleep(0.05)
         status = process.wait()
     except Stopped as stopped:
         os.killpg(process.pid, stopped.number)
@@ -216,13 +229,13 @@ def _stop(number, _frame):
 
 
 def main():
-    if len(sys.argv) < 4 or sys.argv[1:3] != ["run", "--"]:
-        sys.exit("usage: postgres.py run -- COMMAND...")
+    if len(sys.argv) < 4 or sys.argv[1] not in ("run", "supervise") or sys.argv[2] != "--":
+        sys.exit("usage: postgres.py run|supervise -- COMMAND...")
     for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
             signal.signal(number, _stop)
     try:
-        sys.exit(run(sys.argv[3:]))
+        sys.exit(run(sys.argv[3:], sys.argv[1] == "supervise"))
     except Stopped as stopped:
         sys.exit(128 + stopped.number)
     except Problem as problem:

@@ -7,6 +7,7 @@ use std::time::Duration;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use zeroize::Zeroizing;
 
+use super::limited::limited;
 use super::seal::Sealer;
 use super::{Key, KeyError, Store, StoreError, postgres, sqlite};
 
@@ -123,6 +124,8 @@ pub(super) fn classify(error: sqlx::Error, away: bool) -> StoreError {
             error,
             sqlx::Error::Io(_)
                 | sqlx::Error::Tls(_)
+                // Whoever answers is no database, or hangs up in the middle of a greeting.
+                | sqlx::Error::Protocol(_)
                 | sqlx::Error::PoolTimedOut
                 | sqlx::Error::PoolClosed
                 | sqlx::Error::WorkerCrashed
@@ -135,12 +138,13 @@ pub(super) fn classify(error: sqlx::Error, away: bool) -> StoreError {
 /// # Errors
 /// See [`OpenError`].
 pub async fn open(options: &OpenOptions) -> Result<Store, OpenError> {
-    match &options.database {
-        DatabaseConfig::Sqlite(path) => sqlite::open(path, options).await,
+    let store = match &options.database {
+        DatabaseConfig::Sqlite(path) => sqlite::open(path, options).await?,
         DatabaseConfig::Postgres { url, password } => {
-            postgres::open(url, password.as_ref().map(|p| p.as_str()), options).await
+            postgres::open(url, password.as_ref().map(|p| p.as_str()), options).await?
         }
-    }
+    };
+    Ok(limited(store, options.timeout))
 }
 
 impl KeySource {

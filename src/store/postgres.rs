@@ -46,12 +46,21 @@ pub(super) async fn open(url: &str, password: Option<&str>, options: &OpenOption
     if let Some(password) = password {
         connect = connect.password(password);
     }
-    let timeout_ms = options.timeout.as_millis().to_string();
+    let timeout = options.timeout;
+    let timeout_ms = timeout.as_millis().to_string();
     // A commit is on disk before it is acknowledged, whatever the server's default is.
     let connect = connect.options([("statement_timeout", timeout_ms.as_str()), ("synchronous_commit", "on")]);
     let pool = PgPoolOptions::new()
         .max_connections(options.connections)
         .acquire_timeout(options.timeout)
+        // A connection that has gone silent is given up when it comes back, or it would keep its place
+        // in the pool for ever.
+        .after_release(move |connection, _| {
+            Box::pin(async move {
+                tokio::time::timeout(timeout, connection.ping()).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
+                Ok(true)
+            })
+        })
         .connect_with(connect)
         .await
         .map_err(OpenError::connect)?;

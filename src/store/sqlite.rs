@@ -61,7 +61,19 @@ pub(super) async fn open(path: &Path, options: &OpenOptions) -> Result<Store, Op
     // to WAL at once find it locked.
     let turn =
         take_turn(path, options.timeout).await.map_err(|source| OpenError::File { path: path.to_owned(), source })?;
-    let pool = |most: u32| SqlitePoolOptions::new().max_connections(most).acquire_timeout(options.timeout);
+    let pool = |most: u32| {
+        SqlitePoolOptions::new()
+            .max_connections(most)
+            .acquire_timeout(options.timeout)
+            // Where a COMMIT fails (a full disk), SQLx goes on counting a transaction that SQLite has ended, and
+            // the next ones would be parts of one that never commits. Such a connection is closed.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    connection.ping().await?; // a rollback that was asked for has run then
+                    Ok(!connection.is_in_transaction())
+                })
+            })
+    };
     let write = pool(1).connect_with(connect.clone()).await.map_err(OpenError::connect)?;
     migrations(&MIGRATIONS).run(&write).await.map_err(OpenError::migrate)?;
     let read = pool(options.connections).connect_with(connect.read_only(true)).await.map_err(OpenError::connect)?;

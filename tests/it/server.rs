@@ -3,9 +3,12 @@
 
 mod crash;
 mod face;
+mod faults;
 mod hostile;
 mod journal;
+mod nodes;
 mod process;
+mod proxy;
 
 use std::time::{Duration, Instant};
 

@@ -32,8 +32,9 @@ macro_rules! sql_store {
     ($store:ty, $database:ty, $failed:path) => {
         impl $store {
             /// Begins a write: the gallery's revision is raised, and its row is locked until the end.
+            /// `BEGIN` is spelt out: within a transaction that was left open it fails, where SQLx would nest.
             async fn begin(&self, app: &AppId) -> Result<(sqlx::Transaction<'static, $database>, i64), StoreError> {
-                let mut work = self.write.begin().await.map_err($failed)?;
+                let mut work = self.write.begin_with("BEGIN").await.map_err($failed)?;
                 let raised: Option<(i64,)> = sqlx::query_as(
                     "UPDATE applications SET revision = revision + 1 WHERE app_id = $1 RETURNING revision",
                 )

@@ -33,6 +33,51 @@ impl Database {
     }
 }
 
+/// A Postgres for one test alone, which may kill it: it is started again whenever it dies.
+pub(super) struct OwnPostgres {
+    supervisor: Child,
+    url: String,
+    data: PathBuf,
+}
+
+impl OwnPostgres {
+    /// `None` where the tests have no Postgres.
+    pub(super) async fn start() -> Option<Self> {
+        Database::postgres().await?;
+        let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        let mut supervisor = Command::new(python)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/postgres.py"))
+            .args(["supervise", "--", "sh", "-c", "echo $SEMBLANCE_TEST_POSTGRES_URL; exec cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut url = String::new();
+        BufReader::new(supervisor.stdout.take().unwrap()).read_line(&mut url).unwrap();
+        let url = url.trim().to_owned();
+        let data = crate::support::postgres::data_directory(&url).await;
+        Some(Self { supervisor, url, data })
+    }
+
+    pub(super) fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// SIGKILL, if it runs just now.
+    pub(super) fn kill(&self) {
+        let Ok(file) = std::fs::read_to_string(self.data.join("postmaster.pid")) else { return };
+        let Some(pid) = file.lines().next() else { return };
+        let _ = Command::new("kill").args(["-9", pid]).stderr(Stdio::null()).status();
+    }
+}
+
+impl Drop for OwnPostgres {
+    fn drop(&mut self) {
+        drop(self.supervisor.stdin.take()); // its command ends by that, and it clears up
+        let _ = self.supervisor.wait();
+    }
+}
+
 fn command(data: &Path, database: &Database) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_semblance"));
     for (name, _) in std::env::vars_os() {
@@ -188,6 +233,14 @@ fn reqwest_client() -> reqwest::Client {
     reqwest::Client::new()
 }
 
+/// An answer with what its headers say.
+pub(super) struct Whole {
+    pub(super) status: u16,
+    /// Seconds.
+    pub(super) retry_after: Option<u64>,
+    pub(super) body: Value,
+}
+
 /// One application's client.
 pub(super) struct App {
     base: String,
@@ -246,6 +299,17 @@ impl App {
             .iter()
             .fold(Form::new().part("photo", part(photo(name))), |form, (k, v)| form.text(k.to_string(), v.to_string()));
         self.try_send(reqwest_client().post(self.url(path)).multipart(form)).await
+    }
+
+    /// A whole answer, headers too.
+    pub(super) async fn try_photo_whole(&self, path: &str, name: &str, fields: &[(&str, &str)]) -> Whole {
+        let form = fields
+            .iter()
+            .fold(Form::new().part("photo", part(photo(name))), |form, (k, v)| form.text(k.to_string(), v.to_string()));
+        let request = reqwest_client().post(self.url(path)).multipart(form);
+        let reply = request.header("APP-ID", &self.id).header("APP-KEY", &self.key).send().await.unwrap();
+        let retry_after = reply.headers().get("retry-after").map(|value| value.to_str().unwrap().parse().unwrap());
+        Whole { status: reply.status().as_u16(), retry_after, body: reply.json().await.unwrap() }
     }
 
     pub(super) async fn post_bytes(&self, path: &str, bytes: Vec<u8>) -> (u16, Value) {

@@ -17,3 +17,11 @@ pub async fn fresh_database() -> Option<String> {
     let (base, _) = server.rsplit_once('/').unwrap();
     Some(format!("{base}/{name}"))
 }
+
+/// Where a server keeps its files.
+pub async fn data_directory(server: &str) -> std::path::PathBuf {
+    let mut connection = PgConnection::connect(server).await.unwrap();
+    let (path,): (String,) = sqlx::query_as("SHOW data_directory").fetch_one(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    path.into()
+}

@@ -1,0 +1,158 @@
+//! A limit on the time that a caller waits for the database.
+//!
+//! Postgres ends a statement that takes too long, but a server or a network that has gone silent ends
+//! nothing. So every call has a limit here, too; what is given up counts as not available. A write that was
+//! given up may have happened all the same, as with a connection that breaks before the answer; who follows
+//! the revisions sees it then.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{
+    AppRecord, AppStore, Changes, InsertError, Key, KeyHash, OnConflict, SnapshotId, SnapshotStore, Store, StoreError,
+    TemplatePage, TemplateRecord, TemplateStore,
+};
+use crate::domain::{AppId, ModelTag, Revision, TemplateId};
+use crate::gallery::{IndexedTemplate, Sample};
+
+/// A call may wait for a connection and then for a few statements, each of which has the limit of the
+/// settings.
+const STATEMENTS: u32 = 2;
+/// So much longer than others may calls take that read or write thousands of rows.
+const BULK: u32 = 10;
+
+struct Limited<T: ?Sized> {
+    inner: Arc<T>,
+    limit: Duration,
+}
+
+/// The same stores, with limits. What clears away is not waited for by anybody and has none.
+pub(super) fn limited(store: Store, timeout: Duration) -> Store {
+    let limit = timeout * STATEMENTS;
+    Store {
+        apps: Arc::new(Limited { inner: store.apps, limit }),
+        templates: Arc::new(Limited { inner: store.templates, limit }),
+        snapshots: Arc::new(Limited { inner: store.snapshots, limit }),
+        ..store
+    }
+}
+
+async fn within<T, E: From<StoreError>>(limit: Duration, work: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|late| Err(StoreError::Unavailable(Box::new(late)).into()))
+}
+
+#[async_trait]
+impl AppStore for Limited<dyn AppStore> {
+    async fn create(&self, app: &AppRecord) -> Result<bool, StoreError> {
+        within(self.limit, self.inner.create(app)).await
+    }
+
+    async fn list(&self) -> Result<Vec<AppRecord>, StoreError> {
+        within(self.limit, self.inner.list()).await
+    }
+
+    async fn set_key(&self, id: &AppId, key: KeyHash) -> Result<bool, StoreError> {
+        within(self.limit, self.inner.set_key(id, key)).await
+    }
+
+    async fn set_attributes(&self, id: &AppId, reported: bool) -> Result<bool, StoreError> {
+        within(self.limit, self.inner.set_attributes(id, reported)).await
+    }
+
+    async fn delete(&self, id: &AppId) -> Result<bool, StoreError> {
+        within(self.limit * BULK, self.inner.delete(id)).await
+    }
+}
+
+#[async_trait]
+impl TemplateStore for Limited<dyn TemplateStore> {
+    async fn insert(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        sample: &Sample,
+        on_conflict: OnConflict,
+    ) -> Result<Revision, InsertError> {
+        within(self.limit, self.inner.insert(app, template, sample, on_conflict)).await
+    }
+
+    async fn insert_all(
+        &self,
+        app: &AppId,
+        templates: &[IndexedTemplate],
+        on_conflict: OnConflict,
+    ) -> Result<Vec<Option<Revision>>, StoreError> {
+        within(self.limit * BULK, self.inner.insert_all(app, templates, on_conflict)).await
+    }
+
+    async fn count(&self, app: &AppId) -> Result<usize, StoreError> {
+        within(self.limit, self.inner.count(app)).await
+    }
+
+    async fn add_sample(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        sample: &Sample,
+    ) -> Result<Option<Revision>, StoreError> {
+        within(self.limit, self.inner.add_sample(app, template, sample)).await
+    }
+
+    async fn remove(&self, app: &AppId, template: &TemplateId) -> Result<Option<Revision>, StoreError> {
+        within(self.limit, self.inner.remove(app, template)).await
+    }
+
+    async fn get(&self, app: &AppId, template: &TemplateId) -> Result<Option<TemplateRecord>, StoreError> {
+        within(self.limit, self.inner.get(app, template)).await
+    }
+
+    async fn page(
+        &self,
+        app: &AppId,
+        after: Option<&TemplateId>,
+        limit: usize,
+    ) -> Result<Vec<TemplateRecord>, StoreError> {
+        within(self.limit, self.inner.page(app, after, limit)).await
+    }
+
+    async fn load(
+        &self,
+        app: &AppId,
+        model: &ModelTag,
+        after: Option<&TemplateId>,
+        limit: usize,
+    ) -> Result<TemplatePage, StoreError> {
+        within(self.limit * BULK, self.inner.load(app, model, after, limit)).await
+    }
+
+    async fn changes(
+        &self,
+        app: &AppId,
+        model: &ModelTag,
+        after: Revision,
+        limit: usize,
+    ) -> Result<Changes, StoreError> {
+        within(self.limit * BULK, self.inner.changes(app, model, after, limit)).await
+    }
+
+    async fn revisions(&self) -> Result<Vec<(AppId, Revision)>, StoreError> {
+        within(self.limit, self.inner.revisions()).await
+    }
+}
+
+#[async_trait]
+impl SnapshotStore for Limited<dyn SnapshotStore> {
+    async fn register(&self, app: &AppId, id: SnapshotId) -> Result<(Key, Revision), StoreError> {
+        within(self.limit, self.inner.register(app, id)).await
+    }
+
+    async fn key(&self, app: &AppId, id: SnapshotId) -> Result<Option<Key>, StoreError> {
+        within(self.limit, self.inner.key(app, id)).await
+    }
+
+    async fn discard(&self, app: &AppId, id: SnapshotId) -> Result<(), StoreError> {
+        within(self.limit, self.inner.discard(app, id)).await
+    }
+}

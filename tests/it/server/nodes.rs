@@ -1,0 +1,149 @@
+//! Several servers, one Postgres.
+//!
+//! `SEMBLANCE_NODE_ROUNDS` (default 2) kills and restarts of a node under load.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::process::{App, Database, Server};
+
+const NODES: usize = 3;
+const PHOTOS: [&str; 4] = ["person_a_1.jpg", "person_b_1.jpg", "impostor_1.jpg", "impostor_2.jpg"];
+
+/// Every template that a node's index finds, with its similarity to one photo.
+async fn index(app: &App) -> BTreeMap<String, String> {
+    let (status, reply) = app.post_photo("identify?threshold=0&candidates=100", PHOTOS[0], &[]).await;
+    assert_eq!(status, 200, "{reply}");
+    let candidates = reply["result"]["candidates"].as_array().unwrap().iter();
+    candidates.map(|c| (c["templateId"].as_str().unwrap().to_owned(), c["similarity"].to_string())).collect()
+}
+
+/// Waits until a node's index is as it should be.
+async fn until(app: &App, what: &str, is_so: impl Fn(&BTreeMap<String, String>) -> bool) -> Duration {
+    let start = Instant::now();
+    loop {
+        let index = index(app).await;
+        if is_so(&index) {
+            return start.elapsed();
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}: {index:?}");
+    }
+}
+
+async fn start(database: &Database, key: &str) -> Server {
+    let environment = [("SEMBLANCE_KEY", key), ("SEMBLANCE_DATABASE_CONNECTIONS", "4")];
+    Server::start_in(tempfile::tempdir().unwrap(), database, &environment).await
+}
+
+fn key() -> String {
+    format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_writes_the_others_find() {
+    let Some(database) = Database::postgres().await else { return };
+    let key = key();
+    let one = start(&database, &key).await;
+    let credentials = one.first_credentials();
+    let two = start(&database, &key).await;
+    let (at_one, at_two) = (one.app(credentials.clone()), two.app(credentials.clone()));
+    at_one.add("person_a_1.jpg", &[("templateId", "a")]).await;
+    until(&at_two, "an enrolment", |index| index.contains_key("a")).await;
+    let before = index(&at_two).await;
+    let (status, _) = at_two.post_photo("add?replace=true", "person_b_1.jpg", &[("templateId", "a")]).await;
+    assert_eq!(status, 200);
+    until(&at_one, "a replacement", |index| index.contains_key("a") && *index != before).await;
+    assert_eq!(at_one.delete("a").await.0, 200);
+    until(&at_two, "a removal", BTreeMap::is_empty).await;
+    // One that joins later has it all.
+    at_two.add("person_b_1.jpg", &[("templateId", "b")]).await;
+    let three = start(&database, &key).await;
+    assert!(index(&three.app(credentials)).await.contains_key("b"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_that_are_killed_under_load_end_equal() {
+    let Some(database) = Database::postgres().await else { return };
+    let rounds = std::env::var("SEMBLANCE_NODE_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2usize);
+    let key = key();
+    let first = start(&database, &key).await;
+    let credentials = first.first_credentials();
+    let mut nodes = vec![first];
+    while nodes.len() < NODES {
+        nodes.push(start(&database, &key).await);
+    }
+    // What was acknowledged last for each template; each has one writer.
+    let acknowledged: Arc<Mutex<BTreeMap<String, Option<bool>>>> = Arc::default();
+    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let apps: Vec<Arc<Mutex<Arc<App>>>> =
+        nodes.iter().map(|node| Arc::new(Mutex::new(Arc::new(node.app(credentials.clone()))))).collect();
+    let clients: Vec<_> = (0..NODES)
+        .map(|client| {
+            let (apps, stop, count, acknowledged) = (apps.clone(), stop.clone(), count.clone(), acknowledged.clone());
+            tokio::spawn(async move {
+                for turn in client.. {
+                    if stop.load(Ordering::Acquire) {
+                        return;
+                    }
+                    let id = format!("{client}-{}", turn % 5);
+                    let app = Arc::clone(&apps[turn % NODES].lock().unwrap());
+                    let adds = turn % 4 != 3;
+                    let reply = if adds {
+                        app.try_photo("add?replace=true", PHOTOS[turn % 4], &[("templateId", &id)]).await
+                    } else {
+                        app.try_delete(&id).await
+                    };
+                    let known = match reply {
+                        Ok((200, _)) => {
+                            count.fetch_add(1, Ordering::AcqRel);
+                            Some(adds)
+                        }
+                        _ => None, // refused, or in doubt: the node was killed
+                    };
+                    acknowledged.lock().unwrap().insert(id, known);
+                }
+            })
+        })
+        .collect();
+    for round in 0..rounds {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let victim = round % NODES;
+        nodes[victim].kill();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        nodes[victim] = start(&database, &key).await;
+        *apps[victim].lock().unwrap() = Arc::new(nodes[victim].app(credentials.clone()));
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    stop.store(true, Ordering::Release);
+    for client in clients {
+        client.await.unwrap();
+    }
+    let acknowledged = acknowledged.lock().unwrap().clone();
+    let (_, page) = nodes[0].app(credentials.clone()).get("templates?limit=1000").await;
+    let stored: BTreeSet<String> = page["result"]["templates"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|template| template["templateId"].as_str().unwrap().to_owned())
+        .collect();
+    for (id, known) in &acknowledged {
+        if let Some(there) = known {
+            assert_eq!(stored.contains(id), *there, "{id}, as acknowledged");
+        }
+    }
+    let mut seen = Vec::new();
+    for node in &nodes {
+        let app = node.app(credentials.clone());
+        until(&app, "equal to the database", |index| index.keys().cloned().collect::<BTreeSet<_>>() == stored).await;
+        seen.push(index(&app).await);
+    }
+    assert!(seen.iter().all(|one| *one == seen[0]), "{seen:?}");
+    let count = count.load(Ordering::Acquire);
+    assert!(count > 0);
+    println!(
+        "{rounds} nodes killed, {count} operations acknowledged, 0 lost; {} templates on {NODES} equal nodes",
+        stored.len()
+    );
+}
