@@ -2,6 +2,7 @@
 //! together, for the server and for the commands that need a part of it.
 
 mod background;
+mod listener;
 mod server;
 
 use std::net::SocketAddr;

@@ -22,7 +22,7 @@ mod watch;
 
 pub use config::{ApiConfig, Shape};
 pub use error::{ApiError, Row};
-pub use routes::{paths, router};
+pub use routes::{Routes, paths, router};
 pub use state::ApiState;
 
 use crate::domain::{Analysis, PhotoFault};

@@ -11,6 +11,33 @@ use tower::util::{MapRequestLayer, option_layer};
 use super::handlers::{add, delete, identify, inspect, machines, templates, unsupported, verify};
 use super::{ApiError, ApiState, cors, envelope, path};
 
+/// Which part of the table a listener has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Routes {
+    /// All of it.
+    All,
+    /// What is for clients: all but what is for operators.
+    Public,
+    /// What is for operators, and what tells whether the server lives.
+    Operators,
+}
+
+impl Routes {
+    fn has(self, path: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Public => !OPERATORS.contains(&path),
+            Self::Operators => OPERATORS.contains(&path) || ALIVE.contains(&path),
+        }
+    }
+}
+
+/// What tells of all applications.
+const OPERATORS: [&str; 1] = ["/metrics"];
+
+/// What any listener answers.
+const ALIVE: [&str; 2] = ["/healthz", "/readyz"];
+
 /// The table. `/openapi.json` describes the same routes; a test compares the two.
 fn table() -> Vec<(&'static str, MethodRouter<ApiState>)> {
     vec![
@@ -48,10 +75,11 @@ pub fn paths() -> impl Iterator<Item = &'static str> {
     table().into_iter().map(|(path, _)| path)
 }
 
-/// The whole HTTP side.
-pub fn router(api: ApiState) -> Router {
+/// The HTTP side of a listener. What its part of the table lacks is no such endpoint there.
+pub fn router(api: ApiState, part: Routes) -> Router {
     let routes = table()
         .into_iter()
+        .filter(|(path, _)| part.has(path))
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods.fallback(other_method)))
         .fallback(|| async { ApiError::NoSuchEndpoint })
         .layer(from_fn_with_state(api.clone(), envelope::wrap))

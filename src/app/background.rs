@@ -1,5 +1,5 @@
-//! What goes on beside the requests: following the store, writing snapshots, clearing away what
-//! was removed, renewing certificates.
+//! What goes on beside the requests: following the store, removing what is no longer to be kept,
+//! clearing away what was removed, writing snapshots, renewing certificates.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +8,9 @@ use std::time::{Duration, SystemTime};
 use axum_server::tls_rustls::RustlsConfig;
 use tokio::task::JoinHandle;
 
-use crate::service::Replicator;
+use crate::domain::TransactionId;
+use crate::journal::{Entry, Journal};
+use crate::service::{Replicator, Service};
 use crate::settings::Settings;
 use crate::store::{StoreError, VaultStore};
 
@@ -22,16 +24,19 @@ impl Background {
     /// Starts them.
     pub(super) fn start(
         settings: &Settings,
-        replicator: &Arc<Replicator>,
+        service: &Service,
+        journal: Option<&Arc<Journal>>,
         vault: &Arc<dyn VaultStore>,
         tls: Option<&RustlsConfig>,
     ) -> Self {
+        let replicator = service.replicator();
         let poll = Duration::from_millis(settings.database.poll_ms);
         let every = Duration::from_secs(settings.snapshots.every_s);
         let mut tasks = vec![
             tokio::spawn(follow(Arc::clone(replicator), poll)),
             tokio::spawn(save_snapshots(Arc::clone(replicator), every)),
             tokio::spawn(scrub(Arc::clone(vault))),
+            tokio::spawn(expire(service.clone(), journal.cloned())),
         ];
         if let (Some(tls), Some((cert, key))) = (tls, settings.tls_files()) {
             let every = Duration::from_secs(settings.tls.reload_s);
@@ -86,6 +91,42 @@ async fn save_snapshots(replicator: Arc<Replicator>, every: Duration) {
         if replicator.is_loaded() {
             say_unsaved(replicator.save_snapshots().await);
             wait = every;
+        }
+    }
+}
+
+/// Removes the templates whose time is over, for as long as the server runs: within a minute, or within a
+/// twentieth of the shortest time that any is kept. Each node does; of two, one finds nothing left.
+async fn expire(service: Service, journal: Option<Arc<Journal>>) {
+    let (least, most) = (Duration::from_secs(1), Duration::from_secs(60));
+    loop {
+        let shortest = service.applications().retentions().into_iter().map(|(_, period)| period).min();
+        // The list of applications is read anew by every poll; one that is set now is seen soon.
+        tokio::time::sleep(shortest.map_or(least, |period| (period / 20).clamp(least, most))).await;
+        loop {
+            let removed = match service.remove_expired().await {
+                Ok(removed) => removed,
+                Err(error) => {
+                    tracing::debug!(%error, "templates whose time is over are not removed yet");
+                    break;
+                }
+            };
+            if removed.is_empty() {
+                break;
+            }
+            tracing::info!(templates = removed.len(), "templates whose time was over are removed");
+            for (app, template) in removed {
+                let Some(journal) = &journal else { break };
+                journal.record(Entry {
+                    transaction_id: TransactionId::random().to_string(),
+                    app: Some(app.to_string()),
+                    operation: "retention".to_owned(),
+                    status: 200,
+                    outcome: Some("removed".to_owned()),
+                    template_id: Some(template.to_string()),
+                    ..Entry::default()
+                });
+            }
         }
     }
 }

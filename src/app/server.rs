@@ -2,18 +2,18 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum_server::Handle;
 use axum_server::tls_rustls::RustlsConfig;
-use hyper_util::rt::TokioTimer;
+use tokio::task::JoinSet;
 
 use super::background::Background;
+use super::listener::Listener;
 use super::{StartError, journal_dir, licences, manifest, open_store, shape, start_engine, start_matcher, tls};
-use crate::api::{self, ApiConfig, ApiState};
+use crate::api::{ApiConfig, ApiState};
 use crate::compute::Admission;
 use crate::domain::Calibration;
 use crate::engine::{EnginePool, Manifest};
@@ -24,10 +24,6 @@ use crate::settings::{Settings, SimilarityKind};
 use crate::store::{Store, VaultStore};
 use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
 
-/// Longest wait for the head of a request, so that an idle peer cannot hold a connection open by
-/// sending a byte now and then.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(20);
-
 /// What a first run made.
 #[derive(Debug)]
 pub struct FirstRun {
@@ -37,15 +33,14 @@ pub struct FirstRun {
     pub file: PathBuf,
 }
 
-/// A server that is bound to its address and ready to run.
+/// A server that is bound to its addresses and ready to run.
 pub struct App {
     settings: Settings,
-    listener: TcpListener,
-    address: SocketAddr,
+    listeners: Vec<Listener>,
     tls: Option<RustlsConfig>,
     state: ApiState,
     admission: Admission,
-    replicator: Arc<Replicator>,
+    service: Service,
     vault: Arc<dyn VaultStore>,
     engine: Arc<EnginePool>,
     matcher: Arc<MemoryMatcher>,
@@ -80,33 +75,16 @@ impl App {
         let first_run = first_run(&settings, &service).await?;
 
         let admission = Admission::new(settings.limits.inside, settings.limits.app_share);
-        let replicator = Arc::clone(service.replicator());
         let state = ApiState::new(
-            service,
+            service.clone(),
             admission.clone(),
             metrics,
             api_config(&settings),
             &licences(&manifest),
             journal.clone(),
         );
-        let unusable = |source| StartError::Listen { address: settings.listen, source };
-        let listener = TcpListener::bind(settings.listen).map_err(unusable)?;
-        listener.set_nonblocking(true).map_err(unusable)?;
-        let address = listener.local_addr().map_err(unusable)?;
-        Ok(Self {
-            settings,
-            listener,
-            address,
-            tls,
-            state,
-            admission,
-            replicator,
-            vault,
-            engine,
-            matcher,
-            journal,
-            first_run,
-        })
+        let listeners = Listener::all(&settings)?;
+        Ok(Self { settings, listeners, tls, state, admission, service, vault, engine, matcher, journal, first_run })
     }
 
     /// What the first run made; `None` when it was not the first.
@@ -114,44 +92,39 @@ impl App {
         self.first_run.as_ref()
     }
 
-    /// Where the server listens, as clients write it.
-    pub fn url(&self) -> String {
-        format!("{}://{}", if self.tls.is_some() { "https" } else { "http" }, self.address)
+    /// Where the server listens, as clients write it: the API, then, if that is apart, what is for
+    /// operators.
+    pub fn urls(&self) -> impl Iterator<Item = String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        self.listeners.iter().map(move |listener| format!("{scheme}://{}", listener.address()))
     }
 
     /// Serves until `stop` is done, then finishes what was admitted.
     ///
     /// # Errors
-    /// When the listener breaks.
+    /// When a listener breaks.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
         let handle = Handle::new();
-        let router = api::router(self.state).into_make_service();
-        let background = Background::start(&self.settings, &self.replicator, &self.vault, self.tls.as_ref());
-        let serving = match self.tls {
-            None => {
-                let mut server =
-                    axum_server::from_tcp(self.listener).map_err(StartError::Serve)?.handle(handle.clone());
-                server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-                tokio::spawn(async move { server.serve(router).await })
-            }
-            Some(tls) => {
-                let server = axum_server::from_tcp_rustls(self.listener, tls).map_err(StartError::Serve)?;
-                let mut server = server.handle(handle.clone());
-                server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-                tokio::spawn(async move { server.serve(router).await })
-            }
-        };
-        let mut serving = serving;
+        let background =
+            Background::start(&self.settings, &self.service, self.journal.as_ref(), &self.vault, self.tls.as_ref());
+        let mut serving = JoinSet::new();
+        for listener in self.listeners {
+            serving.spawn(listener.serve(self.state.clone(), self.tls.clone(), handle.clone()));
+        }
         let outcome = tokio::select! {
-            outcome = &mut serving => outcome,
+            Some(broken) = serving.join_next() => vec![broken],
             () = stop => {
                 // Requests in flight hold their tickets; new ones are told to come back later.
                 self.admission.close();
                 handle.graceful_shutdown(Some(Duration::from_secs(self.settings.server.shutdown_s)));
-                serving.await
+                let mut ended = vec![];
+                while let Some(one) = serving.join_next().await {
+                    ended.push(one);
+                }
+                ended
             }
         };
-        background.stop(&self.replicator, &*self.vault).await;
+        background.stop(self.service.replicator(), &*self.vault).await;
         tokio::task::block_in_place(|| {
             self.engine.stop();
             self.matcher.stop();
@@ -159,10 +132,9 @@ impl App {
                 journal.stop();
             }
         });
-        match outcome {
-            Ok(outcome) => outcome.map_err(StartError::Serve),
-            Err(panicked) => Err(StartError::Serve(std::io::Error::other(panicked))),
-        }
+        outcome.into_iter().try_for_each(|ended| {
+            ended.map_err(std::io::Error::other).and_then(|served| served).map_err(StartError::Serve)
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! `semblance app`: applications and their credentials.
 
+use std::time::Duration;
+
 use clap::{Subcommand, ValueEnum};
 
 use super::CliError;
@@ -24,10 +26,13 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Put a new random key in force; the old one ends within a second.
+    /// Put a new random key in force; the old one ends within a second, or after an overlap.
     RotateKey {
         /// The application's id.
         id: String,
+        /// How long the old key stays in force beside the new one, such as 90s, 45m, 12h or 7d.
+        #[arg(long, value_parser = period, default_value = "0s")]
+        overlap: Duration,
         /// Print {"app_id": ..., "app_key": ...}.
         #[arg(long)]
         json: bool,
@@ -39,6 +44,14 @@ pub(super) enum Command {
         /// `on` or `off`.
         #[arg(value_enum)]
         reported: Switch,
+    },
+    /// Say how long templates are kept after their enrolment; then they are deleted, for good.
+    Retention {
+        /// The application's id.
+        id: String,
+        /// Such as 12h or 90d; `off`: for ever.
+        #[arg(value_parser = retention)]
+        period: Retention,
     },
     /// Delete an application with all its templates, for good.
     Delete {
@@ -53,6 +66,38 @@ pub(super) enum Switch {
     Off,
 }
 
+/// How long templates are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Retention {
+    Off,
+    For(Duration),
+}
+
+/// A number with its unit: s, m, h or d.
+fn period(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("'{text}' is not a time such as 90s, 45m, 12h or 7d");
+    let unit = text.chars().next_back().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = text.strip_suffix(unit).and_then(|number| number.parse().ok()).ok_or_else(wrong)?;
+    Ok(Duration::from_secs(u64::from(number) * seconds))
+}
+
+fn retention(text: &str) -> Result<Retention, String> {
+    match text {
+        "off" => Ok(Retention::Off),
+        text => match period(text)? {
+            Duration::ZERO => Err("templates cannot be kept for no time".to_owned()),
+            period => Ok(Retention::For(period)),
+        },
+    }
+}
+
 pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
     let store = app::open_store(&settings).await?;
     let applications = Applications::new(store.apps);
@@ -64,9 +109,9 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             show(&applications.create(name.trim()).await?, json);
         }
         Command::List { json } => list(&applications, json).await?,
-        Command::RotateKey { id, json } => {
+        Command::RotateKey { id, overlap, json } => {
             let id = parse(&id)?;
-            let credentials = applications.rotate_key(&id).await?;
+            let credentials = applications.rotate_key(&id, overlap).await?;
             show(&credentials.ok_or_else(|| unknown(&id))?, json);
         }
         Command::Attributes { id, reported } => {
@@ -75,6 +120,17 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
                 return Err(unknown(&id));
             }
             println!("{id}: attributes are {}", if reported == Switch::On { "reported" } else { "not reported" });
+        }
+        Command::Retention { id, period } => {
+            let id = parse(&id)?;
+            let (period, said) = match period {
+                Retention::Off => (None, "for ever".to_owned()),
+                Retention::For(period) => (Some(period), format!("for {} seconds", period.as_secs())),
+            };
+            if !applications.set_retention(&id, period).await? {
+                return Err(unknown(&id));
+            }
+            println!("{id}: templates are kept {said}");
         }
         Command::Delete { id } => {
             let id = parse(&id)?;
@@ -109,7 +165,12 @@ async fn list(applications: &Applications, json: bool) -> Result<(), CliError> {
         if json {
             println!(
                 "{}",
-                serde_json::json!({ "app_id": record.id.as_str(), "name": record.name, "attributes": record.attributes })
+                serde_json::json!({
+                    "app_id": record.id.as_str(),
+                    "name": record.name,
+                    "attributes": record.attributes,
+                    "retention_s": record.retention.map(|period| period.as_secs()),
+                })
             );
         } else {
             println!("{}  {}", record.id, record.name);

@@ -1,6 +1,6 @@
 //! `semblance doctor`: everything that would keep the server from working, looked at one by one.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use super::CliError;
@@ -21,7 +21,10 @@ pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
     report("processor", Ok(processor()));
     report("data folder", data_folder(&settings.data));
     report("models", models(&settings));
-    report("address", address(&settings));
+    report("address", address(settings.listen));
+    if let Some(admin) = settings.admin.listen {
+        report("address for operators", address(admin));
+    }
     report("certificate", certificate(&settings).await);
     report("database", database(&settings).await);
     match failed {
@@ -51,10 +54,10 @@ fn models(settings: &Settings) -> Result<String, String> {
     Ok(format!("{} is whole and loads", dir.display()))
 }
 
-fn address(settings: &Settings) -> Result<String, String> {
-    TcpListener::bind(settings.listen)
-        .map(|_| format!("{} is free", settings.listen))
-        .map_err(|error| format!("{} cannot be listened on: {error}", settings.listen))
+fn address(listen: SocketAddr) -> Result<String, String> {
+    TcpListener::bind(listen)
+        .map(|_| format!("{listen} is free"))
+        .map_err(|error| format!("{listen} cannot be listened on: {error}"))
 }
 
 async fn certificate(settings: &Settings) -> Result<String, String> {

@@ -12,6 +12,9 @@ pub(super) struct Arguments {
     /// Address and port of the API.
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// Address and port of what is for operators, apart from the API.
+    #[arg(long, value_name = "ADDR")]
+    admin_listen: Option<String>,
     /// PEM file with the certificate chain.
     #[arg(long, value_name = "FILE", requires = "tls_key")]
     tls_cert: Option<String>,
@@ -23,9 +26,14 @@ pub(super) struct Arguments {
 impl Arguments {
     /// The settings that these flags override.
     pub(super) fn settings(&self) -> impl Iterator<Item = (&'static str, String)> {
-        [("listen", &self.listen), ("tls.cert", &self.tls_cert), ("tls.key", &self.tls_key)]
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value.clone()?)))
+        [
+            ("listen", &self.listen),
+            ("admin.listen", &self.admin_listen),
+            ("tls.cert", &self.tls_cert),
+            ("tls.key", &self.tls_key),
+        ]
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value.clone()?)))
     }
 }
 
@@ -37,7 +45,8 @@ pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
         println!("{}:\n", first.file.display());
         println!("  APP-ID:  {}\n  APP-KEY: {}\n", first.credentials.app_id, first.credentials.app_key);
     }
-    println!("Semblance {} serves {}", env!("CARGO_PKG_VERSION"), app.url());
+    let urls: Vec<String> = app.urls().collect();
+    println!("Semblance {} serves {}", env!("CARGO_PKG_VERSION"), urls.join(" and for operators "));
     app.run(lifecycle::stop_signal()).await?;
     Ok(())
 }

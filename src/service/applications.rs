@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 
 use super::Error;
 use crate::domain::AppId;
-use crate::store::{AppRecord, AppStore, KeyHash, StoreError};
+use crate::store::{AppRecord, AppStore, FormerKey, KeyHash, StoreError};
 
 /// A caller whose credentials were right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +45,9 @@ impl fmt::Debug for Credentials {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     key_hash: KeyHash,
+    former_key: Option<FormerKey>,
     attributes: bool,
+    retention: Option<Duration>,
 }
 
 /// The applications of this installation.
@@ -66,7 +68,10 @@ impl Applications {
     /// When the store cannot be read; the list stays as it was.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let known = self.store.list().await?.into_iter();
-        let known = known.map(|app| (app.id, Known { key_hash: app.key_hash, attributes: app.attributes }));
+        let known = known.map(|app| {
+            let AppRecord { id, key_hash, former_key, attributes, retention, .. } = app;
+            (id, Known { key_hash, former_key, attributes, retention })
+        });
         self.known.store(Arc::new(known.collect()));
         Ok(())
     }
@@ -77,13 +82,16 @@ impl Applications {
     /// # Errors
     /// [`Error::Unauthenticated`].
     pub fn authenticate(&self, app_id: &str, app_key: &str) -> Result<Caller, Error> {
-        const NOBODY: Known = Known { key_hash: KeyHash([0; 32]), attributes: false };
+        const NO_KEY: KeyHash = KeyHash([0; 32]);
+        const NOBODY: Known = Known { key_hash: NO_KEY, former_key: None, attributes: false, retention: None };
         let presented = hash(app_key);
         let app = app_id.parse::<AppId>().ok();
         let known = self.known.load();
         let found = app.as_ref().and_then(|app| known.get(app));
         let expected = found.unwrap_or(&NOBODY);
-        let same = bool::from(presented.0.ct_eq(&expected.key_hash.0));
+        let former = expected.former_key.filter(|former| SystemTime::now() < former.until);
+        let present = presented.0.ct_eq(&expected.key_hash.0);
+        let same = bool::from(present | presented.0.ct_eq(&former.map_or(NO_KEY, |former| former.hash).0));
         match app {
             Some(app) if same && found.is_some() => Ok(Caller { app, attributes: expected.attributes }),
             Some(_) | None => Err(Error::Unauthenticated),
@@ -101,7 +109,9 @@ impl Applications {
             name: name.to_owned(),
             key_hash: hash(&credentials.app_key),
             created_at: now(),
+            former_key: None,
             attributes: true,
+            retention: None,
         };
         if !self.store.create(&record).await? {
             return Err(Error::internal("a random application id was taken"));
@@ -118,13 +128,15 @@ impl Applications {
         Ok(self.store.list().await?)
     }
 
-    /// Gives an application a new random key; `None` when there is no such application.
+    /// Gives an application a new random key; the one before stays in force for `overlap`. `None` when there
+    /// is no such application.
     ///
     /// # Errors
     /// When the store fails, or the machine has no random numbers.
-    pub async fn rotate_key(&self, app: &AppId) -> Result<Option<Credentials>, Error> {
+    pub async fn rotate_key(&self, app: &AppId, overlap: Duration) -> Result<Option<Credentials>, Error> {
         let credentials = Credentials { app_id: app.clone(), app_key: random_key()? };
-        let found = self.store.set_key(app, hash(&credentials.app_key)).await?;
+        let until = now().checked_add(overlap).filter(|_| !overlap.is_zero());
+        let found = self.store.set_key(app, hash(&credentials.app_key), until).await?;
         self.refresh().await?;
         Ok(found.then_some(credentials))
     }
@@ -137,6 +149,22 @@ impl Applications {
         let found = self.store.set_attributes(app, reported).await?;
         self.refresh().await?;
         Ok(found)
+    }
+
+    /// Says how long templates are kept after their enrolment (whole seconds); `None`: for ever. `false` when
+    /// there is no such application.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_retention(&self, app: &AppId, retention: Option<Duration>) -> Result<bool, Error> {
+        let found = self.store.set_retention(app, retention).await?;
+        self.refresh().await?;
+        Ok(found)
+    }
+
+    /// The applications whose templates are kept for some time only, and for how long.
+    pub fn retentions(&self) -> Vec<(AppId, Duration)> {
+        self.known.load().iter().filter_map(|(app, known)| Some((app.clone(), known.retention?))).collect()
     }
 
     /// Deletes an application with its gallery; `false` when there is none.

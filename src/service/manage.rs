@@ -1,8 +1,13 @@
 //! Manage: list, look at and remove templates.
 
+use std::time::SystemTime;
+
 use super::{Caller, Error, Service};
-use crate::domain::TemplateId;
+use crate::domain::{AppId, TemplateId};
 use crate::store::TemplateRecord;
+
+/// Most templates of an application that are removed in one transaction because their time is over.
+const EXPIRED: usize = 500;
 
 impl Service {
     /// One template.
@@ -34,5 +39,22 @@ impl Service {
         let revision = self.store.templates.remove(&caller.app, id).await?.ok_or(Error::TemplateNotFound)?;
         self.replicator.show(&caller.app, revision).await;
         Ok(())
+    }
+
+    /// Removes the templates whose time is over, for good; a bounded number, and which they were.
+    ///
+    /// # Errors
+    /// Store failures.
+    pub async fn remove_expired(&self) -> Result<Vec<(AppId, TemplateId)>, Error> {
+        let mut removed = Vec::new();
+        for (app, retention) in self.applications.retentions() {
+            let Some(moment) = SystemTime::now().checked_sub(retention) else { continue };
+            let gone = self.store.templates.remove_older(&app, moment, EXPIRED).await?;
+            if let Some((_, last)) = gone.last() {
+                self.replicator.show(&app, *last).await;
+            }
+            removed.extend(gone.into_iter().map(|(id, _)| (app.clone(), id)));
+        }
+        Ok(removed)
     }
 }

@@ -183,6 +183,7 @@ mod tests {
     fn the_defaults_are_valid() {
         let settings = load(&[], &[]).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
+        assert_eq!(settings.admin.listen, None);
         assert_eq!(settings.matching.floor, 0.75);
     }
 

@@ -6,7 +6,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 
 use super::SettingsError;
 
@@ -38,6 +39,7 @@ pub struct Settings {
     pub models: PathBuf,
     pub key: Secret,
     pub key_file: PathBuf,
+    pub admin: Admin,
     pub database: Database,
     pub snapshots: Snapshots,
     pub journal: Journal,
@@ -51,6 +53,21 @@ pub struct Settings {
     pub fine: BTreeMap<String, String>,
     pub response: Response,
     pub log: Log,
+}
+
+/// `[admin]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "default.toml is the reference")]
+pub struct Admin {
+    #[serde(deserialize_with = "address_or_none")]
+    pub listen: Option<SocketAddr>,
+}
+
+fn address_or_none<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(text)?;
+    let named = (!text.is_empty()).then(|| text.parse());
+    named.transpose().map_err(|error| D::Error::custom(format!("admin.listen: {error}")))
 }
 
 /// `[database]`

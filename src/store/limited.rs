@@ -6,7 +6,7 @@
 //! the revisions sees it then.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
@@ -53,8 +53,12 @@ impl AppStore for Limited<dyn AppStore> {
         within(self.limit, self.inner.list()).await
     }
 
-    async fn set_key(&self, id: &AppId, key: KeyHash) -> Result<bool, StoreError> {
-        within(self.limit, self.inner.set_key(id, key)).await
+    async fn set_key(&self, id: &AppId, key: KeyHash, former_until: Option<SystemTime>) -> Result<bool, StoreError> {
+        within(self.limit, self.inner.set_key(id, key, former_until)).await
+    }
+
+    async fn set_retention(&self, id: &AppId, retention: Option<Duration>) -> Result<bool, StoreError> {
+        within(self.limit, self.inner.set_retention(id, retention)).await
     }
 
     async fn set_attributes(&self, id: &AppId, reported: bool) -> Result<bool, StoreError> {
@@ -102,6 +106,15 @@ impl TemplateStore for Limited<dyn TemplateStore> {
 
     async fn remove(&self, app: &AppId, template: &TemplateId) -> Result<Option<Revision>, StoreError> {
         within(self.limit, self.inner.remove(app, template)).await
+    }
+
+    async fn remove_older(
+        &self,
+        app: &AppId,
+        than: SystemTime,
+        limit: usize,
+    ) -> Result<Vec<(TemplateId, Revision)>, StoreError> {
+        within(self.limit * BULK, self.inner.remove_older(app, than, limit)).await
     }
 
     async fn get(&self, app: &AppId, template: &TemplateId) -> Result<Option<TemplateRecord>, StoreError> {

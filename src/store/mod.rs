@@ -16,7 +16,7 @@ pub mod snapshot;
 mod sql;
 mod sqlite;
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 pub use key::{Key, KeyError};
@@ -46,8 +46,21 @@ pub struct AppRecord {
     pub key_hash: KeyHash,
     /// When it was created (whole milliseconds).
     pub created_at: SystemTime,
+    /// The key before, while it is in force beside the present one.
+    pub former_key: Option<FormerKey>,
     /// Whether age, gender and race are reported to it.
     pub attributes: bool,
+    /// How long after its enrolment a template is kept (whole seconds); `None`: for ever.
+    pub retention: Option<Duration>,
+}
+
+/// A key that was replaced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FormerKey {
+    /// Its hash.
+    pub hash: KeyHash,
+    /// When it ends (whole milliseconds).
+    pub until: SystemTime,
 }
 
 /// A template as listed: no embeddings.
@@ -136,8 +149,12 @@ pub trait AppStore: Send + Sync {
     /// All applications, oldest first.
     async fn list(&self) -> Result<Vec<AppRecord>, StoreError>;
 
-    /// Puts a new key in force; `false` when there is no such application.
-    async fn set_key(&self, id: &AppId, key: KeyHash) -> Result<bool, StoreError>;
+    /// Puts a new key in force; the one before stays so until `former_until`, or ends at once. `false`
+    /// when there is no such application.
+    async fn set_key(&self, id: &AppId, key: KeyHash, former_until: Option<SystemTime>) -> Result<bool, StoreError>;
+
+    /// Says how long templates are kept (whole seconds); `false` when there is no such application.
+    async fn set_retention(&self, id: &AppId, retention: Option<Duration>) -> Result<bool, StoreError>;
 
     /// Says whether age, gender and race are reported to it; `false` when there is no such application.
     async fn set_attributes(&self, id: &AppId, reported: bool) -> Result<bool, StoreError>;
@@ -180,6 +197,15 @@ pub trait TemplateStore: Send + Sync {
 
     /// Removes a template with all its samples; `None` when there is none.
     async fn remove(&self, app: &AppId, template: &TemplateId) -> Result<Option<Revision>, StoreError>;
+
+    /// Removes up to `limit` templates that were enrolled before a moment, the oldest first, in one
+    /// transaction; each with its revision.
+    async fn remove_older(
+        &self,
+        app: &AppId,
+        than: SystemTime,
+        limit: usize,
+    ) -> Result<Vec<(TemplateId, Revision)>, StoreError>;
 
     /// One template; `None` when there is none.
     async fn get(&self, app: &AppId, template: &TemplateId) -> Result<Option<TemplateRecord>, StoreError>;
@@ -247,7 +273,7 @@ pub trait VaultStore: Send + Sync {
     async fn scrub(&self) -> Result<bool, StoreError>;
 
     /// How often [`VaultStore::scrub`] is worth its price.
-    fn scrub_every(&self) -> std::time::Duration;
+    fn scrub_every(&self) -> Duration;
 }
 
 /// All stores of one database.

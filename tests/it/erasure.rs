@@ -26,7 +26,15 @@ async fn with_app(store: &Store, name: &str) -> AppId {
     let id: AppId = name.parse().unwrap();
     let created_at = std::time::SystemTime::UNIX_EPOCH;
     let key_hash = KeyHash([7; 32]);
-    let record = AppRecord { id: id.clone(), name: name.to_owned(), key_hash, created_at, attributes: true };
+    let record = AppRecord {
+        id: id.clone(),
+        name: name.to_owned(),
+        key_hash,
+        created_at,
+        former_key: None,
+        attributes: true,
+        retention: None,
+    };
     assert!(store.apps.create(&record).await.unwrap());
     id
 }

@@ -1,6 +1,7 @@
 //! The real server, from outside: the program as a process, real models, real photos, SQLite and
 //! Postgres.
 
+mod admin;
 mod crash;
 mod face;
 mod faults;
@@ -35,6 +36,66 @@ on_both_databases! {
     templates_are_managed;
     another_sample_helps_and_goes_with_its_template;
     the_command_line_and_the_server_share_the_database;
+    a_key_is_rotated_with_an_overlap;
+    templates_are_kept_as_long_as_was_said;
+}
+
+/// Waits until something is so.
+async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
+    let start = Instant::now();
+    while !is_so().await {
+        assert!(start.elapsed() < Duration::from_secs(30), "{what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn a_key_is_rotated_with_an_overlap(database: Database) {
+    let server = Server::start(&database).await;
+    let old = server.first_app();
+    let (id, first) = old.credentials();
+    let rotate = |overlap: &str| -> (String, String) {
+        let printed = server.command(&database, &["app", "rotate-key", &id, "--overlap", overlap, "--json"]);
+        let printed: Value = serde_json::from_str(&printed).unwrap();
+        (printed["app_id"].as_str().unwrap().to_owned(), printed["app_key"].as_str().unwrap().to_owned())
+    };
+    let new = server.app(rotate("1h"));
+    until("the new key is in force", || async { new.get("templates").await.0 == 200 }).await;
+    assert_eq!(old.get("templates").await.0, 200, "and so is the old one");
+    let newest = server.app(rotate("0s"));
+    until("the newest key is in force", || async { newest.get("templates").await.0 == 200 }).await;
+    assert_eq!((old.get("templates").await.0, new.get("templates").await.0), (401, 401), "no other is");
+    let last = server.app(rotate("2s"));
+    until("the last key is in force", || async { last.get("templates").await.0 == 200 }).await;
+    until("an overlap ends", || async { newest.get("templates").await.0 == 401 }).await;
+    assert_eq!(last.get("templates").await.0, 200);
+    assert_ne!(first, last.credentials().1);
+    let (code, message) = server.try_command(&database, &["app", "rotate-key", &id, "--overlap", "soon"]);
+    assert!(code != Some(0) && message.contains("is not a time such as"), "{message}");
+}
+
+async fn templates_are_kept_as_long_as_was_said(database: Database) {
+    let server = Server::start(&database).await;
+    let app = server.first_app();
+    let other = server.app(server.create_app("other", &database).await);
+    for app in [&app, &other] {
+        app.add("person_a_1.jpg", &[("templateId", "a")]).await;
+    }
+    let (id, _) = app.credentials();
+    server.command(&database, &["app", "retention", &id, "1s"]);
+    until("its time is over", || async { app.get("templates/a").await.0 != 200 }).await;
+    until("it is not found", || async { app.identify("person_a_1.jpg").await["result"]["templateId"].is_null() }).await;
+    assert_eq!(other.identify("person_a_1.jpg").await["result"]["templateId"], "a", "another's is kept");
+    until("the journal says so", || async {
+        let journal = server.command(&database, &["journal", "export"]);
+        journal.lines().any(|line| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            line["operation"] == "retention" && line["templateId"] == "a" && line["app"] == *id
+        })
+    })
+    .await;
+    server.command(&database, &["app", "retention", &id, "off"]);
+    let listed = server.command(&database, &["app", "list", "--json"]);
+    assert!(listed.lines().all(|line| line.contains("\"retention_s\":null")), "{listed}");
 }
 
 async fn people_are_recognised_and_strangers_are_not(database: Database) {
@@ -216,9 +277,12 @@ async fn a_renewed_certificate_is_put_in_force() {
         ("SEMBLANCE_TLS_CERT", cert_path.as_str()),
         ("SEMBLANCE_TLS_KEY", key_path.as_str()),
         ("SEMBLANCE_TLS_RELOAD_S", "1"),
+        ("SEMBLANCE_ADMIN_LISTEN", "127.0.0.1:0"),
     ];
     let server = Server::start_in(tempfile::tempdir().unwrap(), &Database::sqlite(), &tls).await;
-    assert_eq!((status(server.url(), &old).await, status(server.url(), &new).await), (Some(200), None));
+    for url in [server.url(), server.operators()] {
+        assert_eq!((status(url, &old).await, status(url, &new).await), (Some(200), None), "{url}");
+    }
     // What does not fit changes nothing.
     std::fs::write(&key, "not a key").unwrap();
     tokio::time::sleep(Duration::from_millis(1500)).await;
@@ -229,7 +293,10 @@ async fn a_renewed_certificate_is_put_in_force() {
         assert!(start.elapsed() < Duration::from_secs(15), "the renewed certificate never came");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(status(server.url(), &old).await, None);
+    assert_eq!(status(server.operators(), &new).await, Some(200));
+    for url in [server.url(), server.operators()] {
+        assert_eq!(status(url, &old).await, None, "{url}");
+    }
 }
 
 /// A whole run at the chattiest level: keys, passwords and embeddings are nowhere in what it says.

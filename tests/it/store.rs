@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use semblance::domain::{AppId, Embedding, ModelTag, Revision, SampleId, TemplateId};
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{
-    AppRecord, Changes, DatabaseConfig, InsertError, Key, KeyHash, KeySource, OnConflict, OpenError, OpenOptions,
-    SnapshotId, Store, StoreError, open,
+    AppRecord, Changes, DatabaseConfig, FormerKey, InsertError, Key, KeyHash, KeySource, OnConflict, OpenError,
+    OpenOptions, SnapshotId, Store, StoreError, open,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -70,6 +70,7 @@ macro_rules! conformance {
 
 conformance! {
     an_application_is_made_listed_rekeyed_and_deleted
+    the_oldest_templates_go_first_and_each_has_its_revision
     a_template_is_inserted_once
     replacing_drops_every_old_sample
     many_are_inserted_at_once
@@ -122,7 +123,9 @@ async fn with_app(store: &Store, name: &str) -> AppId {
         name: format!("the {name}"),
         key_hash: KeyHash([7; 32]),
         created_at: UNIX_EPOCH + Duration::from_millis(1_234_567),
+        former_key: None,
         attributes: true,
+        retention: None,
     };
     assert!(store.apps.create(&record).await.unwrap());
     record.id
@@ -148,12 +151,55 @@ async fn an_application_is_made_listed_rekeyed_and_deleted(fixture: Fixture) {
     assert_eq!((listed[0].name.as_str(), listed[0].key_hash), ("the one", KeyHash([7; 32])));
     assert_eq!(listed[0].created_at, UNIX_EPOCH + Duration::from_millis(1_234_567));
     assert!(!store.apps.create(&listed[0]).await.unwrap(), "the id is taken");
-    assert!(store.apps.set_key(&first, KeyHash([9; 32])).await.unwrap());
-    assert_eq!(store.apps.list().await.unwrap()[0].key_hash, KeyHash([9; 32]));
+    assert!(store.apps.set_key(&first, KeyHash([9; 32]), None).await.unwrap());
+    let now = || async { store.apps.list().await.unwrap().remove(0) };
+    assert_eq!((now().await.key_hash, now().await.former_key), (KeyHash([9; 32]), None));
+    let until = UNIX_EPOCH + Duration::from_millis(2_000_000_000_123);
+    assert!(store.apps.set_key(&first, KeyHash([8; 32]), Some(until)).await.unwrap());
+    let former = FormerKey { hash: KeyHash([9; 32]), until };
+    assert_eq!((now().await.key_hash, now().await.former_key), (KeyHash([8; 32]), Some(former)));
+    assert!(store.apps.set_key(&first, KeyHash([5; 32]), None).await.unwrap());
+    assert_eq!((now().await.key_hash, now().await.former_key), (KeyHash([5; 32]), None), "no way back");
+    assert!(store.apps.set_retention(&first, Some(Duration::from_secs(90))).await.unwrap());
+    assert_eq!(now().await.retention, Some(Duration::from_secs(90)));
+    assert!(store.apps.set_retention(&first, None).await.unwrap());
+    assert_eq!(now().await.retention, None);
     assert!(store.apps.delete(&first).await.unwrap());
     assert!(!store.apps.delete(&first).await.unwrap());
-    assert!(!store.apps.set_key(&first, KeyHash([1; 32])).await.unwrap());
+    assert!(!store.apps.set_key(&first, KeyHash([1; 32]), None).await.unwrap());
+    assert!(!store.apps.set_retention(&first, None).await.unwrap());
     assert_eq!(store.apps.list().await.unwrap(), []);
+}
+
+async fn the_oldest_templates_go_first_and_each_has_its_revision(fixture: Fixture) {
+    let store = fixture.open().await;
+    let (a, b) = (with_app(&store, "a").await, with_app(&store, "b").await);
+    for (seed, template) in ["x", "y", "z"].into_iter().enumerate() {
+        insert(&store, &a, template, &sample(seed as u32)).await.unwrap();
+        insert(&store, &b, template, &sample(seed as u32)).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(3)).await; // times are whole milliseconds
+    }
+    let enrolled = |template| {
+        let (store, a) = (store.clone(), a.clone());
+        async move { store.templates.get(&a, &id(template)).await.unwrap().unwrap().created_at }
+    };
+    let (first, last) = (enrolled("x").await, enrolled("z").await);
+    assert_eq!(store.templates.remove_older(&a, first, 10).await.unwrap(), [], "none is older than itself");
+    assert_eq!(revision(&store, &a).await, Revision(3));
+    let one = store.templates.remove_older(&a, last, 1).await.unwrap();
+    assert_eq!(one, [(id("x"), Revision(4))]);
+    let rest = store.templates.remove_older(&a, last + Duration::from_secs(1), 10).await.unwrap();
+    assert_eq!(rest, [(id("y"), Revision(5)), (id("z"), Revision(6))]);
+    assert_eq!(revision(&store, &a).await, Revision(6));
+    assert_eq!(all(&store, &a).await, []);
+    assert_eq!(all(&store, &b).await.len(), 3, "another's stay");
+    let Changes::List(changes) = store.templates.changes(&a, &model(), Revision(3), 10).await.unwrap() else {
+        panic!()
+    };
+    assert_eq!(
+        changes.iter().map(|c| (c.template.id.as_str(), c.template.samples.len())).collect::<Vec<_>>(),
+        [("x", 0), ("y", 0), ("z", 0)]
+    );
 }
 
 async fn a_template_is_inserted_once(fixture: Fixture) {

@@ -6,8 +6,8 @@ macro_rules! apps {
         impl AppStore for $store {
             async fn create(&self, app: &AppRecord) -> Result<bool, StoreError> {
                 let done = sqlx::query(
-                    "INSERT INTO applications (app_id, name, key_hash, created_at, attributes)
-                     VALUES ($1, $2, $3, $4, $5)
+                    "INSERT INTO applications (app_id, name, key_hash, created_at, attributes, retention_s)
+                     VALUES ($1, $2, $3, $4, $5, $6)
                      ON CONFLICT (app_id) DO NOTHING",
                 )
                 .bind(app.id.as_str())
@@ -15,6 +15,7 @@ macro_rules! apps {
                 .bind(app.key_hash.0.as_slice())
                 .bind(row::millis(app.created_at))
                 .bind(app.attributes)
+                .bind(app.retention.map(row::seconds))
                 .execute(&self.write)
                 .await
                 .map_err($failed)?;
@@ -22,30 +23,58 @@ macro_rules! apps {
             }
 
             async fn list(&self) -> Result<Vec<AppRecord>, StoreError> {
-                let rows: Vec<(String, String, Vec<u8>, i64, bool)> = sqlx::query_as(
-                    "SELECT app_id, name, key_hash, created_at, attributes FROM applications
-                     ORDER BY created_at, app_id",
+                type Row = (String, String, Vec<u8>, i64, bool, Option<Vec<u8>>, Option<i64>, Option<i64>);
+                let rows: Vec<Row> = sqlx::query_as(
+                    "SELECT app_id, name, key_hash, created_at, attributes, former_key_hash, former_until, retention_s
+                     FROM applications ORDER BY created_at, app_id",
                 )
                 .fetch_all(&self.read)
                 .await
                 .map_err($failed)?;
                 rows.into_iter()
-                    .map(|(id, name, key, created_at, attributes)| {
+                    .map(|(id, name, key, created_at, attributes, former, until, retention)| {
+                        let former = former.as_deref().map(row::key_hash).transpose()?;
                         Ok(AppRecord {
                             id: row::app_id(&id)?,
                             name,
                             key_hash: row::key_hash(&key)?,
                             created_at: row::time(created_at),
+                            former_key: former
+                                .zip(until)
+                                .map(|(hash, until)| FormerKey { hash, until: row::time(until) }),
                             attributes,
+                            retention: retention.map(row::duration),
                         })
                     })
                     .collect()
             }
 
-            async fn set_key(&self, id: &AppId, key: KeyHash) -> Result<bool, StoreError> {
-                let done = sqlx::query("UPDATE applications SET key_hash = $2 WHERE app_id = $1")
+            async fn set_key(
+                &self,
+                id: &AppId,
+                key: KeyHash,
+                former_until: Option<SystemTime>,
+            ) -> Result<bool, StoreError> {
+                // All columns on the right are those of before.
+                let done = sqlx::query(
+                    "UPDATE applications SET key_hash = $2, former_until = $3,
+                            former_key_hash = CASE WHEN $4 THEN key_hash ELSE NULL END
+                     WHERE app_id = $1",
+                )
+                .bind(id.as_str())
+                .bind(key.0.as_slice())
+                .bind(former_until.map(row::millis))
+                .bind(former_until.is_some())
+                .execute(&self.write)
+                .await
+                .map_err($failed)?;
+                Ok(done.rows_affected() == 1)
+            }
+
+            async fn set_retention(&self, id: &AppId, retention: Option<Duration>) -> Result<bool, StoreError> {
+                let done = sqlx::query("UPDATE applications SET retention_s = $2 WHERE app_id = $1")
                     .bind(id.as_str())
-                    .bind(key.0.as_slice())
+                    .bind(retention.map(row::seconds))
                     .execute(&self.write)
                     .await
                     .map_err($failed)?;

@@ -85,6 +85,26 @@ macro_rules! sql_store {
                 Ok(row::revision(revision))
             }
 
+            /// Ends a write of several templates, each of which took a revision from `first` on.
+            async fn end(
+                &self,
+                mut work: sqlx::Transaction<'static, $database>,
+                app: &AppId,
+                first: i64,
+                count: usize,
+            ) -> Result<(), StoreError> {
+                if count == 0 {
+                    return work.rollback().await.map_err($failed); // gives the revision back
+                }
+                sqlx::query("UPDATE applications SET revision = $2 WHERE app_id = $1")
+                    .bind(app.as_str())
+                    .bind(first - 1 + row::count(count))
+                    .execute(&mut *work)
+                    .await
+                    .map_err($failed)?;
+                work.commit().await.map_err($failed)
+            }
+
             /// Deletes a template and, with it, the keys of all snapshots that may hold it. `false` when
             /// there is none.
             async fn erase(

@@ -44,17 +44,7 @@ macro_rules! templates {
                     inserted.push(Some(row::revision(next)));
                     next += 1;
                 }
-                if next == first {
-                    work.rollback().await.map_err($failed)?;
-                    return Ok(inserted);
-                }
-                sqlx::query("UPDATE applications SET revision = $2 WHERE app_id = $1")
-                    .bind(app.as_str())
-                    .bind(next - 1)
-                    .execute(&mut *work)
-                    .await
-                    .map_err($failed)?;
-                work.commit().await.map_err($failed)?;
+                self.end(work, app, first, inserted.iter().flatten().count()).await?;
                 if on_conflict == OnConflict::Replace {
                     self.removed.store(true, Ordering::Release);
                 }
@@ -101,6 +91,48 @@ macro_rules! templates {
                 let revision = self.commit(work, app, revision, template).await?;
                 self.removed.store(true, Ordering::Release);
                 Ok(Some(revision))
+            }
+
+            async fn remove_older(
+                &self,
+                app: &AppId,
+                than: SystemTime,
+                limit: usize,
+            ) -> Result<Vec<(TemplateId, Revision)>, StoreError> {
+                // Mostly there is none, and nobody has to wait for it.
+                let any: Option<(i64,)> =
+                    sqlx::query_as("SELECT created_at FROM templates WHERE app_id = $1 AND created_at < $2 LIMIT 1")
+                        .bind(app.as_str())
+                        .bind(row::millis(than))
+                        .fetch_optional(&self.read)
+                        .await
+                        .map_err($failed)?;
+                if any.is_none() {
+                    return Ok(Vec::new());
+                }
+                let (mut work, first) = self.begin(app).await?;
+                let old: Vec<(String,)> = sqlx::query_as(
+                    "SELECT template_id FROM templates WHERE app_id = $1 AND created_at < $2
+                     ORDER BY created_at, template_id LIMIT $3",
+                )
+                .bind(app.as_str())
+                .bind(row::millis(than))
+                .bind(row::count(limit))
+                .fetch_all(&mut *work)
+                .await
+                .map_err($failed)?;
+                let mut removed = Vec::with_capacity(old.len());
+                for (at, (id,)) in (first..).zip(old) {
+                    let id = row::template_id(&id)?;
+                    self.erase(&mut work, app, &id).await?;
+                    self.note(&mut work, app, at, &id).await?;
+                    removed.push((id, row::revision(at)));
+                }
+                self.end(work, app, first, removed.len()).await?;
+                if !removed.is_empty() {
+                    self.removed.store(true, Ordering::Release);
+                }
+                Ok(removed)
             }
 
             async fn get(&self, app: &AppId, template: &TemplateId) -> Result<Option<TemplateRecord>, StoreError> {

@@ -100,6 +100,7 @@ fn command(data: &Path, database: &Database) -> Command {
 pub(super) struct Server {
     child: Child,
     url: String,
+    operators: Option<String>,
     dir: Option<TempDir>,
 }
 
@@ -117,15 +118,16 @@ impl Server {
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let url = loop {
+        let mut urls = loop {
             let line = lines.next().expect("the server ended before it served").unwrap();
-            if let Some((_, url)) = line.split_once("serves ") {
-                break url.trim().to_owned();
+            if let Some((_, urls)) = line.split_once("serves ") {
+                break urls.split(" and for operators ").map(str::to_owned).collect::<Vec<_>>().into_iter();
             }
         };
+        let (url, operators) = (urls.next().unwrap(), urls.next());
         // The rest is read away, or a chatty server would block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        let server = Self { child, url, dir: Some(dir) };
+        let server = Self { child, url, operators, dir: Some(dir) };
         if server.url.starts_with("https") {
             return server; // whoever starts one knows its certificate
         }
@@ -158,6 +160,17 @@ impl Server {
 
     pub(super) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Where what is for operators is apart.
+    pub(super) fn operators(&self) -> &str {
+        self.operators.as_deref().expect("SEMBLANCE_ADMIN_LISTEN is not set")
+    }
+
+    /// SIGTERM: it finishes what it has, and ends with this code.
+    pub(super) fn stop(&mut self) -> Option<i32> {
+        assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+        self.child.wait().unwrap().code()
     }
 
     pub(super) fn dir(&self) -> &Path {

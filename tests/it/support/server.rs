@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use semblance::api::{ApiConfig, ApiState, router};
+use semblance::api::{ApiConfig, ApiState, Routes, router};
 use semblance::compute::Admission;
 use semblance::domain::Calibration;
 use semblance::engine::Analyze;
@@ -83,7 +83,7 @@ impl Parts {
         let admission = Admission::new(setup.tickets, setup.share);
         let licences = serde_json::json!({"models": [{"name": "scripted", "licence": "none"}]});
         let state = ApiState::new(service.clone(), admission.clone(), metrics, setup.config, &licences, None);
-        Self { router: router(state), app, engine, store, service, admission }
+        Self { router: router(state, Routes::All), app, engine, store, service, admission }
     }
 }
 

@@ -10,8 +10,8 @@ use async_trait::async_trait;
 use semblance::domain::{AppId, ModelTag, Revision, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
 use semblance::store::{
-    AppRecord, AppStore, Changes, InsertError, Key, KeyHash, OnConflict, SampleRecord, SnapshotId, SnapshotStore,
-    StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
+    AppRecord, AppStore, Changes, FormerKey, InsertError, Key, KeyHash, OnConflict, SampleRecord, SnapshotId,
+    SnapshotStore, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
 };
 
 #[derive(Default)]
@@ -84,10 +84,21 @@ impl AppStore for MemoryStore {
         self.state(|state| state.apps.clone())
     }
 
-    async fn set_key(&self, id: &AppId, key: KeyHash) -> Result<bool, StoreError> {
+    async fn set_key(&self, id: &AppId, key: KeyHash, former_until: Option<SystemTime>) -> Result<bool, StoreError> {
         self.state(|state| {
             let app = state.apps.iter_mut().find(|app| app.id == *id);
-            app.map(|app| app.key_hash = key).is_some()
+            app.map(|app| {
+                app.former_key = former_until.map(|until| FormerKey { hash: app.key_hash, until });
+                app.key_hash = key;
+            })
+            .is_some()
+        })
+    }
+
+    async fn set_retention(&self, id: &AppId, retention: Option<Duration>) -> Result<bool, StoreError> {
+        self.state(|state| {
+            let app = state.apps.iter_mut().find(|app| app.id == *id);
+            app.map(|app| app.retention = retention).is_some()
         })
     }
 
@@ -162,6 +173,25 @@ impl TemplateStore for MemoryStore {
         self.gallery(app, |gallery| {
             gallery.templates.remove(template)?;
             Some(gallery.changed(template))
+        })
+    }
+
+    /// Time stands still: all are as old as each other.
+    async fn remove_older(
+        &self,
+        app: &AppId,
+        than: SystemTime,
+        limit: usize,
+    ) -> Result<Vec<(TemplateId, Revision)>, StoreError> {
+        self.gallery(app, |gallery| {
+            let old: Vec<TemplateId> = gallery.templates.keys().take(limit).cloned().collect();
+            let old = old.into_iter().filter(|_| moment() < than);
+            old.map(|id| {
+                gallery.templates.remove(&id);
+                let revision = gallery.changed(&id);
+                (id, revision)
+            })
+            .collect()
         })
     }
 
