@@ -19,7 +19,7 @@ use crate::domain::Calibration;
 use crate::engine::{EnginePool, Manifest};
 use crate::gallery::MemoryMatcher;
 use crate::journal::{Journal, JournalConfig, JournalKey};
-use crate::service::{Credentials, Policy, Replicator, Service, SnapshotConfig};
+use crate::service::{Credentials, Policy, Service, SnapshotConfig};
 use crate::settings::{Settings, SimilarityKind};
 use crate::store::{Store, VaultStore};
 use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};

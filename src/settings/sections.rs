@@ -58,8 +58,8 @@ pub struct Settings {
 /// `[admin]`
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "default.toml is the reference")]
 pub struct Admin {
+    /// Where alone `/metrics` answers; `None`: where the API does.
     #[serde(deserialize_with = "address_or_none")]
     pub listen: Option<SocketAddr>,
 }

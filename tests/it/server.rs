@@ -10,6 +10,7 @@ mod journal;
 mod nodes;
 mod process;
 mod proxy;
+mod tls;
 
 use std::time::{Duration, Instant};
 
@@ -253,50 +254,6 @@ async fn a_database_sealed_with_another_key_is_refused_at_start() {
     let (status, message) = process::try_start(&dir, &database);
     assert_eq!(status, Some(1));
     assert!(message.contains("sealed with another key"), "{message}");
-}
-
-#[tokio::test]
-async fn a_renewed_certificate_is_put_in_force() {
-    crate::support::crypto();
-    let dir = tempfile::tempdir().unwrap();
-    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
-    let make = || rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
-    let (old, new) = (make(), make());
-    let put = |made: &rcgen::CertifiedKey<rcgen::KeyPair>| {
-        std::fs::write(&cert, made.cert.pem()).unwrap();
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-    };
-    let status = async |url: &str, made: &rcgen::CertifiedKey<rcgen::KeyPair>| {
-        let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
-        let client = reqwest::Client::builder().tls_certs_only([root]).build().unwrap();
-        client.get(format!("{url}/healthz")).send().await.ok().map(|answer| answer.status().as_u16())
-    };
-    put(&old);
-    let (cert_path, key_path) = (cert.to_str().unwrap().to_owned(), key.to_str().unwrap().to_owned());
-    let tls = [
-        ("SEMBLANCE_TLS_CERT", cert_path.as_str()),
-        ("SEMBLANCE_TLS_KEY", key_path.as_str()),
-        ("SEMBLANCE_TLS_RELOAD_S", "1"),
-        ("SEMBLANCE_ADMIN_LISTEN", "127.0.0.1:0"),
-    ];
-    let server = Server::start_in(tempfile::tempdir().unwrap(), &Database::sqlite(), &tls).await;
-    for url in [server.url(), server.operators()] {
-        assert_eq!((status(url, &old).await, status(url, &new).await), (Some(200), None), "{url}");
-    }
-    // What does not fit changes nothing.
-    std::fs::write(&key, "not a key").unwrap();
-    tokio::time::sleep(Duration::from_millis(1500)).await;
-    assert_eq!(status(server.url(), &old).await, Some(200));
-    put(&new);
-    let start = Instant::now();
-    while status(server.url(), &new).await != Some(200) {
-        assert!(start.elapsed() < Duration::from_secs(15), "the renewed certificate never came");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(status(server.operators(), &new).await, Some(200));
-    for url in [server.url(), server.operators()] {
-        assert_eq!(status(url, &old).await, None, "{url}");
-    }
 }
 
 /// A whole run at the chattiest level: keys, passwords and embeddings are nowhere in what it says.
