@@ -1,7 +1,7 @@
 //! One line per request, with all that helps and nothing that is private.
 
 use std::io::Write;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Once};
 
 use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
@@ -32,6 +32,10 @@ impl<'a> MakeWriter<'a> for Log {
 impl Log {
     /// Takes what was logged. A test's server runs on the test's own thread, so this is all of it.
     fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        // Somebody listens to everything, always: or a place in the code that other tests reach first, while
+        // nobody listens, may be remembered as not worth telling of.
+        static EVERYTHING: Once = Once::new();
+        EVERYTHING.call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap());
         let log = Self::default();
         let subscriber =
             tracing_subscriber::fmt().json().with_max_level(tracing::Level::TRACE).with_writer(log.clone()).finish();
