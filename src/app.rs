@@ -20,7 +20,9 @@ use crate::gallery::MemoryMatcher;
 use crate::journal::JournalError;
 use crate::service;
 use crate::settings::{Settings, SettingsError, ShapeKind};
-use crate::store::{self, DatabaseConfig, Key, KeyError, KeySource, OpenError, OpenOptions, Store, StoreError};
+use crate::store::{
+    self, DatabaseConfig, Key, KeyError, KeyFile, KeySource, OpenError, OpenOptions, Store, StoreError,
+};
 
 /// Why the server, or a part of it, did not start.
 #[derive(Debug, thiserror::Error)]
@@ -201,13 +203,21 @@ pub async fn open_store(settings: &Settings) -> Result<Store, StartError> {
             DatabaseConfig::Postgres { url: url.to_owned().into(), password }
         }
     };
-    let key = match settings.key.reveal() {
-        Some(text) => KeySource::Given(Key::from_text(text)?),
-        None if !settings.key_file.as_os_str().is_empty() => KeySource::Given(Key::load(&settings.key_file)?),
-        None => KeySource::File(settings.data.join("sealing.key")),
+    let key = match (settings.key.reveal(), key_file(settings)) {
+        (_, Some(file)) => KeySource::File { file, make: settings.key_file.as_os_str().is_empty() },
+        (text, None) => KeySource::Given(Key::all_from_text(text.unwrap_or_default())?),
     };
     let (connections, timeout) = (settings.database.connections, settings.database_timeout());
     Ok(store::open(&OpenOptions { database, key, connections, timeout }).await?)
+}
+
+/// The file with the sealing keys; `None` when they are given as text.
+pub fn key_file(settings: &Settings) -> Option<KeyFile> {
+    if settings.key.reveal().is_some() {
+        return None;
+    }
+    let made = settings.key_file.as_os_str().is_empty();
+    Some(KeyFile::new(if made { settings.data.join("sealing.key") } else { settings.key_file.clone() }))
 }
 
 /// The folder of the journal.

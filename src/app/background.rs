@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use axum_server::tls_rustls::RustlsConfig;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use crate::domain::TransactionId;
-use crate::journal::{Entry, Journal};
+use crate::journal::{ERASED, Entry, Journal};
 use crate::service::{Replicator, Service};
 use crate::settings::Settings;
-use crate::store::{StoreError, VaultStore};
+use crate::store::{HintStore, StoreError, VaultStore};
 
 /// From the start to the first snapshot.
 const FIRST_SNAPSHOT: Duration = Duration::from_secs(30);
@@ -26,14 +27,16 @@ impl Background {
         settings: &Settings,
         service: &Service,
         journal: Option<&Arc<Journal>>,
-        vault: &Arc<dyn VaultStore>,
+        (vault, hints): (&Arc<dyn VaultStore>, &Arc<dyn HintStore>),
         tls: Option<&RustlsConfig>,
     ) -> Self {
         let replicator = service.replicator();
         let poll = Duration::from_millis(settings.database.poll_ms);
         let every = Duration::from_secs(settings.snapshots.every_s);
+        let hint = Arc::new(Notify::new());
         let mut tasks = vec![
-            tokio::spawn(follow(Arc::clone(replicator), poll)),
+            tokio::spawn(follow(Arc::clone(replicator), poll, Arc::clone(&hint))),
+            tokio::spawn(listen(Arc::clone(hints), hint)),
             tokio::spawn(save_snapshots(Arc::clone(replicator), every)),
             tokio::spawn(scrub(Arc::clone(vault))),
             tokio::spawn(expire(service.clone(), journal.cloned())),
@@ -57,14 +60,37 @@ impl Background {
     }
 }
 
+/// From a hint to the reading of what it was for: others that follow at once are answered together.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// From a failure to listen to the next attempt.
+const LISTEN_AGAIN: Duration = Duration::from_secs(5);
+
+/// Passes on what the store hears of other nodes, for as long as the server runs. Without it changes are seen
+/// by the next poll.
+async fn listen(hints: Arc<dyn HintStore>, hint: Arc<Notify>) {
+    loop {
+        match hints.changed().await {
+            Ok(()) => hint.notify_one(),
+            Err(error) => {
+                tracing::debug!(%error, "other nodes' writes are not told just now, only polled for");
+                tokio::time::sleep(LISTEN_AGAIN).await;
+            }
+        }
+    }
+}
+
 /// Follows the store for as long as the server runs. A store that is away is said once, and once
 /// more when it is back.
-async fn follow(replicator: Arc<Replicator>, every: Duration) {
+async fn follow(replicator: Arc<Replicator>, every: Duration, hint: Arc<Notify>) {
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut away = false;
     loop {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = hint.notified() => tokio::time::sleep(GATHER).await,
+        }
         match replicator.poll().await {
             Ok(()) if away => {
                 away = false;
@@ -122,7 +148,7 @@ async fn expire(service: Service, journal: Option<Arc<Journal>>) {
                     app: Some(app.to_string()),
                     operation: "retention".to_owned(),
                     status: 200,
-                    outcome: Some("removed".to_owned()),
+                    outcome: Some(ERASED.to_owned()),
                     template_id: Some(template.to_string()),
                     ..Entry::default()
                 });

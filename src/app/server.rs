@@ -21,7 +21,7 @@ use crate::gallery::MemoryMatcher;
 use crate::journal::{Journal, JournalConfig, JournalKey};
 use crate::service::{Credentials, Policy, Service, SnapshotConfig};
 use crate::settings::{Settings, SimilarityKind};
-use crate::store::{Store, VaultStore};
+use crate::store::{HintStore, Store, VaultStore};
 use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
 
 /// What a first run made.
@@ -42,6 +42,7 @@ pub struct App {
     admission: Admission,
     service: Service,
     vault: Arc<dyn VaultStore>,
+    hints: Arc<dyn HintStore>,
     engine: Arc<EnginePool>,
     matcher: Arc<MemoryMatcher>,
     journal: Option<Arc<Journal>>,
@@ -62,7 +63,7 @@ impl App {
         let matcher = Arc::new(start_matcher(&settings));
         let metrics = Arc::new(Metrics::new());
         let journal = journal(&settings, &store, &manifest)?;
-        let vault = Arc::clone(&store.vault);
+        let (vault, hints) = (Arc::clone(&store.vault), Arc::clone(&store.hints));
         let service = Service::new(
             Arc::new(MeasuredAnalyze::new(engine.clone(), Arc::clone(&metrics))),
             Arc::new(MeasuredMatcher::new(matcher.clone(), Arc::clone(&metrics))),
@@ -84,7 +85,20 @@ impl App {
             journal.clone(),
         );
         let listeners = Listener::all(&settings)?;
-        Ok(Self { settings, listeners, tls, state, admission, service, vault, engine, matcher, journal, first_run })
+        Ok(Self {
+            settings,
+            listeners,
+            tls,
+            state,
+            admission,
+            service,
+            vault,
+            hints,
+            engine,
+            matcher,
+            journal,
+            first_run,
+        })
     }
 
     /// What the first run made; `None` when it was not the first.
@@ -105,8 +119,13 @@ impl App {
     /// When a listener breaks.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
         let handle = Handle::new();
-        let background =
-            Background::start(&self.settings, &self.service, self.journal.as_ref(), &self.vault, self.tls.as_ref());
+        let background = Background::start(
+            &self.settings,
+            &self.service,
+            self.journal.as_ref(),
+            (&self.vault, &self.hints),
+            self.tls.as_ref(),
+        );
         let mut serving = JoinSet::new();
         for listener in self.listeners {
             serving.spawn(listener.serve(self.state.clone(), self.tls.clone(), handle.clone()));

@@ -134,7 +134,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
         }
         Command::Delete { id } => {
             let id = parse(&id)?;
-            if !applications.delete(&id).await? {
+            if !applications.delete(&id, &*store.templates).await? {
                 return Err(unknown(&id));
             }
             store.vault.scrub().await?;

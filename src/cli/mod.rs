@@ -8,6 +8,7 @@ mod evaluate;
 mod gallery;
 mod healthcheck;
 mod journal;
+mod key;
 mod models;
 mod photos;
 mod serve;
@@ -60,6 +61,9 @@ enum Command {
     /// Import, export and check the templates of an application.
     #[command(subcommand)]
     Gallery(gallery::Command),
+    /// Renew the key that seals the templates.
+    #[command(subcommand)]
+    Key(key::Command),
     /// Check the journal, take a period out of it.
     #[command(subcommand)]
     Journal(journal::Command),
@@ -152,6 +156,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::App(command) => runtime.block_on(application::run(settings, command)),
         Command::Analyze(arguments) => runtime.block_on(analyze::run(settings, arguments)),
         Command::Gallery(command) => runtime.block_on(gallery::run(settings, command)),
+        Command::Key(command) => runtime.block_on(key::run(settings, command)),
         Command::Journal(command) => runtime.block_on(journal::run(settings, command)),
         Command::Models(command) => models::run(&settings, &command),
         Command::Bench(command) => runtime.block_on(bench::run(settings, command)),

@@ -20,6 +20,10 @@ impl JournalKey {
     pub fn new(key: Zeroizing<[u8; 32]>) -> Self {
         Self(key)
     }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.0.as_ref()
+    }
 }
 
 impl fmt::Debug for JournalKey {
@@ -43,13 +47,13 @@ fn link(key: &JournalKey, before: &Link, body: &str) -> Option<Link> {
     Some(mac.finalize().into_bytes().into())
 }
 
-fn hex(link: &Link) -> String {
-    link.iter().map(|byte| format!("{byte:02x}")).collect()
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn parse(text: &str) -> Option<Link> {
-    let mut out = ORIGIN;
-    if text.len() != 64 {
+pub(super) fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let mut out = [0; N];
+    if text.len() != 2 * N || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     for (byte, pair) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
@@ -68,7 +72,7 @@ pub(super) fn seal(key: &JournalKey, before: &Link, object: &str) -> Option<(Str
 /// The object and the `mac` of a line, unchecked.
 pub(super) fn split(line: &str) -> Option<(&str, Link)> {
     let (body, rest) = line.rsplit_once(MARK)?;
-    Some((body, parse(rest.strip_suffix("\"}")?)?))
+    Some((body, from_hex(rest.strip_suffix("\"}")?)?))
 }
 
 /// Whether a line is the one that follows; if so, what follows on it.

@@ -6,6 +6,7 @@
 
 mod chain;
 mod reader;
+mod receipt;
 mod writer;
 
 use std::path::PathBuf;
@@ -16,7 +17,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use chain::JournalKey;
-pub use reader::{Broken, Verified, export, verify};
+pub use reader::{Broken, Selection, Verified, export, verify};
+pub use receipt::{ReceiptFault, ReceiptKey, check_receipt};
 use serde::{Deserialize, Serialize};
 
 /// One operation.
@@ -56,6 +58,16 @@ pub struct Entry {
     pub ms: f64,
 }
 
+/// The outcome of an operation that erased a template; its line has a receipt (see [`check_receipt`]).
+pub const ERASED: &str = "removed";
+
+impl Entry {
+    /// Whether a template was erased.
+    fn is_erasure(&self) -> bool {
+        self.outcome.as_deref() == Some(ERASED)
+    }
+}
+
 /// How a journal is kept.
 #[derive(Debug, Clone)]
 pub struct JournalConfig {
@@ -72,6 +84,9 @@ pub struct JournalConfig {
 /// Why there is no journal.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
+    /// Receipts cannot be signed.
+    #[error("there is no key for receipts")]
+    Signer,
     /// The folder or a file cannot be read or written.
     #[error("{path}: {source}")]
     File {
@@ -181,12 +196,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), 0..5);
         write(dir.path(), 5..8);
-        assert_eq!(verify(dir.path(), &key()).unwrap(), Verified { lines: 8, first: 1, last: 8 });
+        assert_eq!(verify(dir.path(), &key()).unwrap(), Verified { lines: 8, first: 1, last: 8, receipts: 0 });
         let path = file(dir.path());
         let whole = std::fs::read(&path).unwrap();
         std::fs::write(&path, &whole[..whole.len() - 20]).unwrap();
         write(dir.path(), 8..10);
-        assert_eq!(verify(dir.path(), &key()).unwrap(), Verified { lines: 9, first: 1, last: 9 });
+        assert_eq!(verify(dir.path(), &key()).unwrap(), Verified { lines: 9, first: 1, last: 9, receipts: 0 });
     }
 
     #[test]
@@ -217,10 +232,32 @@ mod tests {
         }
         // Without its first lines it is what is left of a longer one, and says so.
         std::fs::write(&path, lines[1..].join("\n") + "\n").unwrap();
-        assert_eq!(verify(dir.path(), &key()).unwrap(), Verified { lines: 5, first: 2, last: 6 });
+        assert_eq!(verify(dir.path(), &key()).unwrap(), Verified { lines: 5, first: 2, last: 6, receipts: 0 });
         std::fs::write(&path, &text).unwrap();
         assert!(verify(dir.path(), &key()).is_ok());
         assert!(verify(dir.path(), &JournalKey::new(Zeroizing::new([8; 32]))).is_err());
+    }
+
+    #[test]
+    fn an_erasure_has_a_receipt_that_leaves_the_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = JournalConfig { dir: dir.path().to_owned(), key: key(), models: "p".to_owned(), keep_days: 0 };
+        let journal = Journal::open(config).unwrap();
+        for (template, outcome) in [("a", "enrolled"), ("a", ERASED), ("b", ERASED)] {
+            let (template_id, outcome) = (Some(template.to_owned()), Some(outcome.to_owned()));
+            journal.record(Entry { template_id, outcome, status: 200, ..Entry::default() });
+        }
+        journal.stop();
+        let found = verify(dir.path(), &key()).unwrap();
+        assert_eq!(found, Verified { lines: 3, first: 1, last: 3, receipts: 2 });
+        let mut out = Vec::new();
+        let wanted = Selection { receipts: true, template: Some("a"), ..Selection::default() };
+        assert_eq!(export(dir.path(), &wanted, &mut out).unwrap(), 1);
+        let line = String::from_utf8(out).unwrap();
+        let public = key().receipt_key().unwrap();
+        assert_eq!(check_receipt(&public, line.trim_end()), Ok(()));
+        let forged = line.trim_end().replace("\"templateId\":\"a\"", "\"templateId\":\"c\"");
+        assert_eq!(check_receipt(&public, &forged), Err(ReceiptFault::Forged));
     }
 
     #[test]
@@ -229,7 +266,8 @@ mod tests {
         write(dir.path(), 0..9);
         let take = |from: &str, to: &str, app: Option<&str>| {
             let mut out = Vec::new();
-            let count = export(dir.path(), from, to, app, &mut out).unwrap();
+            let wanted = Selection { from, to, app, ..Selection::default() };
+            let count = export(dir.path(), &wanted, &mut out).unwrap();
             assert_eq!(out.iter().filter(|byte| **byte == b'\n').count() as u64, count);
             count
         };

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::chain::{self, Link, ORIGIN};
+use super::receipt::{check_receipt, has_receipt};
 use super::{Entry, JournalKey};
 
 /// What a check found in order.
@@ -16,6 +17,34 @@ pub struct Verified {
     pub first: u64,
     /// Number of the last line.
     pub last: u64,
+    /// Receipts of erasures.
+    pub receipts: u64,
+}
+
+/// Which lines are wanted: all that fit every condition.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Selection<'a> {
+    /// From this time on: RFC 3339 or its beginning (`2026-11`); empty: from the first.
+    pub from: &'a str,
+    /// Up to and including this time, likewise; empty: to the last.
+    pub to: &'a str,
+    /// Of this application.
+    pub app: Option<&'a str>,
+    /// About this template.
+    pub template: Option<&'a str>,
+    /// Only those with a receipt of an erasure.
+    pub receipts: bool,
+}
+
+impl Selection<'_> {
+    fn takes(&self, entry: &Entry, line: &str) -> bool {
+        let until = entry.time.get(..self.to.len().min(entry.time.len())).unwrap_or_default();
+        entry.time.as_str() >= self.from
+            && (self.to.is_empty() || until <= self.to)
+            && self.app.is_none_or(|app| entry.app.as_deref() == Some(app))
+            && self.template.is_none_or(|template| entry.template_id.as_deref() == Some(template))
+            && (!self.receipts || has_receipt(line))
+    }
 }
 
 /// Why a journal is not to be believed.
@@ -97,6 +126,7 @@ fn each_line(dir: &Path, mut each: impl FnMut(&Path, u64, &str) -> Result<(), Br
 pub fn verify(dir: &Path, key: &JournalKey) -> Result<Verified, Broken> {
     let mut found = Verified::default();
     let mut last: Option<Link> = None;
+    let receipts = key.receipt_key();
     each_line(dir, |path, number, line| {
         let broken = || Broken::Chain { path: path.to_owned(), line: number };
         let entry: Entry = serde_json::from_str(line).map_err(|_| broken())?;
@@ -112,28 +142,26 @@ pub fn verify(dir: &Path, key: &JournalKey) -> Result<Verified, Broken> {
         if found.lines == 0 {
             found.first = entry.n;
         }
+        if entry.is_erasure() && has_receipt(line) {
+            receipts.as_ref().is_some_and(|key| check_receipt(key, line).is_ok()).then_some(()).ok_or_else(broken)?;
+            found.receipts += 1;
+        }
         (last, found.last, found.lines) = (Some(link), entry.n, found.lines + 1);
         Ok(())
     })?;
     Ok(found)
 }
 
-/// Writes the lines of a period as they are, for one application or for all. How many there were.
-///
-/// `from` and `to` are RFC 3339 or beginnings of it (`2026-11`), inclusive.
+/// Writes the lines that are wanted as they are. How many there were.
 ///
 /// # Errors
 /// When a file cannot be read, or `out` not written.
-pub fn export(dir: &Path, from: &str, to: &str, app: Option<&str>, out: &mut impl Write) -> Result<u64, Broken> {
+pub fn export(dir: &Path, wanted: &Selection<'_>, out: &mut impl Write) -> Result<u64, Broken> {
     let mut count = 0;
     each_line(dir, |path, number, line| {
         let entry: Entry =
             serde_json::from_str(line).map_err(|_| Broken::Chain { path: path.to_owned(), line: number })?;
-        let until = entry.time.get(..to.len().min(entry.time.len())).unwrap_or_default();
-        if entry.time.as_str() < from
-            || (!to.is_empty() && until > to)
-            || app.is_some_and(|app| entry.app.as_deref() != Some(app))
-        {
+        if !wanted.takes(&entry, line) {
             return Ok(());
         }
         count += 1;

@@ -9,12 +9,14 @@ use std::time::{Duration, SystemTime};
 
 use super::chain::{self, Link, ORIGIN};
 use super::reader::{files, last_line};
+use super::receipt::Signer;
 use super::{Entry, JournalConfig, JournalError};
 use crate::domain::rfc3339;
 
 #[derive(Debug)]
 pub(super) struct Writer {
     config: JournalConfig,
+    signer: Signer,
     missed: Arc<AtomicU64>,
     file: Option<(String, File)>,
     /// Bytes of the file that are whole lines.
@@ -30,7 +32,8 @@ impl Writer {
             move |source| JournalError::File { path, source }
         };
         private_dir(&config.dir).map_err(failed(&config.dir))?;
-        let mut this = Self { config, missed, file: None, length: 0, number: 0, last: ORIGIN };
+        let signer = Signer::new(&config.key).ok_or(JournalError::Signer)?;
+        let mut this = Self { config, signer, missed, file: None, length: 0, number: 0, last: ORIGIN };
         // The newest file that has a whole line says where the chain goes on.
         for (day, path) in files(&this.config.dir).map_err(failed(&this.config.dir))?.into_iter().rev() {
             let (line, whole) = last_line(&path).map_err(failed(&path))?;
@@ -75,7 +78,10 @@ impl Writer {
         for entry in gap.iter().chain(entries) {
             number = number.saturating_add(1); // it began with what a file said
             let line = Entry { n: number, time: rfc3339(now), models: self.config.models.clone(), ..entry.clone() };
-            let object = serde_json::to_string(&line)?;
+            let mut object = serde_json::to_string(&line)?;
+            if line.is_erasure() {
+                object = self.signer.sign(&object).ok_or_else(|| std::io::Error::other("a line cannot be signed"))?;
+            }
             let (line, next) = chain::seal(&self.config.key, &last, &object)
                 .ok_or_else(|| std::io::Error::other("a line cannot be chained"))?;
             text.push_str(&line);

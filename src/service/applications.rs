@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 
 use super::Error;
 use crate::domain::AppId;
-use crate::store::{AppRecord, AppStore, FormerKey, KeyHash, StoreError};
+use crate::store::{AppRecord, AppStore, FormerKey, KeyHash, StoreError, TemplateStore};
 
 /// A caller whose credentials were right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,9 @@ struct Known {
     attributes: bool,
     retention: Option<Duration>,
 }
+
+/// Templates of an application that is deleted that go in one transaction.
+const PART: usize = 2000;
 
 /// The applications of this installation.
 pub struct Applications {
@@ -167,11 +170,25 @@ impl Applications {
         self.known.load().iter().filter_map(|(app, known)| Some((app.clone(), known.retention?))).collect()
     }
 
-    /// Deletes an application with its gallery; `false` when there is none.
+    /// Deletes an application with its gallery; `false` when there is none. Its credentials end first; then its
+    /// templates go part by part, so that no statement is the longer for a large gallery.
     ///
     /// # Errors
-    /// When the store fails.
-    pub async fn delete(&self, app: &AppId) -> Result<bool, Error> {
+    /// When the store fails. What is gone by then stays so, and it may be asked for again.
+    pub async fn delete(&self, app: &AppId, templates: &dyn TemplateStore) -> Result<bool, Error> {
+        if !self.store.set_key(app, hash(&random_key()?), None).await? {
+            return Ok(false);
+        }
+        // Whatever the clocks of the nodes that enrolled them say.
+        let all = SystemTime::now() + Duration::from_secs(10 * 365 * 86_400);
+        loop {
+            match templates.remove_older(app, all, PART).await {
+                Ok(removed) if removed.is_empty() => break,
+                Ok(_) => {}
+                Err(StoreError::NoSuchApp) => break, // somebody else was faster
+                Err(error) => return Err(error.into()),
+            }
+        }
         let found = self.store.delete(app).await?;
         self.refresh().await?;
         Ok(found)

@@ -50,7 +50,7 @@ impl From<StoreError> for Error {
         match error {
             // The application was deleted between the credentials check and the write.
             StoreError::NoSuchApp => Self::Unauthenticated,
-            StoreError::Unavailable(_) => Self::StoreUnavailable(error),
+            StoreError::Unavailable(_) | StoreError::KeyMissing(_) => Self::StoreUnavailable(error),
             StoreError::Corrupt(_) | StoreError::Failed(_) => Self::Internal(Box::new(error)),
         }
     }

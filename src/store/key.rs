@@ -1,18 +1,42 @@
-//! The sealing key, and where it is kept.
+//! Sealing keys, and the file where they are kept.
 
 use std::fmt;
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-/// Names a sealing key without telling it: the beginning of a digest of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct KeyId(pub(super) [u8; KeyId::BYTES]);
+/// Names a sealing key without telling it: the beginning of a digest of it, shown as eight hex digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyId(pub(super) [u8; KeyId::BYTES]);
 
 impl KeyId {
     pub(super) const BYTES: usize = 4;
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", u32::from_be_bytes(self.0))
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+impl FromStr for KeyId {
+    type Err = KeyError;
+
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let digits = text.len() == 2 * Self::BYTES && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = u32::from_str_radix(text, 16).ok().filter(|_| digits);
+        number.map(|number| Self(number.to_be_bytes())).ok_or(KeyError::IdShape)
+    }
 }
 
 /// A 256-bit sealing key. Wiped from memory when dropped; shows nothing.
@@ -23,8 +47,11 @@ pub struct Key(pub(super) Zeroizing<[u8; 32]>);
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// A text that is not a key.
-    #[error("a sealing key is 64 hex digits")]
+    #[error("a sealing key is 64 hex digits; of several, white space is between them")]
     Shape,
+    /// A text that names no key.
+    #[error("a sealing key is named by 8 hex digits")]
+    IdShape,
     /// The key file cannot be read or made.
     #[error("{path}: {source}")]
     File {
@@ -33,6 +60,12 @@ pub enum KeyError {
         /// Why.
         source: std::io::Error,
     },
+    /// Another process is changing the key file.
+    #[error("{0}: another command is at work on the keys")]
+    Busy(PathBuf),
+    /// The file holds no such key.
+    #[error("there is no key {0}")]
+    Unknown(KeyId),
     /// The machine has no random numbers.
     #[error("the system gives no random numbers")]
     Random,
@@ -62,25 +95,17 @@ impl Key {
         Ok(Self(key))
     }
 
-    /// Reads a key file.
+    /// Reads one key or several, the oldest first, with white space between them.
     ///
     /// # Errors
-    /// When it cannot be read or holds no key.
-    pub fn load(path: &Path) -> Result<Self, KeyError> {
-        let text = std::fs::read_to_string(path).map_err(|source| KeyError::File { path: path.to_owned(), source })?;
-        Self::from_text(&Zeroizing::new(text))
+    /// [`KeyError::Shape`], also when there is none.
+    pub fn all_from_text(text: &str) -> Result<Vec<Self>, KeyError> {
+        let keys: Vec<Self> = text.split_whitespace().map(Self::from_text).collect::<Result<_, _>>()?;
+        if keys.is_empty() { Err(KeyError::Shape) } else { Ok(keys) }
     }
 
-    /// Makes a random key and writes it to a new file that only its owner can read. The file is
-    /// whole and on disk when this returns, or it is not there.
-    ///
-    /// # Errors
-    /// When the file exists or cannot be written, or there are no random numbers.
-    pub fn create(path: &Path) -> Result<Self, KeyError> {
-        let key = Self::random()?;
-        let text: Zeroizing<String> = Zeroizing::new(key.0.iter().map(|b| format!("{b:02x}")).collect());
-        write_private(path, text.as_bytes()).map_err(|source| KeyError::File { path: path.to_owned(), source })?;
-        Ok(key)
+    fn text(&self) -> Zeroizing<String> {
+        Zeroizing::new(self.0.iter().map(|b| format!("{b:02x}")).collect())
     }
 
     /// Makes a random key.
@@ -100,7 +125,7 @@ impl Key {
     }
 
     /// Names the key without telling it.
-    pub(super) fn id(&self) -> KeyId {
+    pub fn id(&self) -> KeyId {
         let digest = Sha256::new().chain_update(b"semblance sealing key id").chain_update(self.0.as_ref()).finalize();
         let mut id = [0; KeyId::BYTES];
         id.copy_from_slice(&digest[..KeyId::BYTES]);
@@ -108,8 +133,110 @@ impl Key {
     }
 }
 
-/// Writes a new file of mode 0600 by way of a temporary one: never half there, never over another.
-fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+/// A file with sealing keys, a line each, the oldest first; only its owner can read it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFile(PathBuf);
+
+/// A [`KeyFile`] that nobody else changes meanwhile.
+#[derive(Debug)]
+pub struct LockedKeyFile<'a> {
+    file: &'a KeyFile,
+    _lock: File,
+}
+
+impl KeyFile {
+    /// The file at a path, which need not be there yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn failed(&self) -> impl FnOnce(std::io::Error) -> KeyError {
+        let path = self.0.clone();
+        move |source| KeyError::File { path, source }
+    }
+
+    /// Its keys.
+    ///
+    /// # Errors
+    /// When it cannot be read, or holds something else.
+    pub fn load(&self) -> Result<Vec<Key>, KeyError> {
+        let text = Zeroizing::new(std::fs::read_to_string(&self.0).map_err(self.failed())?);
+        Key::all_from_text(&text)
+    }
+
+    /// Makes it with a random key. It is whole and on disk when this returns, or it is not there.
+    ///
+    /// # Errors
+    /// When it exists or cannot be written, or there are no random numbers.
+    pub fn create(&self) -> Result<Key, KeyError> {
+        let key = Key::random()?;
+        // A link fails when the name is taken, so of two servers that start at once one key wins.
+        write_private(&self.0, std::slice::from_ref(&key), |partial, path| std::fs::hard_link(partial, path))
+            .map_err(self.failed())?;
+        Ok(key)
+    }
+
+    /// Keeps other commands from changing it until what is returned is dropped.
+    ///
+    /// # Errors
+    /// [`KeyError::Busy`], or when no file can be made beside it.
+    pub fn lock(&self) -> Result<LockedKeyFile<'_>, KeyError> {
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let lock = options.open(self.0.with_added_extension("lock")).map_err(self.failed())?;
+        match lock.try_lock() {
+            Ok(()) => Ok(LockedKeyFile { file: self, _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(KeyError::Busy(self.0.clone())),
+            Err(TryLockError::Error(error)) => Err(self.failed()(error)),
+        }
+    }
+}
+
+impl LockedKeyFile<'_> {
+    /// Puts a random key behind the others.
+    ///
+    /// # Errors
+    /// When the file cannot be read or written, or there are no random numbers. It is then as before.
+    pub fn add(&self) -> Result<Key, KeyError> {
+        let mut keys = self.file.load()?;
+        let key = Key::random()?;
+        keys.push(key.clone());
+        self.replace(&keys)?;
+        Ok(key)
+    }
+
+    /// Takes a key out.
+    ///
+    /// # Errors
+    /// When it is not there, or the file cannot be read or written. It is then as before.
+    pub fn remove(&self, id: KeyId) -> Result<(), KeyError> {
+        let mut keys = self.file.load()?;
+        let before = keys.len();
+        keys.retain(|key| key.id() != id);
+        if keys.len() == before {
+            return Err(KeyError::Unknown(id));
+        }
+        self.replace(&keys)
+    }
+
+    fn replace(&self, keys: &[Key]) -> Result<(), KeyError> {
+        write_private(&self.file.0, keys, |partial, path| std::fs::rename(partial, path)).map_err(self.file.failed())
+    }
+}
+
+/// Writes a file of mode 0600 by way of a temporary one, so that it is never half there.
+fn write_private(
+    path: &Path,
+    keys: &[Key],
+    put: impl FnOnce(&Path, &Path) -> std::io::Result<()>,
+) -> std::io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let partial = path.with_extension(format!("part-{}", uuid::Uuid::new_v4()));
     let mut options = std::fs::OpenOptions::new();
@@ -117,15 +244,16 @@ fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = options.open(&partial).and_then(|mut file| {
-        file.write_all(content)?;
-        file.write_all(b"\n")?;
+        for key in keys {
+            file.write_all(key.text().as_bytes())?;
+            file.write_all(b"\n")?;
+        }
         file.sync_all()
     });
-    // A link fails when the name is taken, so of two servers that start at once one key wins.
-    let linked = written.and_then(|()| std::fs::hard_link(&partial, path));
+    let put = written.and_then(|()| put(&partial, path));
     let _ = std::fs::remove_file(&partial);
-    linked?;
-    std::fs::File::open(dir)?.sync_all()
+    put?;
+    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]
@@ -134,27 +262,65 @@ mod tests {
 
     const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
+    #[cfg(unix)]
+    fn mode(file: &KeyFile) -> u32 {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::metadata(file.path()).unwrap().permissions().mode() & 0o777
+    }
+
+    fn ids(file: &KeyFile) -> Vec<KeyId> {
+        file.load().unwrap().iter().map(Key::id).collect()
+    }
+
     #[test]
     fn a_key_file_is_private_and_never_overwritten() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("sealing.key");
-        let made = Key::create(&path).unwrap();
-        assert_eq!(Key::load(&path).unwrap().id(), made.id());
-        assert!(Key::create(&path).is_err());
-        assert_eq!(Key::load(&path).unwrap().id(), made.id());
+        let file = KeyFile::new(dir.path().join("sealing.key"));
+        let made = file.create().unwrap();
+        assert_eq!(ids(&file), [made.id()]);
+        assert!(file.create().is_err());
+        assert_eq!(ids(&file), [made.id()]);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left lying about");
         #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        }
+        assert_eq!(mode(&file), 0o600);
+    }
+
+    #[test]
+    fn keys_are_added_and_taken_out_by_one_command_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = KeyFile::new(dir.path().join("sealing.key"));
+        let first = file.create().unwrap().id();
+        let locked = file.lock().unwrap();
+        assert!(matches!(file.lock(), Err(KeyError::Busy(_))));
+        let second = locked.add().unwrap().id();
+        assert_eq!(ids(&file), [first, second]);
+        locked.remove(first).unwrap();
+        assert!(matches!(locked.remove(first), Err(KeyError::Unknown(id)) if id == first));
+        assert_eq!(ids(&file), [second]);
+        drop(locked);
+        assert!(file.lock().is_ok());
+        #[cfg(unix)]
+        assert_eq!(mode(&file), 0o600);
     }
 
     #[test]
     fn a_text_that_is_no_key_is_refused() {
         for text in ["", "abc", &KEY[1..], &KEY.replace('a', "g"), &format!("{KEY}00")] {
             assert!(Key::from_text(text).is_err());
+            assert!(Key::all_from_text(text).is_err());
         }
         assert!(Key::from_text(&format!(" {KEY}\n")).is_ok());
+        let two = Key::all_from_text(&format!("{KEY}\n{}\n", KEY.replace('0', "f"))).unwrap();
+        assert_eq!(two.len(), 2);
+        assert!(Key::all_from_text(&format!("{KEY} x")).is_err());
+    }
+
+    #[test]
+    fn a_key_is_named_as_it_is_shown() {
+        let id = Key::from_text(KEY).unwrap().id();
+        assert_eq!(id.to_string().parse::<KeyId>().unwrap(), id);
+        for text in ["", "1234567", "123456789", "1234567g", "+1234567"] {
+            assert!(text.parse::<KeyId>().is_err(), "{text}");
+        }
     }
 }

@@ -28,7 +28,7 @@ struct Limited<T: ?Sized> {
     limit: Duration,
 }
 
-/// The same stores, with limits. What clears away is not waited for by anybody and has none.
+/// The same stores, with limits. What clears away, or seals anew, is not waited for by a client and has none.
 pub(super) fn limited(store: Store, timeout: Duration) -> Store {
     let limit = timeout * STATEMENTS;
     Store {

@@ -10,6 +10,7 @@ mod key;
 mod limited;
 mod open;
 mod postgres;
+mod ring;
 mod row;
 mod seal;
 pub mod snapshot;
@@ -19,7 +20,7 @@ mod sqlite;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
-pub use key::{Key, KeyError};
+pub use key::{Key, KeyError, KeyFile, KeyId, LockedKeyFile};
 pub use open::{DatabaseConfig, KeySource, OpenError, OpenOptions, open};
 
 use crate::domain::{AppId, ModelTag, Revision, SampleId, TemplateId};
@@ -115,6 +116,10 @@ pub enum StoreError {
     /// What the database holds cannot be read: damaged, sealed with another key, or of a newer version.
     #[error("stored data cannot be read: {0}")]
     Corrupt(String),
+    /// What is stored, or is to be, is sealed with a key that this process does not have. It is worth a retry: the
+    /// key file is read again.
+    #[error("the sealing key {0} is not among those given")]
+    KeyMissing(KeyId),
     /// Anything else.
     #[error("the database failed: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -263,7 +268,7 @@ pub trait SnapshotStore: Send + Sync {
     async fn discard(&self, app: &AppId, id: SnapshotId) -> Result<(), StoreError>;
 }
 
-/// What becomes of keys that were destroyed, and of those that are in force.
+/// What becomes of keys that were destroyed.
 #[async_trait]
 pub trait VaultStore: Send + Sync {
     /// Clears away what removals left behind outside of the tables, if there was one since the last
@@ -276,6 +281,64 @@ pub trait VaultStore: Send + Sync {
     fn scrub_every(&self) -> Duration;
 }
 
+/// The sealing keys of a database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyStatus {
+    /// The key that seals what is written.
+    pub in_force: KeyId,
+    /// The keys that this process was given, oldest first.
+    pub given: Vec<KeyId>,
+    /// How many data keys (and, of the version before data keys, samples) are sealed under which key.
+    pub in_use: Vec<(KeyId, u64)>,
+}
+
+/// Up to which sample everything is sealed under the key in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SampleCursor {
+    app: String,
+    template: String,
+    created_at: i64,
+    sample: Vec<u8>,
+}
+
+impl SampleCursor {
+    /// Before every sample.
+    fn first() -> Self {
+        Self { app: String::new(), template: String::new(), created_at: 0, sample: Vec::new() }
+    }
+}
+
+/// A part of what [`KeyStore::reseal`] has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resealed {
+    /// How many data keys were sealed anew.
+    pub count: u64,
+    /// Where to go on; `None` at the end.
+    pub next: Option<SampleCursor>,
+}
+
+/// Puts another sealing key in force, while any number of nodes serve.
+#[async_trait]
+pub trait KeyStore: Send + Sync {
+    /// Which keys there are, and what is sealed under them. Reads every sample's row.
+    async fn status(&self) -> Result<KeyStatus, StoreError>;
+
+    /// Puts a key in force: whatever any node writes after this is sealed under it.
+    async fn put_in_force(&self, key: KeyId) -> Result<(), StoreError>;
+
+    /// Seals anew, under the key in force, the next data keys that are sealed under another: a bounded
+    /// number, from a place on, `None` being the beginning. A repetition does no harm.
+    async fn reseal(&self, after: Option<SampleCursor>) -> Result<Resealed, StoreError>;
+}
+
+/// Shortens the wait for what other nodes write. Only a hint: whoever follows the revisions misses nothing
+/// without it.
+#[async_trait]
+pub trait HintStore: Send + Sync {
+    /// Waits until something may have been written. Where nobody tells (SQLite), it waits for ever.
+    async fn changed(&self) -> Result<(), StoreError>;
+}
+
 /// All stores of one database.
 #[derive(Clone)]
 pub struct Store {
@@ -285,8 +348,12 @@ pub struct Store {
     pub templates: std::sync::Arc<dyn TemplateStore>,
     /// Keys of snapshots.
     pub snapshots: std::sync::Arc<dyn SnapshotStore>,
-    /// Keys of everything.
+    /// What becomes of what was removed.
     pub vault: std::sync::Arc<dyn VaultStore>,
-    /// The key of the journal, which comes of the sealing key.
+    /// Sealing keys.
+    pub keys: std::sync::Arc<dyn KeyStore>,
+    /// What other nodes write.
+    pub hints: std::sync::Arc<dyn HintStore>,
+    /// The key of the journal. It stays what it was when another sealing key is put in force.
     pub journal_key: zeroize::Zeroizing<[u8; 32]>,
 }

@@ -8,8 +8,7 @@ use sqlx::migrate::{Migration, MigrationType, Migrator};
 use zeroize::Zeroizing;
 
 use super::limited::limited;
-use super::seal::Sealer;
-use super::{Key, KeyError, Store, StoreError, postgres, sqlite};
+use super::{Key, KeyError, KeyFile, KeyId, Store, StoreError, postgres, sqlite};
 
 /// Which database.
 #[derive(Clone)]
@@ -25,13 +24,18 @@ pub enum DatabaseConfig {
     },
 }
 
-/// Where the sealing key comes from.
+/// Where the sealing keys come from. Of several, the oldest is first; the database says which is in force.
 #[derive(Debug, Clone)]
 pub enum KeySource {
     /// Given.
-    Given(Key),
-    /// A file, which is made with a random key when there is none and nothing is sealed yet.
-    File(PathBuf),
+    Given(Vec<Key>),
+    /// A file, which is read again when another key is in force than was in it.
+    File {
+        /// The file.
+        file: KeyFile,
+        /// Whether it is made with a random key when there is none and nothing is sealed yet.
+        make: bool,
+    },
 }
 
 /// How a database is opened.
@@ -71,10 +75,21 @@ pub enum OpenError {
     #[error("its schema cannot be brought up to date: {0}")]
     Migrate(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The key does not open what is stored.
-    #[error("it was sealed with another key; give the key that it was made with (SEMBLANCE_KEY or SEMBLANCE_KEY_FILE)")]
-    WrongKey,
+    #[error(
+        "it is sealed with the key {in_force}, and that is not among those given ({given}); give the key that it is \
+         sealed with (SEMBLANCE_KEY or SEMBLANCE_KEY_FILE)"
+    )]
+    WrongKey {
+        /// The key that is in force.
+        in_force: KeyId,
+        /// Those that were given.
+        given: String,
+    },
+    /// The row that tells a wrong key cannot be opened though the key is the one that it names.
+    #[error("its sealing check is damaged")]
+    DamagedCheck,
     /// What is stored was sealed, and the key file is not there.
-    #[error("it was sealed with another key than would be made now: {0} is missing; put the key file back")]
+    #[error("it is sealed with another key than would be made now: {0} is missing; put the key file back")]
     KeyMissing(PathBuf),
     /// The key cannot be read or made.
     #[error("sealing key: {0}")]
@@ -96,9 +111,6 @@ impl OpenError {
         }
     }
 }
-
-/// The name under which a known text is kept sealed, to tell a wrong key at once.
-pub(super) const SEAL_CHECK: &str = "sealing check";
 
 /// Migrations as (version, name, SQL).
 pub(super) fn migrations(list: &[(i64, &'static str, &'static str)]) -> Migrator {
@@ -148,13 +160,15 @@ pub async fn open(options: &OpenOptions) -> Result<Store, OpenError> {
 }
 
 impl KeySource {
-    pub(super) fn sealer(&self, is_sealed: bool) -> Result<Sealer, OpenError> {
-        let key = match self {
-            Self::Given(key) => key.clone(),
-            Self::File(path) if path.exists() => Key::load(path)?,
-            Self::File(path) if is_sealed => return Err(OpenError::KeyMissing(path.clone())),
-            Self::File(path) => Key::create(path)?,
-        };
-        Ok(Sealer::new(&key))
+    /// The keys, oldest first; there is at least one.
+    pub(super) fn keys(&self, is_sealed: bool) -> Result<Vec<Key>, OpenError> {
+        Ok(match self {
+            Self::Given(keys) => keys.clone(),
+            Self::File { file, make: true } if !file.path().exists() && is_sealed => {
+                return Err(OpenError::KeyMissing(file.path().to_owned()));
+            }
+            Self::File { file, make: true } if !file.path().exists() => vec![file.create()?],
+            Self::File { file, .. } => file.load()?,
+        })
     }
 }

@@ -7,16 +7,19 @@ use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions, Postgres};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions, Postgres};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
+use tokio::sync::Mutex;
 
-use super::open::{KeySource, OpenError, OpenOptions, SEAL_CHECK, classify, migrations};
+use super::open::{KeySource, OpenError, OpenOptions, classify, migrations};
+use super::ring::{self, JOURNAL_KEY, KeyRing, SEAL_CHECK};
 use super::row;
-use super::seal::{Place, Sealer};
+use super::seal::{Place, SealError, Sealer, sealed_under, snapshot_key_place};
 use super::sql::{self, sql_store};
 use super::{
-    AppRecord, AppStore, Changes, FormerKey, InsertError, Key, KeyHash, OnConflict, SampleRecord, SnapshotId,
-    SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
+    AppRecord, AppStore, Changes, FormerKey, HintStore, InsertError, Key, KeyHash, KeyId, KeyStatus, KeyStore,
+    OnConflict, Resealed, SampleCursor, SampleRecord, SnapshotId, SnapshotStore, Store, StoreError, TemplatePage,
+    TemplateRecord, TemplateStore, VaultStore,
 };
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
@@ -29,11 +32,26 @@ const MIGRATIONS: [(i64, &str, &str); 5] = [
     (5, "periods", include_str!("../../migrations/postgres/0005_periods.sql")),
 ];
 
+/// Waits for the writers of galleries and keeps others waiting; readers go on.
+const HOLD_WRITERS: Option<&str> = Some("LOCK TABLE applications IN EXCLUSIVE MODE");
+
+/// For a statement that takes as long as the table is large.
+const UNHURRIED: Option<&str> = Some("SET LOCAL statement_timeout = 0");
+
+/// Told in the transaction of a write, it is heard when that is committed.
+const TELL: Option<&str> = Some("SELECT pg_notify('semblance', '')");
+
+/// Where it is told.
+const CHANNEL: &str = "semblance";
+
+/// A connection that told nothing for so long is exchanged: nothing else tells a quiet one from a dead one.
+const QUIET: Duration = Duration::from_secs(60);
+
 #[derive(Debug)]
 pub(super) struct PostgresStore {
     read: PgPool,
     write: PgPool,
-    sealer: Sealer,
+    keys: KeyRing,
     /// Something was removed, and may still lie about.
     removed: AtomicBool,
 }
@@ -62,11 +80,12 @@ pub(super) async fn open(url: &str, password: Option<&str>, options: &OpenOption
                 Ok(true)
             })
         })
-        .connect_with(connect)
+        .connect_with(connect.clone())
         .await
         .map_err(OpenError::connect)?;
     migrations(&MIGRATIONS).run(&pool).await.map_err(OpenError::migrate)?;
-    PostgresStore::unlock(pool.clone(), pool, &options.key).await
+    let hints = Listener { options: connect, slot: Mutex::default() };
+    PostgresStore::unlock(pool.clone(), pool, &options.key, hints).await
 }
 
 /// A VACUUM reads the table's indexes.
@@ -95,6 +114,46 @@ impl VaultStore for PostgresStore {
 
     fn scrub_every(&self) -> Duration {
         SCRUB_EVERY
+    }
+}
+
+/// Hears what is told.
+struct Listener {
+    options: PgConnectOptions,
+    /// The connection that listens, while there is one.
+    slot: Mutex<Option<PgListener>>,
+}
+
+#[async_trait]
+impl HintStore for Listener {
+    async fn changed(&self) -> Result<(), StoreError> {
+        let mut slot = self.slot.lock().await;
+        let heard = async {
+            if let Some(listener) = &mut *slot {
+                if listener.try_recv().await?.is_none() {
+                    *slot = None; // the connection is gone
+                }
+                return Ok(());
+            }
+            let own = PgPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
+            let own = own.connect_lazy_with(self.options.clone());
+            let mut listener = PgListener::connect_with(&own).await?;
+            listener.eager_reconnect(false);
+            listener.listen(CHANNEL).await?;
+            *slot = Some(listener);
+            Ok(()) // whatever was told before it listened
+        };
+        match tokio::time::timeout(QUIET, heard).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                *slot = None;
+                Err(failed(error))
+            }
+            Err(_) => {
+                *slot = None;
+                Ok(())
+            }
+        }
     }
 }
 

@@ -4,9 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
-use super::seal::{Place, SealError, Sealed, Sealer};
-use super::{KeyHash, StoreError};
-use crate::domain::{AppId, Embedding, ModelTag, Revision, SampleId, TemplateId};
+use super::ring::KeyRing;
+use super::seal::{Place, SealError};
+use super::{KeyHash, SnapshotId, StoreError};
+use crate::domain::{AppId, ModelTag, Revision, SampleId, TemplateId};
 use crate::gallery::{IndexedTemplate, Sample};
 
 pub(super) fn now() -> i64 {
@@ -54,12 +55,12 @@ pub(super) fn sample_id(bytes: &[u8]) -> Result<SampleId, StoreError> {
     Uuid::from_slice(bytes).map(SampleId).map_err(|_| StoreError::Corrupt("a sample id".to_owned()))
 }
 
-pub(super) fn key_hash(bytes: &[u8]) -> Result<KeyHash, StoreError> {
-    bytes.try_into().map(KeyHash).map_err(|_| StoreError::Corrupt("a key hash".to_owned()))
+pub(super) fn snapshot_id(bytes: &[u8]) -> Result<SnapshotId, StoreError> {
+    Uuid::from_slice(bytes).map(SnapshotId).map_err(|_| StoreError::Corrupt("a snapshot's id".to_owned()))
 }
 
-pub(super) fn seal(sealer: &Sealer, place: &Place<'_>, embedding: &Embedding) -> Result<Sealed, StoreError> {
-    sealer.seal(place, embedding).map_err(|error| StoreError::Failed(Box::new(error)))
+pub(super) fn key_hash(bytes: &[u8]) -> Result<KeyHash, StoreError> {
+    bytes.try_into().map(KeyHash).map_err(|_| StoreError::Corrupt("a key hash".to_owned()))
 }
 
 /// The columns of a sample, as they lie in a row.
@@ -74,15 +75,15 @@ pub(super) type ChangeRow = (i64, String, Option<Vec<u8>>, Option<Vec<u8>>, Opti
 
 /// Opens the rows of samples one by one and gathers those of one template, which follow each other.
 pub(super) struct Gather<'a> {
-    sealer: &'a Sealer,
+    keys: &'a KeyRing,
     app: &'a AppId,
     model: &'a ModelTag,
     templates: Vec<IndexedTemplate>,
 }
 
 impl<'a> Gather<'a> {
-    pub(super) fn new(sealer: &'a Sealer, app: &'a AppId, model: &'a ModelTag) -> Self {
-        Self { sealer, app, model, templates: Vec::new() }
+    pub(super) fn new(keys: &'a KeyRing, app: &'a AppId, model: &'a ModelTag) -> Self {
+        Self { keys, app, model, templates: Vec::new() }
     }
 
     /// Takes the next row: a template and, unless it has none, a sample of it.
@@ -93,8 +94,9 @@ impl<'a> Gather<'a> {
         let (Some(last), Some(columns)) = (self.templates.last_mut(), columns) else { return Ok(()) };
         let id = sample_id(columns.sample)?;
         let place = Place { app: self.app, template: &last.id, sample: id, model: self.model };
-        let embedding = self.sealer.open(&place, columns.sealed, columns.data_key).map_err(|error: SealError| {
-            StoreError::Corrupt(format!("sample {} of template {} is {error}", place.sample, place.template))
+        let embedding = self.keys.open(&place, columns.sealed, columns.data_key).map_err(|error| match error {
+            SealError::OtherKey(key) => StoreError::KeyMissing(key),
+            error => StoreError::Corrupt(format!("sample {} of template {} is {error}", place.sample, place.template)),
         })?;
         last.samples.push(Sample { id, embedding });
         Ok(())

@@ -17,8 +17,7 @@ use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce};
 use zeroize::Zeroizing;
 
-use super::key::KeyId;
-use super::{Key, KeyError, SnapshotId};
+use super::{Key, KeyId, SnapshotId};
 use crate::domain::{AppId, Embedding, ModelTag, SampleId, TemplateId};
 
 const UNDER_SEALING_KEY: u8 = 1;
@@ -52,9 +51,15 @@ impl Place<'_> {
         data.extend_from_slice(self.sample.0.as_bytes());
         data
     }
+
+    /// The associated data of its data key.
+    pub(super) fn of_data_key(&self) -> Vec<u8> {
+        self.associated_data(DATA_KEY)
+    }
 }
 
-fn key_place(app: &AppId, id: SnapshotId) -> Vec<u8> {
+/// The associated data of a snapshot's key.
+pub(super) fn snapshot_key_place(app: &AppId, id: SnapshotId) -> Vec<u8> {
     [b"snapshot key ", id.0.as_bytes().as_slice(), app.as_str().as_bytes()].concat()
 }
 
@@ -63,8 +68,8 @@ fn key_place(app: &AppId, id: SnapshotId) -> Vec<u8> {
 pub(super) enum SealError {
     #[error("an unknown format")]
     Format,
-    #[error("sealed with another key")]
-    OtherKey,
+    #[error("sealed with the key {0}, which is not among those given")]
+    OtherKey(KeyId),
     #[error("changed, or moved to another place")]
     Damaged,
     #[error("the system gives no random numbers")]
@@ -80,9 +85,14 @@ pub(super) struct Sealed {
     pub(super) data_key: Vec<u8>,
 }
 
-/// Seals and opens.
+/// Which sealing key opens what is sealed under one.
+pub(super) fn sealed_under(sealed: &[u8]) -> Result<KeyId, SealError> {
+    let [UNDER_SEALING_KEY, rest @ ..] = sealed else { return Err(SealError::Format) };
+    rest.first_chunk::<{ KeyId::BYTES }>().map(|id| KeyId(*id)).ok_or(SealError::Format)
+}
+
+/// Seals and opens with one key.
 pub(super) struct Sealer {
-    journal_key: Zeroizing<[u8; 32]>,
     cipher: Aes256Gcm,
     key_id: KeyId,
 }
@@ -131,11 +141,11 @@ fn embedding(plain: &[u8], model: &ModelTag) -> Result<Embedding, SealError> {
 
 impl Sealer {
     pub(super) fn new(key: &Key) -> Self {
-        Self { journal_key: key.derived(b"semblance journal"), cipher: cipher(key), key_id: key.id() }
+        Self { cipher: cipher(key), key_id: key.id() }
     }
 
-    pub(super) fn journal_key(&self) -> Zeroizing<[u8; 32]> {
-        self.journal_key.clone()
+    pub(super) fn key_id(&self) -> KeyId {
+        self.key_id
     }
 
     /// Seals an embedding under a data key of its own.
@@ -145,7 +155,7 @@ impl Sealer {
         let key = Key::random().map_err(|_| SealError::Random)?;
         let mut sealed = vec![UNDER_DATA_KEY];
         encrypt(&cipher(&key), &place.associated_data(&[]), &plain, &mut sealed)?;
-        let data_key = self.seal_bytes(&place.associated_data(DATA_KEY), key.0.as_ref())?;
+        let data_key = self.seal_bytes(&place.of_data_key(), key.0.as_ref())?;
         Ok(Sealed { embedding: sealed, data_key })
     }
 
@@ -156,35 +166,27 @@ impl Sealer {
         sealed: &[u8],
         data_key: Option<&[u8]>,
     ) -> Result<Embedding, SealError> {
-        let here = place.associated_data(DATA_KEY);
+        let here = place.of_data_key();
         let place_of_embedding = here.get(DATA_KEY.len()..).unwrap_or_default();
         let plain = match data_key {
             None => self.open_bytes(place_of_embedding, sealed)?,
             Some(wrapped) => {
                 let [UNDER_DATA_KEY, sealed @ ..] = sealed else { return Err(SealError::Format) };
-                decrypt(&cipher(&self.open_key_at(&here, wrapped)?), place_of_embedding, sealed)?
+                decrypt(&cipher(&self.open_key(&here, wrapped)?), place_of_embedding, sealed)?
             }
         };
         embedding(&plain, place.model)
     }
 
-    /// Seals the key of a snapshot.
-    pub(super) fn seal_key(&self, app: &AppId, id: SnapshotId, key: &Key) -> Result<Vec<u8>, SealError> {
-        self.seal_bytes(&key_place(app, id), key.0.as_ref())
-    }
-
-    pub(super) fn open_key(&self, app: &AppId, id: SnapshotId, sealed: &[u8]) -> Result<Key, SealError> {
-        self.open_key_at(&key_place(app, id), sealed)
-    }
-
-    fn open_key_at(&self, aad: &[u8], sealed: &[u8]) -> Result<Key, SealError> {
+    /// A key that was sealed here.
+    pub(super) fn open_key(&self, aad: &[u8], sealed: &[u8]) -> Result<Key, SealError> {
         let plain = self.open_bytes(aad, sealed)?;
         plain.as_slice().try_into().map(|key| Key(Zeroizing::new(key))).map_err(|_| SealError::Format)
     }
 
     /// A known text, sealed: what opens it is the same key.
-    pub(super) fn check(&self) -> Result<Vec<u8>, KeyError> {
-        self.seal_bytes(KNOWN_TEXT, KNOWN_TEXT).map_err(|_| KeyError::Random)
+    pub(super) fn check(&self) -> Result<Vec<u8>, SealError> {
+        self.seal_bytes(KNOWN_TEXT, KNOWN_TEXT)
     }
 
     pub(super) fn opens_check(&self, sealed: &[u8]) -> bool {
@@ -200,11 +202,11 @@ impl Sealer {
     }
 
     pub(super) fn open_bytes(&self, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let [UNDER_SEALING_KEY, rest @ ..] = sealed else { return Err(SealError::Format) };
-        let (key_id, rest) = rest.split_first_chunk::<{ KeyId::BYTES }>().ok_or(SealError::Format)?;
-        if *key_id != self.key_id.0 {
-            return Err(SealError::OtherKey);
+        let id = sealed_under(sealed)?;
+        if id != self.key_id {
+            return Err(SealError::OtherKey(id));
         }
+        let rest = sealed.get(1 + KeyId::BYTES..).ok_or(SealError::Format)?;
         decrypt(&self.cipher, aad, rest)
     }
 }
@@ -270,6 +272,6 @@ mod tests {
     fn another_key_is_told_from_damage() {
         let (one, two) = (Key::from_text(KEY).unwrap(), Key::from_text(&KEY.replace('0', "f")).unwrap());
         let sealed = Sealer::new(&one).seal_bytes(b"x", b"text").unwrap();
-        assert_eq!(Sealer::new(&two).open_bytes(b"x", &sealed), Err(SealError::OtherKey));
+        assert_eq!(Sealer::new(&two).open_bytes(b"x", &sealed), Err(SealError::OtherKey(one.id())));
     }
 }

@@ -11,13 +11,15 @@ use futures_util::StreamExt as _;
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
-use super::open::{KeySource, OpenError, OpenOptions, SEAL_CHECK, classify, migrations};
+use super::open::{KeySource, OpenError, OpenOptions, classify, migrations};
+use super::ring::{self, JOURNAL_KEY, KeyRing, SEAL_CHECK};
 use super::row;
-use super::seal::{Place, Sealer};
+use super::seal::{Place, SealError, Sealer, sealed_under, snapshot_key_place};
 use super::sql::{self, sql_store};
 use super::{
-    AppRecord, AppStore, Changes, FormerKey, InsertError, Key, KeyHash, OnConflict, SampleRecord, SnapshotId,
-    SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
+    AppRecord, AppStore, Changes, FormerKey, HintStore, InsertError, Key, KeyHash, KeyId, KeyStatus, KeyStore,
+    OnConflict, Resealed, SampleCursor, SampleRecord, SnapshotId, SnapshotStore, Store, StoreError, TemplatePage,
+    TemplateRecord, TemplateStore, VaultStore,
 };
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
@@ -30,6 +32,15 @@ const MIGRATIONS: [(i64, &str, &str); 5] = [
     (5, "periods", include_str!("../../migrations/sqlite/0005_periods.sql")),
 ];
 
+/// There is one writer at a time anyway.
+const HOLD_WRITERS: Option<&str> = None;
+
+/// No statement has a limit.
+const UNHURRIED: Option<&str> = None;
+
+/// Nobody could hear it.
+const TELL: Option<&str> = None;
+
 /// Rows that SQLite reads ahead of the one that is looked at.
 const ROWS_AHEAD: usize = 1024;
 
@@ -38,7 +49,7 @@ pub(super) struct SqliteStore {
     read: SqlitePool,
     /// One connection: SQLite has one writer, and waiting here is fair.
     write: SqlitePool,
-    sealer: Sealer,
+    keys: KeyRing,
     /// Something was removed, and may still lie about.
     removed: AtomicBool,
 }
@@ -78,7 +89,7 @@ pub(super) async fn open(path: &Path, options: &OpenOptions) -> Result<Store, Op
     let write = pool(1).connect_with(connect.clone()).await.map_err(OpenError::connect)?;
     migrations(&MIGRATIONS).run(&write).await.map_err(OpenError::migrate)?;
     let read = pool(options.connections).connect_with(connect.read_only(true)).await.map_err(OpenError::connect)?;
-    let store = SqliteStore::unlock(read, write, &options.key).await;
+    let store = SqliteStore::unlock(read, write, &options.key, Nobody).await;
     drop(turn);
     store
 }
@@ -114,6 +125,16 @@ impl VaultStore for SqliteStore {
 
     fn scrub_every(&self) -> Duration {
         SCRUB_EVERY
+    }
+}
+
+/// One process serves a file; what commands write into it is polled for.
+struct Nobody;
+
+#[async_trait]
+impl HintStore for Nobody {
+    async fn changed(&self) -> Result<(), StoreError> {
+        std::future::pending().await
     }
 }
 

@@ -12,7 +12,7 @@ use sqlx::Connection as _;
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 async fn open_in(dir: &Path) -> Store {
-    let key = KeySource::Given(Key::from_text(KEY).unwrap());
+    let key = KeySource::Given(Key::all_from_text(KEY).unwrap());
     let database = DatabaseConfig::Sqlite(dir.join("test.db"));
     open(&OpenOptions { database, key, connections: 4, timeout: Duration::from_secs(10) }).await.unwrap()
 }

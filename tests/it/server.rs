@@ -7,6 +7,7 @@ mod face;
 mod faults;
 mod hostile;
 mod journal;
+mod keys;
 mod nodes;
 mod process;
 mod proxy;
@@ -254,6 +255,10 @@ async fn a_database_sealed_with_another_key_is_refused_at_start() {
     let (status, message) = process::try_start(&dir, &database);
     assert_eq!(status, Some(1));
     assert!(message.contains("sealed with another key"), "{message}");
+    std::fs::write(dir.path().join("sealing.key"), format!("{}\n", "5a".repeat(32))).unwrap();
+    let (status, message) = process::try_start(&dir, &database);
+    assert_eq!(status, Some(1));
+    assert!(message.contains("is not among those given") && !message.contains("5a5a5a5a5a"), "{message}");
 }
 
 /// A whole run at the chattiest level: keys, passwords and embeddings are nowhere in what it says.
@@ -291,6 +296,8 @@ async fn nothing_secret_is_said() {
         said += &server.text(path).await;
     }
     said += &server.command(&database, &["journal", "export"]);
+    said += &server.command(&database, &["journal", "receipts"]);
+    said += &server.command(&database, &["key", "status"]);
     said += &server.command(&database, &["doctor"]);
     for secret in secrets {
         assert!(!said.contains(&secret), "{secret} was said");

@@ -71,7 +71,7 @@ impl Fixture {
             Some(url) => DatabaseConfig::Postgres { url: url.clone().into(), password: None },
             None => DatabaseConfig::Sqlite(self.dir.path().join("test.db")),
         };
-        let key = KeySource::Given(Key::from_text(KEY).unwrap());
+        let key = KeySource::Given(Key::all_from_text(KEY).unwrap());
         let options = OpenOptions { database, key, connections: 4, timeout: Duration::from_secs(10) };
         let store = open(&options).await.unwrap();
         let pool = PoolConfig { name: "search", threads: 1, queue: 64, deadline: Duration::from_secs(60) };
@@ -227,7 +227,7 @@ async fn a_removal_takes_the_snapshot_along(fixture: Fixture) {
         fixture.tamper("DELETE FROM samples").await;
         let node = fixture.start().await;
         assert_eq!(node.count(&app), 49);
-        node.service.applications().delete(&app).await.unwrap();
+        node.service.applications().delete(&app, &*node.store.templates).await.unwrap();
     }
 }
 
@@ -306,7 +306,7 @@ async fn files_of_deleted_applications_go(fixture: Fixture) {
     node.fill(&gone, 0..5).await;
     node.save().await;
     assert_eq!(fixture.files().len(), 2);
-    node.service.applications().delete(&gone).await.unwrap();
+    node.service.applications().delete(&gone, &*node.store.templates).await.unwrap();
     node.service.replicator().poll().await.unwrap();
     node.save().await;
     assert_eq!(fixture.files().len(), 1);

@@ -3,16 +3,36 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use semblance::domain::{AppId, Embedding, ModelTag, Revision, SampleId, TemplateId};
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{
-    AppRecord, Changes, DatabaseConfig, FormerKey, InsertError, Key, KeyHash, KeySource, OnConflict, OpenError,
-    OpenOptions, SnapshotId, Store, StoreError, open,
+    AppRecord, Changes, DatabaseConfig, FormerKey, InsertError, Key, KeyFile, KeyHash, KeyId, KeySource, OnConflict,
+    OpenError, OpenOptions, SnapshotId, Store, StoreError, open,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+const NEW_KEY: &str = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100";
+
+fn key_id(key: &str) -> KeyId {
+    Key::from_text(key).unwrap().id()
+}
+
+/// Everything that is not sealed under the key in force, to the end.
+async fn reseal_all(store: &Store) -> u64 {
+    let (mut count, mut at) = (0, None);
+    loop {
+        let part = store.keys.reseal(at).await.unwrap();
+        count += part.count;
+        at = part.next;
+        if at.is_none() {
+            return count;
+        }
+    }
+}
 
 /// A database of a test's own.
 struct Fixture {
@@ -33,7 +53,10 @@ impl Fixture {
     }
 
     async fn try_open(&self, key: &str) -> Result<Store, OpenError> {
-        let key = KeySource::Given(Key::from_text(key).unwrap());
+        self.open_with(KeySource::Given(Key::all_from_text(key).unwrap())).await
+    }
+
+    async fn open_with(&self, key: KeySource) -> Result<Store, OpenError> {
         let timeout = Duration::from_secs(10);
         open(&OpenOptions { database: self.database.clone(), key, connections: 4, timeout }).await
     }
@@ -94,6 +117,11 @@ conformance! {
     a_newer_schema_is_refused
     two_may_open_an_empty_database_at_once
     a_deleted_application_takes_its_gallery_along
+    a_new_sealing_key_takes_everything_over
+    a_new_sealing_key_is_put_in_force_under_load
+    a_node_reads_its_key_file_again
+    a_node_without_the_key_in_force_writes_nothing
+    what_another_node_writes_is_told
 }
 
 fn app(name: &str) -> AppId {
@@ -503,7 +531,11 @@ async fn everything_survives_reopening(fixture: Fixture) {
 async fn another_key_is_refused(fixture: Fixture) {
     drop(fixture.open().await);
     let refused = fixture.try_open(&KEY.replace('0', "e")).await;
-    assert!(matches!(refused, Err(OpenError::WrongKey)));
+    let message = refused.err().unwrap().to_string();
+    // Both are named, neither is told.
+    for key in [KEY.to_owned(), KEY.replace('0', "e")] {
+        assert!(message.contains(&key_id(&key).to_string()) && !message.contains(&key[..16]), "{message}");
+    }
     assert!(fixture.try_open(KEY).await.is_ok());
 }
 
@@ -525,14 +557,7 @@ async fn a_moved_row_does_not_open(fixture: Fixture) {
 async fn rows_of_the_version_before_data_keys_open(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
-    insert(&store, &a, "x", &sample(7)).await.unwrap();
-    let sealed: String = include_str!("sealed_before_data_keys.hex").split_whitespace().collect();
-    let bytes = match fixture.database {
-        DatabaseConfig::Sqlite(_) => format!("x'{sealed}', sample_id = x'%s'"),
-        DatabaseConfig::Postgres { .. } => format!("'\\x{sealed}', sample_id = '\\x%s'"),
-    };
-    let old = bytes.replace("%s", "874e1eacedf64fc6bba7249e524eca54");
-    fixture.tamper(&format!("UPDATE samples SET data_key = NULL, sealed = {old}")).await;
+    with_a_row_before_data_keys(&fixture, &store, &a).await;
     assert_eq!(all(&store, &a).await[0].samples[0].embedding, sample(1).embedding);
     store.templates.add_sample(&a, &id("x"), &sample(2)).await.unwrap().unwrap();
     assert_eq!(all(&store, &a).await[0].samples.len(), 2);
@@ -540,6 +565,170 @@ async fn rows_of_the_version_before_data_keys_open(fixture: Fixture) {
         panic!("the log is whole")
     };
     assert_eq!(changes[0].template.samples.len(), 2);
+}
+
+/// A template x with [`sample`] 1, as the version before wrote it.
+async fn with_a_row_before_data_keys(fixture: &Fixture, store: &Store, a: &AppId) {
+    insert(store, a, "x", &sample(7)).await.unwrap();
+    let sealed: String = include_str!("sealed_before_data_keys.hex").split_whitespace().collect();
+    let bytes = match fixture.database {
+        DatabaseConfig::Sqlite(_) => format!("x'{sealed}', sample_id = x'%s'"),
+        DatabaseConfig::Postgres { .. } => format!("'\\x{sealed}', sample_id = '\\x%s'"),
+    };
+    let old = bytes.replace("%s", "874e1eacedf64fc6bba7249e524eca54");
+    fixture.tamper(&format!("UPDATE samples SET data_key = NULL, sealed = {old} WHERE template_id = 'x'")).await;
+}
+
+async fn a_new_sealing_key_takes_everything_over(fixture: Fixture) {
+    let (old, new) = (key_id(KEY), key_id(NEW_KEY));
+    let before = fixture.open().await;
+    let a = with_app(&before, "a").await;
+    with_a_row_before_data_keys(&fixture, &before, &a).await;
+    let many: Vec<IndexedTemplate> =
+        (0..1200).map(|n| IndexedTemplate { id: id(&format!("t{n}")), samples: vec![sample(n)] }).collect();
+    before.templates.insert_all(&a, &many, OnConflict::Refuse).await.unwrap();
+    let snapshot = SnapshotId(uuid::Uuid::new_v4());
+    let (snapshot_key, _) = before.snapshots.register(&a, snapshot).await.unwrap();
+    let enrolled = all(&before, &a).await;
+
+    let store = fixture.try_open(&format!("{KEY} {NEW_KEY}")).await.unwrap();
+    let status = store.keys.status().await.unwrap();
+    assert_eq!((status.in_force, status.given), (old, vec![old, new]), "a key that is given is not in force yet");
+    assert_eq!(status.in_use, [(old, 1202)]);
+    assert_eq!(reseal_all(&store).await, 1, "the row of before gets a data key");
+    assert_eq!(reseal_all(&store).await, 0);
+    store.keys.put_in_force(new).await.unwrap();
+    insert(&store, &a, "after", &sample(9)).await.unwrap();
+    let mut in_use = vec![(old, 1202), (new, 1)];
+    in_use.sort_by_key(|(id, _)| id.to_string());
+    assert_eq!(store.keys.status().await.unwrap().in_use, in_use);
+    assert_eq!(reseal_all(&store).await, 1202);
+    assert_eq!(reseal_all(&store).await, 0);
+    let status = store.keys.status().await.unwrap();
+    assert_eq!((status.in_force, status.in_use), (new, vec![(new, 1203)]));
+
+    // The new key alone opens all of it; the old one alone nothing.
+    let with_new = fixture.try_open(NEW_KEY).await.unwrap();
+    let found = all(&with_new, &a).await;
+    assert_eq!(found.len(), 1202);
+    let kept: Vec<_> = found.into_iter().filter(|template| template.id != id("after")).collect();
+    assert_eq!(kept, enrolled);
+    let opened = with_new.snapshots.key(&a, snapshot).await.unwrap().unwrap();
+    assert_eq!(opened.id(), snapshot_key.id());
+    assert_eq!(with_new.journal_key, before.journal_key, "the journal goes on");
+    assert!(matches!(fixture.try_open(KEY).await, Err(OpenError::WrongKey { in_force, .. }) if in_force == new));
+    // One that was opened with the old key alone says which it lacks.
+    assert!(
+        matches!(before.templates.load(&a, &model(), None, 10).await, Err(StoreError::KeyMissing(id)) if id == new)
+    );
+}
+
+async fn a_new_sealing_key_is_put_in_force_under_load(fixture: Fixture) {
+    let both = format!("{KEY} {NEW_KEY}");
+    let stores = [fixture.try_open(&both).await.unwrap(), fixture.try_open(&both).await.unwrap()]; // two nodes
+    let a = with_app(&stores[0], "a").await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..4u32)
+        .map(|writer| {
+            let (store, a, stop) = (stores[writer as usize % 2].clone(), a.clone(), Arc::clone(&stop));
+            tokio::spawn(async move {
+                let mut last = 0;
+                while !stop.load(Ordering::Acquire) {
+                    last += 1;
+                    let sample = sample(writer * 100_000 + last);
+                    let name = id(&format!("{writer}-{}", last % 7));
+                    store.templates.insert(&a, &name, &sample, OnConflict::Replace).await.unwrap();
+                    if last % 5 == 0 {
+                        store.templates.remove(&a, &name).await.unwrap();
+                    }
+                }
+                last
+            })
+        })
+        .collect();
+    for turn in 0..4 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let key = if turn % 2 == 0 { NEW_KEY } else { KEY };
+        stores[1].keys.put_in_force(key_id(key)).await.unwrap();
+        reseal_all(&stores[1]).await;
+        let in_use = stores[1].keys.status().await.unwrap().in_use;
+        assert!(in_use.iter().all(|(id, _)| *id == key_id(key)), "turn {turn}: {in_use:?}");
+    }
+    stop.store(true, Ordering::Release);
+    for writer in writers {
+        assert!(writer.await.unwrap() > 0);
+    }
+    let found = all(&stores[0], &a).await;
+    assert_eq!(all(&fixture.open().await, &a).await, found, "the key of the last turn opens everything");
+}
+
+async fn a_node_reads_its_key_file_again(fixture: Fixture) {
+    let file = KeyFile::new(fixture._dir.path().join("sealing.key"));
+    let source = || KeySource::File { file: file.clone(), make: true };
+    let node = fixture.open_with(source()).await.unwrap();
+    let a = with_app(&node, "a").await;
+    insert(&node, &a, "x", &sample(1)).await.unwrap();
+    let new = file.lock().unwrap().add().unwrap().id();
+    let other = fixture.open_with(source()).await.unwrap();
+    other.keys.put_in_force(new).await.unwrap();
+    insert(&node, &a, "y", &sample(2)).await.unwrap();
+    reseal_all(&other).await;
+    assert_eq!(node.keys.status().await.unwrap().in_use, [(new, 2)]);
+    assert_eq!(all(&node, &a).await.len(), 2);
+    // The old one is not needed any more, and the file that is in use is never made anew.
+    let old = node.keys.status().await.unwrap().given[0];
+    file.lock().unwrap().remove(old).unwrap();
+    assert_eq!(all(&fixture.open_with(source()).await.unwrap(), &a).await.len(), 2);
+    std::fs::remove_file(file.path()).unwrap();
+    assert!(matches!(fixture.open_with(source()).await, Err(OpenError::KeyMissing(_))));
+}
+
+async fn a_node_without_the_key_in_force_writes_nothing(fixture: Fixture) {
+    let node = fixture.open().await;
+    let a = with_app(&node, "a").await;
+    insert(&node, &a, "x", &sample(1)).await.unwrap();
+    let other = fixture.try_open(&format!("{KEY} {NEW_KEY}")).await.unwrap();
+    other.keys.put_in_force(key_id(NEW_KEY)).await.unwrap();
+    let refused = insert(&node, &a, "y", &sample(2)).await;
+    assert!(matches!(refused, Err(InsertError::Store(StoreError::KeyMissing(id))) if id == key_id(NEW_KEY)));
+    assert_eq!(all(&node, &a).await.len(), 1, "what is sealed under its own key it still reads");
+    assert_eq!(revision(&node, &a).await, Revision(1), "what was refused left no trace");
+    assert!(node.templates.remove(&a, &id("x")).await.unwrap().is_some(), "a removal seals nothing");
+}
+
+/// Where somebody tells: with SQLite nobody does.
+async fn what_another_node_writes_is_told(fixture: Fixture) {
+    let (node, other) = (fixture.open().await, fixture.open().await);
+    let a = with_app(&node, "a").await;
+    let soon = Duration::from_secs(5);
+    let told = tokio::time::timeout(soon, node.hints.changed()).await;
+    if matches!(fixture.database, DatabaseConfig::Sqlite(_)) {
+        assert!(told.is_err());
+        return;
+    }
+    told.unwrap().unwrap(); // it listens now
+    let mut heard = 0;
+    for round in 0..3u32 {
+        let name = format!("t{round}");
+        insert(&other, &a, &name, &sample(round)).await.unwrap();
+        tokio::time::timeout(soon, node.hints.changed()).await.unwrap().unwrap();
+        other.templates.remove(&a, &id(&name)).await.unwrap().unwrap();
+        tokio::time::timeout(soon, node.hints.changed()).await.unwrap().unwrap();
+        heard += 2;
+        // Its connection dies; that counts as a hint, and so does the next one's beginning.
+        fixture
+            .tamper(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                 WHERE query LIKE 'LISTEN%' AND datname = current_database()",
+            )
+            .await;
+        for _ in 0..2 {
+            let _ = tokio::time::timeout(soon, node.hints.changed()).await.unwrap();
+        }
+    }
+    assert_eq!(heard, 6);
+    // With nothing written nothing is told.
+    assert!(tokio::time::timeout(Duration::from_millis(300), node.hints.changed()).await.is_err());
 }
 
 async fn a_newer_schema_is_refused(fixture: Fixture) {
@@ -575,14 +764,44 @@ async fn a_deleted_application_takes_its_gallery_along(fixture: Fixture) {
     assert_eq!(revision(&store, &again).await, Revision(0));
 }
 
+/// The migrations of a dialect: their names and their statements, without comments.
+fn migrations(dialect: &str) -> Vec<(String, Vec<String>)> {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(dialect);
+    let mut found: Vec<_> = std::fs::read_dir(dir)
+        .unwrap()
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let text = std::fs::read_to_string(&path).unwrap();
+            let code: Vec<&str> = text.lines().filter_map(|line| line.split("--").next()).collect();
+            let code = code.join(" ");
+            let statements = code.split(';').map(|s| s.split_whitespace().collect::<Vec<_>>().join(" "));
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, statements.filter(|statement| !statement.is_empty()).collect())
+        })
+        .collect();
+    found.sort();
+    found
+}
+
 #[test]
 fn both_dialects_have_the_same_migrations() {
-    let names = |dialect: &str| -> Vec<String> {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(dialect);
-        let mut names: Vec<String> =
-            std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
-        names.sort();
-        names
-    };
+    let names = |dialect| migrations(dialect).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
     assert_eq!(names("sqlite"), names("postgres"));
+}
+
+/// A node of the version before goes on beside a newer one: its statements still mean what they meant, because
+/// nothing that it knows is changed or taken away, and what it writes needs nothing that it does not know.
+#[test]
+fn migrations_only_add() {
+    for dialect in ["sqlite", "postgres"] {
+        for (name, statements) in migrations(dialect).into_iter().skip(1) {
+            for statement in statements {
+                let column = statement.strip_prefix("ALTER TABLE ").and_then(|rest| rest.split_once(" ADD COLUMN "));
+                let adds = ["CREATE TABLE ", "CREATE INDEX "].iter().any(|kind| statement.starts_with(kind))
+                    || column.is_some_and(|(_, column)| !column.contains("NOT NULL") || column.contains("DEFAULT"));
+                assert!(adds, "{dialect}/{name}: {statement}");
+                assert!(!statement.contains("UNIQUE"), "{dialect}/{name} forbids what was allowed: {statement}");
+            }
+        }
+    }
 }

@@ -6,6 +6,7 @@ use super::Answer;
 use crate::api::envelope::Outcome;
 use crate::api::extract::{Authenticated, read_template_id};
 use crate::api::{ApiState, note};
+use crate::journal::ERASED;
 
 pub(in crate::api) async fn delete(
     State(api): State<ApiState>,
@@ -15,6 +16,6 @@ pub(in crate::api) async fn delete(
     let template = read_template_id(&api, request).await?;
     note::template(&template);
     api.service().remove(&caller, &template).await?;
-    note::outcome("removed");
+    note::outcome(ERASED);
     Ok(Outcome::Done)
 }

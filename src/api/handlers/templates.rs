@@ -6,6 +6,7 @@ use super::Answer;
 use crate::api::envelope::Outcome;
 use crate::api::extract::{Authenticated, Query, parse_template_id, parse_template_id_named};
 use crate::api::{ApiState, note, reply};
+use crate::journal::ERASED;
 
 pub(in crate::api) async fn list(
     State(api): State<ApiState>,
@@ -40,6 +41,6 @@ pub(in crate::api) async fn remove(
     let template = parse_template_id(&template)?;
     note::template(&template);
     api.service().remove(&caller, &template).await?;
-    note::outcome("removed");
+    note::outcome(ERASED);
     Ok(Outcome::Done)
 }

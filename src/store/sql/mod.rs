@@ -8,6 +8,7 @@
 pub(super) mod apps;
 pub(super) mod snapshots;
 pub(super) mod templates;
+pub(super) mod vault;
 
 use crate::domain::TemplateId;
 
@@ -26,8 +27,8 @@ pub(super) fn beyond_every_id() -> String {
     "\u{10FFFF}".repeat(TemplateId::MAX_CHARS + 1)
 }
 
-/// Implements the stores of one database: a struct with the fields `read`, `write` (pools) and
-/// `sealer`, `removed` (something was, and may still lie about), and a function that says what an error means.
+/// Implements the stores of one database: a struct with the fields `read`, `write` (pools), `keys`
+/// and `removed` (something was, and may still lie about), and a function that says what an error means.
 macro_rules! sql_store {
     ($store:ty, $database:ty, $failed:path) => {
         impl $store {
@@ -72,6 +73,14 @@ macro_rules! sql_store {
                 Ok(())
             }
 
+            /// Commits, and tells other nodes.
+            async fn commit_and_tell(&self, mut work: sqlx::Transaction<'static, $database>) -> Result<(), StoreError> {
+                if let Some(statement) = TELL {
+                    sqlx::query(statement).execute(&mut *work).await.map_err($failed)?;
+                }
+                work.commit().await.map_err($failed)
+            }
+
             /// Ends a write of one template.
             async fn commit(
                 &self,
@@ -81,7 +90,7 @@ macro_rules! sql_store {
                 template: &TemplateId,
             ) -> Result<Revision, StoreError> {
                 self.note(&mut work, app, revision, template).await?;
-                work.commit().await.map_err($failed)?;
+                self.commit_and_tell(work).await?;
                 Ok(row::revision(revision))
             }
 
@@ -102,7 +111,7 @@ macro_rules! sql_store {
                     .execute(&mut *work)
                     .await
                     .map_err($failed)?;
-                work.commit().await.map_err($failed)
+                self.commit_and_tell(work).await
             }
 
             /// Deletes a template and, with it, the keys of all snapshots that may hold it. `false` when
@@ -158,12 +167,13 @@ macro_rules! sql_store {
                 &self,
                 work: &mut sqlx::Transaction<'static, $database>,
                 app: &AppId,
+                sealer: &Sealer,
                 template: &TemplateId,
                 sample: &Sample,
             ) -> Result<(), StoreError> {
                 let model = sample.embedding.model();
                 let place = Place { app, template, sample: sample.id, model };
-                let sealed = row::seal(&self.sealer, &place, &sample.embedding)?;
+                let sealed = sealer.seal(&place, &sample.embedding)?;
                 sqlx::query(
                     "INSERT INTO samples (app_id, template_id, created_at, sample_id, model, sealed, data_key)
                      VALUES ($1, $2, $3, $4, $5, $6, $7)",
@@ -206,35 +216,67 @@ macro_rules! sql_store {
                 Ok(records)
             }
 
-            /// Puts the store on connected pools whose schema is up to date, if the key fits: a known
-            /// text, sealed on first use, must open.
-            async fn unlock(
-                read: sqlx::Pool<$database>,
-                write: sqlx::Pool<$database>,
-                key: &KeySource,
-            ) -> Result<Store, OpenError> {
-                let known = || sqlx::query_as("SELECT value FROM meta WHERE name = $1").bind(SEAL_CHECK);
-                let found: Option<(Vec<u8>,)> = known().fetch_optional(&write).await.map_err($failed)?;
-                let sealer = key.sealer(found.is_some())?;
-                sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+            /// The sealer of the key that is in force for what this work writes. The work has begun with a write
+            /// of the gallery's row, so no other key is put in force until it ends.
+            async fn sealer(
+                &self,
+                work: &mut sqlx::Transaction<'static, $database>,
+            ) -> Result<Arc<Sealer>, StoreError> {
+                let (check,): (Vec<u8>,) = sqlx::query_as("SELECT value FROM meta WHERE name = $1")
                     .bind(SEAL_CHECK)
-                    .bind(sealer.check()?)
-                    .execute(&write)
+                    .fetch_one(&mut **work)
+                    .await
+                    .map_err($failed)?;
+                Ok(self.keys.in_force(&check)?)
+            }
+
+            /// The value of a row of `meta`, which is written first if there is none.
+            async fn settled(pool: &sqlx::Pool<$database>, name: &str, first: Vec<u8>) -> Result<Vec<u8>, StoreError> {
+                sqlx::query("INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+                    .bind(name)
+                    .bind(first)
+                    .execute(pool)
                     .await
                     .map_err($failed)?;
                 // Read again: of two nodes that start at once, the other's may be the one that stands.
-                let (stands,): (Vec<u8>,) = known().fetch_one(&write).await.map_err($failed)?;
-                if !sealer.opens_check(&stands) {
-                    return Err(OpenError::WrongKey);
-                }
-                let journal_key = sealer.journal_key();
+                let (stands,): (Vec<u8>,) = sqlx::query_as("SELECT value FROM meta WHERE name = $1")
+                    .bind(name)
+                    .fetch_one(pool)
+                    .await
+                    .map_err($failed)?;
+                Ok(stands)
+            }
+
+            /// Puts the store on connected pools whose schema is up to date, if the key that is in force is
+            /// among those given.
+            async fn unlock(
+                read: sqlx::Pool<$database>,
+                write: sqlx::Pool<$database>,
+                source: &KeySource,
+                hints: impl HintStore + 'static,
+            ) -> Result<Store, OpenError> {
+                let found: Option<(Vec<u8>,)> = sqlx::query_as("SELECT value FROM meta WHERE name = $1")
+                    .bind(SEAL_CHECK)
+                    .fetch_optional(&write)
+                    .await
+                    .map_err($failed)?;
+                let keys = KeyRing::new(source.clone(), found.is_some())?;
+                let check = match found {
+                    Some((check,)) => check,
+                    None => Self::settled(&write, SEAL_CHECK, keys.first_check()?).await?,
+                };
+                let key = keys.unlock(&check)?;
+                let stands = Self::settled(&write, JOURNAL_KEY, ring::first_journal_key(&key)?).await?;
+                let journal_key = keys.open_journal_key(&stands).map_err(StoreError::from)?.0;
                 // What was removed just before a crash may still lie about.
-                let store = Arc::new(Self { read, write, sealer, removed: AtomicBool::new(true) });
+                let store = Arc::new(Self { read, write, keys, removed: AtomicBool::new(true) });
                 Ok(Store {
                     apps: store.clone(),
                     templates: store.clone(),
                     snapshots: store.clone(),
-                    vault: store,
+                    vault: store.clone(),
+                    keys: store,
+                    hints: Arc::new(hints),
                     journal_key,
                 })
             }
@@ -243,6 +285,7 @@ macro_rules! sql_store {
         sql::apps::apps!($store, $database, $failed);
         sql::templates::templates!($store, $database, $failed);
         sql::snapshots::snapshots!($store, $database, $failed);
+        sql::vault::vault!($store, $database, $failed);
     };
 }
 

@@ -16,13 +16,14 @@ macro_rules! snapshots {
                         .await
                         .map_err($failed)?;
                 let (revision,) = found.ok_or(StoreError::NoSuchApp)?;
+                let sealer = self.sealer(&mut work).await?;
                 sqlx::query(
                     "INSERT INTO snapshots (app_id, snapshot_id, created_at, sealed_key) VALUES ($1, $2, $3, $4)",
                 )
                 .bind(app.as_str())
                 .bind(id.0.as_bytes().as_slice())
                 .bind(row::now())
-                .bind(self.sealer.seal_key(app, id, &key).map_err(|error| StoreError::Failed(Box::new(error)))?)
+                .bind(sealer.seal_bytes(&snapshot_key_place(app, id), key.0.as_ref())?)
                 .execute(&mut *work)
                 .await
                 .map_err($failed)?;
@@ -46,9 +47,10 @@ macro_rules! snapshots {
                         .await
                         .map_err($failed)?;
                 let open = |(sealed,): (Vec<u8>,)| {
-                    self.sealer
-                        .open_key(app, id, &sealed)
-                        .map_err(|error| StoreError::Corrupt(format!("the key of snapshot {} is {error}", id.0)))
+                    self.keys.open_snapshot_key(app, id, &sealed).map_err(|error| match error {
+                        SealError::OtherKey(key) => StoreError::KeyMissing(key),
+                        error => StoreError::Corrupt(format!("the key of snapshot {} is {error}", id.0)),
+                    })
                 };
                 found.map(open).transpose()
             }

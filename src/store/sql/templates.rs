@@ -16,7 +16,8 @@ macro_rules! templates {
                     work.rollback().await.map_err($failed)?; // gives the revision back
                     return Err(InsertError::Exists);
                 }
-                self.insert_sample(&mut work, app, template, sample).await?;
+                let sealer = self.sealer(&mut work).await?;
+                self.insert_sample(&mut work, app, &sealer, template, sample).await?;
                 let revision = self.commit(work, app, revision, template).await?;
                 if on_conflict == OnConflict::Replace {
                     self.removed.store(true, Ordering::Release);
@@ -31,6 +32,7 @@ macro_rules! templates {
                 on_conflict: OnConflict,
             ) -> Result<Vec<Option<Revision>>, StoreError> {
                 let (mut work, first) = self.begin(app).await?;
+                let sealer = self.sealer(&mut work).await?;
                 let (mut next, mut inserted) = (first, Vec::with_capacity(templates.len()));
                 for template in templates {
                     if !self.insert_template(&mut work, app, &template.id, on_conflict).await? {
@@ -38,7 +40,7 @@ macro_rules! templates {
                         continue;
                     }
                     for sample in &template.samples {
-                        self.insert_sample(&mut work, app, &template.id, sample).await?;
+                        self.insert_sample(&mut work, app, &sealer, &template.id, sample).await?;
                     }
                     self.note(&mut work, app, next, &template.id).await?;
                     inserted.push(Some(row::revision(next)));
@@ -78,7 +80,8 @@ macro_rules! templates {
                     work.rollback().await.map_err($failed)?;
                     return Ok(None);
                 }
-                self.insert_sample(&mut work, app, template, sample).await?;
+                let sealer = self.sealer(&mut work).await?;
+                self.insert_sample(&mut work, app, &sealer, template, sample).await?;
                 self.commit(work, app, revision, template).await.map(Some)
             }
 
@@ -206,7 +209,7 @@ macro_rules! templates {
                 .bind(until)
                 .bind(model.as_str())
                 .fetch(&self.read);
-                let mut gather = row::Gather::new(&self.sealer, app, model);
+                let mut gather = row::Gather::new(&self.keys, app, model);
                 while let Some(row) = rows.next().await {
                     let row = row.map_err($failed)?;
                     let columns = row::SampleColumns {
@@ -256,7 +259,7 @@ macro_rules! templates {
                     return Ok(Changes::TooOld);
                 }
                 let mut changes: Vec<Change> = Vec::new();
-                let mut gather = row::Gather::new(&self.sealer, app, model);
+                let mut gather = row::Gather::new(&self.keys, app, model);
                 let mut rows = rows.iter().peekable();
                 while let Some((revision, template, sample, sealed, data_key)) = rows.next() {
                     let columns = sample.as_ref().zip(sealed.as_ref());

@@ -16,7 +16,7 @@ use semblance::domain::{AppId, Embedding, ModelTag, Revision};
 use semblance::engine::Manifest;
 use semblance::gallery::{Applied, Change, Frames, IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher};
 use semblance::image::{DecodeLimits, Photo, decode};
-use semblance::journal::{self, Journal, JournalConfig, JournalKey};
+use semblance::journal::{self, Journal, JournalConfig, JournalKey, Selection};
 use semblance::store::Key;
 use semblance::store::snapshot::Reader;
 use tokio::runtime::Runtime;
@@ -273,7 +273,13 @@ pub fn journal(data: &[u8]) {
         if let Ok(verified) = &verified {
             assert!(verified.lines == 0 || verified.lines == verified.last - verified.first + 1);
         }
-        let _ = journal::export(dir, "2026-01", "2026-01-01T12", Some("ann"), &mut std::io::sink());
+        let wanted = Selection { from: "2026-01", to: "2026-01-01T12", app: Some("ann"), ..Selection::default() };
+        let _ = journal::export(dir, &wanted, &mut std::io::sink());
+        if let (Some(key), Ok(lines)) = (journal_key().receipt_key(), std::str::from_utf8(lines)) {
+            for line in lines.lines() {
+                let _ = journal::check_receipt(&key, line);
+            }
+        }
         if more % 2 == 1 {
             let config =
                 JournalConfig { dir: dir.to_owned(), key: journal_key(), models: "fuzz".to_owned(), keep_days: 0 };

@@ -57,7 +57,7 @@ async fn every_operation_is_journalled_and_chained() {
     assert_eq!((&lines[4]["code"], &lines[5]["app"]), (&Value::from(400), &null));
     assert!(lines.iter().all(|line| line["ms"].as_f64().unwrap() > 0.0 && line["models"].is_string()));
     let checked = server.command(&database, &["journal", "verify"]);
-    assert!(checked.contains("6 lines, numbers 1 to 6"), "{checked}");
+    assert!(checked.contains("6 lines, numbers 1 to 6") && checked.contains("1 receipts"), "{checked}");
 
     let file = std::fs::read_dir(server.dir().join("journal")).unwrap().next().unwrap().unwrap().path();
     #[cfg(unix)]
@@ -71,4 +71,47 @@ async fn every_operation_is_journalled_and_chained() {
     let (code, message) = server.try_command(&database, &["journal", "verify"]);
     assert_eq!(code, Some(1));
     assert!(message.contains("line 5"), "{message}");
+}
+
+/// What a person whose template was erased is given, and can check without us.
+#[tokio::test]
+async fn an_erasure_has_a_receipt() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let app = server.app(server.first_credentials());
+    for id in ["a", "b"] {
+        app.add("person_a_1.jpg", &[("templateId", id)]).await;
+    }
+    let (_, removed) = app.delete("a").await;
+    let mut receipt = String::new();
+    for _ in 0..100 {
+        receipt = server.command(&database, &["journal", "receipts", "--template", "a"]);
+        if !receipt.is_empty() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let line: Value = serde_json::from_str(&receipt).unwrap();
+    assert_eq!((&line["transactionId"], &line["templateId"]), (&removed["transactionId"], &Value::from("a")));
+    assert_eq!(line["app"], Value::from(app.credentials().0));
+    assert_eq!(server.command(&database, &["journal", "receipts", "--template", "b"]), "", "b is there still");
+
+    let key = server.command(&database, &["journal", "receipt-key"]);
+    let key = key.trim();
+    let file = server.dir().join("receipt.ndjson");
+    std::fs::write(&file, &receipt).unwrap();
+    // Elsewhere, where there is neither a journal nor a database.
+    let elsewhere = Server::start(&Database::sqlite()).await;
+    let check = ["journal", "check-receipts", key, file.to_str().unwrap()];
+    assert_eq!(elsewhere.command(&database, &check).trim(), "1 receipts are good");
+    for forged in
+        [receipt.replace("\"templateId\":\"a\"", "\"templateId\":\"b\""), receipt.replace("removed", "listed")]
+    {
+        std::fs::write(&file, forged).unwrap();
+        let (code, message) = elsewhere.try_command(&database, &check);
+        assert_eq!(code, Some(1));
+        assert!(message.contains("line 1: it was changed"), "{message}");
+    }
+    let others = elsewhere.command(&database, &["journal", "receipt-key"]);
+    assert_ne!(others.trim(), key, "every database signs with a key of its own");
 }

@@ -33,7 +33,11 @@ async fn until(app: &App, what: &str, is_so: impl Fn(&BTreeMap<String, String>) 
 }
 
 async fn start(database: &Database, key: &str) -> Server {
-    let environment = [("SEMBLANCE_KEY", key), ("SEMBLANCE_DATABASE_CONNECTIONS", "4")];
+    start_with(database, key, &[]).await
+}
+
+async fn start_with(database: &Database, key: &str, more: &[(&str, &str)]) -> Server {
+    let environment = [&[("SEMBLANCE_KEY", key), ("SEMBLANCE_DATABASE_CONNECTIONS", "4")], more].concat();
     Server::start_in(tempfile::tempdir().unwrap(), database, &environment).await
 }
 
@@ -61,6 +65,24 @@ async fn what_one_node_writes_the_others_find() {
     at_two.add("person_b_1.jpg", &[("templateId", "b")]).await;
     let three = start(&database, &key).await;
     assert!(index(&three.app(credentials)).await.contains_key("b"));
+}
+
+/// Polling so seldom that only a hint can have brought it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_node_writes_the_others_are_told() {
+    let Some(database) = Database::postgres().await else { return };
+    let (key, seldom) = (key(), [("SEMBLANCE_DATABASE_POLL_MS", "600000")]);
+    let one = start_with(&database, &key, &seldom).await;
+    let credentials = one.first_credentials();
+    let two = start_with(&database, &key, &seldom).await;
+    let (at_one, at_two) = (one.app(credentials.clone()), two.app(credentials));
+    for round in 0..3 {
+        at_one.add("person_a_1.jpg", &[("templateId", "a")]).await;
+        let took = until(&at_two, "an enrolment", |index| index.contains_key("a")).await;
+        assert_eq!(at_two.delete("a").await.0, 200);
+        let back = until(&at_one, "a removal", BTreeMap::is_empty).await;
+        println!("round {round}: told after {} and {} ms", took.as_millis(), back.as_millis());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,8 +10,9 @@ use async_trait::async_trait;
 use semblance::domain::{AppId, ModelTag, Revision, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
 use semblance::store::{
-    AppRecord, AppStore, Changes, FormerKey, InsertError, Key, KeyHash, OnConflict, SampleRecord, SnapshotId,
-    SnapshotStore, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
+    AppRecord, AppStore, Changes, FormerKey, HintStore, InsertError, Key, KeyHash, KeyId, KeyStatus, KeyStore,
+    OnConflict, Resealed, SampleCursor, SampleRecord, SnapshotId, SnapshotStore, StoreError, TemplatePage,
+    TemplateRecord, TemplateStore, VaultStore,
 };
 
 #[derive(Default)]
@@ -250,6 +251,30 @@ impl VaultStore for MemoryStore {
 
     fn scrub_every(&self) -> Duration {
         Duration::from_secs(1)
+    }
+}
+
+/// This store seals nothing.
+#[async_trait]
+impl KeyStore for MemoryStore {
+    async fn status(&self) -> Result<KeyStatus, StoreError> {
+        Ok(KeyStatus { in_force: "00000000".parse().unwrap(), given: Vec::new(), in_use: Vec::new() })
+    }
+
+    async fn put_in_force(&self, _: KeyId) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn reseal(&self, _: Option<SampleCursor>) -> Result<Resealed, StoreError> {
+        Ok(Resealed { count: 0, next: None })
+    }
+}
+
+/// Nobody else writes to it.
+#[async_trait]
+impl HintStore for MemoryStore {
+    async fn changed(&self) -> Result<(), StoreError> {
+        std::future::pending().await
     }
 }
 

@@ -1,0 +1,150 @@
+//! Receipts of erasures: lines that prove themselves to whoever has the public key.
+//!
+//! A line of the journal that tells of an erasure has a member `receipt` before its `mac`: the Ed25519
+//! signature (RFC 8032), in hex, of [`CONTEXT`] and the line's JSON object without the two. So the line alone, handed
+//! to the person whose template it was or to an auditor, can be checked without the journal, its key, or us. The
+//! signing key comes of the journal's key, so all nodes of a database sign with the same one, and it stays.
+
+use std::fmt;
+
+use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::JournalKey;
+use super::chain::{from_hex, hex};
+
+/// Before the text that is signed, so that the signature is good for nothing else.
+const CONTEXT: &[u8] = b"semblance erasure receipt 1\n";
+
+/// From the journal's key to the seed of the signing key.
+const LABEL: &[u8] = b"semblance receipts";
+
+const MARK: &str = ",\"receipt\":\"";
+
+/// The key that receipts are checked with: an Ed25519 public key, 32 bytes, shown as hex.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct ReceiptKey([u8; 32]);
+
+impl fmt::Display for ReceiptKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
+impl fmt::Debug for ReceiptKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReceiptKey({self})")
+    }
+}
+
+impl std::str::FromStr for ReceiptKey {
+    type Err = ReceiptFault;
+
+    fn from_str(text: &str) -> Result<Self, ReceiptFault> {
+        from_hex(text).map(Self).ok_or(ReceiptFault::Key)
+    }
+}
+
+/// Why a line is no receipt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ReceiptFault {
+    /// Not 64 hex digits.
+    #[error("a receipt key is 64 hex digits")]
+    Key,
+    /// The line has none.
+    #[error("it has no receipt")]
+    Missing,
+    /// The line was changed, or signed by somebody else.
+    #[error("it was changed, or signed with another key")]
+    Forged,
+}
+
+impl JournalKey {
+    /// The key that receipts under this journal's key are checked with.
+    pub fn receipt_key(&self) -> Option<ReceiptKey> {
+        Signer::new(self)?.public()
+    }
+}
+
+/// Signs receipts.
+pub(super) struct Signer(Ed25519KeyPair);
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signer(..)")
+    }
+}
+
+impl Signer {
+    /// `None` when the library refuses the seed, which it has no reason to: any 32 bytes are one.
+    pub(super) fn new(key: &JournalKey) -> Option<Self> {
+        let seed: Zeroizing<[u8; 32]> =
+            Zeroizing::new(Sha256::new().chain_update(LABEL).chain_update(key.bytes()).finalize().into());
+        Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).ok().map(Self)
+    }
+
+    fn public(&self) -> Option<ReceiptKey> {
+        self.0.public_key().as_ref().try_into().ok().map(ReceiptKey)
+    }
+
+    /// A JSON object with its receipt.
+    pub(super) fn sign(&self, object: &str) -> Option<String> {
+        let body = object.strip_suffix('}')?;
+        let signature = self.0.sign(&[CONTEXT, object.as_bytes()].concat());
+        Some(format!("{body}{MARK}{}\"}}", hex(signature.as_ref())))
+    }
+}
+
+/// Checks the receipt of a line, which may be followed by its `mac`.
+///
+/// # Errors
+/// [`ReceiptFault`].
+pub fn check_receipt(key: &ReceiptKey, line: &str) -> Result<(), ReceiptFault> {
+    // A template's id cannot hold the mark: inside of a JSON text its quotes have backslashes.
+    let (body, rest) = line.rsplit_once(MARK).ok_or(ReceiptFault::Missing)?;
+    let (signature, after) = rest.split_at_checked(128).ok_or(ReceiptFault::Forged)?;
+    let is_mac =
+        |text: &str| text.strip_prefix("\",\"mac\":\"").is_some_and(|mac| mac.len() == 64 + 2 && mac.ends_with("\"}"));
+    if after != "\"}" && !is_mac(after) {
+        return Err(ReceiptFault::Forged);
+    }
+    let signature: [u8; 64] = from_hex(signature).ok_or(ReceiptFault::Forged)?;
+    let signed = [CONTEXT, body.as_bytes(), b"}"].concat();
+    UnparsedPublicKey::new(&ED25519, key.0).verify(&signed, &signature).map_err(|_| ReceiptFault::Forged)
+}
+
+/// Whether a line has a receipt, good or not.
+pub(super) fn has_receipt(line: &str) -> bool {
+    line.contains(MARK)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signer(byte: u8) -> Signer {
+        Signer::new(&JournalKey::new(Zeroizing::new([byte; 32]))).unwrap()
+    }
+
+    #[test]
+    fn a_receipt_proves_itself_and_nothing_else() {
+        let (one, two) = (signer(1), signer(2));
+        let object = r#"{"n":7,"app":"a","outcome":"removed","templateId":"t,\"receipt\":\"x"}"#;
+        let line = one.sign(object).unwrap();
+        let key = one.public().unwrap();
+        assert_eq!(check_receipt(&key, &line), Ok(()));
+        assert_eq!(key.to_string().parse::<ReceiptKey>(), Ok(key));
+        let with_mac = format!("{},\"mac\":\"{}\"}}", line.strip_suffix('}').unwrap(), "0".repeat(64));
+        assert_eq!(check_receipt(&key, &with_mac), Ok(()));
+        assert_eq!(check_receipt(&two.public().unwrap(), &line), Err(ReceiptFault::Forged));
+        assert_eq!(check_receipt(&key, object), Err(ReceiptFault::Missing), "a mark in an id is none");
+        for at in 0..line.len() {
+            let mut bytes = line.clone().into_bytes();
+            bytes[at] ^= 1;
+            let changed = String::from_utf8(bytes).unwrap();
+            assert!(check_receipt(&key, &changed).is_err(), "byte {at}: {changed}");
+            assert!(check_receipt(&key, &line[..at]).is_err(), "cut at {at}");
+        }
+    }
+}

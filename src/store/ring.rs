@@ -1,0 +1,145 @@
+//! The sealing keys of a process: which there are, and which is in force.
+//!
+//! What is sealed names its key, so several may be in use at once. Which one seals what is written is said
+//! by the database, in the row [`SEAL_CHECK`]: every write reads it in its own transaction. So a
+//! new key is in force for all nodes from one commit on, without a restart; a node that meets a key that it
+//! does not have reads its key file again.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::open::{KeySource, OpenError};
+use super::seal::{Place, SealError, Sealer, sealed_under, snapshot_key_place};
+use super::{Key, KeyError, KeyId, SnapshotId, StoreError};
+use crate::domain::{AppId, Embedding};
+
+/// The name of the row of `meta` that says which key is in force: a known text, sealed under it, so that a wrong
+/// key is told at once.
+pub(super) const SEAL_CHECK: &str = "sealing check";
+
+/// The name of the row of `meta` with the key of the journal, sealed.
+pub(super) const JOURNAL_KEY: &str = "journal key";
+
+/// From a sealing key to the journal's first key.
+const JOURNAL_LABEL: &[u8; 17] = b"semblance journal";
+
+type Sealers = HashMap<KeyId, Arc<Sealer>>;
+
+/// The keys that this process was given.
+pub(super) struct KeyRing {
+    source: KeySource,
+    sealers: ArcSwap<Sealers>,
+}
+
+impl fmt::Debug for KeyRing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyRing(..)")
+    }
+}
+
+impl From<SealError> for StoreError {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::OtherKey(id) => Self::KeyMissing(id),
+            SealError::Random => Self::Failed(Box::new(error)),
+            SealError::Format | SealError::Damaged => Self::Corrupt(error.to_string()),
+        }
+    }
+}
+
+impl KeyRing {
+    /// The keys of a source.
+    pub(super) fn new(source: KeySource, is_sealed: bool) -> Result<Self, OpenError> {
+        let sealers = sealers(&source.keys(is_sealed)?);
+        Ok(Self { source, sealers: ArcSwap::from_pointee(sealers) })
+    }
+
+    /// The check of a database where nothing is sealed yet: the newest key is in force.
+    pub(super) fn first_check(&self) -> Result<Vec<u8>, OpenError> {
+        let newest = self.source.keys(true)?.pop().ok_or(KeyError::Shape)?;
+        Ok(Sealer::new(&newest).check().map_err(StoreError::from)?)
+    }
+
+    /// The key that is in force, if it is among those given.
+    pub(super) fn unlock(&self, check: &[u8]) -> Result<Key, OpenError> {
+        let in_force = sealed_under(check).map_err(|_| OpenError::DamagedCheck)?;
+        let keys = self.source.keys(true)?;
+        let Some(key) = keys.iter().find(|key| key.id() == in_force) else {
+            let given = keys.iter().map(|key| key.id().to_string()).collect::<Vec<_>>().join(", ");
+            return Err(OpenError::WrongKey { in_force, given });
+        };
+        self.in_force(check).map_err(|_| OpenError::DamagedCheck)?;
+        Ok(key.clone())
+    }
+
+    /// The keys as they are now, oldest first.
+    pub(super) fn ids(&self) -> Result<Vec<KeyId>, StoreError> {
+        let keys = self.source.keys(true).map_err(|error| StoreError::Failed(Box::new(error)))?;
+        Ok(keys.iter().map(Key::id).collect())
+    }
+
+    /// The sealer of a key.
+    pub(super) fn sealer(&self, id: KeyId) -> Result<Arc<Sealer>, SealError> {
+        if let Some(sealer) = self.sealers.load().get(&id) {
+            return Ok(Arc::clone(sealer));
+        }
+        // A few bytes, and only where somebody has put a new key in force.
+        match self.source.keys(true) {
+            Ok(keys) => self.sealers.store(Arc::new(sealers(&keys))),
+            Err(error) => tracing::warn!(%error, "the sealing keys cannot be read again"),
+        }
+        self.sealers.load().get(&id).cloned().ok_or(SealError::OtherKey(id))
+    }
+
+    /// The sealer of the key in force, of which this is the check.
+    pub(super) fn in_force(&self, check: &[u8]) -> Result<Arc<Sealer>, SealError> {
+        let sealer = self.sealer(sealed_under(check)?)?;
+        if sealer.opens_check(check) { Ok(sealer) } else { Err(SealError::Damaged) }
+    }
+
+    /// Opens an embedding with its wrapped data key; one of the version before data keys has none.
+    pub(super) fn open(
+        &self,
+        place: &Place<'_>,
+        sealed: &[u8],
+        data_key: Option<&[u8]>,
+    ) -> Result<Embedding, SealError> {
+        let id = sealed_under(data_key.unwrap_or(sealed))?;
+        match self.sealers.load().get(&id) {
+            Some(sealer) => sealer.open(place, sealed, data_key),
+            None => self.sealer(id)?.open(place, sealed, data_key),
+        }
+    }
+
+    /// Opens the key of a snapshot.
+    pub(super) fn open_snapshot_key(&self, app: &AppId, id: SnapshotId, sealed: &[u8]) -> Result<Key, SealError> {
+        self.sealer(sealed_under(sealed)?)?.open_key(&snapshot_key_place(app, id), sealed)
+    }
+
+    /// Opens the key of the journal.
+    pub(super) fn open_journal_key(&self, sealed: &[u8]) -> Result<Key, SealError> {
+        self.sealer(sealed_under(sealed)?)?.open_key(JOURNAL_KEY.as_bytes(), sealed)
+    }
+
+    /// Something that was sealed here, sealed under another key; `None` when it is under that one already.
+    pub(super) fn rewrap(&self, to: &Sealer, aad: &[u8], sealed: &[u8]) -> Result<Option<Vec<u8>>, SealError> {
+        let from = sealed_under(sealed)?;
+        if from == to.key_id() {
+            return Ok(None);
+        }
+        to.seal_bytes(aad, &self.sealer(from)?.open_bytes(aad, sealed)?).map(Some)
+    }
+}
+
+fn sealers(keys: &[Key]) -> Sealers {
+    keys.iter().map(|key| (key.id(), Arc::new(Sealer::new(key)))).collect()
+}
+
+/// The journal's key of a database that has none yet, sealed. It was once computed from the sealing key for every
+/// use, so a journal of then goes on.
+pub(super) fn first_journal_key(in_force: &Key) -> Result<Vec<u8>, StoreError> {
+    Ok(Sealer::new(in_force).seal_bytes(JOURNAL_KEY.as_bytes(), in_force.derived(JOURNAL_LABEL).as_ref())?)
+}
