@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """Times the start of a server with a large gallery, and identify against it, end to end.
 
-    python3 scripts/bench_start.py --embeddings EXPORT [--templates 1000000] [--photo PHOTO]
+    python3 scripts/bench_start.py --embeddings EXPORT [--templates 1000000] [--photo PHOTO] [--keep FOLDER]
     python3 scripts/postgres.py run -- python3 scripts/bench_start.py --postgres --embeddings EXPORT
 
 Fills the gallery of a fresh application with templates drawn from a real export's statistics, beside it
 one with 1 000, then starts the server: once from the database alone, once from the snapshot that it wrote.
 Printed are the seconds from the start of the process to readiness and to the first answered identify,
-and the milliseconds of identify against both galleries, in turns.
+and the milliseconds of identify against both galleries, in turns. Filling takes minutes; with --keep it is done
+once: what is in FOLDER from the last time is used again.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import signal
@@ -71,11 +73,13 @@ def main():
     parser.add_argument("--photo", type=Path, default=PHOTO)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--postgres", action="store_true", help="use SEMBLANCE_TEST_POSTGRES_URL instead of SQLite")
+    parser.add_argument("--keep", type=Path, help="the data folder, which stays (SQLite)")
     parser.add_argument("--binary", type=Path, default=REPOSITORY / "target" / "release" / "semblance")
     options = parser.parse_args()
     photo = options.photo.read_bytes()
-    with tempfile.TemporaryDirectory() as folder:
-        environment = dict(os.environ, SEMBLANCE_DATA=folder, SEMBLANCE_MODELS=str(REPOSITORY / "models"))
+    with contextlib.ExitStack() as stack:
+        folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        environment = dict(os.environ, SEMBLANCE_DATA=str(folder), SEMBLANCE_MODELS=str(REPOSITORY / "models"))
         environment.update(SEMBLANCE_DATABASE_TIMEOUT_MS="60000", SEMBLANCE_SNAPSHOTS_EVERY_S="0")
         if options.postgres:
             environment["SEMBLANCE_DATABASE_URL"] = os.environ["SEMBLANCE_TEST_POSTGRES_URL"]
@@ -84,9 +88,15 @@ def main():
             command = [str(options.binary), *map(str, arguments)]
             return subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True).stdout
 
-        large, small = (json.loads(run("app", "create", name, "--json")) for name in ("large", "small"))
-        for app, count in ((large, options.templates), (small, min(1000, options.templates))):
-            print(run("bench", "fill", "--templates", count, "--embeddings", options.embeddings, "--app", app["app_id"]).strip())
+        filled = folder / "filled.json"
+        if filled.exists():
+            large, small = json.loads(filled.read_text())
+        else:
+            large, small = (json.loads(run("app", "create", name, "--json")) for name in ("large", "small"))
+            for app, count in ((large, options.templates), (small, min(1000, options.templates))):
+                fill = ("bench", "fill", "--templates", count, "--embeddings", options.embeddings, "--app", app["app_id"])
+                print(run(*fill).strip(), flush=True)
+            filled.write_text(json.dumps([large, small]))
 
         def start(what):
             server = Server(options.binary, environment)
@@ -95,10 +105,12 @@ def main():
             print(f"{what}: ready after {ready:.2f} s, first identify answered after {server.since():.2f} s", flush=True)
             return server
 
+        for old in folder.glob("snapshots/*"):
+            old.unlink()
         start("from the database").stop()
         environment["SEMBLANCE_SNAPSHOTS_EVERY_S"] = "1"
         server = start("from the database, then writing a snapshot")
-        snapshots = Path(folder) / "snapshots"
+        snapshots = folder / "snapshots"
         while not list(snapshots.glob("*.gallery")):
             time.sleep(0.2)
         server.stop()

@@ -54,7 +54,7 @@ class Node:
             body, kind = json.dumps(fields).encode(), "application/json"
         headers = {"APP-ID": app["app_id"], "APP-KEY": app["app_key"], "Content-Type": kind}
         with urllib.request.urlopen(urllib.request.Request(f"{self.url}/api/v1.0/{path}", body, headers), timeout=30) as reply:
-            return json.load(reply)["result"]
+            return json.load(reply).get("result")
 
     def index(self, app):
         """Every template that is found, with its similarity to one photo."""

@@ -18,6 +18,9 @@ use crate::store::{HintStore, StoreError, VaultStore};
 /// From the start to the first snapshot.
 const FIRST_SNAPSHOT: Duration = Duration::from_secs(30);
 
+/// Longest that the end of the server waits for the clearing away of what was removed.
+const LAST_SCRUB: Duration = Duration::from_secs(10);
+
 /// The tasks of a running server.
 pub(super) struct Background(Vec<JoinHandle<()>>);
 
@@ -54,8 +57,12 @@ impl Background {
         if replicator.is_loaded() {
             say_unsaved(replicator.save_snapshots().await);
         }
-        if let Err(error) = vault.scrub().await {
-            tracing::warn!(%error, "what was removed is not cleared away yet; the next start does it");
+        match tokio::time::timeout(LAST_SCRUB, vault.scrub()).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "what was removed is not cleared away yet; the next start does it")
+            }
+            Err(_) => tracing::warn!("what was removed takes long to be cleared away; the next start does it"),
         }
     }
 }

@@ -1,12 +1,17 @@
 //! The sealing key is renewed under real servers that go on serving.
 
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use semblance::domain::{AppId, Embedding, ModelTag, SampleId};
+use semblance::gallery::{IndexedTemplate, Sample};
+use semblance::store::{AppRecord, DatabaseConfig, KeyFile, KeyHash, KeySource, OnConflict, OpenOptions, Store, open};
 use serde_json::Value;
 
-use super::process::{App, Database, Server, try_start};
+use super::process::{App, Database, Server, command, try_start};
 
 /// The keys as `key status` tells them: (name, in force, how much is sealed under it).
 fn keys(server: &Server, database: &Database) -> Vec<(String, bool, u64)> {
@@ -142,4 +147,52 @@ async fn nodes_are_handed_the_new_key_before_it_is_in_force() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), before);
     std::fs::copy(one.dir().join("sealing.key"), &file).unwrap();
     at_two.add("person_b_1.jpg", &[("templateId", "b")]).await;
+}
+
+async fn open_in(dir: &Path) -> Store {
+    let key = KeySource::File { file: KeyFile::new(dir.join("sealing.key")), make: true };
+    let database = DatabaseConfig::Sqlite(dir.join("semblance.db"));
+    open(&OpenOptions { database, key, connections: 2, timeout: Duration::from_secs(10) }).await.unwrap()
+}
+
+async fn everything(dir: &Path, app: &AppId) -> Vec<IndexedTemplate> {
+    open_in(dir).await.templates.load(app, &ModelTag::new("m"), None, 10_000).await.unwrap().templates
+}
+
+/// Wherever a rotation is killed, what is in the key file opens everything, and the next one goes on with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_is_killed_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_in(dir.path()).await;
+    let app: AppId = "a".parse().unwrap();
+    let (name, key_hash, created_at) = ("a".to_owned(), KeyHash([7; 32]), UNIX_EPOCH);
+    let record =
+        AppRecord { id: app.clone(), name, key_hash, created_at, former_key: None, attributes: true, retention: None };
+    store.apps.create(&record).await.unwrap();
+    let enrolled: Vec<IndexedTemplate> = (0..4000u32)
+        .map(|n| {
+            let raw: Vec<f32> = (0..16).map(|at| ((n * 131 + at) as f32).sin()).collect();
+            let sample =
+                Sample { id: SampleId::random(), embedding: Embedding::new(&raw, ModelTag::new("m")).unwrap() };
+            IndexedTemplate { id: format!("t{n:04}").parse().unwrap(), samples: vec![sample] }
+        })
+        .collect();
+    store.templates.insert_all(&app, &enrolled, OnConflict::Refuse).await.unwrap();
+    let mut midway = 0;
+    for delay in [5, 20, 40, 60, 80, 100, 130, 160, 200] {
+        let mut rotation = command(dir.path(), &Database::sqlite());
+        let rotation = rotation.args(["key", "rotate"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut rotation = rotation.spawn().unwrap();
+        tokio::time::sleep(Duration::from_millis(delay)).await;
+        rotation.kill().unwrap();
+        rotation.wait().unwrap();
+        assert_eq!(everything(dir.path(), &app).await, enrolled, "killed after {delay} ms");
+        midway += u32::from(store.keys.status().await.unwrap().in_use.len() > 1);
+    }
+    println!("9 rotations killed, {midway} of them half way; nothing lost");
+    let done = command(dir.path(), &Database::sqlite()).args(["key", "rotate"]).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let status = store.keys.status().await.unwrap();
+    assert_eq!(status.in_use, [(status.in_force, 4000)]);
+    assert_eq!(everything(dir.path(), &app).await, enrolled);
 }

@@ -78,7 +78,7 @@ impl Drop for OwnPostgres {
     }
 }
 
-fn command(data: &Path, database: &Database) -> Command {
+pub(super) fn command(data: &Path, database: &Database) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_semblance"));
     for (name, _) in std::env::vars_os() {
         if name.to_string_lossy().starts_with("SEMBLANCE_") {
