@@ -7,7 +7,7 @@
 use super::ids::CompactId;
 use super::index::Index;
 use super::scan::Snapshot;
-use super::segment::Segment;
+use super::segment::{SEGMENT, Segment};
 use crate::domain::{Revision, SampleId, TemplateId};
 
 /// A gallery as it was at one moment, to be written down. Searches and writes go on meanwhile.
@@ -43,6 +43,9 @@ impl Iterator for Export {
     }
 }
 
+/// Room is made at once for the rows of no more frames than this: of a hundred million rows.
+const MOST_FRAMES: usize = 100_000;
+
 /// Frames as they are read; an error ends them.
 pub type Frames<'a> = dyn Iterator<Item = Result<Vec<u8>, NotAGallery>> + 'a;
 
@@ -74,31 +77,43 @@ fn write(segment: &Segment, dimension: usize) -> Vec<u8> {
 
 /// Puts the rows of frames into an empty index.
 pub(super) fn read(index: &mut Index, frames: &mut Frames<'_>) -> Result<(), NotAGallery> {
-    for frame in frames {
-        let frame = frame?;
-        let (head, rest) = frame.split_at_checked(8).ok_or(NotAGallery)?;
-        let (rows, dimension) = match head.as_chunks::<4>().0 {
-            [rows, dimension] => (u32::from_le_bytes(*rows) as usize, u32::from_le_bytes(*dimension) as usize),
-            _ => return Err(NotAGallery),
-        };
-        let (values, rest) =
-            rows.checked_mul(4 * dimension).and_then(|bytes| rest.split_at_checked(bytes)).ok_or(NotAGallery)?;
-        let (samples, mut ids) = rest.split_at_checked(16 * rows).ok_or(NotAGallery)?;
-        let values: Vec<f32> = values.as_chunks::<4>().0.iter().map(|v| f32::from_le_bytes(*v)).collect();
-        if dimension == 0 || values.iter().any(|v| !v.is_finite()) {
-            return Err(NotAGallery);
+    while let Some(frame) = frames.next() {
+        let (segment, dimension) = rows(&frame?)?;
+        // Most templates have one sample. How many frames follow is known to be true once one has opened.
+        if index.is_empty() {
+            index.reserve(segment.len() + frames.size_hint().0.min(MOST_FRAMES) * SEGMENT);
         }
-        for (values, sample) in values.chunks_exact(dimension).zip(samples.as_chunks::<16>().0) {
-            let (length, rest) = ids.split_first_chunk::<2>().ok_or(NotAGallery)?;
-            let (text, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length))).ok_or(NotAGallery)?;
-            let text = std::str::from_utf8(text).map_err(|_| NotAGallery)?;
-            let id: TemplateId = text.parse().map_err(|_| NotAGallery)?;
-            index.restore(CompactId::new(&id), SampleId(uuid::Uuid::from_bytes(*sample)), values);
-            ids = rest;
-        }
-        if !ids.is_empty() {
+        if !index.restore(segment, dimension) {
             return Err(NotAGallery);
         }
     }
     Ok(())
+}
+
+/// The rows of a frame, and how many numbers each has.
+fn rows(frame: &[u8]) -> Result<(Segment, usize), NotAGallery> {
+    let (head, rest) = frame.split_at_checked(8).ok_or(NotAGallery)?;
+    let (rows, dimension) = match head.as_chunks::<4>().0 {
+        [rows, dimension] => (u32::from_le_bytes(*rows) as usize, u32::from_le_bytes(*dimension) as usize),
+        _ => return Err(NotAGallery),
+    };
+    let (values, rest) =
+        rows.checked_mul(4 * dimension).and_then(|bytes| rest.split_at_checked(bytes)).ok_or(NotAGallery)?;
+    let (samples, mut ids) = rest.split_at_checked(16 * rows).ok_or(NotAGallery)?;
+    let values: Vec<f32> = values.as_chunks::<4>().0.iter().map(|v| f32::from_le_bytes(*v)).collect();
+    if dimension == 0 || values.iter().any(|v| !v.is_finite()) {
+        return Err(NotAGallery);
+    }
+    let samples: Vec<SampleId> =
+        samples.as_chunks::<16>().0.iter().map(|id| SampleId(uuid::Uuid::from_bytes(*id))).collect();
+    let mut templates = Vec::with_capacity(samples.len());
+    for _ in 0..rows {
+        let (length, rest) = ids.split_first_chunk::<2>().ok_or(NotAGallery)?;
+        let (text, rest) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length))).ok_or(NotAGallery)?;
+        let text = std::str::from_utf8(text).map_err(|_| NotAGallery)?;
+        let id: TemplateId = text.parse().map_err(|_| NotAGallery)?;
+        templates.push(CompactId::new(&id));
+        ids = rest;
+    }
+    if ids.is_empty() { Ok((Segment::of(values, samples, templates), dimension)) } else { Err(NotAGallery) }
 }

@@ -2,6 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
+use hashbrown::HashTable;
 use uuid::Uuid;
 
 use crate::domain::TemplateId;
@@ -75,118 +76,67 @@ impl PartialOrd for CompactId {
     }
 }
 
-/// Finds numbers by ids that are kept elsewhere: a hash table of four bytes a place.
+/// Finds numbers by ids that are kept elsewhere: a hash table of five bytes a place.
 #[derive(Default)]
 pub(super) struct Directory {
-    /// A number plus one, or zero for an empty place. The length is a power of two (or zero).
-    places: Vec<u32>,
-    count: usize,
+    numbers: HashTable<u32>,
     hasher: RandomState,
 }
 
 impl std::fmt::Debug for Directory {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Directory").field("count", &self.count).finish_non_exhaustive()
+        f.debug_struct("Directory").field("count", &self.len()).finish_non_exhaustive()
     }
+}
+
+fn hash(hasher: &RandomState, id: &CompactId) -> u64 {
+    match id {
+        CompactId::Uuid(bytes) => hasher.hash_one(bytes),
+        CompactId::Short(length, bytes) => hasher.hash_one(&bytes[..usize::from(*length)]),
+        CompactId::Long(text) => hasher.hash_one(text.as_bytes()),
+    }
+}
+
+/// The hash of a number's id. Every number in the table has one.
+fn rehash<'a>(hasher: &RandomState, id_of: impl Fn(u32) -> Option<&'a CompactId>) -> impl Fn(&u32) -> u64 {
+    move |number| id_of(*number).map_or(0, |id| hash(hasher, id))
 }
 
 impl Directory {
     pub(super) fn len(&self) -> usize {
-        self.count
+        self.numbers.len()
     }
 
     pub(super) fn bytes(&self) -> usize {
-        self.places.capacity() * size_of::<u32>()
-    }
-
-    fn hash(&self, id: &CompactId) -> usize {
-        let hash = match id {
-            CompactId::Uuid(bytes) => self.hasher.hash_one(bytes),
-            CompactId::Short(length, bytes) => self.hasher.hash_one(&bytes[..usize::from(*length)]),
-            CompactId::Long(text) => self.hasher.hash_one(text.as_bytes()),
-        };
-        hash as usize
-    }
-
-    /// Where an id's number is. `is` says whether a number is the id's.
-    fn place(&self, id: &CompactId, is: impl Fn(u32) -> bool) -> Option<usize> {
-        let mask = self.places.len().checked_sub(1)?;
-        let mut at = self.hash(id) & mask;
-        loop {
-            match self.places[at].checked_sub(1) {
-                None => return None,
-                Some(number) if is(number) => return Some(at),
-                Some(_) => at = (at + 1) & mask,
-            }
-        }
+        self.numbers.allocation_size()
     }
 
     /// The number of an id. `is` says whether a number is the id's.
     pub(super) fn get(&self, id: &CompactId, is: impl Fn(u32) -> bool) -> Option<u32> {
-        self.place(id, is).map(|at| self.places[at] - 1)
+        self.numbers.find(hash(&self.hasher, id), |number| is(*number)).copied()
     }
 
-    /// Adds a number for an id that has none. `id_of` gives the id of any number.
+    /// Adds a number for an id that has none. `id_of` gives the id of any number, this one's included.
     pub(super) fn insert<'a>(&mut self, id: &CompactId, number: u32, id_of: impl Fn(u32) -> Option<&'a CompactId>) {
-        if (self.count + 1) * 8 > self.places.len() * 7 {
-            self.resize((self.places.len() * 2).max(8), id_of);
-        }
-        let at = self.hash(id);
-        self.settle(at, number);
-        self.count += 1;
+        self.numbers.insert_unique(hash(&self.hasher, id), number, rehash(&self.hasher, id_of));
     }
 
-    /// Makes room for so many ids at once.
+    /// Makes room for so many more ids at once.
     pub(super) fn reserve<'a>(&mut self, count: usize, id_of: impl Fn(u32) -> Option<&'a CompactId>) {
-        let needed = ((self.count + count) * 8 / 7 + 1).next_power_of_two();
-        if needed > self.places.len() {
-            self.resize(needed, id_of);
-        }
+        self.numbers.reserve(count, rehash(&self.hasher, id_of));
     }
 
-    fn settle(&mut self, from: usize, number: u32) {
-        let mask = self.places.len() - 1;
-        let mut at = from & mask;
-        while self.places[at] != 0 {
-            at = (at + 1) & mask;
-        }
-        self.places[at] = number + 1;
-    }
-
-    fn resize<'a>(&mut self, length: usize, id_of: impl Fn(u32) -> Option<&'a CompactId>) {
-        for number in std::mem::replace(&mut self.places, vec![0; length]) {
-            if let Some(id) = number.checked_sub(1).and_then(&id_of) {
-                let at = self.hash(id);
-                self.settle(at, number - 1);
-            }
-        }
-    }
-
-    /// Takes an id out. `id_of` gives the id of any number, this one's included.
+    /// Takes an id out. `id_of` gives the id of any other number.
     pub(super) fn remove<'a>(
         &mut self,
         id: &CompactId,
         is: impl Fn(u32) -> bool,
         id_of: impl Fn(u32) -> Option<&'a CompactId>,
     ) -> Option<u32> {
-        let mut hole = self.place(id, is)?;
-        let number = self.places[hole] - 1;
-        let mask = self.places.len() - 1;
-        self.places[hole] = 0;
-        self.count -= 1;
-        // What was pushed past the hole moves back into it.
-        let mut at = (hole + 1) & mask;
-        while let Some(other) = self.places[at].checked_sub(1) {
-            let home = id_of(other).map_or(at, |id| self.hash(id) & mask);
-            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(hole) & mask) {
-                self.places[hole] = self.places[at];
-                self.places[at] = 0;
-                hole = at;
-            }
-            at = (at + 1) & mask;
-        }
-        if self.count * 8 < self.places.len() && self.places.len() > 8 {
-            self.resize((self.count * 2).next_power_of_two().max(8), id_of);
+        let entry = self.numbers.find_entry(hash(&self.hasher, id), |number| is(*number)).ok()?;
+        let (number, _) = entry.remove();
+        if self.numbers.len() * 8 < self.numbers.capacity() {
+            self.numbers.shrink_to(self.numbers.len() * 2, rehash(&self.hasher, id_of));
         }
         Some(number)
     }
@@ -239,7 +189,7 @@ mod tests {
             for (add, number) in steps {
                 let id = &ids[number as usize];
                 let is = |n: u32| ids[n as usize] == *id;
-                prop_assert_eq!(directory.place(id, is).map(|at| directory.places[at] - 1), truth.get(&number).map(|()| number));
+                prop_assert_eq!(directory.get(id, is), truth.get(&number).map(|()| number));
                 if add && truth.insert(number, ()).is_none() {
                     directory.insert(id, number, id_of);
                 } else if !add {
@@ -249,7 +199,7 @@ mod tests {
                 prop_assert_eq!(directory.len(), truth.len());
             }
             for (number, id) in ids.iter().enumerate() {
-                let found = directory.place(id, |n| ids[n as usize] == *id);
+                let found = directory.get(id, |n| ids[n as usize] == *id);
                 prop_assert_eq!(found.is_some(), truth.contains_key(&(number as u32)));
             }
         }

@@ -8,7 +8,7 @@ use super::ids::{CompactId, Directory};
 use super::scan::Snapshot;
 use super::segment::{Owner, SEGMENT, Segment};
 use super::{Applied, Change, GallerySize, IndexedTemplate};
-use crate::domain::{Revision, SampleId};
+use crate::domain::Revision;
 
 /// Galleries with fewer rows are searched without codes.
 const SMALLEST: usize = 2048;
@@ -93,8 +93,7 @@ impl Index {
             encoded: 0,
             smallest,
         };
-        index.slots.reserve_exact(templates.len());
-        index.directory.reserve(templates.len(), |_| None);
+        index.reserve(templates.len());
         for template in templates {
             index.put(template);
         }
@@ -108,33 +107,53 @@ impl Index {
         Ok(index)
     }
 
-    /// Adds one row of a template that may have others already.
-    pub(super) fn restore(&mut self, id: CompactId, sample: SampleId, values: &[f32]) {
+    /// Adds a segment of rows, of templates that may have others already. `false` when it is empty or too large, its
+    /// rows are of another length, or the segments before it are not full.
+    pub(super) fn restore(&mut self, segment: Segment, dimension: usize) -> bool {
         if self.rows == 0 {
-            self.dimension = values.len();
+            self.dimension = dimension;
         }
-        if values.len() != self.dimension {
-            return;
+        let count = segment.len();
+        if dimension != self.dimension || !self.rows.is_multiple_of(SEGMENT) || !(1..=SEGMENT).contains(&count) {
+            return false;
         }
-        let row = self.rows as u32;
-        let (slots, segments) = (&self.slots, &self.segments);
-        let id_of = |slot| Self::id_of(slots, segments, slot);
-        let known = self.directory.get(&id, |slot| id_of(slot) == Some(&id));
-        let slot = known.unwrap_or(slots.len() as u32);
-        self.push(Owner { sample, template: id.clone(), slot }, values);
-        match self.slots.get_mut(slot as usize) {
-            Some(filled) => {
-                *filled = match std::mem::take(filled) {
-                    Slot::Free => Slot::One(row),
-                    Slot::One(other) => Slot::Many(Box::new(vec![other, row])),
-                    Slot::Many(mut rows) => {
-                        rows.push(row);
-                        Slot::Many(rows)
-                    }
-                };
+        let segment = Arc::new(segment);
+        let at = self.segments.len();
+        Arc::make_mut(&mut self.segments).push(Arc::clone(&segment));
+        let mut owners = Vec::with_capacity(count);
+        for row in 0..count {
+            let id = segment.template(row);
+            let (slots, segments) = (&self.slots, &self.segments);
+            let known = self.directory.get(id, |slot| Self::id_of(slots, segments, slot) == Some(id));
+            let row = (self.rows + row) as u32;
+            owners.push(known.unwrap_or(self.slots.len() as u32));
+            match known.and_then(|slot| self.slots.get_mut(slot as usize)) {
+                Some(filled) => {
+                    *filled = match std::mem::take(filled) {
+                        Slot::Free => Slot::One(row),
+                        Slot::One(other) => Slot::Many(Box::new(vec![other, row])),
+                        Slot::Many(mut rows) => {
+                            rows.push(row);
+                            Slot::Many(rows)
+                        }
+                    };
+                }
+                None => self.enter(id, self.slots.len() as u32, Slot::One(row)),
             }
-            None => self.enter(&id, slot, Slot::One(row)),
         }
+        drop(segment); // the only other one is this index's
+        let segment = self.segment(at);
+        owners.into_iter().enumerate().for_each(|(row, slot)| segment.set_slot(row, slot));
+        self.rows += count;
+        self.written += count;
+        true
+    }
+
+    /// Makes room for so many more templates at once.
+    pub(super) fn reserve(&mut self, templates: usize) {
+        self.slots.reserve_exact(templates);
+        let (slots, segments) = (&self.slots, &self.segments);
+        self.directory.reserve(templates, |slot| Self::id_of(slots, segments, slot));
     }
 
     /// Enters a template in a new slot at the end.
@@ -145,6 +164,10 @@ impl Index {
         self.slots.push(filled);
         let (slots, segments) = (&self.slots, &self.segments);
         self.directory.insert(id, slot, |slot| Self::id_of(slots, segments, slot));
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.rows == 0
     }
 
     pub(super) fn revision(&self) -> Revision {

@@ -38,6 +38,12 @@ pub(super) struct Segment {
 }
 
 impl Segment {
+    /// Rows as they are; as many of each, and `values` is as many numbers for every row.
+    pub(super) fn of(values: Vec<f32>, samples: Vec<SampleId>, templates: Vec<CompactId>) -> Self {
+        let slots = vec![0; templates.len()];
+        Self { values, samples, templates, slots, codes: None, stamp: 1 }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.slots.len()
     }

@@ -144,20 +144,18 @@ impl Reader {
         &self.head
     }
 
-    /// The frames, as many as the head says. The first that does not open is the last.
+    /// The frames, as many as the head says. After the first that does not open none does.
     pub fn frames(mut self, key: &Key) -> impl Iterator<Item = Result<Vec<u8>, SnapshotError>> + use<> {
         let sealer = Sealer::new(key);
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            if at >= self.head.frames {
-                return None;
-            }
-            let frame = part(&mut self.file).and_then(|sealed| {
+        let mut whole = true;
+        (0..self.head.frames).map(move |at| {
+            let sealed = if whole { part(&mut self.file) } else { Err(SnapshotError::Damaged) };
+            let frame = sealed.and_then(|sealed| {
                 let plain = sealer.open_bytes(&place(&self.bytes, at), &sealed).map_err(|_| SnapshotError::Damaged);
                 plain.map(|mut plain| std::mem::take(&mut *plain))
             });
-            at = if frame.is_ok() { at + 1 } else { self.head.frames };
-            Some(frame)
+            whole = frame.is_ok();
+            frame
         })
     }
 }

@@ -92,7 +92,8 @@ impl Disk {
 
     /// Writes until nothing more goes in.
     fn fill(&self) {
-        let mut file = std::fs::File::create(self.path().join("ballast")).unwrap();
+        let ballast = self.path().join("ballast");
+        let mut file = std::fs::OpenOptions::new().append(true).create(true).open(ballast).unwrap();
         for size in [1 << 20, 1 << 12, 1] {
             while std::io::Write::write_all(&mut file, &vec![7; size]).is_ok() {}
         }
@@ -123,6 +124,9 @@ async fn a_full_disk_is_no_loss() {
     let app = server.first_app();
     app.add("person_a_1.jpg", &[("templateId", "person-a")]).await;
     for _ in 0..2 {
+        disk.fill();
+        // The log of writes is cut off about a second after a replacement, which makes room again.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
         disk.fill();
         is_away(&app).await;
         disk.make_room();

@@ -179,7 +179,7 @@ async fn a_rotation_that_is_killed_loses_nothing() {
         .collect();
     store.templates.insert_all(&app, &enrolled, OnConflict::Refuse).await.unwrap();
     let mut midway = 0;
-    for delay in [5, 20, 40, 60, 80, 100, 130, 160, 200] {
+    for delay in [20, 60, 90, 110, 130, 150, 180, 220, 260] {
         let mut rotation = command(dir.path(), &Database::sqlite());
         let rotation = rotation.args(["key", "rotate"]).stdout(Stdio::null()).stderr(Stdio::null());
         let mut rotation = rotation.spawn().unwrap();
