@@ -15,8 +15,9 @@ mod runtime;
 mod yunet;
 
 use async_trait::async_trait;
+use tokio::sync::oneshot;
 
-use crate::domain::{Analysis, Check, ModelTag, Need, PhotoFault};
+use crate::domain::{Analysis, Check, Embedding, ModelTag, Need, PhotoFault};
 use crate::image::Photo;
 
 pub use crate::image::DecodeLimits;
@@ -48,11 +49,36 @@ impl AnalyzeError {
     }
 }
 
+/// Takes the embedding of a photo as soon as it is computed, while the rest of the analysis goes on.
+#[derive(Debug, Default)]
+pub struct Ahead(Option<oneshot::Sender<Embedding>>);
+
+impl Ahead {
+    /// One, and where it arrives. Nothing does when the photo has no embedding, or none was asked for.
+    pub fn pair() -> (Self, oneshot::Receiver<Embedding>) {
+        let (sender, receiver) = oneshot::channel();
+        (Self(Some(sender)), receiver)
+    }
+
+    /// Hands an embedding over, if anybody waits for it.
+    pub fn send(self, embedding: &Embedding) {
+        if let Some(sender) = self.0 {
+            let _ = sender.send(embedding.clone());
+        }
+    }
+}
+
 /// Analyses photos.
 #[async_trait]
 pub trait Analyze: Send + Sync {
-    /// Analyses one photo. Dropping the future cancels the work if it has not started.
-    async fn analyze(&self, photo: Photo, need: Need) -> Result<Analysis, AnalyzeError>;
+    /// Analyses one photo. Dropping the future cancels the work if it has not started. An embedding that was asked
+    /// for is sent ahead as well.
+    async fn analyze_ahead(&self, photo: Photo, need: Need, ahead: Ahead) -> Result<Analysis, AnalyzeError>;
+
+    /// Analyses one photo, when nobody waits for its embedding alone.
+    async fn analyze(&self, photo: Photo, need: Need) -> Result<Analysis, AnalyzeError> {
+        self.analyze_ahead(photo, need, Ahead::default()).await
+    }
 
     /// Whether the model for a check is installed.
     fn offers(&self, check: Check) -> bool;

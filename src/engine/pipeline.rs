@@ -10,7 +10,7 @@ use super::manifest::golden::Golden;
 use super::manifest::{Finding, Limit, Manifest};
 use super::networks::{Findings, Networks, View};
 use super::runtime::{Model, Runtime};
-use super::{AnalyzeError, InferenceError, LoadError};
+use super::{Ahead, AnalyzeError, InferenceError, LoadError};
 use crate::domain::{
     Analysis, Check, Demography, Landmarks, Need, PhotoFault, Pose, Quality, Threshold, Timings, Verdict,
 };
@@ -116,6 +116,14 @@ impl Engine {
     /// [`AnalyzeError::NotInstalled`] before any work when a check has no model,
     /// [`AnalyzeError::Fault`] when the photo is at fault, [`AnalyzeError::Failed`] when a model is.
     pub fn analyze(&mut self, photo: &Photo, need: Need) -> Result<Analysis, AnalyzeError> {
+        self.analyze_ahead(photo, need, Ahead::default())
+    }
+
+    /// Analyses one photo, and hands its embedding over, if it is needed, before it is looked at further.
+    ///
+    /// # Errors
+    /// As [`Engine::analyze`].
+    pub fn analyze_ahead(&mut self, photo: &Photo, need: Need, ahead: Ahead) -> Result<Analysis, AnalyzeError> {
         if let Some(check) = need.checks.asked().find(|&check| !self.config.manifest.offers(check)) {
             return Err(AnalyzeError::NotInstalled(check));
         }
@@ -132,6 +140,9 @@ impl Engine {
         let aligned = self.align(&image, &seen)?;
         // The networks build on what the embedding is made of, so it is computed in any case.
         let embedding = self.embedder.embed(&aligned).map_err(AnalyzeError::failed)?;
+        if need.embedding {
+            ahead.send(&embedding);
+        }
         timings.embed = start.elapsed();
 
         let start = Instant::now();

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Analyze, AnalyzeError, Engine, EngineConfig, LoadError, Manifest};
+use super::{Ahead, Analyze, AnalyzeError, Engine, EngineConfig, LoadError, Manifest};
 use crate::compute::{Pool, PoolConfig, WorkError};
 use crate::domain::{Analysis, Check, ModelTag, Need};
 use crate::image::Photo;
 
 /// What a worker does with a photo. It belongs to one thread, and is made anew after a panic.
-pub type Worker = Box<dyn FnMut(&Photo, Need) -> Result<Analysis, AnalyzeError>>;
+pub type Worker = Box<dyn FnMut(&Photo, Need, Ahead) -> Result<Analysis, AnalyzeError>>;
 
 /// Worker threads with one [`Engine`] each, behind one bounded queue.
 pub struct EnginePool {
@@ -35,7 +35,7 @@ impl EnginePool {
         Self::start_with(Arc::clone(&config.manifest), pool, move || {
             let mut engine = Engine::load(&config)?;
             engine.self_check()?;
-            Ok(Box::new(move |photo, need| engine.analyze(photo, need)))
+            Ok(Box::new(move |photo, need, ahead| engine.analyze_ahead(photo, need, ahead)))
         })
     }
 
@@ -71,9 +71,9 @@ impl EnginePool {
 
 #[async_trait]
 impl Analyze for EnginePool {
-    async fn analyze(&self, photo: Photo, need: Need) -> Result<Analysis, AnalyzeError> {
+    async fn analyze_ahead(&self, photo: Photo, need: Need, ahead: Ahead) -> Result<Analysis, AnalyzeError> {
         let work = self.pool.submit(move |worker, waited| {
-            let mut analysis = worker(&photo, need)?;
+            let mut analysis = worker(&photo, need, ahead)?;
             analysis.timings.queue = waited;
             Ok(analysis)
         });

@@ -2,6 +2,7 @@
 
 use super::{Caller, Error, Service};
 use crate::domain::{Analysis, Checks, Similarity, TemplateId};
+use crate::engine::Ahead;
 use crate::image::Photo;
 
 /// How a face is identified.
@@ -43,9 +44,18 @@ impl Service {
     /// # Errors
     /// Photo faults, [`Error::Busy`], [`Error::Loading`].
     pub async fn identify(&self, caller: &Caller, photo: Photo, options: IdentifyOptions) -> Result<Identified, Error> {
-        let (analysis, embedding) = self.analyze_for_matching(caller, photo, options.checks).await?;
         let limit = options.candidates.unwrap_or(1).clamp(1, self.policy.max_candidates.max(1));
-        let ranked = self.matcher.best(&caller.app, &embedding, limit).await?;
+        // The gallery is searched while the engine looks at the rest of the face.
+        let (ahead, embedding) = Ahead::pair();
+        let search = async {
+            match embedding.await {
+                Ok(embedding) => Ok(self.matcher.best(&caller.app, &embedding, limit).await?),
+                Err(_) => Err(Error::internal("the engine returned no embedding")),
+            }
+        };
+        let need = self.need(caller, options.checks, true);
+        let (analysis, ranked) = tokio::join!(self.analyze.analyze_ahead(photo, need, ahead), search);
+        let (analysis, ranked) = (analysis?, ranked?);
         let threshold = options.threshold.unwrap_or(self.policy.floor);
         let matches: Vec<Match> = ranked
             .hits

@@ -122,10 +122,13 @@ impl Service {
         }
     }
 
-    async fn analyze(&self, caller: &Caller, photo: Photo, checks: Checks, embedding: bool) -> Result<Analysis, Error> {
+    fn need(&self, caller: &Caller, checks: Checks, embedding: bool) -> Need {
         let attributes = self.policy.attributes && caller.attributes;
-        let need = Need { embedding, checks, attributes, subject: Subject::Only };
-        Ok(self.analyze.analyze(photo, need).await?)
+        Need { embedding, checks, attributes, subject: Subject::Only }
+    }
+
+    async fn analyze(&self, caller: &Caller, photo: Photo, checks: Checks, embedding: bool) -> Result<Analysis, Error> {
+        Ok(self.analyze.analyze(photo, self.need(caller, checks, embedding)).await?)
     }
 
     /// An analysis with its embedding, which the engine owes when it was asked for one.

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::Metrics;
 use crate::domain::{Analysis, AppId, Check, Embedding, ModelTag, Need};
-use crate::engine::{Analyze, AnalyzeError};
+use crate::engine::{Ahead, Analyze, AnalyzeError};
 use crate::gallery::{MatchError, Matcher, Ranked};
 use crate::image::Photo;
 
@@ -26,8 +26,8 @@ impl MeasuredAnalyze {
 
 #[async_trait]
 impl Analyze for MeasuredAnalyze {
-    async fn analyze(&self, photo: Photo, need: Need) -> Result<Analysis, AnalyzeError> {
-        let outcome = self.inner.analyze(photo, need).await;
+    async fn analyze_ahead(&self, photo: Photo, need: Need, ahead: Ahead) -> Result<Analysis, AnalyzeError> {
+        let outcome = self.inner.analyze_ahead(photo, need, ahead).await;
         if let Ok(analysis) = &outcome {
             self.metrics.analysis(&analysis.timings);
         }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use semblance::api::ApiError;
 use semblance::compute::PoolConfig;
 use semblance::domain::{Check, PhotoFault};
-use semblance::engine::{Analyze, EnginePool, Manifest};
+use semblance::engine::{Ahead, Analyze, EnginePool, Manifest};
 use semblance::service::Error;
 use semblance::store::StoreError;
 
@@ -88,7 +88,13 @@ async fn a_panic_in_a_worker_is_contained() {
     let pool = EnginePool::start_with(manifest, config, move || {
         count.fetch_add(1, Ordering::SeqCst);
         let model = model.clone();
-        Ok(Box::new(move |photo, need| seen(photo, need, &model)))
+        Ok(Box::new(move |photo, need, ahead: Ahead| {
+            let analysis = seen(photo, need, &model)?;
+            if let Some(embedding) = &analysis.embedding {
+                ahead.send(embedding);
+            }
+            Ok(analysis)
+        }))
     });
     let pool = Arc::new(pool.unwrap());
     let parts = Parts::around(ScriptedEngine::new(), Arc::clone(&pool) as _, Setup::default()).await;

@@ -9,7 +9,7 @@ use semblance::domain::{
     Analysis, BoundingBox, Check, Demography, Embedding, Landmarks, ModelTag, Need, PhotoFault, Point, Pose, Quality,
     Threshold, Timings,
 };
-use semblance::engine::{Analyze, AnalyzeError};
+use semblance::engine::{Ahead, Analyze, AnalyzeError};
 use semblance::image::Photo;
 use tokio::sync::Semaphore;
 
@@ -61,12 +61,15 @@ impl ScriptedEngine {
 
 #[async_trait]
 impl Analyze for ScriptedEngine {
-    async fn analyze(&self, photo: Photo, need: Need) -> Result<Analysis, AnalyzeError> {
+    async fn analyze_ahead(&self, photo: Photo, need: Need, ahead: Ahead) -> Result<Analysis, AnalyzeError> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         if name(&photo)?.starts_with("held") {
             self.gate.acquire().await.expect("the gate is open").forget();
         }
         let analysis = seen(&photo, need, &self.model)?;
+        if let Some(embedding) = &analysis.embedding {
+            ahead.send(embedding);
+        }
         self.finished.fetch_add(1, Ordering::SeqCst);
         Ok(analysis)
     }
