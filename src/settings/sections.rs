@@ -114,6 +114,7 @@ pub struct Tls {
 #[expect(missing_docs, reason = "default.toml is the reference")]
 pub struct Server {
     pub shutdown_s: u64,
+    pub head_timeout_s: u64,
     pub body_timeout_s: u64,
     pub cors_origins: Vec<String>,
 }
@@ -222,6 +223,9 @@ impl Settings {
         }
         if self.limits.body_bytes < 1024 {
             return wrong("limits.body_bytes", "must be at least 1024");
+        }
+        if self.server.head_timeout_s == 0 {
+            return wrong("server.head_timeout_s", "must be at least 1: no request arrives in no time");
         }
         if self.limits.retry_after_s == 0 {
             return wrong("limits.retry_after_s", "must be at least 1: a client told to wait 0 s comes back at once");

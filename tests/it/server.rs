@@ -9,6 +9,7 @@ mod hostile;
 mod journal;
 mod keys;
 mod nodes;
+mod patience;
 mod process;
 mod proxy;
 mod tls;
