@@ -44,6 +44,15 @@ impl Finder {
         self.detectors.iter_mut().map(|(_, detector)| detector.model())
     }
 
+    /// Searches a black picture that fits into none of the inputs, so that no step is left out.
+    ///
+    /// # Errors
+    /// When a run fails.
+    pub(super) fn warm(&mut self, scaler: &mut Scaler) -> Result<(), InferenceError> {
+        let largest = self.detectors.iter().map(|(_, detector)| detector.size()).max();
+        self.search(scaler, &UprightImage::black(1 + largest.unwrap_or_default())).map(drop)
+    }
+
     /// The face that is meant, in photo coordinates.
     ///
     /// # Errors

@@ -100,6 +100,10 @@ impl Span {
     }
 }
 
+/// What is kept for the next window, in bytes: enough for a photo of 2 000 rows in a window of 640 pixels. A
+/// photo of the largest size allowed would leave ten times as much in each worker.
+const KEPT: usize = 4 << 20;
+
 /// Resamples windows, reusing its buffers.
 #[derive(Debug, Default)]
 pub struct Scaler {
@@ -143,7 +147,11 @@ impl Scaler {
             x.source_length,
             y.source_length,
         );
-        Ok(self.resizer.resize_typed(&source, &mut target, &options)?)
+        let done = self.resizer.resize_typed(&source, &mut target, &options);
+        if self.resizer.size_of_internal_buffers() > KEPT {
+            self.resizer.reset_internal_buffers();
+        }
+        Ok(done?)
     }
 }
 

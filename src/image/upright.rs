@@ -21,6 +21,12 @@ impl UprightImage {
         (bytes > 0 && bytes == rgb.len() as u64).then_some(Self { width, height, rgb })
     }
 
+    /// A black square of so many pixels in height and width, at least 1.
+    pub fn black(side: u32) -> Self {
+        let side = side.max(1);
+        Self { width: side, height: side, rgb: vec![0; 3 * side as usize * side as usize] }
+    }
+
     /// Width in pixels, at least 1.
     pub fn width(&self) -> u32 {
         self.width
