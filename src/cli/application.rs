@@ -1,12 +1,16 @@
 //! `semblance app`: applications and their credentials.
 
-use std::time::Duration;
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
 
 use clap::{Subcommand, ValueEnum};
 
 use super::CliError;
 use crate::app;
-use crate::domain::AppId;
+use crate::domain::{AppId, TemplateId, TransactionId, rfc3339};
+use crate::journal::{ERASED, Entry, JournalKey, Signer};
 use crate::service::{Applications, Credentials};
 use crate::settings::Settings;
 
@@ -57,6 +61,9 @@ pub(super) enum Command {
     Delete {
         /// The application's id.
         id: String,
+        /// A new file for a signed receipt of each template, a line each (see `journal check-receipts`).
+        #[arg(long, value_name = "FILE")]
+        receipts: Option<PathBuf>,
     },
 }
 
@@ -132,16 +139,67 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             }
             println!("{id}: templates are kept {said}");
         }
-        Command::Delete { id } => {
+        Command::Delete { id, receipts } => {
             let id = parse(&id)?;
-            if !applications.delete(&id, &*store.templates).await? {
+            let mut receipts = match receipts {
+                Some(path) => Some(Receipts::create(path, JournalKey::new(store.journal_key))?),
+                None => None,
+            };
+            let mut count = 0;
+            let found = applications.delete(&id, &*store.templates, |removed| {
+                count += removed.len();
+                receipts.as_mut().map_or(Ok(()), |receipts| receipts.write(&id, &removed))
+            });
+            if !found.await? {
                 return Err(unknown(&id));
             }
             store.vault.scrub().await?;
-            println!("deleted {id}");
+            println!("deleted {id} and its templates: {count}");
         }
     }
     Ok(())
+}
+
+/// Receipts of templates that go with their application, in a file of their own: this process is no part of the
+/// journal, which may be another machine's.
+struct Receipts {
+    path: PathBuf,
+    file: File,
+    signer: Signer,
+}
+
+impl Receipts {
+    /// Fails before anything is deleted if there cannot be any.
+    fn create(path: PathBuf, key: JournalKey) -> Result<Self, CliError> {
+        let signer = Signer::new(&key).ok_or_else(|| CliError::message("there is no key for receipts"))?;
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&path).map_err(CliError::file(&path))?;
+        Ok(Self { path, file, signer })
+    }
+
+    fn write(&mut self, app: &AppId, removed: &[TemplateId]) -> Result<(), CliError> {
+        let mut lines = String::new();
+        for template in removed {
+            let erasure = Entry {
+                time: rfc3339(SystemTime::now()),
+                transaction_id: TransactionId::random().to_string(),
+                app: Some(app.to_string()),
+                operation: "app delete".to_owned(),
+                status: 200,
+                outcome: Some(ERASED.to_owned()),
+                template_id: Some(template.to_string()),
+                ..Entry::default()
+            };
+            let line = self.signer.receipt(&erasure).ok_or_else(|| CliError::message("a receipt cannot be signed"))?;
+            lines.push_str(&line);
+            lines.push('\n');
+        }
+        let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
+        written.map_err(CliError::file(&self.path))
+    }
 }
 
 fn parse(id: &str) -> Result<AppId, CliError> {

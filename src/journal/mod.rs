@@ -18,7 +18,7 @@ use std::time::Duration;
 
 pub use chain::JournalKey;
 pub use reader::{Broken, Selection, Verified, export, verify};
-pub use receipt::{ReceiptFault, ReceiptKey, check_receipt};
+pub use receipt::{ReceiptFault, ReceiptKey, Signer, check_receipt};
 use serde::{Deserialize, Serialize};
 
 /// One operation.

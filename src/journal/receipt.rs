@@ -11,8 +11,8 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::JournalKey;
 use super::chain::{from_hex, hex};
+use super::{Entry, JournalKey};
 
 /// Before the text that is signed, so that the signature is good for nothing else.
 const CONTEXT: &[u8] = b"semblance erasure receipt 1\n";
@@ -68,7 +68,7 @@ impl JournalKey {
 }
 
 /// Signs receipts.
-pub(super) struct Signer(Ed25519KeyPair);
+pub struct Signer(Ed25519KeyPair);
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,10 +78,16 @@ impl fmt::Debug for Signer {
 
 impl Signer {
     /// `None` when the library refuses the seed, which it has no reason to: any 32 bytes are one.
-    pub(super) fn new(key: &JournalKey) -> Option<Self> {
+    pub fn new(key: &JournalKey) -> Option<Self> {
         let seed: Zeroizing<[u8; 32]> =
             Zeroizing::new(Sha256::new().chain_update(LABEL).chain_update(key.bytes()).finalize().into());
         Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).ok().map(Self)
+    }
+
+    /// A receipt on its own, for an erasure that no journal tells of. `None` when the entry cannot be written as
+    /// JSON, which it has no reason for.
+    pub fn receipt(&self, erasure: &Entry) -> Option<String> {
+        self.sign(&serde_json::to_string(erasure).ok()?)
     }
 
     fn public(&self) -> Option<ReceiptKey> {

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::Error;
-use crate::domain::AppId;
+use crate::domain::{AppId, TemplateId};
 use crate::store::{AppRecord, AppStore, FormerKey, KeyHash, StoreError, TemplateStore};
 
 /// A caller whose credentials were right.
@@ -171,26 +171,32 @@ impl Applications {
     }
 
     /// Deletes an application with its gallery; `false` when there is none. Its credentials end first; then its
-    /// templates go part by part, so that no statement is the longer for a large gallery.
+    /// templates go part by part, so that no statement is the longer for a large gallery; `removed` hears of each
+    /// part when it is gone.
     ///
     /// # Errors
-    /// When the store fails. What is gone by then stays so, and it may be asked for again.
-    pub async fn delete(&self, app: &AppId, templates: &dyn TemplateStore) -> Result<bool, Error> {
-        if !self.store.set_key(app, hash(&random_key()?), None).await? {
+    /// When the store or `removed` fails. What is gone by then stays so, and it may be asked for again.
+    pub async fn delete<E: From<Error>>(
+        &self,
+        app: &AppId,
+        templates: &dyn TemplateStore,
+        mut removed: impl FnMut(Vec<TemplateId>) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        if !self.store.set_key(app, hash(&random_key()?), None).await.map_err(Error::from)? {
             return Ok(false);
         }
         // Whatever the clocks of the nodes that enrolled them say.
         let all = SystemTime::now() + Duration::from_secs(10 * 365 * 86_400);
         loop {
             match templates.remove_older(app, all, PART).await {
-                Ok(removed) if removed.is_empty() => break,
-                Ok(_) => {}
+                Ok(part) if part.is_empty() => break,
+                Ok(part) => removed(part.into_iter().map(|(template, _)| template).collect())?,
                 Err(StoreError::NoSuchApp) => break, // somebody else was faster
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(Error::from(error).into()),
             }
         }
-        let found = self.store.delete(app).await?;
-        self.refresh().await?;
+        let found = self.store.delete(app).await.map_err(Error::from)?;
+        self.refresh().await.map_err(Error::from)?;
         Ok(found)
     }
 }

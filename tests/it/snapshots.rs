@@ -8,7 +8,7 @@ use std::time::Duration;
 use semblance::compute::PoolConfig;
 use semblance::domain::{AppId, Calibration, Embedding, ModelTag, SampleId, TemplateId};
 use semblance::gallery::{IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher, Sample, naive};
-use semblance::service::{Policy, Service, SnapshotConfig};
+use semblance::service::{Error, Policy, Service, SnapshotConfig};
 use semblance::store::{DatabaseConfig, Key, KeySource, OnConflict, OpenOptions, Store, open};
 
 use crate::support::ScriptedEngine;
@@ -227,7 +227,7 @@ async fn a_removal_takes_the_snapshot_along(fixture: Fixture) {
         fixture.tamper("DELETE FROM samples").await;
         let node = fixture.start().await;
         assert_eq!(node.count(&app), 49);
-        node.service.applications().delete(&app, &*node.store.templates).await.unwrap();
+        node.service.applications().delete(&app, &*node.store.templates, |_| Ok::<_, Error>(())).await.unwrap();
     }
 }
 
@@ -306,7 +306,7 @@ async fn files_of_deleted_applications_go(fixture: Fixture) {
     node.fill(&gone, 0..5).await;
     node.save().await;
     assert_eq!(fixture.files().len(), 2);
-    node.service.applications().delete(&gone, &*node.store.templates).await.unwrap();
+    node.service.applications().delete(&gone, &*node.store.templates, |_| Ok::<_, Error>(())).await.unwrap();
     node.service.replicator().poll().await.unwrap();
     node.save().await;
     assert_eq!(fixture.files().len(), 1);

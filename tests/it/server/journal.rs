@@ -112,6 +112,17 @@ async fn an_erasure_has_a_receipt() {
         assert_eq!(code, Some(1));
         assert!(message.contains("line 1: it was changed"), "{message}");
     }
+    // What goes with its application has receipts in a file of their own, made before anything is deleted.
+    let (app, _) = app.credentials();
+    let taken = ["app", "delete", &app, "--receipts", file.to_str().unwrap()];
+    assert_eq!(server.try_command(&database, &taken).0, Some(1), "that file is there already");
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(server.command(&database, &taken).trim(), format!("deleted {app} and its templates: 1"));
+    let receipt = std::fs::read_to_string(&file).unwrap();
+    let line: Value = serde_json::from_str(receipt.trim_end()).unwrap();
+    assert_eq!((&line["app"], &line["templateId"]), (&Value::from(app), &Value::from("b")));
+    assert_eq!(elsewhere.command(&database, &check).trim(), "1 receipts are good");
+
     let others = elsewhere.command(&database, &["journal", "receipt-key"]);
     assert_ne!(others.trim(), key, "every database signs with a key of its own");
 }
