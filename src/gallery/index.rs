@@ -1,10 +1,14 @@
 //! One application's gallery: rows of unit vectors and whose they are.
 
+mod chores;
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::codes::{Codes, Quantiser};
+use super::codes::Codes;
 use super::frames::{self, Frames, NotAGallery};
 use super::ids::{CompactId, Directory};
+use super::quantiser::Quantiser;
 use super::scan::Snapshot;
 use super::segment::{Owner, SEGMENT, Segment};
 use super::{Applied, Change, GallerySize, IndexedTemplate};
@@ -13,15 +17,8 @@ use crate::domain::Revision;
 /// Galleries with fewer rows are searched without codes.
 const SMALLEST: usize = 2048;
 
-/// The rows of a template. A slot without rows waits to be used again.
-#[derive(Debug, Default)]
-enum Slot {
-    #[default]
-    Free,
-    One(u32),
-    #[expect(clippy::box_collection, reason = "keeps a slot at 16 bytes; templates with several samples are few")]
-    Many(Box<Vec<u32>>),
-}
+/// What stands in a slot that waits to be used again.
+const FREE: u32 = u32::MAX;
 
 /// The rows of one gallery in segments without holes, at one revision.
 ///
@@ -34,7 +31,10 @@ pub(super) struct Index {
     dimension: usize,
     rows: usize,
     segments: Arc<Vec<Arc<Segment>>>,
-    slots: Vec<Slot>,
+    /// For each template a row of it.
+    slots: Vec<u32>,
+    /// All rows of the templates that have more than one.
+    several: HashMap<u32, Vec<u32>>,
     free: Vec<u32>,
     directory: Directory,
     quantiser: Option<Arc<Quantiser>>,
@@ -43,34 +43,10 @@ pub(super) struct Index {
     written: usize,
     /// Segments before this one have codes of the quantiser.
     encoded: usize,
+    /// Runs before this one lie together, but for `loose` writes since.
+    gathered: usize,
+    loose: usize,
     smallest: usize,
-}
-
-/// Work that makes searches faster and that can be done without holding up anyone.
-#[derive(Debug)]
-pub(super) enum Chore {
-    Learn { sample: Vec<f32>, dimension: usize, rows: usize },
-    Encode { at: usize, segment: Arc<Segment>, quantiser: Arc<Quantiser> },
-}
-
-/// A chore that was done.
-#[derive(Debug)]
-pub(super) enum Done {
-    Learnt { quantiser: Quantiser, dimension: usize, rows: usize },
-    Encoded { at: usize, stamp: u64, codes: Codes },
-}
-
-impl Chore {
-    pub(super) fn run(self) -> Done {
-        match self {
-            Self::Learn { sample, dimension, rows } => {
-                Done::Learnt { quantiser: Quantiser::learn(&sample, dimension), dimension, rows }
-            }
-            Self::Encode { at, segment, quantiser } => {
-                Done::Encoded { at, stamp: segment.stamp(), codes: segment.encode(&quantiser) }
-            }
-        }
-    }
 }
 
 impl Index {
@@ -85,12 +61,15 @@ impl Index {
             rows: 0,
             segments: Arc::default(),
             slots: Vec::new(),
+            several: HashMap::new(),
             free: Vec::new(),
             directory: Directory::default(),
             quantiser: None,
             learnt_from: 0,
             written: 0,
             encoded: 0,
+            gathered: 0,
+            loose: 0,
             smallest,
         };
         index.reserve(templates.len());
@@ -127,18 +106,12 @@ impl Index {
             let known = self.directory.get(id, |slot| Self::id_of(slots, segments, slot) == Some(id));
             let row = (self.rows + row) as u32;
             owners.push(known.unwrap_or(self.slots.len() as u32));
-            match known.and_then(|slot| self.slots.get_mut(slot as usize)) {
-                Some(filled) => {
-                    *filled = match std::mem::take(filled) {
-                        Slot::Free => Slot::One(row),
-                        Slot::One(other) => Slot::Many(Box::new(vec![other, row])),
-                        Slot::Many(mut rows) => {
-                            rows.push(row);
-                            Slot::Many(rows)
-                        }
-                    };
+            match known {
+                Some(slot) => {
+                    let first = self.slots.get(slot as usize).copied();
+                    self.several.entry(slot).or_insert_with(|| first.into_iter().collect()).push(row);
                 }
-                None => self.enter(id, self.slots.len() as u32, Slot::One(row)),
+                None => self.enter(id, self.slots.len() as u32, row),
             }
         }
         drop(segment); // the only other one is this index's
@@ -157,11 +130,11 @@ impl Index {
     }
 
     /// Enters a template in a new slot at the end.
-    fn enter(&mut self, id: &CompactId, slot: u32, filled: Slot) {
+    fn enter(&mut self, id: &CompactId, slot: u32, row: u32) {
         if self.slots.len() == self.slots.capacity() {
             self.slots.reserve_exact(self.slots.len() / 8 + 8);
         }
-        self.slots.push(filled);
+        self.slots.push(row);
         let (slots, segments) = (&self.slots, &self.segments);
         self.directory.insert(id, slot, |slot| Self::id_of(slots, segments, slot));
     }
@@ -197,77 +170,18 @@ impl Index {
     }
 
     pub(super) fn size(&self) -> GallerySize {
-        let more = |slot: &Slot| match slot {
-            Slot::Free | Slot::One(_) => 0,
-            Slot::Many(rows) => size_of::<Vec<u32>>() + rows.capacity() * size_of::<u32>(),
-        };
+        let several = |rows: &Vec<u32>| rows.capacity() * size_of::<u32>();
         let bytes = size_of::<Self>()
             + self.segments.capacity() * size_of::<Arc<Segment>>()
             + self.segments.iter().map(|s| s.bytes() + 2 * size_of::<usize>()).sum::<usize>()
-            + self.slots.capacity() * size_of::<Slot>()
-            + self.slots.iter().map(more).sum::<usize>()
+            + self.slabs()
+            + self.slots.capacity() * size_of::<u32>()
+            + self.several.capacity() * (1 + size_of::<(u32, Vec<u32>)>())
+            + self.several.values().map(several).sum::<usize>()
             + self.free.capacity() * size_of::<u32>()
             + self.directory.bytes()
             + self.quantiser.as_ref().map_or(0, |quantiser| quantiser.bytes());
         GallerySize { templates: self.directory.len(), samples: self.rows, bytes }
-    }
-
-    /// The next thing to do, if there is anything.
-    pub(super) fn chore(&mut self) -> Option<Chore> {
-        if self.rows < self.smallest {
-            return None;
-        }
-        let learn = self.written >= self.learnt_from.max(self.smallest);
-        let Some(quantiser) = self.quantiser.as_ref().filter(|_| !learn) else {
-            return Some(self.learn());
-        };
-        while let Some(segment) = self.segments.get(self.encoded) {
-            if !segment.codes().is_some_and(|codes| Arc::ptr_eq(codes.quantiser(), quantiser)) {
-                let (segment, quantiser) = (Arc::clone(segment), Arc::clone(quantiser));
-                return Some(Chore::Encode { at: self.encoded, segment, quantiser });
-            }
-            self.encoded += 1;
-        }
-        None
-    }
-
-    /// Whether there is anything to do; may say so once too often.
-    pub(super) fn has_chores(&self) -> bool {
-        let learn = self.quantiser.is_none() || self.written >= self.learnt_from.max(self.smallest);
-        self.rows >= self.smallest && (learn || self.encoded < self.segments.len())
-    }
-
-    fn learn(&self) -> Chore {
-        let wanted = 4096 + 4 * self.dimension;
-        let count = self.rows.min(wanted);
-        let sample = (0..count).flat_map(|n| {
-            let row = n * self.rows / count;
-            self.segments[row / SEGMENT].row(row % SEGMENT).iter().copied()
-        });
-        Chore::Learn { sample: sample.collect(), dimension: self.dimension, rows: self.rows }
-    }
-
-    pub(super) fn finish(&mut self, done: Done) {
-        match done {
-            Done::Learnt { quantiser, dimension, rows } => {
-                if dimension == self.dimension {
-                    self.quantiser = Some(Arc::new(quantiser));
-                    (self.learnt_from, self.written, self.encoded) = (rows, 0, 0);
-                }
-            }
-            Done::Encoded { at, stamp, codes } => {
-                let Some(quantiser) = &self.quantiser else { return };
-                let Some(segment) = self.segments.get(at) else { return };
-                // A segment that was written to in the meantime is encoded here and now, or a
-                // busy one would never be.
-                let codes = if segment.stamp() == stamp && Arc::ptr_eq(codes.quantiser(), quantiser) {
-                    codes
-                } else {
-                    segment.encode(quantiser)
-                };
-                self.segment(at).set_codes(Some(codes));
-            }
-        }
     }
 
     fn segment(&mut self, at: usize) -> &mut Segment {
@@ -275,12 +189,9 @@ impl Index {
     }
 
     /// The id of the template in a slot.
-    fn id_of<'a>(slots: &[Slot], segments: &'a [Arc<Segment>], slot: u32) -> Option<&'a CompactId> {
-        let row = match slots.get(slot as usize)? {
-            Slot::Free => return None,
-            Slot::One(row) => *row as usize,
-            Slot::Many(rows) => *rows.first()? as usize,
-        };
+    fn id_of<'a>(slots: &[u32], segments: &'a [Arc<Segment>], slot: u32) -> Option<&'a CompactId> {
+        let row = *slots.get(slot as usize)? as usize;
+        // There is no such segment for a slot that is free.
         Some(segments.get(row / SEGMENT)?.template(row % SEGMENT))
     }
 
@@ -301,15 +212,14 @@ impl Index {
             rows.push(self.rows as u32);
             self.push(Owner { sample: sample.id, template: id.clone(), slot }, sample.embedding.values());
         }
-        let filled = match rows.as_slice() {
-            [] => return self.give_back_memory(),
-            [row] => Slot::One(*row),
-            _ => Slot::Many(Box::new(rows)),
-        };
-        if self.free.pop().is_none() {
-            return self.enter(&id, slot, filled);
+        let Some(&first) = rows.first() else { return self.give_back_memory() };
+        if rows.len() > 1 {
+            self.several.insert(slot, rows);
         }
-        self.slots[slot as usize] = filled;
+        if self.free.pop().is_none() {
+            return self.enter(&id, slot, first);
+        }
+        self.slots[slot as usize] = first;
         let (slots, segments) = (&self.slots, &self.segments);
         self.directory.insert(&id, slot, |slot| Self::id_of(slots, segments, slot));
     }
@@ -329,14 +239,10 @@ impl Index {
         let (slots, segments) = (&self.slots, &self.segments);
         let id_of = |slot| Self::id_of(slots, segments, slot);
         let Some(slot) = self.directory.remove(id, |slot| id_of(slot) == Some(id), id_of) else { return };
-        let rows = match std::mem::take(&mut self.slots[slot as usize]) {
-            Slot::Free => Vec::new(),
-            Slot::One(row) => vec![row],
-            Slot::Many(rows) => *rows,
-        };
+        let first = std::mem::replace(&mut self.slots[slot as usize], FREE);
+        let mut rows = self.several.remove(&slot).unwrap_or_else(|| vec![first]);
         self.free.push(slot);
         // From the last one on, so that no row that is to go is moved.
-        let mut rows = rows;
         rows.sort_unstable_by(|a, b| b.cmp(a));
         for row in rows {
             self.remove_row(row as usize);
@@ -345,23 +251,22 @@ impl Index {
 
     /// Fills the hole of a removed row with the last row.
     fn remove_row(&mut self, row: usize) {
+        self.loose += 1;
         let last = self.rows - 1;
         let popped = self.segment(last / SEGMENT).pop();
         self.rows = last;
         self.written += 1;
         if let Some(moved) = popped.filter(|_| row != last) {
-            match self.slots.get_mut(moved.owner.slot as usize) {
-                Some(Slot::One(at)) => *at = row as u32,
-                Some(Slot::Many(rows)) => {
-                    rows.iter_mut().filter(|at| **at as usize == last).for_each(|at| *at = row as u32);
-                }
-                Some(Slot::Free) | None => {}
-            }
+            let slot = moved.owner.slot;
+            let rows = self.slots.get_mut(slot as usize).into_iter();
+            let rows = rows.chain(self.several.get_mut(&slot).into_iter().flatten());
+            rows.filter(|at| **at as usize == last).for_each(|at| *at = row as u32);
             self.segment(row / SEGMENT).replace(row % SEGMENT, moved);
         }
         if last.is_multiple_of(SEGMENT) {
             Arc::make_mut(&mut self.segments).pop();
             self.encoded = self.encoded.min(self.segments.len());
+            self.gathered = self.gathered.min(self.full_runs());
         }
     }
 
@@ -376,17 +281,15 @@ impl Index {
         }
         // The slots that are left are numbered anew.
         let mut slots = Vec::with_capacity(used + used / 8);
-        for slot in std::mem::take(&mut self.slots) {
+        let mut several = std::mem::take(&mut self.several);
+        for (old, first) in std::mem::take(&mut self.slots).into_iter().enumerate().filter(|(_, row)| *row != FREE) {
             let number = slots.len() as u32;
-            let rows = match &slot {
-                Slot::Free => continue,
-                Slot::One(row) => std::slice::from_ref(row),
-                Slot::Many(rows) => rows,
-            };
-            for row in rows {
+            let rows = several.remove(&(old as u32));
+            for row in rows.as_deref().unwrap_or(&[first]) {
                 self.segment(*row as usize / SEGMENT).set_slot(*row as usize % SEGMENT, number);
             }
-            slots.push(slot);
+            rows.and_then(|rows| self.several.insert(number, rows));
+            slots.push(first);
         }
         self.slots = slots;
         self.free = Vec::new();

@@ -13,8 +13,10 @@ mod index;
 mod kernel;
 mod matcher;
 pub mod naive;
+mod quantiser;
 mod scan;
 mod segment;
+mod slab;
 #[cfg(test)]
 mod tests;
 

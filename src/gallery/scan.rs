@@ -1,29 +1,34 @@
 //! One search, or several that share it: bounds first, then the few rows that are left in f32.
 //!
-//! Segment by segment the codes are read, and rows whose bounds do not reach the worst of the best
-//! rows found are dropped, plane by plane. A row that promises to be among the best, as bounds go, is
-//! compared in f32 at once, which raises that bar; the others wait. In the end those that still reach
-//! it are compared. Bounds are never below the f32 dot product, so the answer is that of brute force.
+//! A *stretch* of the gallery is sketched: every row gets a bound. The rows with the highest bounds are
+//! compared in f32, which raises the *bar*, the worst of the best rows found. Of the others those whose
+//! bounds do not reach it are ruled out, and so are most of the rest by their fine codes. What is left is
+//! compared, the most promising first. Bounds are never below the f32 dot product, so the answer is that of
+//! brute force.
+//!
+//! Reading the sketches and reading some rows here and there take turns, because neither is fast beside the
+//! other: a row that is read in between costs four times as much (measured).
 
 use std::sync::Arc;
 
 use super::Ranked;
 use super::best::{Best, Place};
-use super::codes::{Codes, Quantiser, UNITS};
-use super::kernel::{Bounds, GROUP, GROUPS, Pass, Weights, ask_for, dot, scan};
+use super::codes::Rests;
+use super::kernel::{Bounds, GROUP, Pass, Weights, ask_for, dot, reaching, scan, sums};
+use super::quantiser::{BOUNDS, Quantiser, Query};
 use super::segment::{SEGMENT, Segment};
 use crate::domain::Revision;
 
-/// Planes whose rows are counted.
-const PLANES: usize = 2;
-/// Most rows of one search that wait to be compared.
-const MOST_WAITING: usize = 1 << 16;
-/// Rows that are compared before the others in the end.
-const EARLY: usize = 32;
+/// Stages of codes whose rows are counted.
+const STAGES: usize = 2;
+/// Rows that are sketched in one go, for all searches together: their bounds take 1 MiB.
+const STRETCH: usize = 1 << 20;
+/// Rows with the highest bounds that are compared at once, beside as many as are wanted.
+const EARLY: usize = 16;
 /// How many rows ahead memory is asked for: they lie far from each other.
 const LATER: usize = 8;
 
-const _: () = assert!(SEGMENT == GROUPS * GROUP, "a segment's results are those of one pass");
+const _: () = assert!(SEGMENT.is_multiple_of(GROUP), "full segments are whole groups");
 
 /// What a gallery was at one moment.
 #[derive(Debug, Clone)]
@@ -37,7 +42,7 @@ pub(super) struct Snapshot {
 }
 
 /// What is looked for.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(super) struct Ask<'a> {
     pub(super) probe: &'a [f32],
     pub(super) limit: usize,
@@ -52,8 +57,8 @@ pub struct Work {
     pub passes: u64,
     /// Rows that were to be searched.
     pub rows: u64,
-    /// Rows whose codes were read, plane by plane.
-    pub planes: [u64; PLANES],
+    /// Rows whose sketches were read, and rows whose fine codes were.
+    pub codes: [u64; STAGES],
     /// Rows compared in f32.
     pub compared: u64,
 }
@@ -61,13 +66,13 @@ pub struct Work {
 impl Work {
     /// What was done since.
     pub fn since(self, before: Self) -> Self {
-        let mut planes = self.planes;
-        planes.iter_mut().zip(before.planes).for_each(|(now, then)| *now -= then);
+        let mut codes = self.codes;
+        codes.iter_mut().zip(before.codes).for_each(|(now, then)| *now -= then);
         Self {
             searches: self.searches - before.searches,
             passes: self.passes - before.passes,
             rows: self.rows - before.rows,
-            planes,
+            codes,
             compared: self.compared - before.compared,
         }
     }
@@ -76,7 +81,7 @@ impl Work {
         self.searches += more.searches;
         self.passes += more.passes;
         self.rows += more.rows;
-        self.planes.iter_mut().zip(more.planes).for_each(|(sum, n)| *sum += n);
+        self.codes.iter_mut().zip(more.codes).for_each(|(sum, n)| *sum += n);
         self.compared += more.compared;
     }
 }
@@ -84,31 +89,49 @@ impl Work {
 /// Memory that searches use again.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    bounds: Vec<Bounds>,
-    waiting: Vec<Vec<Candidate>>,
+    /// The bounds of a stretch for each search, and the highest of each segment.
+    bounds: Vec<Vec<u8>>,
+    highest: Vec<Vec<u8>>,
+    rows: Vec<u16>,
+    sums: Vec<i32>,
+    rests: Rests,
     pub(super) work: Work,
 }
 
-/// A row that may be among the best.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    bound: i16,
-    place: Place,
+/// A segment of a stretch: all that is read of it, so that no pointer has to be followed later.
+struct Sketched<'a> {
+    at: u32,
+    values: &'a [f32],
+    sketches: &'a [u8],
+    codes: &'a [u8],
+    rests: &'a [u8],
+    /// Where its bounds begin, and how many rows there are.
+    first: usize,
+    rows: usize,
+    /// Its place among the queries that are prepared.
+    prepared: usize,
 }
 
-impl Candidate {
-    fn value(self) -> f32 {
-        f32::from(self.bound) / UNITS as f32
-    }
+/// Queries as one quantiser has them: prepared, and what the kernels take.
+struct Prepared<'a> {
+    quantiser: &'a Arc<Quantiser>,
+    queries: Vec<Query>,
+    weights: Vec<Weights>,
+}
+
+/// A row that may be among the best: of a segment of the stretch.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    bound: f32,
+    segment: u32,
+    row: u32,
 }
 
 impl Snapshot {
     /// An answer to each of some questions.
     pub(super) fn best(&self, asks: &[Ask<'_>], scratch: &mut Scratch) -> Vec<Ranked> {
-        let mut searches: Vec<Search<'_>> = asks
-            .iter()
-            .map(|ask| Search { probe: ask.probe, best: Best::new(ask.limit), gap: f32::INFINITY })
-            .collect();
+        let mut searches: Vec<Search<'_>> =
+            asks.iter().map(|ask| Search { probe: ask.probe, best: Best::new(ask.limit) }).collect();
         let mut live: Vec<&mut Search<'_>> = searches
             .iter_mut()
             .filter(|search| search.best.limit() > 0 && search.probe.len() == self.dimension)
@@ -119,180 +142,242 @@ impl Snapshot {
         if !live.is_empty() {
             // Where most rows are wanted, bounds are no use.
             let few = live.iter().all(|search| search.best.limit() < self.rows / 4);
-            scratch.begin(live.len());
-            let mut prepared: Vec<(&Arc<Quantiser>, Vec<Vec<Weights>>)> = Vec::new();
-            for (at, segment) in self.segments.iter().enumerate() {
-                let Some(codes) = segment.codes().filter(|_| few) else {
-                    self.compare_all(&mut live, at, scratch);
-                    continue;
-                };
-                let quantiser = codes.quantiser();
-                let known = prepared.iter().position(|(known, _)| Arc::ptr_eq(known, quantiser));
-                let known = known.unwrap_or_else(|| {
-                    prepared.push((quantiser, by_plane(&live, quantiser)));
-                    prepared.len() - 1
-                });
-                self.scan_coded(&mut live, &prepared[known].1, at, codes, scratch);
-            }
-            for (search, waiting) in live.iter_mut().zip(&mut scratch.waiting) {
-                scratch.work.compared += search.compare_waiting(&self.segments, waiting);
+            let stretch = (STRETCH / SEGMENT / live.len()).max(1);
+            let mut prepared = Vec::new();
+            for (n, segments) in self.segments.chunks(stretch).enumerate() {
+                self.search_stretch(&mut live, n * stretch, segments, few, &mut prepared, scratch);
             }
         }
-        scratch.give_back_memory();
         searches.into_iter().map(|search| search.best.ranked(&self.segments, self.revision, self.templates)).collect()
+    }
+
+    fn search_stretch<'a>(
+        &'a self,
+        live: &mut [&mut Search<'_>],
+        first: usize,
+        segments: &'a [Arc<Segment>],
+        few: bool,
+        prepared: &mut Vec<Prepared<'a>>,
+        scratch: &mut Scratch,
+    ) {
+        // All pointers are followed first: a processor follows many at once as long as nothing else is to do.
+        let mut stretch: Vec<Sketched<'a>> = Vec::with_capacity(segments.len());
+        let mut end = 0;
+        for (at, segment) in segments.iter().enumerate() {
+            let at = first + at;
+            let Some(codes) = segment.codes().filter(|_| few) else {
+                self.compare_all(live, at, scratch);
+                continue;
+            };
+            let known = prepared.iter().position(|known| Arc::ptr_eq(known.quantiser, codes.quantiser()));
+            let known = known.unwrap_or_else(|| {
+                prepared.push(Prepared::new(live, codes.quantiser()));
+                prepared.len() - 1
+            });
+            let rows = segment.len();
+            stretch.push(Sketched {
+                at: at as u32,
+                values: segment.values(),
+                sketches: codes.sketches(),
+                codes: codes.rows(),
+                rests: codes.rests(),
+                first: end,
+                rows,
+                prepared: known,
+            });
+            end += rows.next_multiple_of(GROUP);
+        }
+        scratch.bounds.resize_with(live.len().max(scratch.bounds.len()), Vec::new);
+        scratch.highest.resize_with(live.len().max(scratch.highest.len()), Vec::new);
+        for bounds in scratch.bounds.iter_mut().take(live.len()) {
+            bounds.resize(end.max(bounds.len()), 0);
+        }
+        scratch.highest.iter_mut().for_each(Vec::clear);
+        for segment in &stretch {
+            segment.sketch(&prepared[segment.prepared], &mut scratch.bounds, &mut scratch.highest);
+        }
+        scratch.work.codes[0] += stretch.iter().map(|segment| (segment.rows * live.len()) as u64).sum::<u64>();
+        for (n, search) in live.iter_mut().enumerate() {
+            search.finish_stretch(&self.segments, n, &stretch, prepared, scratch);
+        }
     }
 
     fn compare_all(&self, live: &mut [&mut Search<'_>], at: usize, scratch: &mut Scratch) {
         let segment = &self.segments[at];
         for row in 0..segment.len() {
             for search in live.iter_mut() {
-                search.compare(&self.segments, (at as u32, row as u32));
+                search.compare(&self.segments, segment.row(row), (at as u32, row as u32));
             }
         }
+        live.iter_mut().for_each(|search| search.best.settle(&self.segments));
         scratch.work.compared += (live.len() * segment.len()) as u64;
     }
-
-    fn scan_coded(
-        &self,
-        live: &mut [&mut Search<'_>],
-        planes: &[Vec<Weights>],
-        at: usize,
-        codes: &Codes,
-        scratch: &mut Scratch,
-    ) {
-        let rows = self.segments[at].len();
-        for bounds in &mut scratch.bounds {
-            for (group, alive) in bounds.alive.iter_mut().enumerate() {
-                *alive = match rows.saturating_sub(group * GROUP) {
-                    count @ 0..GROUP => (1 << count) - 1,
-                    _ => u16::MAX,
-                };
-            }
-        }
-        let thresholds: Vec<i16> = live.iter().map(|search| search.threshold()).collect();
-        for (plane, (queries, shape)) in planes.iter().zip(codes.quantiser().shapes()).enumerate() {
-            let groups = scratch.bounds.iter().flat_map(|bounds| bounds.alive).filter(|alive| *alive != 0).count();
-            if let Some(count) = scratch.work.planes.get_mut(plane) {
-                *count += (groups * GROUP) as u64;
-            }
-            let first = plane == 0;
-            let pass = Pass { shape, codes: codes.plane(plane), queries, thresholds: &thresholds, first };
-            scan(pass, &mut scratch.bounds);
-        }
-        for ((search, bounds), waiting) in live.iter_mut().zip(&scratch.bounds).zip(&mut scratch.waiting) {
-            scratch.work.compared += search.take(&self.segments, at as u32, bounds, waiting);
-        }
-    }
 }
 
-/// For each plane what all queries are to it.
-fn by_plane(live: &[&mut Search<'_>], quantiser: &Quantiser) -> Vec<Vec<Weights>> {
-    let mut planes = vec![Vec::with_capacity(live.len()); quantiser.shapes().len()];
-    for search in live {
-        planes.iter_mut().zip(quantiser.prepare(search.probe)).for_each(|(plane, weights)| plane.push(weights));
-    }
-    planes
-}
-
-impl Scratch {
-    fn begin(&mut self, searches: usize) {
-        self.bounds.resize_with(searches, Bounds::default);
-        self.waiting.resize_with(searches, Vec::new);
-    }
-
-    /// What one large batch needed is not kept for ever.
-    fn give_back_memory(&mut self) {
-        const KEPT: usize = 1 << 12;
-        for waiting in &mut self.waiting {
-            waiting.clear();
-            waiting.shrink_to(KEPT);
-        }
+impl<'a> Prepared<'a> {
+    fn new(live: &[&mut Search<'_>], quantiser: &'a Arc<Quantiser>) -> Self {
+        let mut queries: Vec<Query> = live.iter().map(|search| quantiser.prepare(search.probe)).collect();
+        let weights = queries.iter_mut().map(|query| std::mem::take(&mut query.sketch)).collect();
+        Self { quantiser, queries, weights }
     }
 }
 
 struct Search<'a> {
     probe: &'a [f32],
     best: Best,
-    /// The least by which a bound was above what it bounds.
-    gap: f32,
 }
 
 impl Search<'_> {
-    fn compare(&mut self, segments: &[Arc<Segment>], place: Place) -> f32 {
-        let score = dot(self.probe, segments[place.0 as usize].row(place.1 as usize));
-        self.best.offer(segments, score, place);
-        score
+    fn compare(&mut self, segments: &[Arc<Segment>], row: &[f32], place: Place) {
+        let score = dot(self.probe, row);
+        if self.best.bar().is_none_or(|bar| score >= bar) {
+            self.best.offer(segments, score, place);
+        }
     }
 
-    /// Rows with bounds below this are not among the best. One unit is left for a cosine that is
-    /// clamped up to -1.
-    fn threshold(&self) -> i16 {
-        self.best.bar().map_or(i16::MIN, |bar| (f64::from(bar) * UNITS).floor() as i16 - 1)
+    /// Rows with bounds below this are not among the best. No bound is below 0, and none of a cosine
+    /// that is clamped down to 1 is below 255.
+    fn threshold(&self) -> u8 {
+        self.best.bar().map_or(0, |bar| (bar * BOUNDS).floor() as u8)
     }
 
-    /// Takes over the rows of a segment that were not dropped: compares those that promise to be
-    /// among the best, and lets the others wait. Returns how many rows were compared.
-    fn take(&mut self, segments: &[Arc<Segment>], at: u32, bounds: &Bounds, waiting: &mut Vec<Candidate>) -> u64 {
-        let mut compared = 0;
-        for (group, (alive, sums)) in bounds.alive.iter().zip(&bounds.sums).enumerate() {
-            let mut alive = *alive;
-            while alive != 0 {
-                let row = alive.trailing_zeros() as usize;
-                alive &= alive - 1;
-                let candidate = Candidate { bound: sums[row], place: (at, (group * GROUP + row) as u32) };
-                if self.best.bar().is_none_or(|bar| candidate.value() - self.gap >= bar) {
-                    self.compare_candidate(segments, candidate);
-                    compared += 1;
-                } else {
-                    waiting.push(candidate);
+    /// From bounds to the best rows of a stretch.
+    fn finish_stretch(
+        &mut self,
+        segments: &[Arc<Segment>],
+        n: usize,
+        stretch: &[Sketched<'_>],
+        prepared: &[Prepared<'_>],
+        scratch: &mut Scratch,
+    ) {
+        let Scratch { bounds, highest, rows, sums: totals, rests, work } = scratch;
+        let (bounds, highest) = (&bounds[n], &highest[n]);
+        // The rows that promise most raise the bar; in most stretches, that of each of some segments.
+        let early = early(stretch, bounds, highest, self.best.limit() + EARLY).max(self.threshold());
+        let mut waiting: Vec<Candidate> = Vec::new();
+        for at in reached(highest, early) {
+            reaching(stretch[at].bounds(bounds), early, rows);
+            waiting.extend(rows.iter().map(|row| Candidate::new(f32::MAX, at, *row)));
+        }
+        work.compared += self.compare_in_turn(segments, stretch, &waiting);
+        waiting.clear();
+        // Those are among the rest once more, which does no harm.
+        let threshold = self.threshold();
+        let mut left = reached(highest, threshold).peekable();
+        let mut later: Vec<u16> = Vec::new();
+        if let Some(first) = left.peek() {
+            stretch[*first].ask_for(bounds, threshold, &mut later);
+        }
+        while let Some(at) = left.next() {
+            std::mem::swap(rows, &mut later);
+            if let Some(next) = left.peek() {
+                stretch[*next].ask_for(bounds, threshold, &mut later);
+            }
+            let segment = &stretch[at];
+            if segment.codes.is_empty() {
+                let bound = |row: &u16| f32::from(segment.bounds(bounds)[usize::from(*row)]) / BOUNDS;
+                waiting.extend(rows.iter().map(|row| Candidate::new(bound(row), at, *row)));
+                continue;
+            }
+            let Prepared { quantiser, queries, .. } = &prepared[segment.prepared];
+            let query = &queries[n];
+            work.codes[1] += rows.len() as u64;
+            sums(segment.codes, quantiser.row_bytes(), &query.weights, rows, totals);
+            let bar = self.best.bar().unwrap_or(f32::NEG_INFINITY);
+            for (row, sum) in rows.iter().zip(totals.iter()) {
+                let rest = segment.rests.get(usize::from(*row)).map_or(f32::INFINITY, |rest| rests.length(*rest));
+                let bound = query.bound(*sum, rest);
+                if bound >= bar {
+                    waiting.push(Candidate::new(bound, at, *row));
                 }
             }
         }
-        self.best.settle(segments);
-        if waiting.len() > MOST_WAITING {
-            let threshold = self.threshold();
-            waiting.retain(|candidate| candidate.bound >= threshold);
-            if waiting.len() > MOST_WAITING / 2 {
-                compared += self.compare_waiting(segments, waiting);
-            }
-        }
-        compared
+        waiting.sort_unstable_by(|a, b| b.bound.total_cmp(&a.bound));
+        work.compared += self.compare_in_turn(segments, stretch, &waiting);
     }
 
-    fn compare_candidate(&mut self, segments: &[Arc<Segment>], candidate: Candidate) {
-        let score = self.compare(segments, candidate.place);
-        self.gap = self.gap.min(candidate.value() - score);
-    }
-
-    /// Compares the rows that wait, the most promising ones first. Returns how many.
-    fn compare_waiting(&mut self, segments: &[Arc<Segment>], waiting: &mut Vec<Candidate>) -> u64 {
-        let threshold = self.threshold();
-        waiting.retain(|candidate| candidate.bound >= threshold);
+    /// Compares rows in f32 while their bounds reach the bar. Returns how many.
+    fn compare_in_turn(
+        &mut self,
+        segments: &[Arc<Segment>],
+        stretch: &[Sketched<'_>],
+        candidates: &[Candidate],
+    ) -> u64 {
         let mut compared = 0;
-        let early = EARLY + 2 * self.best.limit();
-        if waiting.len() > 2 * early {
-            let at = waiting.len() - early;
-            waiting.select_nth_unstable_by_key(at, |candidate| candidate.bound);
-            for candidate in waiting.drain(at..) {
-                self.compare_candidate(segments, candidate);
-                compared += 1;
+        for (n, candidate) in candidates.iter().enumerate() {
+            if self.best.bar().is_some_and(|bar| candidate.bound < bar) {
+                break;
             }
-            self.best.settle(segments);
-            let threshold = self.threshold();
-            waiting.retain(|candidate| candidate.bound >= threshold);
-            waiting.sort_unstable_by_key(|candidate| candidate.place);
+            if let Some(later) = candidates.get(n + LATER) {
+                ask_for(stretch[later.segment as usize].row(later.row, self.probe.len()));
+            }
+            let segment = &stretch[candidate.segment as usize];
+            self.compare(segments, segment.row(candidate.row, self.probe.len()), (segment.at, candidate.row));
+            compared += 1;
         }
-        for (n, candidate) in waiting.iter().enumerate() {
-            if let Some(later) = waiting.get(n + LATER) {
-                ask_for(segments[later.place.0 as usize].row(later.place.1 as usize));
-            }
-            if candidate.bound >= self.threshold() {
-                self.compare(segments, candidate.place);
-                compared += 1;
-            }
-        }
-        waiting.clear();
         self.best.settle(segments);
         compared
+    }
+}
+
+impl Candidate {
+    fn new(bound: f32, segment: usize, row: u16) -> Self {
+        Self { bound, segment: segment as u32, row: row.into() }
+    }
+}
+
+impl Sketched<'_> {
+    /// Writes the bounds of all rows into their places, and the highest behind those of other segments.
+    fn sketch(&self, prepared: &Prepared<'_>, bounds: &mut [Vec<u8>], highest: &mut [Vec<u8>]) {
+        let places = self.first..self.first + self.rows.next_multiple_of(GROUP);
+        let mut results: Vec<Bounds<'_>> = bounds
+            .iter_mut()
+            .take(prepared.weights.len())
+            .map(|bounds| Bounds { rows: &mut bounds[places.clone()], highest: 0 })
+            .collect();
+        let (shape, queries) = (prepared.quantiser.shape(), prepared.weights.as_slice());
+        scan(Pass { shape, sketches: self.sketches, queries }, &mut results);
+        for (result, highest) in results.iter_mut().zip(highest) {
+            // What lies behind the last row is none.
+            if self.rows < result.rows.len() {
+                result.highest = result.rows[..self.rows].iter().fold(0, |most, bound| most.max(*bound));
+            }
+            highest.push(result.highest);
+        }
+    }
+
+    fn bounds<'b>(&self, bounds: &'b [u8]) -> &'b [u8] {
+        &bounds[self.first..self.first + self.rows]
+    }
+
+    fn row(&self, row: u32, dimension: usize) -> &[f32] {
+        &self.values[row as usize * dimension..(row as usize + 1) * dimension]
+    }
+
+    /// The rows whose bounds reach a threshold; their fine codes are asked for.
+    fn ask_for(&self, bounds: &[u8], threshold: u8, rows: &mut Vec<u16>) {
+        reaching(self.bounds(bounds), threshold, rows);
+        let bytes = self.codes.len() / self.rows.max(1);
+        for row in rows.iter().map(|row| usize::from(*row)) {
+            ask_for(self.codes.get(row * bytes..(row + 1) * bytes).unwrap_or(&[]));
+            ask_for(self.rests.get(row..=row).unwrap_or(&[]));
+        }
+    }
+}
+
+/// The segments with a row that reaches a threshold.
+fn reached(highest: &[u8], threshold: u8) -> impl Iterator<Item = usize> {
+    highest.iter().enumerate().filter(move |(_, highest)| **highest >= threshold).map(|(at, _)| at)
+}
+
+/// A bound that so many rows of a stretch reach at least, and mostly not many more.
+fn early(stretch: &[Sketched<'_>], bounds: &[u8], highest: &[u8], count: usize) -> u8 {
+    let mut highest = highest.to_vec();
+    if count > highest.len() {
+        highest = stretch.iter().flat_map(|segment| segment.bounds(bounds)).copied().collect();
+    }
+    match highest.len().checked_sub(count) {
+        Some(at) if count > 0 => *highest.select_nth_unstable(at).1,
+        _ => 0,
     }
 }

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::codes::{Codes, Quantiser};
+use super::codes::Codes;
 use super::ids::CompactId;
+use super::quantiser::Quantiser;
 use crate::domain::SampleId;
 
 /// Rows of a full segment. A write that meets a search copies one segment at most.
 pub(super) const SEGMENT: usize = 1024;
 
 /// One row, taken out of a segment.
-#[derive(Debug)]
 pub(super) struct Row {
     pub(super) values: Vec<f32>,
     pub(super) owner: Owner,
@@ -26,26 +26,38 @@ pub(super) struct Owner {
 }
 
 /// Up to [`SEGMENT`] rows without holes. Its codes, if it has any, are those of its rows.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Segment {
+    rows: Arc<Rows>,
+    codes: Option<Codes>,
+    /// Raised by every change of the rows.
+    stamp: u64,
+}
+
+/// What is not needed to rule a row out. Apart, so that new codes cost no copy of it.
+#[derive(Clone, Default)]
+struct Rows {
     values: Vec<f32>,
     samples: Vec<SampleId>,
     templates: Vec<CompactId>,
     slots: Vec<u32>,
-    codes: Option<Codes>,
-    /// Raised by every change of the rows.
-    stamp: u64,
+}
+
+impl std::fmt::Debug for Segment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segment").field("rows", &self.len()).field("stamp", &self.stamp).finish_non_exhaustive()
+    }
 }
 
 impl Segment {
     /// Rows as they are; as many of each, and `values` is as many numbers for every row.
     pub(super) fn of(values: Vec<f32>, samples: Vec<SampleId>, templates: Vec<CompactId>) -> Self {
         let slots = vec![0; templates.len()];
-        Self { values, samples, templates, slots, codes: None, stamp: 1 }
+        Self { rows: Arc::new(Rows { values, samples, templates, slots }), codes: None, stamp: 1 }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.rows.slots.len()
     }
 
     pub(super) fn stamp(&self) -> u64 {
@@ -53,24 +65,29 @@ impl Segment {
     }
 
     pub(super) fn row(&self, at: usize) -> &[f32] {
-        let dimension = self.values.len() / self.len().max(1);
-        &self.values[at * dimension..(at + 1) * dimension]
+        let dimension = self.rows.values.len() / self.len().max(1);
+        &self.rows.values[at * dimension..(at + 1) * dimension]
+    }
+
+    /// All rows, one after the other.
+    pub(super) fn values(&self) -> &[f32] {
+        &self.rows.values
     }
 
     pub(super) fn slot(&self, at: usize) -> u32 {
-        self.slots[at]
+        self.rows.slots[at]
     }
 
     pub(super) fn set_slot(&mut self, at: usize, slot: u32) {
-        self.slots[at] = slot;
+        Arc::make_mut(&mut self.rows).slots[at] = slot;
     }
 
     pub(super) fn sample(&self, at: usize) -> SampleId {
-        self.samples[at]
+        self.rows.samples[at]
     }
 
     pub(super) fn template(&self, at: usize) -> &CompactId {
-        &self.templates[at]
+        &self.rows.templates[at]
     }
 
     pub(super) fn codes(&self) -> Option<&Codes> {
@@ -81,28 +98,37 @@ impl Segment {
         self.codes = codes;
     }
 
-    /// Codes of these rows. Takes a while; needs no lock.
-    pub(super) fn encode(&self, quantiser: &Arc<Quantiser>) -> Codes {
-        Codes::new(Arc::clone(quantiser), &self.values)
+    /// The same rows with other codes.
+    pub(super) fn with_codes(&self, codes: Codes) -> Self {
+        Self { rows: Arc::clone(&self.rows), codes: Some(codes), stamp: self.stamp }
     }
 
-    /// Bytes of memory.
+    /// Codes of these rows. Takes a while; needs no lock.
+    pub(super) fn encode(&self, quantiser: &Arc<Quantiser>) -> Codes {
+        Codes::new(Arc::clone(quantiser), &self.rows.values)
+    }
+
+    /// Bytes of memory but for slabs.
     pub(super) fn bytes(&self) -> usize {
+        let Rows { values, samples, templates, slots } = &*self.rows;
         size_of::<Self>()
-            + self.values.capacity() * size_of::<f32>()
-            + self.samples.capacity() * size_of::<SampleId>()
-            + self.templates.capacity() * size_of::<CompactId>()
-            + self.slots.capacity() * size_of::<u32>()
-            + self.templates.iter().map(CompactId::heap_bytes).sum::<usize>()
-            + self.codes.as_ref().map_or(0, Codes::bytes)
+            + size_of::<Rows>()
+            + 2 * size_of::<usize>()
+            + values.capacity() * size_of::<f32>()
+            + samples.capacity() * size_of::<SampleId>()
+            + templates.capacity() * size_of::<CompactId>()
+            + slots.capacity() * size_of::<u32>()
+            + templates.iter().map(CompactId::heap_bytes).sum::<usize>()
+            + self.codes.as_ref().map_or(0, Codes::own_bytes)
     }
 
     pub(super) fn push(&mut self, owner: Owner, values: &[f32]) {
-        self.make_room(values.len());
-        self.values.extend_from_slice(values);
-        self.samples.push(owner.sample);
-        self.templates.push(owner.template);
-        self.slots.push(owner.slot);
+        let rows = Arc::make_mut(&mut self.rows);
+        rows.make_room(values.len());
+        rows.values.extend_from_slice(values);
+        rows.samples.push(owner.sample);
+        rows.templates.push(owner.template);
+        rows.slots.push(owner.slot);
         self.stamp += 1;
         let at = self.len() - 1;
         if let Some(codes) = &mut self.codes {
@@ -111,29 +137,51 @@ impl Segment {
         }
     }
 
-    /// Doubles the room while the segment is small; a large one gets all it can need.
+    /// Takes the last row out.
+    pub(super) fn pop(&mut self) -> Option<Row> {
+        let row = Arc::make_mut(&mut self.rows).pop()?;
+        self.stamp += 1;
+        let rows = self.len();
+        if let Some(codes) = &mut self.codes {
+            codes.make_room(rows, false);
+        }
+        Some(row)
+    }
+
+    /// Puts another row in the place of one.
+    pub(super) fn replace(&mut self, at: usize, row: Row) {
+        let dimension = row.values.len();
+        let rows = Arc::make_mut(&mut self.rows);
+        rows.values[at * dimension..(at + 1) * dimension].copy_from_slice(&row.values);
+        rows.samples[at] = row.owner.sample;
+        rows.templates[at] = row.owner.template;
+        rows.slots[at] = row.owner.slot;
+        self.stamp += 1;
+        if let Some(codes) = &mut self.codes {
+            codes.write(at, &row.values);
+        }
+    }
+}
+
+impl Rows {
+    /// Doubles the room while there are few rows; many get all that a segment can need.
     fn make_room(&mut self, dimension: usize) {
-        if self.len() < self.slots.capacity() {
+        let len = self.slots.len();
+        if len < self.slots.capacity() {
             return;
         }
-        let rows = if self.len() < SEGMENT / 4 { (2 * self.len()).max(4) } else { SEGMENT };
-        let more = rows - self.len();
+        let more = if len < SEGMENT / 4 { (2 * len).max(4) } else { SEGMENT } - len;
         self.values.reserve_exact(more * dimension);
         self.samples.reserve_exact(more);
         self.templates.reserve_exact(more);
         self.slots.reserve_exact(more);
     }
 
-    /// Takes the last row out.
-    pub(super) fn pop(&mut self) -> Option<Row> {
-        let dimension = self.values.len() / self.len().max(1);
+    fn pop(&mut self) -> Option<Row> {
+        let dimension = self.values.len() / self.slots.len().max(1);
         let (sample, template, slot) = (self.samples.pop()?, self.templates.pop()?, self.slots.pop()?);
-        let values = self.values.split_off(self.len() * dimension);
-        self.stamp += 1;
-        let rows = self.len();
-        if let Some(codes) = &mut self.codes {
-            codes.make_room(rows, false);
-        }
+        let rows = self.slots.len();
+        let values = self.values.split_off(rows * dimension);
         if rows < self.slots.capacity() / 4 {
             self.values.shrink_to(2 * rows * dimension);
             self.samples.shrink_to(2 * rows);
@@ -141,18 +189,5 @@ impl Segment {
             self.slots.shrink_to(2 * rows);
         }
         Some(Row { values, owner: Owner { sample, template, slot } })
-    }
-
-    /// Puts another row in the place of one.
-    pub(super) fn replace(&mut self, at: usize, row: Row) {
-        let dimension = row.values.len();
-        self.values[at * dimension..(at + 1) * dimension].copy_from_slice(&row.values);
-        self.samples[at] = row.owner.sample;
-        self.templates[at] = row.owner.template;
-        self.slots[at] = row.owner.slot;
-        self.stamp += 1;
-        if let Some(codes) = &mut self.codes {
-            codes.write(at, &row.values);
-        }
     }
 }

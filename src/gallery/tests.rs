@@ -241,7 +241,7 @@ proptest! {
 
 #[test]
 fn a_settled_gallery_compares_few_rows() {
-    let templates = (0..20_000).map(|n| template(n, &[vector(Kind::Random, n, 128)])).collect();
+    let templates = (0..66_000).map(|n| template(n, &[vector(Kind::Random, n, 128)])).collect();
     let mut bench = Bench {
         index: Index::new(Revision(0), templates),
         truth: BTreeMap::new(),
@@ -249,13 +249,13 @@ fn a_settled_gallery_compares_few_rows() {
         scratch: Scratch::default(),
     };
     bench.chores(usize::MAX);
-    let probes: Vec<_> = (0..20).map(|n| vector(Kind::Random, n * 997 + 50_000, 128)).collect();
+    let probes: Vec<_> = (0..20).map(|n| vector(Kind::Random, n * 997 + 100_000, 128)).collect();
     for probe in &probes {
         let _ = bench.index.snapshot().best(&[Ask { probe: probe.values(), limit: 1 }], &mut bench.scratch);
     }
     let work = bench.scratch.work;
-    assert_eq!((work.searches, work.rows), (20, 400_000));
+    assert_eq!((work.searches, work.rows), (20, 20 * 66_000));
     assert!(work.compared < work.rows / 20, "{work:?}");
-    let bytes = bench.index.size().bytes as f64 / 20_000.0;
+    let bytes = bench.index.size().bytes as f64 / 66_000.0;
     assert!(bytes < 700.0, "{bytes} bytes a template");
 }

@@ -198,13 +198,7 @@ impl Timed {
     /// Rows each stage touched, as a share of all.
     fn shares(&self) -> Vec<f64> {
         let share = |rows: u64| rows as f64 / self.work.rows.max(1) as f64;
-        self.work
-            .planes
-            .iter()
-            .filter(|rows| **rows > 0)
-            .chain([&self.work.compared])
-            .map(|rows| share(*rows))
-            .collect()
+        self.work.codes.iter().filter(|rows| **rows > 0).chain([&self.work.compared]).map(|rows| share(*rows)).collect()
     }
 
     fn json(&self) -> serde_json::Value {

@@ -1,11 +1,12 @@
-//! The arithmetic of a search: dot products in f32, rotations, and bounds on dot products from
-//! four-bit codes, which is where a search spends its time.
+//! The arithmetic of a search: dot products in f32, rotations, and what coarse codes say of dot
+//! products, which is where a search spends its time.
 //!
-//! A *group* is [`GROUP`] rows. Its codes lie in *steps* of [`STEP`] dimensions: for each row in turn
-//! four bytes, whose low halves are the codes of four dimensions and whose high halves are those of
-//! the next four. So one 32-bit lane belongs to one row, one VNNI instruction feeds 16 rows, and
-//! nothing is ever summed across a register. After the steps of a group come its rows' *lengths*:
-//! numbers of 16 bits that say how much the codes leave.
+//! Two kinds of codes are read here. *Sketches* are read for every row. A [`GROUP`] of 16 rows lies
+//! together: in each *line* of 64 bytes a 32-bit lane belongs to one row, so one VNNI instruction
+//! feeds 16 rows and nothing is ever summed across a register. First come lines with four bits of each
+//! of [`FINE`] axes, then lines with two bits of each of [`COARSE`] axes; last come the rows' *lengths*,
+//! numbers of 16 bits that say how much the sketches leave. *Fine codes* have four or seven bits for every
+//! axis and lie row by row, as they are read for few rows.
 //!
 //! Every implementation computes the same integers, to the last bit; the portable one says what
 //! they are.
@@ -18,75 +19,69 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-/// Rows that are scanned together.
+/// Rows that are sketched together.
 pub(super) const GROUP: usize = 16;
-/// Dimensions that are scanned together.
-pub(super) const STEP: usize = 8;
-/// Bytes of one step of one group.
-const STEP_BYTES: usize = GROUP * STEP / 2;
-/// Steps whose products fit into 16 bits: 4 x 4 x 15 x 127 is less than 32 768.
-const CHUNK: usize = 4;
-/// Dimensions of a plane are a multiple of this: of whole chunks of steps.
-pub(super) const PLANE_WIDTH: usize = CHUNK * STEP;
-/// Most groups of one pass.
-pub(super) const GROUPS: usize = 64;
+/// Bytes of a line: what a cache reads at once.
+pub(super) const LINE: usize = 64;
+/// Axes of a line of four bits each.
+pub(super) const FINE: usize = 8;
+/// Axes of a line of two bits each.
+pub(super) const COARSE: usize = 16;
+/// Axes are a multiple of this, which is what half a line of fine codes holds.
+pub(super) const WIDTH: usize = 64;
 
-/// What a plane of codes is made of.
+/// What a sketch is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Shape {
-    /// Runs of [`PLANE_WIDTH`] dimensions.
-    pub(super) chunks: usize,
-    /// Lengths of each row: of the errors of this plane's codes, then perhaps of what later planes
-    /// hold.
-    pub(super) lengths: usize,
+    /// Lines of four bits an axis, of the first axes.
+    pub(super) fine: usize,
+    /// Lines of two bits an axis, of the others.
+    pub(super) coarse: usize,
 }
 
 impl Shape {
     /// Bytes of one group.
     pub(super) const fn bytes(self) -> usize {
-        self.chunks * CHUNK * STEP_BYTES + self.lengths * GROUP * size_of::<u16>()
+        (self.fine + self.coarse) * LINE + GROUP * size_of::<u16>()
+    }
+
+    /// All axes.
+    pub(super) const fn axes(self) -> usize {
+        self.fine * FINE + self.coarse * COARSE
     }
 }
 
-/// What a query is to one plane: its weights, and how sums become bounds.
+/// What a query is to the sketches, and how sums become bounds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Weights {
-    /// One weight for each dimension, in steps; none is -128.
-    pub(super) chunks: Vec<[[i8; STEP]; CHUNK]>,
+    /// One weight for each axis, four by four; none is -128.
+    pub(super) quads: Vec<[i8; 4]>,
     /// A sum of products times this plus `offset`, rounded, is a sum in units.
     pub(super) scale: f32,
     pub(super) offset: f32,
-    /// What a row's lengths weigh in its bound: 65 536 is one unit. At most `i16::MAX`.
-    pub(super) lengths: Vec<u16>,
-    /// The last length is of what later planes hold: it counts in this plane's bounds only.
-    pub(super) rest: bool,
+    /// What a row's length weighs in its bound: 65 536 is one unit. At most `i16::MAX`.
+    pub(super) length: u16,
 }
 
-/// One pass over the groups of a plane for some queries.
+/// One pass over the sketches of some groups for some queries.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Pass<'a> {
     pub(super) shape: Shape,
-    pub(super) codes: &'a [u8],
+    pub(super) sketches: &'a [u8],
     pub(super) queries: &'a [Weights],
-    /// Rows with bounds below this are dropped.
-    pub(super) thresholds: &'a [i16],
-    /// The first plane: there are no sums yet.
-    pub(super) first: bool,
 }
 
-/// What a pass leaves for one query: sums over the planes so far (after the last plane these are
-/// bounds), and which rows have not been dropped, bit by bit. Groups without such rows are skipped.
-#[derive(Debug, Clone)]
-pub(super) struct Bounds {
-    pub(super) sums: [[i16; GROUP]; GROUPS],
-    pub(super) alive: [u16; GROUPS],
+/// What a pass finds for one query: a bound for each row, and the highest of them.
+///
+/// A bound is a byte: [`UNITS_PER_BOUND`] units, rounded upwards; none is below 0 or above 255.
+#[derive(Debug)]
+pub(super) struct Bounds<'a> {
+    pub(super) rows: &'a mut [u8],
+    pub(super) highest: u8,
 }
 
-impl Default for Bounds {
-    fn default() -> Self {
-        Self { sums: [[0; GROUP]; GROUPS], alive: [0; GROUPS] }
-    }
-}
+/// What is added to units before they are divided, so that bounds are rounded upwards.
+pub(super) const UNITS_PER_BOUND: i16 = 16;
 
 /// What can run a pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,26 +117,22 @@ impl Isa {
     }
 }
 
-/// Adds a plane to the sums and drops rows, with the fastest instructions there are.
+/// Bounds of all rows of some groups, with the fastest instructions there are.
 ///
 /// # Panics
-/// When codes, weights or results are not as long as the others say.
-pub(super) fn scan(pass: Pass<'_>, results: &mut [Bounds]) {
+/// When sketches, weights or results are not as long as the others say.
+pub(super) fn scan(pass: Pass<'_>, results: &mut [Bounds<'_>]) {
     scan_with(Isa::best(), pass, results);
 }
 
-fn scan_with(isa: Isa, pass: Pass<'_>, results: &mut [Bounds]) {
+fn scan_with(isa: Isa, pass: Pass<'_>, results: &mut [Bounds<'_>]) {
     let shape = pass.shape;
-    if shape.bytes() == 0 || pass.codes.is_empty() {
-        return;
-    }
-    assert!(pass.codes.len().is_multiple_of(shape.bytes()), "whole groups");
-    assert!(pass.codes.len() / shape.bytes() <= GROUPS, "not too many of them");
-    assert!(pass.thresholds.len() == pass.queries.len(), "a threshold for each query");
+    assert!(pass.sketches.len().is_multiple_of(shape.bytes()), "whole groups");
     assert!(results.len() == pass.queries.len(), "results for each query");
-    for query in pass.queries {
-        assert!(query.chunks.len() == shape.chunks, "a weight for each dimension");
-        assert!(query.lengths.len() == shape.lengths, "a weight for each length");
+    let rows = pass.sketches.len() / shape.bytes() * GROUP;
+    for (query, result) in pass.queries.iter().zip(results.iter()) {
+        assert!(query.quads.len() * 4 == shape.axes(), "a weight for each axis");
+        assert!(result.rows.len() == rows, "a bound for each row");
     }
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -154,13 +145,67 @@ fn scan_with(isa: Isa, pass: Pass<'_>, results: &mut [Bounds]) {
     }
 }
 
-/// Asks for a row that will soon be read.
-#[inline]
-pub(super) fn ask_for(row: &[f32]) {
+/// Sums of products of weights with the fine codes of some rows, each of `row_bytes`: a byte below 128 for
+/// every weight, or half as many bytes; then of each 64 axes the first 32 are in the low halves, the others in
+/// the high ones.
+///
+/// # Panics
+/// When weights are not whole half lines, or a row is not there.
+pub(super) fn sums(codes: &[u8], row_bytes: usize, weights: &[i8], rows: &[u16], sums: &mut Vec<i32>) {
+    sums_with(Isa::best(), codes, row_bytes, weights, rows, sums);
+}
+
+fn sums_with(isa: Isa, codes: &[u8], row_bytes: usize, weights: &[i8], rows: &[u16], sums: &mut Vec<i32>) {
+    assert!(weights.len().is_multiple_of(WIDTH), "whole half lines");
+    assert!(row_bytes == weights.len() || row_bytes == weights.len() / 2, "a code for each weight");
+    sums.clear();
+    match isa {
+        #[cfg(target_arch = "x86_64")]
+        Isa::Avx512Vnni | Isa::Avx2 if x86::has_avx2() => x86::sums_avx2(codes, row_bytes, weights, rows, sums),
+        #[cfg(target_arch = "aarch64")]
+        Isa::Neon if arm::has_neon() => arm::sums(codes, row_bytes, weights, rows, sums),
+        _ => portable::sums(codes, row_bytes, weights, rows, sums),
+    }
+}
+
+/// Which bounds reach a threshold.
+pub(super) fn reaching(bounds: &[u8], threshold: u8, rows: &mut Vec<u16>) {
+    rows.clear();
     #[cfg(target_arch = "x86_64")]
-    row.chunks(STEP_BYTES / size_of::<f32>()).for_each(|line| x86::ask_for(line.as_ptr().cast()));
+    if x86::has_avx2() {
+        return x86::reaching_avx2(bounds, threshold, rows);
+    }
+    reaching_in_groups(0, bounds, threshold, rows);
+}
+
+/// Of bounds from the row `first` on.
+#[inline(always)]
+fn reaching_in_groups(first: usize, bounds: &[u8], threshold: u8, rows: &mut Vec<u16>) {
+    for (group, bounds) in bounds.chunks(32).enumerate() {
+        let reach = bounds.iter().enumerate().fold(0, |bits, (at, b)| bits | u32::from(*b >= threshold) << at);
+        push_bits(first + group * 32, reach, rows);
+    }
+}
+
+/// Adds the rows of bits that are set.
+#[inline(always)]
+fn push_bits(first: usize, mut bits: u32, rows: &mut Vec<u16>) {
+    while bits != 0 {
+        rows.push(first as u16 + bits.trailing_zeros() as u16);
+        bits &= bits - 1;
+    }
+}
+
+/// Asks for memory that will soon be read.
+#[inline]
+pub(super) fn ask_for<T>(memory: &[T]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let bytes = memory.as_ptr().cast::<u8>();
+        (0..size_of_val(memory)).step_by(LINE).for_each(|at| x86::ask_for(bytes.wrapping_add(at)));
+    }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = row;
+    let _ = memory;
 }
 
 /// Lanes summed apart from each other, so that the compiler can use vector registers.

@@ -1,47 +1,57 @@
-//! What a pass computes, in plain code. The other implementations must agree with it.
+//! What is computed, in plain code. The other implementations must agree with it.
 
-use super::{Bounds, CHUNK, GROUP, Pass, STEP, STEP_BYTES, Weights};
+use super::{Bounds, COARSE, FINE, GROUP, LINE, Pass, UNITS_PER_BOUND, WIDTH, Weights};
 
-pub(super) fn scan(pass: Pass<'_>, results: &mut [Bounds]) {
-    for ((query, &threshold), result) in pass.queries.iter().zip(pass.thresholds).zip(results) {
-        let groups = result.sums.iter_mut().zip(&mut result.alive);
-        for (block, (sums, alive)) in pass.codes.chunks_exact(pass.shape.bytes()).zip(groups) {
-            if *alive == 0 {
-                continue;
+pub(super) fn scan(pass: Pass<'_>, results: &mut [Bounds<'_>]) {
+    for (query, result) in pass.queries.iter().zip(results) {
+        result.highest = 0;
+        let groups = result.rows.chunks_exact_mut(GROUP);
+        for (group, bounds) in pass.sketches.chunks_exact(pass.shape.bytes()).zip(groups) {
+            for (row, bound) in bounds.iter_mut().enumerate() {
+                *bound = bound_of(pass, query, group, row);
+                result.highest = result.highest.max(*bound);
             }
-            if pass.first {
-                *sums = [0; GROUP];
-            }
-            let bounds = add(query, block, sums);
-            let dropped = (0..GROUP).filter(|&row| bounds[row] < threshold);
-            *alive &= !dropped.fold(0, |bits, row| bits | 1 << row);
         }
     }
 }
 
-/// Adds a group's plane to its sums; the bounds.
-fn add(query: &Weights, block: &[u8], sums: &mut [i16; GROUP]) -> [i16; GROUP] {
-    let (codes, lengths) = block.split_at(query.chunks.len() * CHUNK * STEP_BYTES);
-    std::array::from_fn(|row| {
-        let mut total = 0i32;
-        for (step, weights) in codes.chunks_exact(STEP_BYTES).zip(query.chunks.iter().flatten()) {
-            let (low, high) = weights.split_at(STEP / 2);
-            for ((byte, low), high) in step[4 * row..].iter().zip(low).zip(high) {
-                total += i32::from(byte & 15) * i32::from(*low) + i32::from(byte >> 4) * i32::from(*high);
+fn bound_of(pass: Pass<'_>, query: &Weights, group: &[u8], row: usize) -> u8 {
+    let (lines, lengths) = group.split_at((pass.shape.fine + pass.shape.coarse) * LINE);
+    let (fine, coarse) = lines.split_at(pass.shape.fine * LINE);
+    let (first, others) = query.quads.split_at(pass.shape.fine * FINE / 4);
+    let total = products::<4, { FINE / 4 }>(fine, row, first) + products::<2, { COARSE / 4 }>(coarse, row, others);
+    let sum = (total as f32 * query.scale + query.offset).round_ties_even() as i32;
+    let length = u16::from_le_bytes([lengths[2 * row], lengths[2 * row + 1]]);
+    let sum = sum.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
+    let units = sum.saturating_add(((u32::from(length) * u32::from(query.length)) >> 16) as i16);
+    (units.saturating_add(UNITS_PER_BOUND - 1) / UNITS_PER_BOUND).clamp(0, u8::MAX.into()) as u8
+}
+
+/// Of each byte of a row's lane `QUADS` numbers of `BITS` bits, each for the quad of that number.
+fn products<const BITS: usize, const QUADS: usize>(lines: &[u8], row: usize, quads: &[[i8; 4]]) -> i32 {
+    let mut total = 0;
+    for (line, quads) in lines.chunks_exact(LINE).zip(quads.chunks_exact(QUADS)) {
+        for (at, quad) in quads.iter().enumerate() {
+            for (byte, weight) in line[4 * row..].iter().zip(quad) {
+                total += i32::from(byte >> (BITS * at) & ((1 << BITS) - 1)) * i32::from(*weight);
             }
         }
-        let part = (total as f32 * query.scale + query.offset).round_ties_even() as i32;
-        let mut sum = sums[row].saturating_add(part.clamp(i16::MIN.into(), i16::MAX.into()) as i16);
-        let mut bound = sum;
-        for (at, weight) in query.lengths.iter().enumerate() {
-            let place = 2 * (at * GROUP + row);
-            let length = u16::from_le_bytes([lengths[place], lengths[place + 1]]);
-            bound = bound.saturating_add(((u32::from(length) * u32::from(*weight)) >> 16) as i16);
-            if !(query.rest && at + 1 == query.lengths.len()) {
-                sum = bound;
-            }
+    }
+    total
+}
+
+pub(super) fn sums(codes: &[u8], row_bytes: usize, weights: &[i8], rows: &[u16], sums: &mut Vec<i32>) {
+    sums.extend(rows.iter().map(|row| {
+        let codes = &codes[usize::from(*row) * row_bytes..][..row_bytes];
+        if row_bytes == weights.len() {
+            return codes.iter().zip(weights).map(|(code, weight)| i32::from(*code) * i32::from(*weight)).sum();
         }
-        sums[row] = sum;
-        bound
-    })
+        let halves = codes.chunks_exact(WIDTH / 2).zip(weights.chunks_exact(WIDTH));
+        halves.fold(0i32, |total, (codes, weights)| {
+            let (low, high) = weights.split_at(WIDTH / 2);
+            codes.iter().zip(low.iter().zip(high)).fold(total, |total, (code, (low, high))| {
+                total + i32::from(code & 15) * i32::from(*low) + i32::from(code >> 4) * i32::from(*high)
+            })
+        })
+    }));
 }

@@ -2,19 +2,6 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn weights(shape: Shape, raw: &[i8], numbers: &[i16], scale: f32, rest: bool) -> Weights {
-    let weight = |at: usize| raw[at % raw.len()].max(-127);
-    Weights {
-        chunks: (0..shape.chunks)
-            .map(|c| std::array::from_fn(|s| std::array::from_fn(|d| weight(c * PLANE_WIDTH + s * STEP + d * 7))))
-            .collect(),
-        scale,
-        offset: f32::from(numbers[0]) / 7.0,
-        lengths: (0..shape.lengths).map(|n| numbers[n + 2].unsigned_abs().min(i16::MAX as u16)).collect(),
-        rest,
-    }
-}
-
 fn kinds() -> Vec<Isa> {
     #[allow(unused_mut, clippy::allow_attributes)]
     let mut kinds = vec![Isa::best()];
@@ -28,49 +15,91 @@ fn kinds() -> Vec<Isa> {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
-    /// Every shape, every number of groups and queries, every alignment of the codes.
+    /// Every shape, every number of groups and queries, every alignment of the sketches.
     #[test]
-    fn every_kernel_computes_what_the_portable_one_does(
-        shape in (0usize..8, 0usize..4),
+    fn every_kernel_computes_the_bounds_of_the_portable_one(
+        fine in 0usize..36,
+        coarse in 0usize..36,
         groups in 0usize..9,
         queries in 1usize..9,
         shift in 0usize..65,
-        first: bool,
-        rest: bool,
         bytes in proptest::collection::vec(any::<u8>(), 997),
-        raw in proptest::collection::vec(any::<i8>(), 61),
+        raw in proptest::collection::vec(-127i8..=127, 61),
         numbers in proptest::collection::vec(any::<i16>(), 89),
-        alive in proptest::collection::vec(any::<u16>(), GROUPS),
         extreme in 0usize..8,
         scale in 0.0f32..0.2,
     ) {
-        let shape = Shape { chunks: shape.0, lengths: shape.1 };
+        let shape = Shape { fine, coarse };
         let raw: Vec<i8> = match extreme { 0 => vec![127], 1 => vec![-127], 2 => vec![127, -127], _ => raw };
         let queries: Vec<Weights> = (0..queries)
-            .map(|q| weights(shape, &raw[q % raw.len()..], &numbers[q..], scale / (q + 1) as f32, rest && shape.lengths > 0))
+            .map(|q| Weights {
+                quads: (0..shape.axes() / 4).map(|n| std::array::from_fn(|d| raw[(n * 4 + d * 7 + q) % raw.len()])).collect(),
+                scale: scale / (q + 1) as f32,
+                offset: f32::from(numbers[q]) / 7.0,
+                length: numbers[q + 20].unsigned_abs().min(i16::MAX as u16),
+            })
             .collect();
         let length = groups * shape.bytes();
-        let codes: Vec<u8> =
-            (0..shift + length).map(|i| if extreme == 1 { 255 } else { bytes[i * 3 % bytes.len()] }).collect();
-        let thresholds: Vec<i16> = (0..queries.len()).map(|q| numbers[(q * 3 + 40) % numbers.len()]).collect();
-        let before = Bounds {
-            sums: std::array::from_fn(|i| std::array::from_fn(|r| numbers[(i * 5 + r) % numbers.len()] / 4)),
-            alive: std::array::from_fn(|g| if extreme == 3 { 0 } else { alive[g] }),
-        };
-        let pass = Pass { shape, codes: &codes[shift..], queries: &queries, thresholds: &thresholds, first };
+        let sketches: Vec<u8> =
+            (0..shift + length).map(|i| if extreme < 2 { 255 } else { bytes[i * 3 % bytes.len()] }).collect();
         let run = |isa| {
-            let mut results = vec![before.clone(); queries.len()];
-            scan_with(isa, pass, &mut results);
-            // Groups without rows are skipped or not, as it suits.
-            let living = results.iter().map(|result| {
-                result.sums.iter().zip(result.alive).zip(before.alive).filter(|(_, old)| *old != 0).map(|(now, _)| (*now.0, now.1)).collect::<Vec<_>>()
-            });
-            living.collect::<Vec<_>>()
+            let mut rows = vec![vec![0; groups * GROUP]; queries.len()];
+            let mut results: Vec<Bounds<'_>> = rows.iter_mut().map(|rows| Bounds { rows, highest: 0 }).collect();
+            scan_with(isa, Pass { shape, sketches: &sketches[shift..], queries: &queries }, &mut results);
+            let highest: Vec<u8> = results.iter().map(|result| result.highest).collect();
+            (rows, highest)
         };
         let expected = run(Isa::Portable);
+        for (rows, highest) in expected.0.iter().zip(&expected.1) {
+            prop_assert_eq!(rows.iter().copied().max().unwrap_or(0), *highest);
+        }
         for isa in kinds() {
             prop_assert_eq!(&run(isa), &expected, "{:?}", isa);
         }
+    }
+
+    /// Fine codes: every width and alignment, rows in any order.
+    #[test]
+    fn every_kernel_adds_up_fine_codes_alike(
+        halves in 0usize..10,
+        count in 1usize..40,
+        shift in 0usize..65,
+        rows in proptest::collection::vec(0u16..40, 0..50),
+        bytes in proptest::collection::vec(any::<u8>(), 997),
+        raw in proptest::collection::vec(-127i8..=127, 61),
+        extreme: bool,
+        whole: bool,
+    ) {
+        let weights: Vec<i8> = (0..halves * WIDTH).map(|n| if extreme { 127 } else { raw[n * 5 % raw.len()] }).collect();
+        let (row_bytes, most) = if whole { (weights.len(), 127) } else { (weights.len() / 2, 255) };
+        let length = shift + count * row_bytes;
+        let codes: Vec<u8> = (0..length).map(|i| if extreme { most } else { bytes[i * 3 % bytes.len()] & most }).collect();
+        let rows: Vec<u16> = rows.into_iter().filter(|row| usize::from(*row) < count).collect();
+        let run = |isa| {
+            let mut totals = vec![1, 2, 3];
+            sums_with(isa, &codes[shift..], row_bytes, &weights, &rows, &mut totals);
+            totals
+        };
+        let expected = run(Isa::Portable);
+        prop_assert_eq!(expected.len(), rows.len());
+        for isa in kinds() {
+            prop_assert_eq!(&run(isa), &expected, "{:?}", isa);
+        }
+    }
+
+    #[test]
+    fn what_reaches_a_threshold_is_found(
+        bounds in proptest::collection::vec(100u8..150, 0..200),
+        threshold in prop_oneof![90u8..160, Just(0), Just(255)],
+    ) {
+        let expected: Vec<u16> =
+            bounds.iter().enumerate().filter(|(_, bound)| **bound >= threshold).map(|(at, _)| at as u16).collect();
+        let mut found = vec![7];
+        reaching(&bounds, threshold, &mut found);
+        prop_assert_eq!(&found, &expected);
+        found.clear();
+        reaching_in_groups(0, &bounds, threshold, &mut found);
+        prop_assert_eq!(&found, &expected);
     }
 
     #[test]
