@@ -148,12 +148,23 @@ fn journals() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for count in [0, 1, 4] {
         let dir = tempfile::tempdir().unwrap();
-        let config =
-            JournalConfig { dir: dir.path().to_owned(), key: journal_key(), models: "seed".to_owned(), keep_days: 0 };
+        let config = JournalConfig {
+            dir: dir.path().to_owned(),
+            key: journal_key(),
+            models: "seed".to_owned(),
+            keep_days: 0,
+            anchor: None,
+        };
         let journal = Journal::open(config).unwrap();
         for n in 0..count {
             let app = Some("ann".to_owned());
-            journal.record(Entry { transaction_id: format!("t{n}"), app, status: 200, ms: 1.5, ..Entry::default() });
+            journal.record(Entry {
+                transaction_id: format!("t{n}"),
+                app,
+                status: 200,
+                ms: Some(1.5),
+                ..Entry::default()
+            });
         }
         journal.stop();
         let written =
