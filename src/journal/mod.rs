@@ -35,7 +35,7 @@ use crate::domain::rfc3339;
 pub struct Entry {
     /// Counts lines, without gaps.
     pub n: u64,
-    /// When it ended (RFC 3339, UTC); an erasure, when its transaction did.
+    /// When it ended (RFC 3339, UTC); of an erasure, when its transaction wrote it, just before its commit.
     pub time: String,
     /// Of what was put down in the database first: its id there. Two lines of one id tell of the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::*;
@@ -182,6 +184,51 @@ fn what_was_kept_long_enough_goes_and_nothing_else() {
     }
     std::fs::write(&start, said).unwrap();
     assert!(verify(dir.path(), &key(), None).is_ok());
+}
+
+/// Lines of the version before, which do not say what they follow on.
+fn write_of_before(path: &Path, numbers: std::ops::RangeInclusive<u64>, mut before: [u8; 32]) {
+    let mut text = String::new();
+    for n in numbers {
+        let body = format!(
+            "{{\"n\":{n},\"time\":\"\",\"transactionId\":\"\",\"operation\":\"\",\"status\":200,\"code\":0,\"models\":\"p\",\"ms\":1.5"
+        );
+        let mut mac = Hmac::<Sha256>::new_from_slice(key().bytes()).unwrap();
+        mac.update(&before);
+        mac.update(body.as_bytes());
+        before = mac.finalize().into_bytes().into();
+        text += &format!("{body},\"mac\":\"{}\"}}\n", chain::hex(&before));
+    }
+    std::fs::write(path, text).unwrap();
+}
+
+#[test]
+fn a_journal_of_the_version_before_goes_on() {
+    for (numbers, before) in [(1..=3, chain::ORIGIN), (8..=10, [5; 32])] {
+        let dir = tempfile::tempdir().unwrap();
+        let old = dir.path().join("2020-01-01.ndjson");
+        let first = *numbers.start();
+        write_of_before(&old, numbers, before);
+        write(dir.path(), 0..2);
+        let found = verify(dir.path(), &key(), None).unwrap();
+        assert_eq!((found.first, found.lines), (first, 5), "what was removed then may be missing");
+        let text = std::fs::read_to_string(&old).unwrap();
+        std::fs::write(&old, text.replacen("200", "400", 2).replacen("400", "200", 1)).unwrap();
+        assert!(matches!(verify(dir.path(), &key(), None), Err(Broken::Chain { line: 2, .. })));
+        std::fs::write(&old, text.lines().skip(1).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        assert!(matches!(verify(dir.path(), &key(), None), Err(Broken::Beginning { .. })));
+    }
+}
+
+#[test]
+fn what_cannot_be_written_at_the_stop_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(config(dir.path())).unwrap();
+    std::fs::remove_dir_all(dir.path()).unwrap();
+    for _ in 0..3 {
+        journal.record(Entry { app: Some("a".to_owned()), ..Entry::default() });
+    }
+    assert_eq!(journal.stop(), 3);
 }
 
 #[tokio::test]
