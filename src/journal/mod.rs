@@ -112,8 +112,8 @@ pub enum JournalError {
     Signer,
     /// The chain cannot go on from what is there.
     #[error(
-        "the last line of {0} is damaged, or it is of another database; look at it, then move the folder of the \
-         journal elsewhere to begin another"
+        "the last line of {0} is damaged, or it is of another database; look at it, then move `journal` and `node` out \
+         of the data folder to begin another"
     )]
     Damaged(PathBuf),
     /// The folder or a file cannot be read or written.

@@ -45,17 +45,24 @@ impl Service {
     /// Removes the templates whose time is over, for good; a bounded number, and how many they were.
     ///
     /// # Errors
-    /// Store failures; what was removed before stays so.
+    /// Store failures, when nothing was removed: an application that fails keeps no other waiting.
     pub async fn remove_expired(&self) -> Result<usize, Error> {
-        let mut removed = 0;
+        let (mut removed, mut failed) = (0, None);
         for (app, retention) in self.applications.retentions() {
             let Some(moment) = SystemTime::now().checked_sub(retention) else { continue };
-            let gone = self.store.templates.remove_older(&app, moment, EXPIRED, Cause::RETENTION).await?;
-            if let Some((_, last)) = gone.last() {
-                self.replicator.show(&app, *last).await;
+            match self.store.templates.remove_older(&app, moment, EXPIRED, Cause::RETENTION).await {
+                Ok(gone) => {
+                    if let Some((_, last)) = gone.last() {
+                        self.replicator.show(&app, *last).await;
+                    }
+                    removed += gone.len();
+                }
+                Err(error) => failed = Some(error),
             }
-            removed += gone.len();
         }
-        Ok(removed)
+        match failed {
+            Some(error) if removed == 0 => Err(error.into()),
+            _ => Ok(removed),
+        }
     }
 }

@@ -60,8 +60,10 @@ fn forms() -> Vec<Vec<u8>> {
         (0, form().part(&[named], &ann).file("photo", "text/plain", b"x")),
         (0, form()),
     ];
-    let mut all: Vec<_> =
-        forms.iter().map(|(place, form)| [vec![*place, 7 + place * 50], form.finished()].concat()).collect();
+    let mut all: Vec<_> = forms
+        .iter()
+        .map(|(place, form)| [vec![*place, u8::wrapping_mul(*place, 50).wrapping_add(7)], form.finished()].concat())
+        .collect();
     let quoted = b"\x80\xffMultipart/Form-Data; charset=utf-8; boundary=\"b\"\n";
     all.push([quoted.as_slice(), &form().photo(&ann).finished()].concat());
     all.push([b"\x80\xffimage/jpeg\n".as_slice(), &ann].concat());

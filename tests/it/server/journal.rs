@@ -1,6 +1,7 @@
 //! The journal of a real server, read with the command line.
 
 use serde_json::Value;
+use sqlx::Connection as _;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -195,6 +196,31 @@ async fn an_erasure_that_nobody_was_told_of_has_a_receipt() {
     have_receipts(&server, &database, &[("a", "delete"), ("b", "delete")]).await;
     assert_eq!(app.get("templates/a").await.1["result"]["code"], 400, "it is gone");
     assert!(server.command(&database, &["journal", "verify"]).contains("2 receipts"));
+}
+
+/// One application whose templates cannot be removed keeps no other's, nor its receipts.
+#[tokio::test]
+async fn retention_goes_on_where_one_application_fails() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let mut apps = vec![server.first_app()];
+    for name in ["second", "third"] {
+        apps.push(server.app(server.create_app(name, &database).await));
+    }
+    for (app, template) in apps.iter().zip(["a", "b", "c"]) {
+        app.add("person_a_1.jpg", &[("templateId", template)]).await;
+    }
+    let url = format!("sqlite://{}", server.dir().join("semblance.db").display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let fails = "CREATE TRIGGER fails BEFORE DELETE ON templates WHEN old.template_id = 'b' \
+                 BEGIN SELECT RAISE(ABORT, 'no'); END";
+    sqlx::query(fails).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    for app in &apps {
+        server.command(&database, &["app", "retention", &app.credentials().0, "1s"]);
+    }
+    have_receipts(&server, &database, &[("a", "retention"), ("c", "retention")]).await;
+    assert_eq!(apps[1].get("templates/b").await.0, 200);
 }
 
 /// What is given on the command line is told by the server that runs.
