@@ -222,10 +222,10 @@ async fn first_run(settings: &Settings, service: &Service, ledger: &Ledger) -> R
         return Ok(None);
     }
     let credentials = service.applications().create("first").await?;
-    ledger.put(&Notice::of("app create", Some(&credentials.app_id), "first run")).await?;
     let file = settings.data.join("credentials.json");
     let content = serde_json::json!({ "app_id": credentials.app_id.as_str(), "app_key": credentials.app_key });
     write_private(&file, &format!("{content}\n")).map_err(|source| StartError::Data { path: file.clone(), source })?;
+    ledger.put(&Notice::of("app create", Some(&credentials.app_id), "first run")).await?;
     Ok(Some(FirstRun { credentials, file }))
 }
 

@@ -108,16 +108,16 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
                 return Err(CliError::message("the name must not be empty"));
             }
             let credentials = applications.create(name.trim()).await?;
+            show(&credentials, json); // first: there is no other time
             tell(&store, "app create", Some(&credentials.app_id), name.trim()).await?;
-            show(&credentials, json);
         }
         Command::List { json } => list(&applications, json).await?,
         Command::RotateKey { id, overlap, json } => {
             let id = parse(&id)?;
             let credentials = applications.rotate_key(&id, overlap).await?;
             let credentials = credentials.ok_or_else(|| unknown(&id))?;
-            tell(&store, "app rotate-key", Some(&id), &format!("overlap: {} s", overlap.as_secs())).await?;
             show(&credentials, json);
+            tell(&store, "app rotate-key", Some(&id), &format!("overlap: {} s", overlap.as_secs())).await?;
         }
         Command::Attributes { id, reported } => {
             let id = parse(&id)?;
