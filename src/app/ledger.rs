@@ -8,13 +8,11 @@ use uuid::Uuid;
 
 use crate::domain::rfc3339;
 use crate::journal::{Entry, Journal, Mark};
+use crate::store::outbox::LEASE;
 use crate::store::{Anchor, Notice, OutboxStore, StoreError};
 
 /// Notices that become lines together.
 const TOGETHER: usize = 500;
-
-/// How long a claim holds against other nodes; one that dies leaves its notices to them after this.
-const LEASE: Duration = Duration::from_secs(60);
 
 /// From one anchor of a journal that goes on to the next.
 const ANCHOR_EVERY: Duration = Duration::from_secs(2);
@@ -37,6 +35,9 @@ pub(super) struct Ledger {
 
 impl Ledger {
     pub(super) fn new(journal: Option<Arc<Journal>>, outbox: Arc<dyn OutboxStore>, node: Uuid) -> Self {
+        if journal.is_some() {
+            outbox.serves(node);
+        }
         Self { journal, outbox, node }
     }
 

@@ -175,6 +175,10 @@ impl SnapshotStore for Limited<dyn SnapshotStore> {
 
 #[async_trait]
 impl OutboxStore for Limited<dyn OutboxStore> {
+    fn serves(&self, node: Uuid) {
+        self.inner.serves(node);
+    }
+
     async fn put(&self, notice: &Notice) -> Result<(), StoreError> {
         within(self.limit, self.inner.put(notice)).await
     }

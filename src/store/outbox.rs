@@ -113,9 +113,16 @@ pub struct Anchor {
     pub at: SystemTime,
 }
 
+/// How long a claim holds against other nodes. One that dies leaves its notices to them after this.
+pub const LEASE: Duration = Duration::from_secs(60);
+
 /// What the journals of all nodes are to tell of, and how far each is known to reach.
 #[async_trait]
 pub trait OutboxStore: Send + Sync {
+    /// From now on this process is a node with a journal: what it puts down is its own to tell, for [`LEASE`].
+    /// What a process that is none puts down is told by whichever node looks first. Said once.
+    fn serves(&self, node: Uuid);
+
     /// Puts a notice down by itself.
     async fn put(&self, notice: &Notice) -> Result<(), StoreError>;
 

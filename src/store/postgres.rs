@@ -1,8 +1,8 @@
 //! Postgres: any number of nodes share one.
 
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -13,6 +13,7 @@ use tokio::sync::Mutex;
 use uuid::Uuid;
 
 use super::open::{KeySource, OpenError, OpenOptions, classify, migrations};
+use super::outbox::LEASE;
 use super::ring::{self, JOURNAL_KEY, KeyRing, SEAL_CHECK};
 use super::row;
 use super::seal::{Place, SealError, Sealer, sealed_under, snapshot_key_place};
@@ -56,6 +57,8 @@ pub(super) struct PostgresStore {
     keys: KeyRing,
     /// Something was removed, and may still lie about.
     removed: AtomicBool,
+    /// Whose journal tells of what is put down here, if this process has one.
+    node: OnceLock<Uuid>,
 }
 
 sql_store!(PostgresStore, Postgres, failed);

@@ -2,8 +2,8 @@
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
@@ -13,6 +13,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use uuid::Uuid;
 
 use super::open::{KeySource, OpenError, OpenOptions, classify, migrations};
+use super::outbox::LEASE;
 use super::ring::{self, JOURNAL_KEY, KeyRing, SEAL_CHECK};
 use super::row;
 use super::seal::{Place, SealError, Sealer, sealed_under, snapshot_key_place};
@@ -54,6 +55,8 @@ pub(super) struct SqliteStore {
     keys: KeyRing,
     /// Something was removed, and may still lie about.
     removed: AtomicBool,
+    /// Whose journal tells of what is put down here, if this process has one.
+    node: OnceLock<Uuid>,
 }
 
 sql_store!(SqliteStore, Sqlite, failed);

@@ -28,8 +28,9 @@ pub(super) fn beyond_every_id() -> String {
     "\u{10FFFF}".repeat(TemplateId::MAX_CHARS + 1)
 }
 
-/// Implements the stores of one database: a struct with the fields `read`, `write` (pools), `keys`
-/// and `removed` (something was, and may still lie about), and a function that says what an error means.
+/// Implements the stores of one database: a struct with the fields `read`, `write` (pools), `keys`, `removed`
+/// (something was, and may still lie about) and `node` (whose journal is to tell), and a function that says what an
+/// error means.
 macro_rules! sql_store {
     ($store:ty, $database:ty, $failed:path) => {
         impl $store {
@@ -140,7 +141,7 @@ macro_rules! sql_store {
                     .await
                     .map_err($failed)?;
                 let notice = Notice::erasure(app, template, row::revision(revision), cause);
-                Self::put_down(&mut **work, &notice).await?;
+                self.put_down(&mut **work, &notice).await?;
                 Ok(true)
             }
 
@@ -281,7 +282,7 @@ macro_rules! sql_store {
                 let stands = Self::settled(&write, JOURNAL_KEY, first).await?;
                 let journal_key = keys.open_journal_key(&stands).map_err(StoreError::from)?.0;
                 // What was removed just before a crash may still lie about.
-                let store = Arc::new(Self { read, write, keys, removed: AtomicBool::new(true) });
+                let store = Arc::new(Self { read, write, keys, removed: AtomicBool::new(true), node: OnceLock::new() });
                 Ok(Store {
                     apps: store.clone(),
                     templates: store.clone(),

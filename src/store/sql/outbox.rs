@@ -5,13 +5,15 @@ macro_rules! outbox {
         impl $store {
             /// Puts a notice down, in a transaction or by itself.
             async fn put_down<'e>(
+                &self,
                 on: impl sqlx::Executor<'e, Database = $database>,
                 notice: &Notice,
             ) -> Result<(), StoreError> {
                 sqlx::query(
                     "INSERT INTO outbox
-                         (notice_id, happened_at, operation, transaction_id, app_id, template_id, revision, detail)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                         (notice_id, happened_at, operation, transaction_id, app_id, template_id, revision, detail,
+                          node, claimed_until)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
                 )
                 .bind(notice.id.as_bytes().to_vec())
                 .bind(row::millis(notice.at))
@@ -21,6 +23,8 @@ macro_rules! outbox {
                 .bind(notice.template.clone())
                 .bind(notice.revision.map(|revision| row::number(Revision(revision))))
                 .bind(notice.detail.clone())
+                .bind(self.node.get().map(|node| node.as_bytes().to_vec()))
+                .bind(self.node.get().map(|_| row::millis(notice.at + LEASE)))
                 .execute(on)
                 .await
                 .map_err($failed)?;
@@ -30,8 +34,12 @@ macro_rules! outbox {
 
         #[async_trait]
         impl OutboxStore for $store {
+            fn serves(&self, node: Uuid) {
+                let _ = self.node.set(node);
+            }
+
             async fn put(&self, notice: &Notice) -> Result<(), StoreError> {
-                Self::put_down(&self.write, notice).await
+                self.put_down(&self.write, notice).await
             }
 
             async fn claim(&self, node: Uuid, lease: Duration, limit: usize) -> Result<Claim, StoreError> {

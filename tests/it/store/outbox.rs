@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use semblance::domain::TransactionId;
-use semblance::store::{Anchor, Notice};
+use semblance::store::{Anchor, Claim, Notice};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -14,6 +14,7 @@ conformance! {
     whatever_erases_a_template_puts_a_notice_down
     what_is_not_erased_has_no_notice
     notices_are_one_nodes_at_a_time
+    what_a_node_does_is_its_own_to_tell
     a_journal_is_known_to_reach_ever_further
     the_journals_key_of_a_new_database_is_random
 }
@@ -107,6 +108,21 @@ async fn notices_are_one_nodes_at_a_time(fixture: Fixture) {
     assert_eq!(store.outbox.forget(UNIX_EPOCH).await.unwrap(), 0);
     let all = store.outbox.forget(SystemTime::now() + Duration::from_secs(1)).await.unwrap();
     assert_eq!(all, rest_two.notices.len() as u64);
+}
+
+async fn what_a_node_does_is_its_own_to_tell(fixture: Fixture) {
+    let (store, command) = (fixture.open().await, fixture.open().await);
+    let (one, other) = (Uuid::new_v4(), Uuid::new_v4());
+    store.outbox.serves(one);
+    let a = with_app(&store, "a").await;
+    for template in ["x", "y"] {
+        insert(&store, &a, template, &sample(1)).await.unwrap();
+    }
+    store.templates.remove(&a, &id("x"), Cause::RETENTION).await.unwrap();
+    command.templates.remove(&a, &id("y"), Cause::RETENTION).await.unwrap();
+    let of = |claim: Claim| claim.notices.into_iter().map(|notice| notice.template.unwrap()).collect::<Vec<_>>();
+    assert_eq!(of(store.outbox.claim(other, LEASE, 9).await.unwrap()), ["y"], "of a command, whoever looks first");
+    assert_eq!(of(store.outbox.claim(one, LEASE, 9).await.unwrap()), ["x"]);
 }
 
 async fn a_journal_is_known_to_reach_ever_further(fixture: Fixture) {

@@ -283,6 +283,8 @@ impl HintStore for MemoryStore {
 /// Nobody is told of anything.
 #[async_trait]
 impl OutboxStore for MemoryStore {
+    fn serves(&self, _: Uuid) {}
+
     async fn put(&self, _: &Notice) -> Result<(), StoreError> {
         Ok(())
     }
