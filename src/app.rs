@@ -2,7 +2,9 @@
 //! together, for the server and for the commands that need a part of it.
 
 mod background;
+mod ledger;
 mod listener;
+mod node;
 mod server;
 
 use std::net::SocketAddr;
@@ -56,6 +58,9 @@ pub enum StartError {
     /// The database cannot be read.
     #[error("database: {0}")]
     Store(#[from] StoreError),
+    /// Another server has the data folder.
+    #[error("the data folder {0} is another server's, which is running; every server needs a folder of its own")]
+    Taken(PathBuf),
     /// The journal cannot be opened.
     #[error("journal: {0}")]
     Journal(#[from] JournalError),
@@ -218,6 +223,14 @@ pub fn key_file(settings: &Settings) -> Option<KeyFile> {
     }
     let made = settings.key_file.as_os_str().is_empty();
     Some(KeyFile::new(if made { settings.data.join("sealing.key") } else { settings.key_file.clone() }))
+}
+
+/// Who wrote the journal of this data folder: the id of its node; `None` when no server ran on it yet.
+///
+/// # Errors
+/// When the file with it cannot be read.
+pub fn node_id(settings: &Settings) -> Result<Option<uuid::Uuid>, StartError> {
+    node::read(&settings.data)
 }
 
 /// The folder of the journal.

@@ -79,7 +79,8 @@ pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Ne
     // Of the highest level, so that no filter takes the transaction id off a line.
     let span = tracing::error_span!("request", transaction.id = %id, app = tracing::field::Empty);
     let handled = async {
-        let (parts, incoming) = request.into_parts();
+        let (mut parts, incoming) = request.into_parts();
+        parts.extensions.insert(id);
         let incoming = body::guard(incoming, &parts.headers, api.config());
         let handled = AssertUnwindSafe(next.run(Request::from_parts(parts, incoming))).catch_unwind().await;
         let mut response =

@@ -45,7 +45,12 @@ pub(super) fn template(template: &TemplateId) {
     tell(|entry| entry.template_id = Some(template.as_str().to_owned()));
 }
 
-/// How similar, and the threshold in force.
-pub(super) fn similarity(similarity: Option<f64>, threshold: f64) {
-    tell(|entry| (entry.similarity, entry.threshold) = (similarity, Some(threshold)));
+/// The threshold in force.
+pub(super) fn threshold(threshold: f64) {
+    tell(|entry| entry.threshold = Some(threshold));
+}
+
+/// How similar.
+pub(super) fn similarity(similarity: Option<f64>) {
+    tell(|entry| entry.similarity = similarity);
 }

@@ -19,7 +19,7 @@ pub(super) struct Watch {
     api: ApiState,
     id: TransactionId,
     note: Note,
-    method: Method,
+    method: &'static str,
     route: Option<MatchedPath>,
     started: Instant,
     finished: bool,
@@ -33,7 +33,7 @@ impl Watch {
         method: Method,
         route: Option<MatchedPath>,
     ) -> Self {
-        Self { api, id, note, method, route, started: Instant::now(), finished: false }
+        Self { api, id, note, method: known(&method), route, started: Instant::now(), finished: false }
     }
 
     /// The line in the journal. What is for machines is no operation.
@@ -48,7 +48,7 @@ impl Watch {
             status,
             code,
             outcome: told.outcome.filter(|_| code == 0),
-            ms: self.started.elapsed().as_secs_f64() * 1e3,
+            ms: Some(self.started.elapsed().as_secs_f64() * 1e3),
             ..told
         });
     }
@@ -86,6 +86,12 @@ impl Watch {
             _ => line!(info),
         }
     }
+}
+
+/// A method as it is told. A client may make one up, as long as it likes.
+fn known(method: &Method) -> &'static str {
+    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+    KNOWN.into_iter().find(|known| method.as_str() == *known).unwrap_or("OTHER")
 }
 
 impl Drop for Watch {

@@ -9,8 +9,7 @@ use axum_server::tls_rustls::RustlsConfig;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use crate::domain::TransactionId;
-use crate::journal::{ERASED, Entry, Journal};
+use super::ledger::Ledger;
 use crate::service::{Replicator, Service};
 use crate::settings::Settings;
 use crate::store::{HintStore, StoreError, VaultStore};
@@ -29,7 +28,7 @@ impl Background {
     pub(super) fn start(
         settings: &Settings,
         service: &Service,
-        journal: Option<&Arc<Journal>>,
+        ledger: &Arc<Ledger>,
         (vault, hints): (&Arc<dyn VaultStore>, &Arc<dyn HintStore>),
         tls: Option<&RustlsConfig>,
     ) -> Self {
@@ -42,7 +41,8 @@ impl Background {
             tokio::spawn(listen(Arc::clone(hints), hint)),
             tokio::spawn(save_snapshots(Arc::clone(replicator), every)),
             tokio::spawn(scrub(Arc::clone(vault))),
-            tokio::spawn(expire(service.clone(), journal.cloned())),
+            tokio::spawn(expire(service.clone())),
+            tokio::spawn(Arc::clone(ledger).keep(poll)),
         ];
         if let (Some(tls), Some((cert, key))) = (tls, settings.tls_files()) {
             let every = Duration::from_secs(settings.tls.reload_s);
@@ -130,7 +130,7 @@ async fn save_snapshots(replicator: Arc<Replicator>, every: Duration) {
 
 /// Removes the templates whose time is over, for as long as the server runs: within a minute, or within a
 /// twentieth of the shortest time that any is kept. Each node does; of two, one finds nothing left.
-async fn expire(service: Service, journal: Option<Arc<Journal>>) {
+async fn expire(service: Service) {
     let (least, most) = (Duration::from_secs(1), Duration::from_secs(60));
     loop {
         let shortest = service.applications().retentions().into_iter().map(|(_, period)| period).min();
@@ -144,22 +144,10 @@ async fn expire(service: Service, journal: Option<Arc<Journal>>) {
                     break;
                 }
             };
-            if removed.is_empty() {
+            if removed == 0 {
                 break;
             }
-            tracing::info!(templates = removed.len(), "templates whose time was over are removed");
-            for (app, template) in removed {
-                let Some(journal) = &journal else { break };
-                journal.record(Entry {
-                    transaction_id: TransactionId::random().to_string(),
-                    app: Some(app.to_string()),
-                    operation: "retention".to_owned(),
-                    status: 200,
-                    outcome: Some(ERASED.to_owned()),
-                    template_id: Some(template.to_string()),
-                    ..Entry::default()
-                });
-            }
+            tracing::info!(templates = removed, "templates whose time was over are removed");
         }
     }
 }

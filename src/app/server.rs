@@ -11,17 +11,19 @@ use axum_server::tls_rustls::RustlsConfig;
 use tokio::task::JoinSet;
 
 use super::background::Background;
+use super::ledger::Ledger;
 use super::listener::Listener;
+use super::node::Node;
 use super::{StartError, journal_dir, licences, manifest, open_store, shape, start_engine, start_matcher, tls};
 use crate::api::{ApiConfig, ApiState};
 use crate::compute::Admission;
 use crate::domain::Calibration;
 use crate::engine::{EnginePool, Manifest};
 use crate::gallery::MemoryMatcher;
-use crate::journal::{Journal, JournalConfig, JournalKey};
+use crate::journal::{Journal, JournalConfig, JournalKey, Mark};
 use crate::service::{Credentials, Policy, Service, SnapshotConfig};
 use crate::settings::{Settings, SimilarityKind};
-use crate::store::{HintStore, Store, VaultStore};
+use crate::store::{HintStore, Notice, Store, VaultStore};
 use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
 
 /// What a first run made.
@@ -45,7 +47,9 @@ pub struct App {
     hints: Arc<dyn HintStore>,
     engine: Arc<EnginePool>,
     matcher: Arc<MemoryMatcher>,
-    journal: Option<Arc<Journal>>,
+    ledger: Arc<Ledger>,
+    /// Held for as long as the server lives.
+    _node: Node,
     first_run: Option<FirstRun>,
 }
 
@@ -58,11 +62,13 @@ impl App {
     pub async fn build(settings: Settings) -> Result<Self, StartError> {
         let manifest = manifest(&settings)?;
         let tls = tls(&settings).await?;
+        let node = Node::take(&settings.data)?;
         let store = open_store(&settings).await?;
         let engine = start_engine(&settings)?;
         let matcher = Arc::new(start_matcher(&settings));
         let metrics = Arc::new(Metrics::new());
-        let journal = journal(&settings, &store, &manifest)?;
+        let journal = journal(&settings, &store, &manifest, &node).await?;
+        let ledger = Arc::new(Ledger::new(journal.clone(), store.outbox.clone(), node.id));
         let (vault, hints) = (Arc::clone(&store.vault), Arc::clone(&store.hints));
         let service = Service::new(
             Arc::new(MeasuredAnalyze::new(engine.clone(), Arc::clone(&metrics))),
@@ -73,7 +79,7 @@ impl App {
             policy(&settings, manifest.operating_point())?,
         );
         service.applications().refresh().await?;
-        let first_run = first_run(&settings, &service).await?;
+        let first_run = first_run(&settings, &service, &ledger).await?;
 
         let admission = Admission::new(settings.limits.inside, settings.limits.app_share);
         let state = ApiState::new(
@@ -82,7 +88,7 @@ impl App {
             metrics,
             api_config(&settings),
             &licences(&manifest),
-            journal.clone(),
+            journal,
         );
         let listeners = Listener::all(&settings)?;
         Ok(Self {
@@ -96,7 +102,8 @@ impl App {
             hints,
             engine,
             matcher,
-            journal,
+            ledger,
+            _node: node,
             first_run,
         })
     }
@@ -122,7 +129,7 @@ impl App {
         let background = Background::start(
             &self.settings,
             &self.service,
-            self.journal.as_ref(),
+            &self.ledger,
             (&self.vault, &self.hints),
             self.tls.as_ref(),
         );
@@ -147,10 +154,8 @@ impl App {
         tokio::task::block_in_place(|| {
             self.engine.stop();
             self.matcher.stop();
-            if let Some(journal) = &self.journal {
-                journal.stop();
-            }
         });
+        self.ledger.stop().await;
         outcome.into_iter().try_for_each(|ended| {
             ended.map_err(std::io::Error::other).and_then(|served| served).map_err(StartError::Serve)
         })
@@ -158,15 +163,22 @@ impl App {
 }
 
 /// The journal, if there is to be one.
-fn journal(settings: &Settings, store: &Store, manifest: &Manifest) -> Result<Option<Arc<Journal>>, StartError> {
+async fn journal(
+    settings: &Settings,
+    store: &Store,
+    manifest: &Manifest,
+    node: &Node,
+) -> Result<Option<Arc<Journal>>, StartError> {
     if !settings.journal.enabled {
         return Ok(None);
     }
+    let known = store.outbox.anchors().await?.into_iter().find(|anchor| anchor.node == node.id);
     let config = JournalConfig {
         dir: journal_dir(settings),
         key: JournalKey::new(store.journal_key.clone()),
-        models: manifest.name.clone(),
+        models: manifest.version(),
         keep_days: settings.journal.keep_days,
+        anchor: known.map(|anchor| Mark { line: anchor.line, mac: anchor.mac }),
     };
     Ok(Some(Arc::new(Journal::open(config)?)))
 }
@@ -205,7 +217,7 @@ fn api_config(settings: &Settings) -> ApiConfig {
 
 /// On a database without applications, makes one and leaves its credentials to the owner of the
 /// data folder. There are no fixed credentials anywhere.
-async fn first_run(settings: &Settings, service: &Service) -> Result<Option<FirstRun>, StartError> {
+async fn first_run(settings: &Settings, service: &Service, ledger: &Ledger) -> Result<Option<FirstRun>, StartError> {
     if !service.applications().list().await?.is_empty() {
         return Ok(None);
     }
@@ -213,6 +225,7 @@ async fn first_run(settings: &Settings, service: &Service) -> Result<Option<Firs
     let file = settings.data.join("credentials.json");
     let content = serde_json::json!({ "app_id": credentials.app_id.as_str(), "app_key": credentials.app_key });
     write_private(&file, &format!("{content}\n")).map_err(|source| StartError::Data { path: file.clone(), source })?;
+    ledger.put(&Notice::of("app create", Some(&credentials.app_id), "first run")).await?;
     Ok(Some(FirstRun { credentials, file }))
 }
 

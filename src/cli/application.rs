@@ -1,16 +1,12 @@
 //! `semblance app`: applications and their credentials.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::CliError;
+use super::{CliError, tell};
 use crate::app;
-use crate::domain::{AppId, TemplateId, TransactionId, rfc3339};
-use crate::journal::{ERASED, Entry, JournalKey, Signer};
+use crate::domain::AppId;
 use crate::service::{Applications, Credentials};
 use crate::settings::Settings;
 
@@ -57,13 +53,11 @@ pub(super) enum Command {
         #[arg(value_parser = retention)]
         period: Retention,
     },
-    /// Delete an application with all its templates, for good.
+    /// Delete an application with all its templates, for good. Each has a receipt in the journal of the server that
+    /// runs, or runs next (see `journal receipts`).
     Delete {
         /// The application's id.
         id: String,
-        /// A new file for a signed receipt of each template, a line each (see `journal check-receipts`).
-        #[arg(long, value_name = "FILE")]
-        receipts: Option<PathBuf>,
     },
 }
 
@@ -107,26 +101,32 @@ fn retention(text: &str) -> Result<Retention, String> {
 
 pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
     let store = app::open_store(&settings).await?;
-    let applications = Applications::new(store.apps);
+    let applications = Applications::new(store.apps.clone());
     match command {
         Command::Create { name, json } => {
             if name.trim().is_empty() {
                 return Err(CliError::message("the name must not be empty"));
             }
-            show(&applications.create(name.trim()).await?, json);
+            let credentials = applications.create(name.trim()).await?;
+            show(&credentials, json); // first: there is no other time
+            tell(&store, "app create", Some(&credentials.app_id), name.trim()).await?;
         }
         Command::List { json } => list(&applications, json).await?,
         Command::RotateKey { id, overlap, json } => {
             let id = parse(&id)?;
             let credentials = applications.rotate_key(&id, overlap).await?;
-            show(&credentials.ok_or_else(|| unknown(&id))?, json);
+            let credentials = credentials.ok_or_else(|| unknown(&id))?;
+            show(&credentials, json);
+            tell(&store, "app rotate-key", Some(&id), &format!("overlap: {} s", overlap.as_secs())).await?;
         }
         Command::Attributes { id, reported } => {
             let id = parse(&id)?;
             if !applications.set_attributes(&id, reported == Switch::On).await? {
                 return Err(unknown(&id));
             }
-            println!("{id}: attributes are {}", if reported == Switch::On { "reported" } else { "not reported" });
+            let said = if reported == Switch::On { "reported" } else { "not reported" };
+            tell(&store, "app attributes", Some(&id), said).await?;
+            println!("{id}: attributes are {said}");
         }
         Command::Retention { id, period } => {
             let id = parse(&id)?;
@@ -137,69 +137,18 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             if !applications.set_retention(&id, period).await? {
                 return Err(unknown(&id));
             }
+            tell(&store, "app retention", Some(&id), &said).await?;
             println!("{id}: templates are kept {said}");
         }
-        Command::Delete { id, receipts } => {
+        Command::Delete { id } => {
             let id = parse(&id)?;
-            let mut receipts = match receipts {
-                Some(path) => Some(Receipts::create(path, JournalKey::new(store.journal_key))?),
-                None => None,
-            };
-            let mut count = 0;
-            let found = applications.delete(&id, &*store.templates, |removed| {
-                count += removed.len();
-                receipts.as_mut().map_or(Ok(()), |receipts| receipts.write(&id, &removed))
-            });
-            if !found.await? {
-                return Err(unknown(&id));
-            }
+            let count = applications.delete(&id, &*store.templates).await?.ok_or_else(|| unknown(&id))?;
+            tell(&store, "app delete", Some(&id), &format!("templates: {count}")).await?;
             store.vault.scrub().await?;
             println!("deleted {id} and its templates: {count}");
         }
     }
     Ok(())
-}
-
-/// Receipts of templates that go with their application, in a file of their own: this process is no part of the
-/// journal, which may be another machine's.
-struct Receipts {
-    path: PathBuf,
-    file: File,
-    signer: Signer,
-}
-
-impl Receipts {
-    /// Fails before anything is deleted if there cannot be any.
-    fn create(path: PathBuf, key: JournalKey) -> Result<Self, CliError> {
-        let signer = Signer::new(&key).ok_or_else(|| CliError::message("there is no key for receipts"))?;
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(&path).map_err(CliError::file(&path))?;
-        Ok(Self { path, file, signer })
-    }
-
-    fn write(&mut self, app: &AppId, removed: &[TemplateId]) -> Result<(), CliError> {
-        let mut lines = String::new();
-        for template in removed {
-            let erasure = Entry {
-                time: rfc3339(SystemTime::now()),
-                transaction_id: TransactionId::random().to_string(),
-                app: Some(app.to_string()),
-                operation: "app delete".to_owned(),
-                status: 200,
-                outcome: Some(ERASED.to_owned()),
-                template_id: Some(template.to_string()),
-                ..Entry::default()
-            };
-            let line = self.signer.receipt(&erasure).ok_or_else(|| CliError::message("a receipt cannot be signed"))?;
-            lines.push_str(&line);
-            lines.push('\n');
-        }
-        let written = self.file.write_all(lines.as_bytes()).and_then(|()| self.file.sync_data());
-        written.map_err(CliError::file(&self.path))
-    }
 }
 
 fn parse(id: &str) -> Result<AppId, CliError> {

@@ -9,14 +9,14 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 
-use super::CliError;
 use super::photos::{analyze_all, people};
+use super::{CliError, tell};
 use crate::app;
 use crate::domain::{AppId, Checks, Embedding, ModelTag, Need, Revision, SampleId, Subject, TemplateId};
 use crate::engine::{Analyze, AnalyzeError};
 use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, Sample, naive};
 use crate::settings::Settings;
-use crate::store::{OnConflict, Store};
+use crate::store::{Cause, OnConflict, Store};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -79,17 +79,22 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
     match command {
         Command::Import { from, target, replace } => {
             let app = resolve(&store, &target).await?;
-            let on_conflict = if replace { OnConflict::Replace } else { OnConflict::Refuse };
+            let on_conflict = if replace { OnConflict::Replace(Cause::IMPORT) } else { OnConflict::Refuse };
+            tell(&store, "gallery import", Some(&app), "begins").await?;
             let report = if from.is_dir() {
                 import_photos(&settings, &store, &app, &from, on_conflict).await?
             } else {
                 import_file(&store, &app, &from, on_conflict).await?
             };
             store.vault.scrub().await?;
+            let ends = format!("ends: {} templates with {} samples", report.templates, report.samples);
+            tell(&store, "gallery import", Some(&app), &ends).await?;
             report.print()
         }
         Command::Export { file, target } => {
             let app = resolve(&store, &target).await?;
+            // Before the first template leaves: whatever becomes of this process, the journal tells of it.
+            tell(&store, "gallery export", Some(&app), "begins").await?;
             export(&settings, &store, &app, &file).await
         }
         Command::Check { target } => {
@@ -283,6 +288,7 @@ async fn export(settings: &Settings, store: &Store, app: &AppId, file: &Path) ->
     })
     .await?;
     out.flush().and_then(|()| out.get_ref().sync_all()).map_err(CliError::file(file))?;
+    tell(store, "gallery export", Some(app), &format!("ends: {count} templates")).await?;
     println!("{count} templates written to {}", file.display());
     Ok(())
 }

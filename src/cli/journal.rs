@@ -7,20 +7,21 @@ use clap::Subcommand;
 
 use super::CliError;
 use crate::app;
-use crate::journal::{JournalKey, ReceiptKey, Selection, check_receipt, export, verify};
+use crate::domain::rfc3339;
+use crate::journal::{JournalKey, Mark, ReceiptKey, Selection, check_receipt, export, verify};
 use crate::settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check that no line was changed, put in or taken out.
+    /// Check that no line was changed, put in or taken out, nor cut off up to the last that the database knows of.
     Verify,
     /// Print the lines of a period as NDJSON.
     Export {
         /// From this time on: RFC 3339 or its beginning, such as 2026-11-23.
-        #[arg(long, default_value = "")]
+        #[arg(long, value_parser = moment, default_value = "")]
         from: String,
         /// Up to and including this time, likewise.
-        #[arg(long, default_value = "")]
+        #[arg(long, value_parser = moment, default_value = "")]
         to: String,
         /// Of this application only.
         #[arg(long, value_name = "ID")]
@@ -65,6 +66,22 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
     Ok(())
 }
 
+/// A time in RFC 3339 (UTC), or its beginning; empty: none.
+fn moment(text: &str) -> Result<String, String> {
+    const SHAPE: &[u8] = b"0000-00-00T00:00:00.000";
+    let said = text.strip_suffix('Z').unwrap_or(text);
+    let fits = |(at, byte): (usize, u8)| match SHAPE.get(at) {
+        Some(b'0') => byte.is_ascii_digit(),
+        Some(mark) => byte == *mark,
+        None => false,
+    };
+    let within = |at: usize, most: u32| said.get(at..at + 2).is_none_or(|n| n.parse().is_ok_and(|n: u32| n <= most));
+    let sound = said.bytes().enumerate().all(fits)
+        && [(5, 12), (8, 31), (11, 23), (14, 59), (17, 60)].into_iter().all(|(at, most)| within(at, most));
+    let wrong = || format!("'{text}' is not a time such as 2026-11-23T09:30:00Z, or the beginning of one");
+    sound.then(|| said.to_owned()).ok_or_else(wrong)
+}
+
 fn dir(settings: &Settings) -> Result<PathBuf, CliError> {
     let dir = app::journal_dir(settings);
     if dir.is_dir() { Ok(dir) } else { Err(CliError::message(format!("there is no journal in {}", dir.display()))) }
@@ -76,14 +93,28 @@ async fn journal_key(settings: &Settings) -> Result<JournalKey, CliError> {
 
 async fn verify_all(settings: &Settings) -> Result<(), CliError> {
     let dir = dir(settings)?;
-    let key = journal_key(settings).await?;
-    let found = verify(&dir, &key).map_err(|error| CliError::message(error.to_string()))?;
+    let store = app::open_store(settings).await?;
+    // Read before the files are: a server may go on meanwhile.
+    let (node, anchors) = (app::node_id(settings)?, store.outbox.anchors().await?);
+    if node.is_none() && !anchors.is_empty() {
+        return Err(CliError::message("the file `node` of the data folder is missing: it says whose journal this is"));
+    }
+    let (own, others): (Vec<_>, Vec<_>) = anchors.into_iter().partition(|anchor| Some(anchor.node) == node);
+    let known = own.first().map(|anchor| Mark { line: anchor.line, mac: anchor.mac });
+    let key = JournalKey::new(store.journal_key);
+    let found = verify(&dir, &key, known.as_ref()).map_err(|error| CliError::message(error.to_string()))?;
     println!("{} lines, numbers {} to {}: each follows the one before it", found.lines, found.first, found.last);
     if found.receipts > 0 {
         println!("{} receipts of erasures", found.receipts);
     }
     if found.first > 1 {
         println!("older files were removed");
+    }
+    if let Some(anchor) = own.first() {
+        println!("the database knows of line {}, since {}", anchor.line, rfc3339(anchor.at));
+    }
+    for anchor in others {
+        println!("another journal, of node {}: {} lines on {}", anchor.node, anchor.line, rfc3339(anchor.at));
     }
     Ok(())
 }
@@ -111,4 +142,27 @@ fn check(key: &str, file: Option<&Path>) -> Result<(), CliError> {
     }
     println!("{count} receipts are good");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::moment;
+
+    #[test]
+    fn a_time_may_be_the_beginning_of_one_and_nothing_else() {
+        for (text, is) in [
+            ("", ""),
+            ("2026", "2026"),
+            ("2026-11-2", "2026-11-2"),
+            ("2026-11-23T09:30:00Z", "2026-11-23T09:30:00"),
+            ("2026-11-23T09:30:00.125Z", "2026-11-23T09:30:00.125"),
+        ] {
+            assert_eq!(moment(text).as_deref(), Ok(is));
+        }
+        for wrong in
+            ["garbage", "2026-13", "2026-11-23 09:30", "2026-11-23T24", "23.11.2026", "2026-11-23T09:30:00.1255"]
+        {
+            assert!(moment(wrong).is_err(), "{wrong}");
+        }
+    }
 }

@@ -19,7 +19,9 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::StartError;
+use crate::domain::AppId;
 use crate::settings::{Overrides, Settings};
+use crate::store::{Notice, Store};
 use crate::telemetry::error_chain;
 
 /// A self-hosted face identification server that speaks the OOTO face API.
@@ -118,6 +120,11 @@ impl CliError {
         let path = path.into();
         move |source| Self::File { path, source }
     }
+}
+
+/// Has the journal of a server that runs, or runs next, tell of a command.
+async fn tell(store: &Store, command: &str, app: Option<&AppId>, detail: &str) -> Result<(), CliError> {
+    Ok(store.outbox.put(&Notice::of(command, app, detail)).await?)
 }
 
 impl From<crate::settings::SettingsError> for CliError {

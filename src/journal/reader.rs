@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::chain::{self, Link, ORIGIN};
 use super::receipt::{check_receipt, has_receipt};
-use super::{Entry, JournalKey};
+use super::{Entry, JournalKey, Mark, start};
 
 /// What a check found in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -66,6 +66,22 @@ pub enum Broken {
         /// The line, counted from 1.
         line: u64,
     },
+    /// Lines are missing at the beginning that the journal itself did not remove.
+    #[error("the lines before number {first} were taken away; {start} is the first that there must be")]
+    Beginning {
+        /// The number of the first line that is there.
+        first: u64,
+        /// The number of the first line that must be.
+        start: u64,
+    },
+    /// The database knows of a line that is not there, or is another.
+    #[error("line number {known} is missing, or is another than the database knows; the last that is there is {last}")]
+    End {
+        /// The number of the line that is known.
+        known: u64,
+        /// The number of the last line that is there; 0: there is none.
+        last: u64,
+    },
 }
 
 /// The files of a journal and their days, oldest first.
@@ -82,18 +98,34 @@ pub(super) fn files(dir: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
     Ok(found)
 }
 
-/// The last whole line of a file, and how many bytes its whole lines are.
+/// The last whole line of a file, and how many bytes its whole lines are. What comes after the last newline, a line
+/// that a crash cut off or the zeros that a power failure left, is none.
 pub(super) fn last_line(path: &Path) -> std::io::Result<(Option<String>, u64)> {
-    const BACK: u64 = 64 * 1024; // no line is nearly as long
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
-    let start = length.saturating_sub(BACK);
+    let Some(end) = newline_before(&mut file, length)? else { return Ok((None, 0)) };
+    let start = newline_before(&mut file, end)?.map_or(0, |newline| newline + 1);
     file.seek(SeekFrom::Start(start))?;
-    let mut tail = Vec::new();
-    file.read_to_end(&mut tail)?;
-    let Some(end) = tail.iter().rposition(|byte| *byte == b'\n') else { return Ok((None, 0)) };
-    let line = tail[..end].rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
-    Ok((Some(String::from_utf8_lossy(line).into_owned()), start + end as u64 + 1))
+    let mut line = Vec::new();
+    file.take(end - start).read_to_end(&mut line)?;
+    Ok((Some(String::from_utf8_lossy(&line).into_owned()), end + 1))
+}
+
+/// Where the last newline before a place is.
+fn newline_before(file: &mut File, mut end: u64) -> std::io::Result<Option<u64>> {
+    let mut block = [0; 16 * 1024];
+    while end > 0 {
+        let start = end.saturating_sub(block.len() as u64);
+        let piece = usize::try_from(end - start).unwrap_or(0);
+        let Some(piece) = block.get_mut(..piece) else { break };
+        file.seek(SeekFrom::Start(start))?;
+        file.read_exact(piece)?;
+        if let Some(at) = piece.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(Some(start + at as u64));
+        }
+        end = start;
+    }
+    Ok(None)
 }
 
 fn each_line(dir: &Path, mut each: impl FnMut(&Path, u64, &str) -> Result<(), Broken>) -> Result<(), Broken> {
@@ -103,15 +135,17 @@ fn each_line(dir: &Path, mut each: impl FnMut(&Path, u64, &str) -> Result<(), Br
     };
     for (_, path) in files(dir).map_err(failed(dir))? {
         let mut reader = BufReader::new(File::open(&path).map_err(failed(&path))?);
-        let (mut number, mut line) = (0, String::new());
+        let (mut number, mut line) = (0, Vec::new());
         loop {
             line.clear();
-            if reader.read_line(&mut line).map_err(failed(&path))? == 0 {
+            if reader.read_until(b'\n', &mut line).map_err(failed(&path))? == 0 {
                 break;
             }
             number += 1;
             // What a crash cut off in the middle of the last line was never a line.
-            if let Some(line) = line.strip_suffix('\n') {
+            if let Some(line) = line.strip_suffix(b"\n") {
+                let line = std::str::from_utf8(line);
+                let line = line.map_err(|_| Broken::Chain { path: path.clone(), line: number })?;
                 each(&path, number, line)?;
             }
         }
@@ -119,37 +153,48 @@ fn each_line(dir: &Path, mut each: impl FnMut(&Path, u64, &str) -> Result<(), Br
     Ok(())
 }
 
-/// Checks every line of a journal.
+/// Checks every line of a journal, that none is missing at its beginning, and that it has the line which is known of
+/// it from elsewhere (read before this is called: the journal may grow meanwhile).
 ///
 /// # Errors
 /// [`Broken`] at the first line that is not what was written there.
-pub fn verify(dir: &Path, key: &JournalKey) -> Result<Verified, Broken> {
+pub fn verify(dir: &Path, key: &JournalKey, known: Option<&Mark>) -> Result<Verified, Broken> {
     let mut found = Verified::default();
     let mut last: Option<Link> = None;
+    let start = start::read(dir, key).map_err(|source| Broken::File { path: dir.to_owned(), source })?;
+    let known = known.filter(|known| known.line > 0);
+    let mut differs = false;
     let receipts = key.receipt_key();
     each_line(dir, |path, number, line| {
         let broken = || Broken::Chain { path: path.to_owned(), line: number };
         let entry: Entry = serde_json::from_str(line).map_err(|_| broken())?;
-        let link = match last {
-            Some(before) => chain::follows(key, &before, line).ok_or_else(broken)?,
-            None if entry.n == 1 => chain::follows(key, &ORIGIN, line).ok_or_else(broken)?,
-            // Older files were removed: this line is taken as the start, the next one proves it.
-            None => chain::split(line).map(|(_, link)| link).ok_or_else(broken)?,
+        let link = match (last, chain::split(line).ok_or_else(broken)?) {
+            // Of the version before, after older files were removed: the line after it proves it.
+            (None, parts) if entry.n > 1 && parts.prev.is_none() => parts.mac,
+            (None, _) if entry.n > 1 => chain::follows(key, None, line).ok_or_else(broken)?,
+            (before, _) => chain::follows(key, Some(&before.unwrap_or(ORIGIN)), line).ok_or_else(broken)?,
         };
         if found.lines > 0 && found.last.checked_add(1) != Some(entry.n) {
             return Err(broken());
         }
         if found.lines == 0 {
+            if entry.n > start {
+                return Err(Broken::Beginning { first: entry.n, start });
+            }
             found.first = entry.n;
         }
-        if entry.is_erasure() && has_receipt(line) {
+        differs |= known.is_some_and(|known| known.line == entry.n && known.mac != link);
+        if has_receipt(line) {
             receipts.as_ref().is_some_and(|key| check_receipt(key, line).is_ok()).then_some(()).ok_or_else(broken)?;
             found.receipts += 1;
         }
         (last, found.last, found.lines) = (Some(link), entry.n, found.lines + 1);
         Ok(())
     })?;
-    Ok(found)
+    match known {
+        Some(known) if differs || known.line > found.last => Err(Broken::End { known: known.line, last: found.last }),
+        _ => Ok(found),
+    }
 }
 
 /// Writes the lines that are wanted as they are. How many there were.

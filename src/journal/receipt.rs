@@ -1,7 +1,7 @@
 //! Receipts of erasures: lines that prove themselves to whoever has the public key.
 //!
-//! A line of the journal that tells of an erasure has a member `receipt` before its `mac`: the Ed25519
-//! signature (RFC 8032), in hex, of [`CONTEXT`] and the line's JSON object without the two. So the line alone, handed
+//! A line of the journal that tells of an erasure has a member `receipt` before `prev` and `mac`: the Ed25519
+//! signature (RFC 8032), in hex, of [`CONTEXT`] and the line's JSON object without the three. So the line alone, handed
 //! to the person whose template it was or to an auditor, can be checked without the journal, its key, or us. The
 //! signing key comes of the journal's key, so all nodes of a database sign with the same one, and it stays.
 
@@ -11,8 +11,8 @@ use ring::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::JournalKey;
 use super::chain::{from_hex, hex};
-use super::{Entry, JournalKey};
 
 /// Before the text that is signed, so that the signature is good for nothing else.
 const CONTEXT: &[u8] = b"semblance erasure receipt 1\n";
@@ -68,7 +68,7 @@ impl JournalKey {
 }
 
 /// Signs receipts.
-pub struct Signer(Ed25519KeyPair);
+pub(super) struct Signer(Ed25519KeyPair);
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,16 +78,10 @@ impl fmt::Debug for Signer {
 
 impl Signer {
     /// `None` when the library refuses the seed, which it has no reason to: any 32 bytes are one.
-    pub fn new(key: &JournalKey) -> Option<Self> {
+    pub(super) fn new(key: &JournalKey) -> Option<Self> {
         let seed: Zeroizing<[u8; 32]> =
             Zeroizing::new(Sha256::new().chain_update(LABEL).chain_update(key.bytes()).finalize().into());
         Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).ok().map(Self)
-    }
-
-    /// A receipt on its own, for an erasure that no journal tells of. `None` when the entry cannot be written as
-    /// JSON, which it has no reason for.
-    pub fn receipt(&self, erasure: &Entry) -> Option<String> {
-        self.sign(&serde_json::to_string(erasure).ok()?)
     }
 
     fn public(&self) -> Option<ReceiptKey> {
@@ -102,7 +96,7 @@ impl Signer {
     }
 }
 
-/// Checks the receipt of a line, which may be followed by its `mac`.
+/// Checks the receipt of a line, which may be followed by its place in the chain.
 ///
 /// # Errors
 /// [`ReceiptFault`].
@@ -110,14 +104,24 @@ pub fn check_receipt(key: &ReceiptKey, line: &str) -> Result<(), ReceiptFault> {
     // A template's id cannot hold the mark: inside of a JSON text its quotes have backslashes.
     let (body, rest) = line.rsplit_once(MARK).ok_or(ReceiptFault::Missing)?;
     let (signature, after) = rest.split_at_checked(128).ok_or(ReceiptFault::Forged)?;
-    let is_mac =
-        |text: &str| text.strip_prefix("\",\"mac\":\"").is_some_and(|mac| mac.len() == 64 + 2 && mac.ends_with("\"}"));
-    if after != "\"}" && !is_mac(after) {
+    if !is_end(after) {
         return Err(ReceiptFault::Forged);
     }
     let signature: [u8; 64] = from_hex(signature).ok_or(ReceiptFault::Forged)?;
     let signed = [CONTEXT, body.as_bytes(), b"}"].concat();
     UnparsedPublicKey::new(&ED25519, key.0).verify(&signed, &signature).map_err(|_| ReceiptFault::Forged)
+}
+
+/// What may come after a signature: the end of the object, `prev` (lines of the version before have none) and `mac`.
+fn is_end(mut text: &str) -> bool {
+    for member in ["\",\"prev\":\"", "\",\"mac\":\""] {
+        let rest = text.strip_prefix(member).and_then(|rest| rest.split_at_checked(64));
+        text = match rest {
+            Some((hex, rest)) if hex.bytes().all(|byte| byte.is_ascii_hexdigit()) => rest,
+            _ => text,
+        };
+    }
+    text == "\"}"
 }
 
 /// Whether a line has a receipt, good or not.
@@ -143,6 +147,11 @@ mod tests {
         assert_eq!(key.to_string().parse::<ReceiptKey>(), Ok(key));
         let with_mac = format!("{},\"mac\":\"{}\"}}", line.strip_suffix('}').unwrap(), "0".repeat(64));
         assert_eq!(check_receipt(&key, &with_mac), Ok(()));
+        let zeros = "0".repeat(64);
+        let in_chain = format!("{},\"prev\":\"{zeros}\",\"mac\":\"{zeros}\"}}", line.strip_suffix('}').unwrap());
+        assert_eq!(check_receipt(&key, &in_chain), Ok(()));
+        let longer = in_chain.replace(",\"mac\"", ",\"app\":\"b\",\"mac\"");
+        assert_eq!(check_receipt(&key, &longer), Err(ReceiptFault::Forged), "nothing else may follow");
         assert_eq!(check_receipt(&two.public().unwrap(), &line), Err(ReceiptFault::Forged));
         assert_eq!(check_receipt(&key, object), Err(ReceiptFault::Missing), "a mark in an id is none");
         for at in 0..line.len() {

@@ -1,85 +1,101 @@
 //! The writing side.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{BufRead as _, BufReader, Read as _, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::chain::{self, Link, ORIGIN};
 use super::reader::{files, last_line};
 use super::receipt::Signer;
-use super::{Entry, JournalConfig, JournalError};
+use super::{ERASURE, Entry, JournalConfig, JournalError, Mark, start};
 use crate::domain::rfc3339;
 
 #[derive(Debug)]
 pub(super) struct Writer {
     config: JournalConfig,
     signer: Signer,
-    missed: Arc<AtomicU64>,
     file: Option<(String, File)>,
     /// Bytes of the file that are whole lines.
     length: u64,
+    /// More than these may be in it.
+    torn: bool,
     number: u64,
     last: Link,
 }
 
 impl Writer {
-    pub(super) fn open(config: JournalConfig, missed: Arc<AtomicU64>) -> Result<Self, JournalError> {
+    pub(super) fn open(config: JournalConfig) -> Result<Self, JournalError> {
         let failed = |path: &Path| {
             let path = path.to_owned();
             move |source| JournalError::File { path, source }
         };
         private_dir(&config.dir).map_err(failed(&config.dir))?;
         let signer = Signer::new(&config.key).ok_or(JournalError::Signer)?;
-        let mut this = Self { config, signer, missed, file: None, length: 0, number: 0, last: ORIGIN };
+        let mut this = Self { config, signer, file: None, length: 0, torn: false, number: 0, last: ORIGIN };
+        let all = files(&this.config.dir).map_err(failed(&this.config.dir))?;
         // The newest file that has a whole line says where the chain goes on.
-        for (day, path) in files(&this.config.dir).map_err(failed(&this.config.dir))?.into_iter().rev() {
-            let (line, whole) = last_line(&path).map_err(failed(&path))?;
-            let file = OpenOptions::new().append(true).open(&path).map_err(failed(&path))?;
-            file.set_len(whole).map_err(failed(&path))?;
-            let Some(line) = line else { continue };
-            if let Some((_, link)) = chain::split(&line) {
-                this.last = link;
-            }
-            this.number = serde_json::from_str::<Entry>(&line).map_or(0, |entry| entry.n);
-            this.length = whole;
-            this.file = Some((day, file));
+        for (day, path) in all.iter().rev() {
+            let (line, whole) = last_line(path).map_err(failed(path))?;
+            let found = match &line {
+                Some(line) => Some(this.sound(line).ok_or_else(|| JournalError::Damaged(path.clone()))?),
+                None => None,
+            };
+            let file = OpenOptions::new().append(true).open(path).map_err(failed(path))?;
+            file.set_len(whole).map_err(failed(path))?;
+            let Some(mark) = found else { continue };
+            (this.number, this.last, this.length) = (mark.line, mark.mac, whole);
+            this.file = Some((day.clone(), file));
             break;
+        }
+        this.settle_start(&all).map_err(failed(&this.config.dir))?;
+        if let Some(known) = this.config.anchor.filter(|known| known.line > this.number) {
+            // What follows does not fit what is there, so `verify` finds it, too.
+            let (there, known_to) = (this.number, known.line);
+            tracing::error!(there, known_to, "lines at the end of the journal are missing");
+            (this.number, this.last) = (known.line, known.mac);
         }
         Ok(this)
     }
 
+    /// The number and the mac of a line that this journal's key made, or that is of the version before.
+    fn sound(&self, line: &str) -> Option<Mark> {
+        let entry: Entry = serde_json::from_str(line).ok()?;
+        let parts = chain::split(line)?;
+        if parts.prev.is_some() {
+            chain::follows(&self.config.key, None, line)?;
+        }
+        Some(Mark { line: entry.n, mac: parts.mac })
+    }
+
+    /// The version before left no mark of where a journal begins.
+    fn settle_start(&self, files: &[(String, PathBuf)]) -> std::io::Result<()> {
+        let Some(line) = first_line(files)? else { return Ok(()) };
+        let of_before = chain::split(&line).is_some_and(|parts| parts.prev.is_none());
+        let first = serde_json::from_str::<Entry>(&line).map_or(1, |entry| entry.n);
+        let (dir, key) = (&self.config.dir, &self.config.key);
+        if of_before && first > start::read(dir, key)? { start::write(dir, key, first) } else { Ok(()) }
+    }
+
+    /// The last line that is on disk; its number is 0 where there is none.
+    pub(super) fn mark(&self) -> Mark {
+        Mark { line: self.number, mac: self.last }
+    }
+
     /// Writes entries and puts them on disk. After an error nothing of them is there, and the same
     /// ones may be given again.
-    pub(super) fn write(&mut self, entries: &[Entry]) -> std::io::Result<()> {
-        let now = SystemTime::now();
+    pub(super) fn write(&mut self, entries: &[&Entry], now: SystemTime) -> std::io::Result<()> {
         let day: String = rfc3339(now).chars().take(10).collect();
-        if self.file.as_ref().is_none_or(|(of, _)| *of != day) {
-            let path = self.config.dir.join(format!("{day}.ndjson"));
-            let mut options = OpenOptions::new();
-            options.append(true).create(true);
-            #[cfg(unix)]
-            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-            let mut file = options.open(path)?;
-            self.length = file.seek(SeekFrom::End(0))?;
-            self.file = Some((day.clone(), file));
-            self.forget(now);
+        // A clock that was set back begins no older file: a chain is read in the order of the days.
+        if self.file.as_ref().is_none_or(|(of, _)| *of < day) {
+            self.begin(day, now)?;
         }
-        let Some((_, file)) = &mut self.file else { return Ok(()) };
         let (mut text, mut number, mut last) = (String::new(), self.number, self.last);
-        let missed = self.missed.load(Ordering::Relaxed);
-        let gap = (missed > 0).then(|| Entry {
-            operation: "journal".to_owned(),
-            outcome: Some(format!("{missed} lines are missing: they came faster than they could be written")),
-            ..Entry::default()
-        });
-        for entry in gap.iter().chain(entries) {
+        for entry in entries {
             number = number.saturating_add(1); // it began with what a file said
-            let line = Entry { n: number, time: rfc3339(now), models: self.config.models.clone(), ..entry.clone() };
+            let line = Entry { n: number, models: self.config.models.clone(), ..(*entry).clone() };
             let mut object = serde_json::to_string(&line)?;
-            if line.is_erasure() {
+            if line.operation == ERASURE {
                 object = self.signer.sign(&object).ok_or_else(|| std::io::Error::other("a line cannot be signed"))?;
             }
             let (line, next) = chain::seal(&self.config.key, &last, &object)
@@ -87,34 +103,69 @@ impl Writer {
             text.push_str(&line);
             last = next;
         }
+        let Some((_, file)) = &mut self.file else { return Ok(()) };
+        if self.torn {
+            file.set_len(self.length)?;
+        }
+        self.torn = true;
         if let Err(error) = file.write_all(text.as_bytes()).and_then(|()| file.sync_data()) {
-            let _ = file.set_len(self.length);
+            self.torn = file.set_len(self.length).is_err();
             return Err(error);
         }
+        self.torn = false;
         self.length += text.len() as u64;
         (self.number, self.last) = (number, last);
-        self.missed.fetch_sub(missed, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Removes files that are too old to be kept.
-    fn forget(&self, now: SystemTime) {
-        if self.config.keep_days == 0 {
-            return;
+    /// Begins the file of a day.
+    fn begin(&mut self, day: String, now: SystemTime) -> std::io::Result<()> {
+        let mut options = OpenOptions::new();
+        options.append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(self.config.dir.join(format!("{day}.ndjson")))?;
+        start::sync(&self.config.dir)?;
+        self.length = file.seek(SeekFrom::End(0))?;
+        self.file = Some((day, file));
+        if let Err(error) = self.forget(now) {
+            tracing::warn!(%error, "old files of the journal could not be removed");
         }
+        Ok(())
+    }
+
+    /// Removes files that are too old to be kept, never the one that is written, and says first that they may
+    /// be missing.
+    fn forget(&self, now: SystemTime) -> std::io::Result<()> {
         let span = Duration::from_secs(self.config.keep_days.saturating_mul(86_400));
-        let Some(oldest) = now.checked_sub(span) else { return };
+        let Some(oldest) = now.checked_sub(span).filter(|_| self.config.keep_days > 0) else { return Ok(()) };
         let oldest: String = rfc3339(oldest).chars().take(10).collect();
-        let old = files(&self.config.dir).unwrap_or_default().into_iter().filter(|(day, _)| *day < oldest);
-        for (_, path) in old {
-            if let Err(error) = std::fs::remove_file(&path) {
-                tracing::warn!(path = %path.display(), %error, "an old file of the journal could not be removed");
-            }
+        let (old, kept): (Vec<_>, Vec<_>) = files(&self.config.dir)?
+            .into_iter()
+            .partition(|(day, _)| *day < oldest && self.file.as_ref().is_some_and(|(of, _)| day < of));
+        if old.is_empty() {
+            return Ok(());
         }
+        let first = first_line(&kept)?.and_then(|line| serde_json::from_str::<Entry>(&line).ok());
+        let first = first.map_or(self.number.saturating_add(1), |entry| entry.n);
+        start::write(&self.config.dir, &self.config.key, first)?;
+        old.iter().try_for_each(|(_, path)| std::fs::remove_file(path))
     }
 }
 
-fn private_dir(dir: &PathBuf) -> std::io::Result<()> {
+/// The first line of the oldest file that has one.
+fn first_line(files: &[(String, PathBuf)]) -> std::io::Result<Option<String>> {
+    for (_, path) in files {
+        let mut line = Vec::new();
+        BufReader::new(File::open(path)?).take(1 << 20).read_until(b'\n', &mut line)?;
+        if let Some(line) = line.strip_suffix(b"\n") {
+            return Ok(Some(String::from_utf8_lossy(line).into_owned()));
+        }
+    }
+    Ok(None)
+}
+
+fn private_dir(dir: &Path) -> std::io::Result<()> {
     let mut builder = std::fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]

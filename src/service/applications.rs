@@ -14,8 +14,8 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::Error;
-use crate::domain::{AppId, TemplateId};
-use crate::store::{AppRecord, AppStore, FormerKey, KeyHash, StoreError, TemplateStore};
+use crate::domain::{AppId, TransactionId};
+use crate::store::{AppRecord, AppStore, Cause, FormerKey, KeyHash, StoreError, TemplateStore};
 
 /// A caller whose credentials were right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct Caller {
     pub app: AppId,
     /// Whether age, gender and race are reported to it.
     pub attributes: bool,
+    /// The request that it calls with.
+    pub transaction: TransactionId,
 }
 
 /// The credentials of an application, as shown once when they are made.
@@ -84,7 +86,7 @@ impl Applications {
     ///
     /// # Errors
     /// [`Error::Unauthenticated`].
-    pub fn authenticate(&self, app_id: &str, app_key: &str) -> Result<Caller, Error> {
+    pub fn authenticate(&self, app_id: &str, app_key: &str, transaction: TransactionId) -> Result<Caller, Error> {
         const NO_KEY: KeyHash = KeyHash([0; 32]);
         const NOBODY: Known = Known { key_hash: NO_KEY, former_key: None, attributes: false, retention: None };
         let presented = hash(app_key);
@@ -96,7 +98,7 @@ impl Applications {
         let present = presented.0.ct_eq(&expected.key_hash.0);
         let same = bool::from(present | presented.0.ct_eq(&former.map_or(NO_KEY, |former| former.hash).0));
         match app {
-            Some(app) if same && found.is_some() => Ok(Caller { app, attributes: expected.attributes }),
+            Some(app) if same && found.is_some() => Ok(Caller { app, attributes: expected.attributes, transaction }),
             Some(_) | None => Err(Error::Unauthenticated),
         }
     }
@@ -170,34 +172,30 @@ impl Applications {
         self.known.load().iter().filter_map(|(app, known)| Some((app.clone(), known.retention?))).collect()
     }
 
-    /// Deletes an application with its gallery; `false` when there is none. Its credentials end first; then its
-    /// templates go part by part, so that no statement is the longer for a large gallery; `removed` hears of each
-    /// part when it is gone.
+    /// Deletes an application with its gallery; how many templates went, `None` when there is no such application.
+    /// Its credentials end first; then its templates go part by part, so that no statement is the longer for a large
+    /// gallery, and last the application, with what was enrolled meanwhile.
     ///
     /// # Errors
-    /// When the store or `removed` fails. What is gone by then stays so, and it may be asked for again.
-    pub async fn delete<E: From<Error>>(
-        &self,
-        app: &AppId,
-        templates: &dyn TemplateStore,
-        mut removed: impl FnMut(Vec<TemplateId>) -> Result<(), E>,
-    ) -> Result<bool, E> {
-        if !self.store.set_key(app, hash(&random_key()?), None).await.map_err(Error::from)? {
-            return Ok(false);
+    /// When the store fails. What is gone by then stays so, and it may be asked for again.
+    pub async fn delete(&self, app: &AppId, templates: &dyn TemplateStore) -> Result<Option<usize>, Error> {
+        if !self.store.set_key(app, hash(&random_key()?), None).await? {
+            return Ok(None);
         }
         // Whatever the clocks of the nodes that enrolled them say.
         let all = SystemTime::now() + Duration::from_secs(10 * 365 * 86_400);
+        let mut count = 0;
         loop {
-            match templates.remove_older(app, all, PART).await {
+            match templates.remove_older(app, all, PART, Cause::APPLICATION).await {
                 Ok(part) if part.is_empty() => break,
-                Ok(part) => removed(part.into_iter().map(|(template, _)| template).collect())?,
+                Ok(part) => count += part.len(),
                 Err(StoreError::NoSuchApp) => break, // somebody else was faster
-                Err(error) => return Err(Error::from(error).into()),
+                Err(error) => return Err(error.into()),
             }
         }
-        let found = self.store.delete(app).await.map_err(Error::from)?;
-        self.refresh().await.map_err(Error::from)?;
-        Ok(found)
+        let found = self.store.delete(app).await?;
+        self.refresh().await?;
+        Ok(found.then_some(count))
     }
 }
 

@@ -4,7 +4,7 @@ use super::{Caller, Error, Service};
 use crate::domain::{Analysis, Check, Checks, Embedding, SampleId, TemplateId};
 use crate::gallery::Sample;
 use crate::image::Photo;
-use crate::store::OnConflict;
+use crate::store::{Cause, OnConflict};
 
 /// How a template is enrolled.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -36,7 +36,8 @@ impl Service {
     pub async fn enroll(&self, caller: &Caller, photo: Photo, options: EnrollOptions) -> Result<Enrolled, Error> {
         let (analysis, sample) = self.sample(caller, photo, options.checks).await?;
         let template = options.template.unwrap_or_else(TemplateId::random);
-        let on_conflict = if options.replace { OnConflict::Replace } else { OnConflict::Refuse };
+        let replace = OnConflict::Replace(Cause::replace(caller.transaction));
+        let on_conflict = if options.replace { replace } else { OnConflict::Refuse };
         let revision = self.store.templates.insert(&caller.app, &template, &sample, on_conflict).await?;
         self.replicator.show(&caller.app, revision).await;
         Ok(Enrolled { template, sample: sample.id, analysis })

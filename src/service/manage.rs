@@ -3,8 +3,8 @@
 use std::time::SystemTime;
 
 use super::{Caller, Error, Service};
-use crate::domain::{AppId, TemplateId};
-use crate::store::TemplateRecord;
+use crate::domain::TemplateId;
+use crate::store::{Cause, TemplateRecord};
 
 /// Most templates of an application that are removed in one transaction because their time is over.
 const EXPIRED: usize = 500;
@@ -36,25 +36,33 @@ impl Service {
     /// # Errors
     /// [`Error::TemplateNotFound`], store failures.
     pub async fn remove(&self, caller: &Caller, id: &TemplateId) -> Result<(), Error> {
-        let revision = self.store.templates.remove(&caller.app, id).await?.ok_or(Error::TemplateNotFound)?;
+        let removed = self.store.templates.remove(&caller.app, id, Cause::delete(caller.transaction)).await?;
+        let revision = removed.ok_or(Error::TemplateNotFound)?;
         self.replicator.show(&caller.app, revision).await;
         Ok(())
     }
 
-    /// Removes the templates whose time is over, for good; a bounded number, and which they were.
+    /// Removes the templates whose time is over, for good; a bounded number, and how many they were.
     ///
     /// # Errors
-    /// Store failures.
-    pub async fn remove_expired(&self) -> Result<Vec<(AppId, TemplateId)>, Error> {
-        let mut removed = Vec::new();
+    /// Store failures, when nothing was removed: an application that fails keeps no other waiting.
+    pub async fn remove_expired(&self) -> Result<usize, Error> {
+        let (mut removed, mut failed) = (0, None);
         for (app, retention) in self.applications.retentions() {
             let Some(moment) = SystemTime::now().checked_sub(retention) else { continue };
-            let gone = self.store.templates.remove_older(&app, moment, EXPIRED).await?;
-            if let Some((_, last)) = gone.last() {
-                self.replicator.show(&app, *last).await;
+            match self.store.templates.remove_older(&app, moment, EXPIRED, Cause::RETENTION).await {
+                Ok(gone) => {
+                    if let Some((_, last)) = gone.last() {
+                        self.replicator.show(&app, *last).await;
+                    }
+                    removed += gone.len();
+                }
+                Err(error) => failed = Some(error),
             }
-            removed.extend(gone.into_iter().map(|(id, _)| (app.clone(), id)));
         }
-        Ok(removed)
+        match failed {
+            Some(error) if removed == 0 => Err(error.into()),
+            _ => Ok(removed),
+        }
     }
 }

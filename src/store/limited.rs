@@ -9,10 +9,11 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use uuid::Uuid;
 
 use super::{
-    AppRecord, AppStore, Changes, InsertError, Key, KeyHash, OnConflict, SnapshotId, SnapshotStore, Store, StoreError,
-    TemplatePage, TemplateRecord, TemplateStore,
+    Anchor, AppRecord, AppStore, Cause, Changes, Claim, InsertError, Key, KeyHash, Notice, OnConflict, OutboxStore,
+    SnapshotId, SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord, TemplateStore,
 };
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{IndexedTemplate, Sample};
@@ -35,6 +36,7 @@ pub(super) fn limited(store: Store, timeout: Duration) -> Store {
         apps: Arc::new(Limited { inner: store.apps, limit }),
         templates: Arc::new(Limited { inner: store.templates, limit }),
         snapshots: Arc::new(Limited { inner: store.snapshots, limit }),
+        outbox: Arc::new(Limited { inner: store.outbox, limit }),
         ..store
     }
 }
@@ -104,8 +106,8 @@ impl TemplateStore for Limited<dyn TemplateStore> {
         within(self.limit, self.inner.add_sample(app, template, sample)).await
     }
 
-    async fn remove(&self, app: &AppId, template: &TemplateId) -> Result<Option<Revision>, StoreError> {
-        within(self.limit, self.inner.remove(app, template)).await
+    async fn remove(&self, app: &AppId, template: &TemplateId, cause: Cause) -> Result<Option<Revision>, StoreError> {
+        within(self.limit, self.inner.remove(app, template, cause)).await
     }
 
     async fn remove_older(
@@ -113,8 +115,9 @@ impl TemplateStore for Limited<dyn TemplateStore> {
         app: &AppId,
         than: SystemTime,
         limit: usize,
+        cause: Cause,
     ) -> Result<Vec<(TemplateId, Revision)>, StoreError> {
-        within(self.limit * BULK, self.inner.remove_older(app, than, limit)).await
+        within(self.limit * BULK, self.inner.remove_older(app, than, limit, cause)).await
     }
 
     async fn get(&self, app: &AppId, template: &TemplateId) -> Result<Option<TemplateRecord>, StoreError> {
@@ -167,5 +170,36 @@ impl SnapshotStore for Limited<dyn SnapshotStore> {
 
     async fn discard(&self, app: &AppId, id: SnapshotId) -> Result<(), StoreError> {
         within(self.limit, self.inner.discard(app, id)).await
+    }
+}
+
+#[async_trait]
+impl OutboxStore for Limited<dyn OutboxStore> {
+    fn serves(&self, node: Uuid) {
+        self.inner.serves(node);
+    }
+
+    async fn put(&self, notice: &Notice) -> Result<(), StoreError> {
+        within(self.limit, self.inner.put(notice)).await
+    }
+
+    async fn claim(&self, node: Uuid, lease: Duration, limit: usize) -> Result<Claim, StoreError> {
+        within(self.limit * BULK, self.inner.claim(node, lease, limit)).await
+    }
+
+    async fn told(&self, claim: Uuid) -> Result<(), StoreError> {
+        within(self.limit * BULK, self.inner.told(claim)).await
+    }
+
+    async fn forget(&self, before: SystemTime) -> Result<u64, StoreError> {
+        within(self.limit * BULK, self.inner.forget(before)).await
+    }
+
+    async fn anchors(&self) -> Result<Vec<Anchor>, StoreError> {
+        within(self.limit, self.inner.anchors()).await
+    }
+
+    async fn set_anchor(&self, anchor: &Anchor) -> Result<(), StoreError> {
+        within(self.limit, self.inner.set_anchor(anchor)).await
     }
 }

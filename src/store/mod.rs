@@ -9,6 +9,7 @@
 mod key;
 mod limited;
 mod open;
+pub mod outbox;
 mod postgres;
 mod ring;
 mod row;
@@ -22,6 +23,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 pub use key::{Key, KeyError, KeyFile, KeyId, LockedKeyFile};
 pub use open::{DatabaseConfig, KeySource, OpenError, OpenOptions, open};
+pub use outbox::{Anchor, Cause, Claim, Notice, OutboxStore};
 
 use crate::domain::{AppId, ModelTag, Revision, SampleId, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
@@ -91,8 +93,8 @@ pub struct SampleRecord {
 pub enum OnConflict {
     /// Refuse: a biometric is never overwritten silently.
     Refuse,
-    /// Replace it, with all its samples.
-    Replace,
+    /// Replace it, with all its samples; what is erased says why.
+    Replace(Cause),
 }
 
 /// A part of a gallery.
@@ -164,11 +166,13 @@ pub trait AppStore: Send + Sync {
     /// Says whether age, gender and race are reported to it; `false` when there is no such application.
     async fn set_attributes(&self, id: &AppId, reported: bool) -> Result<bool, StoreError>;
 
-    /// Deletes an application with its whole gallery; `false` when there is none.
+    /// Deletes an application with its whole gallery in one transaction, of every template that is left with a
+    /// notice in the outbox; `false` when there is none.
     async fn delete(&self, id: &AppId) -> Result<bool, StoreError>;
 }
 
-/// Templates and their samples.
+/// Templates and their samples. Whatever erases a template puts a notice of it into the outbox, in the same
+/// transaction: see [`OutboxStore`].
 #[async_trait]
 pub trait TemplateStore: Send + Sync {
     /// Enrols a template with its first sample.
@@ -201,7 +205,7 @@ pub trait TemplateStore: Send + Sync {
     ) -> Result<Option<Revision>, StoreError>;
 
     /// Removes a template with all its samples; `None` when there is none.
-    async fn remove(&self, app: &AppId, template: &TemplateId) -> Result<Option<Revision>, StoreError>;
+    async fn remove(&self, app: &AppId, template: &TemplateId, cause: Cause) -> Result<Option<Revision>, StoreError>;
 
     /// Removes up to `limit` templates that were enrolled before a moment, the oldest first, in one
     /// transaction; each with its revision.
@@ -210,6 +214,7 @@ pub trait TemplateStore: Send + Sync {
         app: &AppId,
         than: SystemTime,
         limit: usize,
+        cause: Cause,
     ) -> Result<Vec<(TemplateId, Revision)>, StoreError>;
 
     /// One template; `None` when there is none.
@@ -354,6 +359,8 @@ pub struct Store {
     pub keys: std::sync::Arc<dyn KeyStore>,
     /// What other nodes write.
     pub hints: std::sync::Arc<dyn HintStore>,
+    /// What the journal is to tell of.
+    pub outbox: std::sync::Arc<dyn OutboxStore>,
     /// The key of the journal. It stays what it was when another sealing key is put in force.
     pub journal_key: zeroize::Zeroizing<[u8; 32]>,
 }

@@ -1,8 +1,8 @@
 //! Postgres: any number of nodes share one.
 
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
@@ -10,26 +10,29 @@ use futures_util::StreamExt as _;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions, Postgres};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::sync::Mutex;
+use uuid::Uuid;
 
 use super::open::{KeySource, OpenError, OpenOptions, classify, migrations};
+use super::outbox::LEASE;
 use super::ring::{self, JOURNAL_KEY, KeyRing, SEAL_CHECK};
 use super::row;
 use super::seal::{Place, SealError, Sealer, sealed_under, snapshot_key_place};
 use super::sql::{self, sql_store};
 use super::{
-    AppRecord, AppStore, Changes, FormerKey, HintStore, InsertError, Key, KeyHash, KeyId, KeyStatus, KeyStore,
-    OnConflict, Resealed, SampleCursor, SampleRecord, SnapshotId, SnapshotStore, Store, StoreError, TemplatePage,
-    TemplateRecord, TemplateStore, VaultStore,
+    Anchor, AppRecord, AppStore, Cause, Changes, Claim, FormerKey, HintStore, InsertError, Key, KeyHash, KeyId,
+    KeyStatus, KeyStore, Notice, OnConflict, OutboxStore, Resealed, SampleCursor, SampleRecord, SnapshotId,
+    SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
 };
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
 
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (1, "first", include_str!("../../migrations/postgres/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/postgres/0002_attributes.sql")),
     (3, "snapshots", include_str!("../../migrations/postgres/0003_snapshots.sql")),
     (4, "data keys", include_str!("../../migrations/postgres/0004_data_keys.sql")),
     (5, "periods", include_str!("../../migrations/postgres/0005_periods.sql")),
+    (6, "outbox", include_str!("../../migrations/postgres/0006_outbox.sql")),
 ];
 
 /// Waits for the writers of galleries and keeps others waiting; readers go on.
@@ -54,6 +57,8 @@ pub(super) struct PostgresStore {
     keys: KeyRing,
     /// Something was removed, and may still lie about.
     removed: AtomicBool,
+    /// Whose journal tells of what is put down here, if this process has one.
+    node: OnceLock<Uuid>,
 }
 
 sql_store!(PostgresStore, Postgres, failed);

@@ -138,8 +138,10 @@ fn sealers(keys: &[Key]) -> Sealers {
     keys.iter().map(|key| (key.id(), Arc::new(Sealer::new(key)))).collect()
 }
 
-/// The journal's key of a database that has none yet, sealed. It was once computed from the sealing key for every
-/// use, so a journal of then goes on.
-pub(super) fn first_journal_key(in_force: &Key) -> Result<Vec<u8>, StoreError> {
-    Ok(Sealer::new(in_force).seal_bytes(JOURNAL_KEY.as_bytes(), in_force.derived(JOURNAL_LABEL).as_ref())?)
+/// The journal's key of a database that has none yet, sealed: a random one for a new database. It was once computed
+/// from the sealing key for every use, so a journal of then goes on with that one.
+pub(super) fn first_journal_key(in_force: &Key, is_new: bool) -> Result<Vec<u8>, StoreError> {
+    let random = || Key::random().map_err(|error| StoreError::Failed(Box::new(error)));
+    let key = if is_new { random()?.0 } else { in_force.derived(JOURNAL_LABEL) };
+    Ok(Sealer::new(in_force).seal_bytes(JOURNAL_KEY.as_bytes(), key.as_ref())?)
 }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::ring::KeyRing;
 use super::seal::{Place, SealError};
-use super::{KeyHash, SnapshotId, StoreError};
+use super::{KeyHash, Notice, SnapshotId, StoreError};
 use crate::domain::{AppId, ModelTag, Revision, SampleId, TemplateId};
 use crate::gallery::{IndexedTemplate, Sample};
 
@@ -61,6 +61,28 @@ pub(super) fn snapshot_id(bytes: &[u8]) -> Result<SnapshotId, StoreError> {
 
 pub(super) fn key_hash(bytes: &[u8]) -> Result<KeyHash, StoreError> {
     bytes.try_into().map(KeyHash).map_err(|_| StoreError::Corrupt("a key hash".to_owned()))
+}
+
+pub(super) fn uuid(bytes: &[u8]) -> Result<Uuid, StoreError> {
+    Uuid::from_slice(bytes).map_err(|_| StoreError::Corrupt("an id".to_owned()))
+}
+
+/// A notice: id, moment, operation, transaction, application, template, revision, detail.
+pub(super) type NoticeRow =
+    (Vec<u8>, i64, String, Option<Vec<u8>>, Option<String>, Option<String>, Option<i64>, String);
+
+pub(super) fn notice(row: NoticeRow) -> Result<Notice, StoreError> {
+    let (id, at, operation, transaction, app, template, number, detail) = row;
+    Ok(Notice {
+        id: uuid(&id)?,
+        at: time(at),
+        operation,
+        transaction: transaction.as_deref().map(uuid).transpose()?,
+        app,
+        template,
+        revision: number.map(|number| revision(number).0),
+        detail,
+    })
 }
 
 /// The columns of a sample, as they lie in a row.

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use semblance::domain::{AppId, Embedding, ModelTag, SampleId, TemplateId};
 use semblance::gallery::Sample;
-use semblance::store::{AppRecord, DatabaseConfig, Key, KeyHash, KeySource, OnConflict, OpenOptions, Store, open};
+use semblance::store::{
+    AppRecord, Cause, DatabaseConfig, Key, KeyHash, KeySource, OnConflict, OpenOptions, Store, open,
+};
 use sqlx::Connection as _;
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -95,10 +97,10 @@ async fn no_file_keeps_a_key_or_a_ciphertext_of_what_was_removed() {
 
     for (seed, id) in ids.iter().enumerate() {
         match seed % 4 {
-            0 => assert!(store.templates.remove(&kept, id).await.unwrap().is_some()),
+            0 => assert!(store.templates.remove(&kept, id, Cause::IMPORT).await.unwrap().is_some()),
             1 => {
                 let other = sample(9000 + seed as u32);
-                store.templates.insert(&kept, id, &other, OnConflict::Replace).await.unwrap();
+                store.templates.insert(&kept, id, &other, OnConflict::Replace(Cause::IMPORT)).await.unwrap();
             }
             _ => {}
         }

@@ -92,7 +92,10 @@ async fn templates_are_kept_as_long_as_was_said(database: Database) {
         let journal = server.command(&database, &["journal", "export"]);
         journal.lines().any(|line| {
             let line: Value = serde_json::from_str(line).unwrap();
-            line["operation"] == "retention" && line["templateId"] == "a" && line["app"] == *id
+            line["operation"] == "erasure"
+                && line["outcome"] == "retention"
+                && line["templateId"] == "a"
+                && line["app"] == *id
         })
     })
     .await;

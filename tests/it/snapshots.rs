@@ -8,8 +8,8 @@ use std::time::Duration;
 use semblance::compute::PoolConfig;
 use semblance::domain::{AppId, Calibration, Embedding, ModelTag, SampleId, TemplateId};
 use semblance::gallery::{IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher, Sample, naive};
-use semblance::service::{Error, Policy, Service, SnapshotConfig};
-use semblance::store::{DatabaseConfig, Key, KeySource, OnConflict, OpenOptions, Store, open};
+use semblance::service::{Policy, Service, SnapshotConfig};
+use semblance::store::{Cause, DatabaseConfig, Key, KeySource, OnConflict, OpenOptions, Store, open};
 
 use crate::support::ScriptedEngine;
 
@@ -124,7 +124,7 @@ impl Node {
     }
 
     async fn remove(&self, app: &AppId, number: u32) {
-        self.store.templates.remove(app, &id(number)).await.unwrap().unwrap();
+        self.store.templates.remove(app, &id(number), Cause::IMPORT).await.unwrap().unwrap();
         self.service.replicator().poll().await.unwrap();
     }
 
@@ -208,9 +208,9 @@ async fn a_removal_takes_the_snapshot_along(fixture: Fixture) {
         node.fill(&app, 0..50).await;
         node.save().await;
         if replaced {
-            node.store.templates.insert_all(&app, &[template(3)], OnConflict::Replace).await.unwrap();
+            node.store.templates.insert_all(&app, &[template(3)], OnConflict::Replace(Cause::IMPORT)).await.unwrap();
         } else {
-            node.store.templates.remove(&app, &id(3)).await.unwrap();
+            node.store.templates.remove(&app, &id(3), Cause::IMPORT).await.unwrap();
         }
         drop(node);
         let node = fixture.start().await;
@@ -221,13 +221,13 @@ async fn a_removal_takes_the_snapshot_along(fixture: Fixture) {
         assert_eq!(node.count(&app), 0, "a snapshot with a removed template was opened");
         // Removed while this node had not heard of it: what is saved then does not have it.
         node.fill(&app, 100..150).await;
-        node.store.templates.remove(&app, &id(103)).await.unwrap();
+        node.store.templates.remove(&app, &id(103), Cause::IMPORT).await.unwrap();
         node.save().await;
         drop(node);
         fixture.tamper("DELETE FROM samples").await;
         let node = fixture.start().await;
         assert_eq!(node.count(&app), 49);
-        node.service.applications().delete(&app, &*node.store.templates, |_| Ok::<_, Error>(())).await.unwrap();
+        node.service.applications().delete(&app, &*node.store.templates).await.unwrap();
     }
 }
 
@@ -306,7 +306,7 @@ async fn files_of_deleted_applications_go(fixture: Fixture) {
     node.fill(&gone, 0..5).await;
     node.save().await;
     assert_eq!(fixture.files().len(), 2);
-    node.service.applications().delete(&gone, &*node.store.templates, |_| Ok::<_, Error>(())).await.unwrap();
+    node.service.applications().delete(&gone, &*node.store.templates).await.unwrap();
     node.service.replicator().poll().await.unwrap();
     node.save().await;
     assert_eq!(fixture.files().len(), 1);

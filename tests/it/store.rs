@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use semblance::domain::{AppId, Embedding, ModelTag, Revision, SampleId, TemplateId};
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{
-    AppRecord, Changes, DatabaseConfig, FormerKey, InsertError, Key, KeyFile, KeyHash, KeyId, KeySource, OnConflict,
-    OpenError, OpenOptions, SnapshotId, Store, StoreError, open,
+    AppRecord, Cause, Changes, DatabaseConfig, FormerKey, InsertError, Key, KeyFile, KeyHash, KeyId, KeySource,
+    OnConflict, OpenError, OpenOptions, SnapshotId, Store, StoreError, open,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -90,6 +90,8 @@ macro_rules! conformance {
         } )* }
     };
 }
+
+mod outbox;
 
 conformance! {
     an_application_is_made_listed_rekeyed_and_deleted
@@ -212,11 +214,15 @@ async fn the_oldest_templates_go_first_and_each_has_its_revision(fixture: Fixtur
         async move { store.templates.get(&a, &id(template)).await.unwrap().unwrap().created_at }
     };
     let (first, last) = (enrolled("x").await, enrolled("z").await);
-    assert_eq!(store.templates.remove_older(&a, first, 10).await.unwrap(), [], "none is older than itself");
+    assert_eq!(
+        store.templates.remove_older(&a, first, 10, Cause::RETENTION).await.unwrap(),
+        [],
+        "none is older than itself"
+    );
     assert_eq!(revision(&store, &a).await, Revision(3));
-    let one = store.templates.remove_older(&a, last, 1).await.unwrap();
+    let one = store.templates.remove_older(&a, last, 1, Cause::RETENTION).await.unwrap();
     assert_eq!(one, [(id("x"), Revision(4))]);
-    let rest = store.templates.remove_older(&a, last + Duration::from_secs(1), 10).await.unwrap();
+    let rest = store.templates.remove_older(&a, last + Duration::from_secs(1), 10, Cause::RETENTION).await.unwrap();
     assert_eq!(rest, [(id("y"), Revision(5)), (id("z"), Revision(6))]);
     assert_eq!(revision(&store, &a).await, Revision(6));
     assert_eq!(all(&store, &a).await, []);
@@ -252,9 +258,12 @@ async fn replacing_drops_every_old_sample(fixture: Fixture) {
     insert(&store, &a, "x", &sample(1)).await.unwrap();
     store.templates.add_sample(&a, &id("x"), &sample(2)).await.unwrap().unwrap();
     let new = sample(3);
-    assert_eq!(store.templates.insert(&a, &id("x"), &new, OnConflict::Replace).await.unwrap(), Revision(3));
+    assert_eq!(
+        store.templates.insert(&a, &id("x"), &new, OnConflict::Replace(Cause::IMPORT)).await.unwrap(),
+        Revision(3)
+    );
     assert_eq!(all(&store, &a).await, [IndexedTemplate { id: id("x"), samples: vec![new] }]);
-    let fresh = store.templates.insert(&a, &id("y"), &sample(4), OnConflict::Replace).await.unwrap();
+    let fresh = store.templates.insert(&a, &id("y"), &sample(4), OnConflict::Replace(Cause::IMPORT)).await.unwrap();
     assert_eq!(fresh, Revision(4), "replacing what is not there inserts it");
 }
 
@@ -279,7 +288,7 @@ async fn many_are_inserted_at_once(fixture: Fixture) {
     };
     let told: Vec<_> = changes.iter().map(|change| (change.revision, change.template.id.to_string())).collect();
     assert_eq!(told, [(Revision(2), "a".to_owned()), (Revision(3), "c".to_owned())]);
-    let replaced = store.templates.insert_all(&app, &batch[1..2], OnConflict::Replace).await.unwrap();
+    let replaced = store.templates.insert_all(&app, &batch[1..2], OnConflict::Replace(Cause::IMPORT)).await.unwrap();
     assert_eq!(replaced, [Some(Revision(4))]);
     assert_eq!(all(&store, &app).await[1].samples, batch[1].samples);
     let nobody = store.templates.insert_all(&"nobody".parse().unwrap(), &batch, OnConflict::Refuse).await;
@@ -314,14 +323,14 @@ async fn keys_of_snapshots_go_with_what_is_removed(fixture: Fixture) {
     store.templates.add_sample(&one, &id("a"), &sample(3)).await.unwrap();
     insert(&store, &one, "c", &sample(4)).await.unwrap();
     assert!(insert(&store, &one, "c", &sample(4)).await.is_err());
-    assert_eq!(store.templates.remove(&one, &id("zzz")).await.unwrap(), None);
+    assert_eq!(store.templates.remove(&one, &id("zzz"), Cause::IMPORT).await.unwrap(), None);
     assert!(known(&one, first).await);
 
-    store.templates.remove(&one, &id("a")).await.unwrap();
+    store.templates.remove(&one, &id("a"), Cause::IMPORT).await.unwrap();
     assert!(!known(&one, first).await && known(&two, other).await);
     let second = fresh();
     store.snapshots.register(&one, second).await.unwrap();
-    store.templates.insert(&one, &id("c"), &sample(5), OnConflict::Replace).await.unwrap();
+    store.templates.insert(&one, &id("c"), &sample(5), OnConflict::Replace(Cause::IMPORT)).await.unwrap();
     assert!(!known(&one, second).await);
     let third = fresh();
     store.snapshots.register(&one, third).await.unwrap();
@@ -345,8 +354,8 @@ async fn removing_twice_is_said(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
     insert(&store, &a, "x", &sample(1)).await.unwrap();
-    assert_eq!(store.templates.remove(&a, &id("x")).await.unwrap(), Some(Revision(2)));
-    assert_eq!(store.templates.remove(&a, &id("x")).await.unwrap(), None);
+    assert_eq!(store.templates.remove(&a, &id("x"), Cause::IMPORT).await.unwrap(), Some(Revision(2)));
+    assert_eq!(store.templates.remove(&a, &id("x"), Cause::IMPORT).await.unwrap(), None);
     assert_eq!(revision(&store, &a).await, Revision(2));
     assert_eq!(all(&store, &a).await, []);
     assert_eq!(insert(&store, &a, "x", &sample(2)).await.unwrap(), Revision(3), "the id is free again");
@@ -357,7 +366,7 @@ async fn nothing_is_written_for_an_application_that_is_not_there(fixture: Fixtur
     let nobody = app("nobody");
     let refused = insert(&store, &nobody, "x", &sample(1)).await;
     assert!(matches!(refused, Err(InsertError::Store(StoreError::NoSuchApp))), "{refused:?}");
-    assert!(matches!(store.templates.remove(&nobody, &id("x")).await, Err(StoreError::NoSuchApp)));
+    assert!(matches!(store.templates.remove(&nobody, &id("x"), Cause::IMPORT).await, Err(StoreError::NoSuchApp)));
     assert_eq!(store.templates.changes(&nobody, &model(), Revision(0), 10).await.unwrap(), Changes::TooOld);
 }
 
@@ -366,7 +375,7 @@ async fn applications_are_apart(fixture: Fixture) {
     let (a, b) = (with_app(&store, "a").await, with_app(&store, "b").await);
     insert(&store, &a, "x", &sample(1)).await.unwrap();
     insert(&store, &b, "x", &sample(2)).await.unwrap();
-    assert_eq!(store.templates.remove(&a, &id("x")).await.unwrap(), Some(Revision(2)));
+    assert_eq!(store.templates.remove(&a, &id("x"), Cause::IMPORT).await.unwrap(), Some(Revision(2)));
     assert_eq!(all(&store, &b).await.len(), 1);
     assert_eq!(revision(&store, &b).await, Revision(1));
 }
@@ -421,7 +430,7 @@ async fn changes_tell_the_state_as_it_is_now(fixture: Fixture) {
     insert(&store, &a, "x", &sample(1)).await.unwrap();
     insert(&store, &a, "y", &sample(2)).await.unwrap();
     store.templates.add_sample(&a, &id("x"), &sample(3)).await.unwrap();
-    store.templates.remove(&a, &id("y")).await.unwrap();
+    store.templates.remove(&a, &id("y"), Cause::IMPORT).await.unwrap();
     let Changes::List(changes) = store.templates.changes(&a, &model(), Revision(0), 10).await.unwrap() else {
         panic!("the log is whole")
     };
@@ -637,9 +646,9 @@ async fn a_new_sealing_key_is_put_in_force_under_load(fixture: Fixture) {
                     last += 1;
                     let sample = sample(writer * 100_000 + last);
                     let name = id(&format!("{writer}-{}", last % 7));
-                    store.templates.insert(&a, &name, &sample, OnConflict::Replace).await.unwrap();
+                    store.templates.insert(&a, &name, &sample, OnConflict::Replace(Cause::IMPORT)).await.unwrap();
                     if last % 5 == 0 {
-                        store.templates.remove(&a, &name).await.unwrap();
+                        store.templates.remove(&a, &name, Cause::IMPORT).await.unwrap();
                     }
                 }
                 last
@@ -693,7 +702,7 @@ async fn a_node_without_the_key_in_force_writes_nothing(fixture: Fixture) {
     assert!(matches!(refused, Err(InsertError::Store(StoreError::KeyMissing(id))) if id == key_id(NEW_KEY)));
     assert_eq!(all(&node, &a).await.len(), 1, "what is sealed under its own key it still reads");
     assert_eq!(revision(&node, &a).await, Revision(1), "what was refused left no trace");
-    assert!(node.templates.remove(&a, &id("x")).await.unwrap().is_some(), "a removal seals nothing");
+    assert!(node.templates.remove(&a, &id("x"), Cause::IMPORT).await.unwrap().is_some(), "a removal seals nothing");
 }
 
 /// Where somebody tells: with SQLite nobody does.
@@ -712,7 +721,7 @@ async fn what_another_node_writes_is_told(fixture: Fixture) {
         let name = format!("t{round}");
         insert(&other, &a, &name, &sample(round)).await.unwrap();
         tokio::time::timeout(soon, node.hints.changed()).await.unwrap().unwrap();
-        other.templates.remove(&a, &id(&name)).await.unwrap().unwrap();
+        other.templates.remove(&a, &id(&name), Cause::IMPORT).await.unwrap().unwrap();
         tokio::time::timeout(soon, node.hints.changed()).await.unwrap().unwrap();
         heard += 2;
         // Its connection dies; that counts as a hint, and so does the next one's beginning.

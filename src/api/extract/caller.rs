@@ -4,6 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use crate::api::{ApiError, ApiState, note};
+use crate::domain::TransactionId;
 use crate::service::{Caller, Error};
 
 /// A caller whose credentials were right. Taken before anything else of a request, and without
@@ -17,7 +18,8 @@ impl FromRequestParts<ApiState> for Authenticated {
         // Official clients send empty values when they are not configured: missing and empty are one.
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (app_id, app_key) = (header("app-id"), header("app-key"));
-        match api.service().applications().authenticate(app_id, app_key) {
+        let transaction = parts.extensions.get().copied().unwrap_or_else(TransactionId::random);
+        match api.service().applications().authenticate(app_id, app_key, transaction) {
             Ok(caller) => {
                 tracing::Span::current().record("app", caller.app.as_str());
                 note::caller(&caller.app);

@@ -19,8 +19,10 @@ pub(in crate::api) async fn add(
     api.service().require(checks)?;
     let _ticket = api.admit(&caller, 1)?;
     let mut form = read_form(&api, request, ONE_PHOTO).await?;
+    let template = form.template_id()?;
+    template.iter().for_each(note::template);
     let photo = form.photo()?;
-    let options = EnrollOptions { template: form.template_id()?, replace, checks };
+    let options = EnrollOptions { template, replace, checks };
     let enrolled = api.service().enroll(&caller, photo, options).await?;
     note::outcome("enrolled");
     note::template(&enrolled.template);
@@ -35,11 +37,11 @@ pub(in crate::api) async fn add_sample(
     request: Request,
 ) -> Answer {
     let template = parse_template_id(&template)?;
+    note::template(&template);
     let checks = query.checks()?;
     api.service().require(checks)?;
     let _ticket = api.admit(&caller, 1)?;
     let photo = read_form(&api, request, ONE_PHOTO).await?.photo()?;
-    note::template(&template);
     let enrolled = api.service().add_sample(&caller, template, photo, checks).await?;
     note::outcome("sample added");
     Ok(Outcome::result(&reply::enrolled(&enrolled, api.config().shape)))

@@ -6,7 +6,6 @@ use super::Answer;
 use crate::api::envelope::Outcome;
 use crate::api::extract::{Authenticated, read_template_id};
 use crate::api::{ApiState, note};
-use crate::journal::ERASED;
 
 pub(in crate::api) async fn delete(
     State(api): State<ApiState>,
@@ -16,6 +15,6 @@ pub(in crate::api) async fn delete(
     let template = read_template_id(&api, request).await?;
     note::template(&template);
     api.service().remove(&caller, &template).await?;
-    note::outcome(ERASED);
+    note::outcome("removed");
     Ok(Outcome::Done)
 }

@@ -20,12 +20,13 @@ pub(in crate::api) async fn identify(
         threshold: query.fraction("threshold")?,
         candidates: query.count("candidates", 1..=api.service().policy().max_candidates.max(1))?,
     };
+    note::threshold(options.threshold.unwrap_or(api.service().policy().floor));
     api.service().require(options.checks)?;
     let _ticket = api.admit(&caller, 1)?;
     let photo = read_form(&api, request, ONE_PHOTO).await?.photo()?;
     let found = api.service().identify(&caller, photo, options).await?;
     note::outcome(if found.best.is_some() { "found" } else { "nobody" });
-    note::similarity(found.best.as_ref().map(|best| best.similarity.get()), found.threshold);
+    note::similarity(found.best.as_ref().map(|best| best.similarity.get()));
     if let Some(best) = &found.best {
         note::template(&best.template);
     }

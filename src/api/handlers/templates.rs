@@ -6,7 +6,6 @@ use super::Answer;
 use crate::api::envelope::Outcome;
 use crate::api::extract::{Authenticated, Query, parse_template_id, parse_template_id_named};
 use crate::api::{ApiState, note, reply};
-use crate::journal::ERASED;
 
 pub(in crate::api) async fn list(
     State(api): State<ApiState>,
@@ -27,9 +26,10 @@ pub(in crate::api) async fn one(
     Authenticated(caller): Authenticated,
     Path(template): Path<String>,
 ) -> Answer {
-    let template = api.service().template(&caller, &parse_template_id(&template)?).await?;
+    let template = parse_template_id(&template)?;
+    note::template(&template);
+    let template = api.service().template(&caller, &template).await?;
     note::outcome("read");
-    note::template(&template.id);
     Ok(Outcome::result(&reply::template(&template)))
 }
 
@@ -41,6 +41,6 @@ pub(in crate::api) async fn remove(
     let template = parse_template_id(&template)?;
     note::template(&template);
     api.service().remove(&caller, &template).await?;
-    note::outcome(ERASED);
+    note::outcome("removed");
     Ok(Outcome::Done)
 }

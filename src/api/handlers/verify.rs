@@ -15,12 +15,13 @@ pub(in crate::api) async fn verify(
     request: Request,
 ) -> Answer {
     let (checks, threshold) = (query.checks()?, query.fraction("threshold")?);
+    note::threshold(threshold.unwrap_or(api.service().policy().floor));
     api.service().require(checks)?;
     let _ticket = api.admit(&caller.0, 2)?;
     let mut form = read_form(&api, request, TWO_PHOTOS).await?;
     let (first, second) = (form.photo()?, form.photo()?);
     let verified = api.service().verify(&caller.0, first, second, checks, threshold).await?;
     note::outcome(if verified.same { "same" } else { "different" });
-    note::similarity(Some(verified.similarity.get()), threshold.unwrap_or(api.service().policy().floor));
+    note::similarity(Some(verified.similarity.get()));
     Ok(Outcome::result(&reply::verified(&verified)))
 }

@@ -71,6 +71,8 @@ impl fmt::Debug for Sha256Digest {
 pub struct Manifest {
     #[serde(skip)]
     dir: PathBuf,
+    #[serde(skip)]
+    digest: Option<Sha256Digest>,
     /// The pack's name and version.
     pub name: String,
     #[serde(rename = "model")]
@@ -295,10 +297,18 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// The pack's name, and the beginning of the SHA-256 of its `pack.toml`, which has those of all models: two packs
+    /// of one name are told apart.
+    pub fn version(&self) -> String {
+        let digest = self.digest.map(|digest| digest.to_string()).unwrap_or_default();
+        format!("{} {}", self.name, digest.get(..12).unwrap_or_default())
+    }
+
     /// Reads the text of a pack whose files lie in `dir`.
     fn parse(text: &str, dir: &Path) -> Result<Self, String> {
         let mut manifest: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         manifest.dir = dir.to_owned();
+        manifest.digest = Some(Sha256Digest::of(text.as_bytes()));
         manifest.check()?;
         Ok(manifest)
     }

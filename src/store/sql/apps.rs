@@ -92,13 +92,29 @@ macro_rules! apps {
             }
 
             async fn delete(&self, id: &AppId) -> Result<bool, StoreError> {
-                let done = sqlx::query("DELETE FROM applications WHERE app_id = $1")
+                // The gallery's row is locked first: nobody enrols from here on, and the cascade of the last
+                // statement finds no template that was not told of.
+                let (mut work, first) = match self.begin(id).await {
+                    Err(StoreError::NoSuchApp) => return Ok(false),
+                    begun => begun?,
+                };
+                let left: Vec<(String,)> =
+                    sqlx::query_as("SELECT template_id FROM templates WHERE app_id = $1 ORDER BY template_id")
+                        .bind(id.as_str())
+                        .fetch_all(&mut *work)
+                        .await
+                        .map_err($failed)?;
+                for (at, (template,)) in (first..).zip(left) {
+                    self.erase(&mut work, id, &row::template_id(&template)?, at, Cause::APPLICATION).await?;
+                }
+                sqlx::query("DELETE FROM applications WHERE app_id = $1")
                     .bind(id.as_str())
-                    .execute(&self.write)
+                    .execute(&mut *work)
                     .await
                     .map_err($failed)?;
+                work.commit().await.map_err($failed)?;
                 self.removed.store(true, Ordering::Release);
-                Ok(done.rows_affected() == 1)
+                Ok(true)
             }
         }
     };

@@ -6,6 +6,7 @@
 //! because the generic bounds it would take instead are longer than the code.
 
 pub(super) mod apps;
+pub(super) mod outbox;
 pub(super) mod snapshots;
 pub(super) mod templates;
 pub(super) mod vault;
@@ -27,8 +28,9 @@ pub(super) fn beyond_every_id() -> String {
     "\u{10FFFF}".repeat(TemplateId::MAX_CHARS + 1)
 }
 
-/// Implements the stores of one database: a struct with the fields `read`, `write` (pools), `keys`
-/// and `removed` (something was, and may still lie about), and a function that says what an error means.
+/// Implements the stores of one database: a struct with the fields `read`, `write` (pools), `keys`, `removed`
+/// (something was, and may still lie about) and `node` (whose journal is to tell), and a function that says what an
+/// error means.
 macro_rules! sql_store {
     ($store:ty, $database:ty, $failed:path) => {
         impl $store {
@@ -114,13 +116,15 @@ macro_rules! sql_store {
                 self.commit_and_tell(work).await
             }
 
-            /// Deletes a template and, with it, the keys of all snapshots that may hold it. `false` when
-            /// there is none.
+            /// Deletes a template and, with it, the keys of all snapshots that may hold it; the journal is to tell
+            /// of it. `false` when there is none.
             async fn erase(
                 &self,
                 work: &mut sqlx::Transaction<'static, $database>,
                 app: &AppId,
                 template: &TemplateId,
+                revision: i64,
+                cause: Cause,
             ) -> Result<bool, StoreError> {
                 let done = sqlx::query("DELETE FROM templates WHERE app_id = $1 AND template_id = $2")
                     .bind(app.as_str())
@@ -136,6 +140,8 @@ macro_rules! sql_store {
                     .execute(&mut **work)
                     .await
                     .map_err($failed)?;
+                let notice = Notice::erasure(app, template, row::revision(revision), cause);
+                self.put_down(&mut **work, &notice).await?;
                 Ok(true)
             }
 
@@ -145,10 +151,11 @@ macro_rules! sql_store {
                 work: &mut sqlx::Transaction<'static, $database>,
                 app: &AppId,
                 template: &TemplateId,
+                revision: i64,
                 on_conflict: OnConflict,
             ) -> Result<bool, StoreError> {
-                if on_conflict == OnConflict::Replace {
-                    self.erase(work, app, template).await?;
+                if let OnConflict::Replace(cause) = on_conflict {
+                    self.erase(work, app, template, revision, cause).await?;
                 }
                 let done = sqlx::query(
                     "INSERT INTO templates (app_id, template_id, created_at) VALUES ($1, $2, $3)
@@ -266,15 +273,22 @@ macro_rules! sql_store {
                     None => Self::settled(&write, SEAL_CHECK, keys.first_check()?).await?,
                 };
                 let key = keys.unlock(&check)?;
-                let stands = Self::settled(&write, JOURNAL_KEY, ring::first_journal_key(&key)?).await?;
+                // A database without applications has no journal that could go on.
+                let any: Option<(i64,)> = sqlx::query_as("SELECT created_at FROM applications LIMIT 1")
+                    .fetch_optional(&write)
+                    .await
+                    .map_err($failed)?;
+                let first = ring::first_journal_key(&key, any.is_none())?;
+                let stands = Self::settled(&write, JOURNAL_KEY, first).await?;
                 let journal_key = keys.open_journal_key(&stands).map_err(StoreError::from)?.0;
                 // What was removed just before a crash may still lie about.
-                let store = Arc::new(Self { read, write, keys, removed: AtomicBool::new(true) });
+                let store = Arc::new(Self { read, write, keys, removed: AtomicBool::new(true), node: OnceLock::new() });
                 Ok(Store {
                     apps: store.clone(),
                     templates: store.clone(),
                     snapshots: store.clone(),
                     vault: store.clone(),
+                    outbox: store.clone(),
                     keys: store,
                     hints: Arc::new(hints),
                     journal_key,
@@ -283,6 +297,7 @@ macro_rules! sql_store {
         }
 
         sql::apps::apps!($store, $database, $failed);
+        sql::outbox::outbox!($store, $database, $failed);
         sql::templates::templates!($store, $database, $failed);
         sql::snapshots::snapshots!($store, $database, $failed);
         sql::vault::vault!($store, $database, $failed);

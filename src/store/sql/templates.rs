@@ -12,14 +12,14 @@ macro_rules! templates {
                 on_conflict: OnConflict,
             ) -> Result<Revision, InsertError> {
                 let (mut work, revision) = self.begin(app).await?;
-                if !self.insert_template(&mut work, app, template, on_conflict).await? {
+                if !self.insert_template(&mut work, app, template, revision, on_conflict).await? {
                     work.rollback().await.map_err($failed)?; // gives the revision back
                     return Err(InsertError::Exists);
                 }
                 let sealer = self.sealer(&mut work).await?;
                 self.insert_sample(&mut work, app, &sealer, template, sample).await?;
                 let revision = self.commit(work, app, revision, template).await?;
-                if on_conflict == OnConflict::Replace {
+                if on_conflict != OnConflict::Refuse {
                     self.removed.store(true, Ordering::Release);
                 }
                 Ok(revision)
@@ -35,7 +35,7 @@ macro_rules! templates {
                 let sealer = self.sealer(&mut work).await?;
                 let (mut next, mut inserted) = (first, Vec::with_capacity(templates.len()));
                 for template in templates {
-                    if !self.insert_template(&mut work, app, &template.id, on_conflict).await? {
+                    if !self.insert_template(&mut work, app, &template.id, next, on_conflict).await? {
                         inserted.push(None);
                         continue;
                     }
@@ -47,7 +47,7 @@ macro_rules! templates {
                     next += 1;
                 }
                 self.end(work, app, first, inserted.iter().flatten().count()).await?;
-                if on_conflict == OnConflict::Replace {
+                if on_conflict != OnConflict::Refuse {
                     self.removed.store(true, Ordering::Release);
                 }
                 Ok(inserted)
@@ -85,9 +85,14 @@ macro_rules! templates {
                 self.commit(work, app, revision, template).await.map(Some)
             }
 
-            async fn remove(&self, app: &AppId, template: &TemplateId) -> Result<Option<Revision>, StoreError> {
+            async fn remove(
+                &self,
+                app: &AppId,
+                template: &TemplateId,
+                cause: Cause,
+            ) -> Result<Option<Revision>, StoreError> {
                 let (mut work, revision) = self.begin(app).await?;
-                if !self.erase(&mut work, app, template).await? {
+                if !self.erase(&mut work, app, template, revision, cause).await? {
                     work.rollback().await.map_err($failed)?;
                     return Ok(None);
                 }
@@ -101,6 +106,7 @@ macro_rules! templates {
                 app: &AppId,
                 than: SystemTime,
                 limit: usize,
+                cause: Cause,
             ) -> Result<Vec<(TemplateId, Revision)>, StoreError> {
                 // Mostly there is none, and nobody has to wait for it.
                 let any: Option<(i64,)> =
@@ -127,7 +133,7 @@ macro_rules! templates {
                 let mut removed = Vec::with_capacity(old.len());
                 for (at, (id,)) in (first..).zip(old) {
                     let id = row::template_id(&id)?;
-                    self.erase(&mut work, app, &id).await?;
+                    self.erase(&mut work, app, &id, at, cause).await?;
                     self.note(&mut work, app, at, &id).await?;
                     removed.push((id, row::revision(at)));
                 }

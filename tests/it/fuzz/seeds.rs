@@ -60,8 +60,10 @@ fn forms() -> Vec<Vec<u8>> {
         (0, form().part(&[named], &ann).file("photo", "text/plain", b"x")),
         (0, form()),
     ];
-    let mut all: Vec<_> =
-        forms.iter().map(|(place, form)| [vec![*place, 7 + place * 50], form.finished()].concat()).collect();
+    let mut all: Vec<_> = forms
+        .iter()
+        .map(|(place, form)| [vec![*place, u8::wrapping_mul(*place, 50).wrapping_add(7)], form.finished()].concat())
+        .collect();
     let quoted = b"\x80\xffMultipart/Form-Data; charset=utf-8; boundary=\"b\"\n";
     all.push([quoted.as_slice(), &form().photo(&ann).finished()].concat());
     all.push([b"\x80\xffimage/jpeg\n".as_slice(), &ann].concat());
@@ -148,12 +150,23 @@ fn journals() -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for count in [0, 1, 4] {
         let dir = tempfile::tempdir().unwrap();
-        let config =
-            JournalConfig { dir: dir.path().to_owned(), key: journal_key(), models: "seed".to_owned(), keep_days: 0 };
+        let config = JournalConfig {
+            dir: dir.path().to_owned(),
+            key: journal_key(),
+            models: "seed".to_owned(),
+            keep_days: 0,
+            anchor: None,
+        };
         let journal = Journal::open(config).unwrap();
         for n in 0..count {
             let app = Some("ann".to_owned());
-            journal.record(Entry { transaction_id: format!("t{n}"), app, status: 200, ms: 1.5, ..Entry::default() });
+            journal.record(Entry {
+                transaction_id: format!("t{n}"),
+                app,
+                status: 200,
+                ms: Some(1.5),
+                ..Entry::default()
+            });
         }
         journal.stop();
         let written =

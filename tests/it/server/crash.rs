@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::process::{App, Database, OwnPostgres, Server};
+use super::until;
 
 const PHOTOS: [&str; 6] =
     ["person_a_1.jpg", "person_a_2.jpg", "person_b_1.jpg", "person_b_2.jpg", "impostor_1.jpg", "impostor_2.jpg"];
@@ -27,6 +28,8 @@ struct Known {
 struct History {
     templates: BTreeMap<String, Known>,
     acknowledged: usize,
+    /// Transactions of deletes that were acknowledged.
+    deleted: BTreeSet<String>,
 }
 
 type Shared = Arc<Mutex<History>>;
@@ -80,6 +83,7 @@ async fn run(database: Database, postgres: Option<OwnPostgres>) {
         let credentials = server.first_credentials();
         let app = Arc::new(server.app(credentials));
         check(&app, &history, cycle, seed).await;
+        journal_is_whole(&server, &database, &history, seed).await;
         if cycle == cycles {
             break;
         }
@@ -119,8 +123,11 @@ async fn write(app: Arc<App>, history: Shared, client: usize, mut random: Random
             None => app.try_delete(&id).await,
         };
         match reply {
-            Ok((200, _)) => {
+            Ok((200, reply)) => {
                 let mut history = history.lock().unwrap();
+                if wanted.is_none() {
+                    history.deleted.insert(reply["transactionId"].as_str().unwrap().to_owned());
+                }
                 history.templates.insert(id, Known { acknowledged: wanted, in_doubt: BTreeSet::new() });
                 history.acknowledged += 1;
             }
@@ -129,6 +136,20 @@ async fn write(app: Arc<App>, history: Shared, client: usize, mut random: Random
             Err(_) => return,
         }
     }
+}
+
+/// The journal is what was written, and every delete that was acknowledged has a receipt, soon.
+async fn journal_is_whole(server: &Server, database: &Database, history: &Shared, seed: u64) {
+    let checked = server.command(database, &["journal", "verify"]);
+    assert!(checked.contains("each follows"), "{checked} (seed {seed})");
+    until("every acknowledged delete has a receipt", || async {
+        let receipts = server.command(database, &["journal", "receipts"]);
+        let lines = receipts.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        let told: BTreeSet<String> =
+            lines.filter_map(|line| line["transactionId"].as_str().map(str::to_owned)).collect();
+        history.lock().unwrap().deleted.is_subset(&told)
+    })
+    .await;
 }
 
 /// The database and the index hold what was acknowledged, and of what was in doubt either state.

@@ -1,8 +1,38 @@
 //! The journal of a real server, read with the command line.
 
 use serde_json::Value;
+use sqlx::Connection as _;
 
-use super::process::{Database, Server};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::process::{App, Database, Server, try_start};
+use super::proxy::{Proxy, Wire};
+use super::until;
+
+/// The lines of a journal that a condition picks.
+fn lines(server: &Server, database: &Database, picks: impl Fn(&Value) -> bool) -> Vec<Value> {
+    let printed = server.command(database, &["journal", "export"]);
+    printed.lines().map(|line| serde_json::from_str(line).unwrap()).filter(picks).collect()
+}
+
+/// (template, why) of the receipts, each once.
+fn receipts(server: &Server, database: &Database) -> BTreeSet<(String, String)> {
+    let printed = server.command(database, &["journal", "receipts"]);
+    let lines = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    lines.map(|line| (text(&line["templateId"]), text(&line["outcome"]))).collect()
+}
+
+async fn have_receipts(server: &Server, database: &Database, of: &[(&str, &str)]) {
+    let due: BTreeSet<_> = of.iter().map(|(template, why)| ((*template).to_owned(), (*why).to_owned())).collect();
+    until("every erasure has a receipt", || async { receipts(server, database) == due }).await;
+}
+
+fn journal_file(server: &Server) -> std::path::PathBuf {
+    let all = std::fs::read_dir(server.dir().join("journal")).unwrap().map(|entry| entry.unwrap().path());
+    all.filter(|path| path.extension().is_some_and(|end| end == "ndjson")).max().unwrap()
+}
 
 #[tokio::test]
 async fn every_operation_is_journalled_and_chained() {
@@ -19,15 +49,10 @@ async fn every_operation_is_journalled_and_chained() {
     let (status, refused) = wrong.get("templates").await;
     assert_eq!(status, 401);
 
-    let mut lines: Vec<Value> = Vec::new();
-    for _ in 0..100 {
-        let printed = server.command(&database, &["journal", "export"]);
-        lines = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        if lines.len() >= 6 {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    have_receipts(&server, &database, &[("a", "delete")]).await;
+    let is_request = |line: &Value| line["operation"].as_str().unwrap().contains("/api/");
+    until("every request has a line", || async { lines(&server, &database, is_request).len() >= 6 }).await;
+    let lines = lines(&server, &database, is_request);
     let said: Vec<(&Value, &Value, &Value, &Value, &Value)> = lines
         .iter()
         .map(|line| {
@@ -56,10 +81,12 @@ async fn every_operation_is_journalled_and_chained() {
     assert_eq!((&lines[1]["threshold"], &lines[2]["similarity"]), (&Value::from(0.75), &null));
     assert_eq!((&lines[4]["code"], &lines[5]["app"]), (&Value::from(400), &null));
     assert!(lines.iter().all(|line| line["ms"].as_f64().unwrap() > 0.0 && line["models"].is_string()));
+    assert!(lines[0]["models"].as_str().unwrap().starts_with("semblance-"), "{}", lines[0]["models"]);
     let checked = server.command(&database, &["journal", "verify"]);
-    assert!(checked.contains("6 lines, numbers 1 to 6") && checked.contains("1 receipts"), "{checked}");
+    // The first application, six requests, an erasure.
+    assert!(checked.contains("8 lines, numbers 1 to 8") && checked.contains("1 receipts"), "{checked}");
 
-    let file = std::fs::read_dir(server.dir().join("journal")).unwrap().next().unwrap().unwrap().path();
+    let file = journal_file(&server);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -70,7 +97,9 @@ async fn every_operation_is_journalled_and_chained() {
     std::fs::write(&file, whole.replacen("\"status\":400", "\"status\":200", 1)).unwrap();
     let (code, message) = server.try_command(&database, &["journal", "verify"]);
     assert_eq!(code, Some(1));
-    assert!(message.contains("line 5"), "{message}");
+    assert!(message.contains(", line "), "{message}");
+    let (code, message) = server.try_command(&database, &["journal", "export", "--from", "garbage"]);
+    assert!(code != Some(0) && message.contains("is not a time such as"), "{message}");
 }
 
 /// What a person whose template was erased is given, and can check without us.
@@ -83,14 +112,8 @@ async fn an_erasure_has_a_receipt() {
         app.add("person_a_1.jpg", &[("templateId", id)]).await;
     }
     let (_, removed) = app.delete("a").await;
-    let mut receipt = String::new();
-    for _ in 0..100 {
-        receipt = server.command(&database, &["journal", "receipts", "--template", "a"]);
-        if !receipt.is_empty() {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    have_receipts(&server, &database, &[("a", "delete")]).await;
+    let receipt = server.command(&database, &["journal", "receipts", "--template", "a"]);
     let line: Value = serde_json::from_str(&receipt).unwrap();
     assert_eq!((&line["transactionId"], &line["templateId"]), (&removed["transactionId"], &Value::from("a")));
     assert_eq!(line["app"], Value::from(app.credentials().0));
@@ -104,25 +127,230 @@ async fn an_erasure_has_a_receipt() {
     let elsewhere = Server::start(&Database::sqlite()).await;
     let check = ["journal", "check-receipts", key, file.to_str().unwrap()];
     assert_eq!(elsewhere.command(&database, &check).trim(), "1 receipts are good");
-    for forged in
-        [receipt.replace("\"templateId\":\"a\"", "\"templateId\":\"b\""), receipt.replace("removed", "listed")]
+    for forged in [receipt.replace("\"templateId\":\"a\"", "\"templateId\":\"b\""), receipt.replace("delete", "listed")]
     {
         std::fs::write(&file, forged).unwrap();
         let (code, message) = elsewhere.try_command(&database, &check);
         assert_eq!(code, Some(1));
         assert!(message.contains("line 1: it was changed"), "{message}");
     }
-    // What goes with its application has receipts in a file of their own, made before anything is deleted.
-    let (app, _) = app.credentials();
-    let taken = ["app", "delete", &app, "--receipts", file.to_str().unwrap()];
-    assert_eq!(server.try_command(&database, &taken).0, Some(1), "that file is there already");
-    std::fs::remove_file(&file).unwrap();
-    assert_eq!(server.command(&database, &taken).trim(), format!("deleted {app} and its templates: 1"));
-    let receipt = std::fs::read_to_string(&file).unwrap();
-    let line: Value = serde_json::from_str(receipt.trim_end()).unwrap();
-    assert_eq!((&line["app"], &line["templateId"]), (&Value::from(app), &Value::from("b")));
-    assert_eq!(elsewhere.command(&database, &check).trim(), "1 receipts are good");
-
     let others = elsewhere.command(&database, &["journal", "receipt-key"]);
     assert_ne!(others.trim(), key, "every database signs with a key of its own");
+}
+
+/// Deleted, replaced, imported over, gone with its application while no server ran: each has a receipt.
+#[tokio::test]
+async fn whatever_erases_a_template_leaves_a_receipt() {
+    let database = Database::sqlite();
+    let mut server = Server::start(&database).await;
+    let app = server.first_app();
+    for id in ["a", "b", "c"] {
+        app.add("person_a_1.jpg", &[("templateId", id)]).await;
+    }
+    let export = server.dir().join("export");
+    server.command(&database, &["gallery", "export", export.to_str().unwrap()]);
+    let (status, replaced) = app.post_photo("add?replace=true", "person_a_2.jpg", &[("templateId", "a")]).await;
+    assert_eq!(status, 200);
+    app.delete("b").await;
+    let mut due = vec![("a", "replace"), ("b", "delete")];
+    have_receipts(&server, &database, &due).await;
+    let of_a: Value =
+        serde_json::from_str(&server.command(&database, &["journal", "receipts", "--template", "a"])).unwrap();
+    assert_eq!(of_a["transactionId"], replaced["transactionId"]);
+    assert_eq!(of_a["revision"], Value::from(4));
+
+    assert_eq!(server.stop(), Some(0));
+    server.command(&database, &["gallery", "import", export.to_str().unwrap(), "--replace"]);
+    server.command(&database, &["app", "delete", &app.credentials().0]);
+    let server = Server::start_in(server.into_dir(), &database, &[]).await;
+    due.extend([("a", "import"), ("c", "import"), ("a", "application"), ("b", "application"), ("c", "application")]);
+    have_receipts(&server, &database, &due).await;
+    let file = server.dir().join("receipts");
+    std::fs::write(&file, server.command(&database, &["journal", "receipts"])).unwrap();
+    let key = server.command(&database, &["journal", "receipt-key"]);
+    let checked = server.command(&database, &["journal", "check-receipts", key.trim(), file.to_str().unwrap()]);
+    assert_eq!(checked.trim(), "7 receipts are good");
+    assert!(server.command(&database, &["journal", "verify"]).contains("7 receipts of erasures"));
+}
+
+/// The commit arrives, its answer does not: nobody is told, by a 503 or because the client hung up, and the receipt
+/// is there all the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_nobody_was_told_of_has_a_receipt() {
+    let Some(Database::Postgres(url)) = Database::postgres().await else { return };
+    let wire = Proxy::before(&url).await;
+    let database = Database::Postgres(wire.url().to_owned());
+    let soon = [("SEMBLANCE_DATABASE_TIMEOUT_MS", "1000")];
+    let server = Server::start_in(tempfile::tempdir().unwrap(), &database, &soon).await;
+    let app = server.first_app();
+    for id in ["a", "b"] {
+        app.add("person_a_1.jpg", &[("templateId", id)]).await;
+    }
+    wire.set(Wire::SilentAfterCommit);
+    assert_eq!(app.delete("a").await.0, 503);
+    let hung_up = tokio::time::timeout(Duration::from_millis(300), app.try_delete("b")).await;
+    assert!(hung_up.is_err(), "{hung_up:?}");
+    wire.set(Wire::Cut);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    wire.set(Wire::Whole);
+    have_receipts(&server, &database, &[("a", "delete"), ("b", "delete")]).await;
+    assert_eq!(app.get("templates/a").await.1["result"]["code"], 400, "it is gone");
+    assert!(server.command(&database, &["journal", "verify"]).contains("2 receipts"));
+}
+
+/// One application whose templates cannot be removed keeps no other's, nor its receipts.
+#[tokio::test]
+async fn retention_goes_on_where_one_application_fails() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let mut apps = vec![server.first_app()];
+    for name in ["second", "third"] {
+        apps.push(server.app(server.create_app(name, &database).await));
+    }
+    for (app, template) in apps.iter().zip(["a", "b", "c"]) {
+        app.add("person_a_1.jpg", &[("templateId", template)]).await;
+    }
+    let url = format!("sqlite://{}", server.dir().join("semblance.db").display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let fails = "CREATE TRIGGER fails BEFORE DELETE ON templates WHEN old.template_id = 'b' \
+                 BEGIN SELECT RAISE(ABORT, 'no'); END";
+    sqlx::query(fails).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    for app in &apps {
+        server.command(&database, &["app", "retention", &app.credentials().0, "1s"]);
+    }
+    have_receipts(&server, &database, &[("a", "retention"), ("c", "retention")]).await;
+    assert_eq!(apps[1].get("templates/b").await.0, 200);
+}
+
+/// What is given on the command line is told by the server that runs.
+#[tokio::test]
+async fn commands_have_lines() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let (id, _) = server.create_app("clinic", &database).await;
+    let file = server.dir().join("export");
+    for command in [
+        &["app", "rotate-key", &id, "--overlap", "1h"][..],
+        &["app", "attributes", &id, "off"],
+        &["app", "retention", &id, "90d"],
+        &["gallery", "export", file.to_str().unwrap(), "--app", &id],
+        &["gallery", "import", file.to_str().unwrap(), "--app", &id],
+        &["key", "rotate"],
+        &["app", "delete", &id],
+    ] {
+        server.command(&database, command);
+    }
+    let of_app = |line: &Value| line["app"] == *id && !line["id"].is_null();
+    until("each command has its lines", || async { lines(&server, &database, of_app).len() >= 9 }).await;
+    let said: Vec<(String, String)> = lines(&server, &database, of_app)
+        .iter()
+        .map(|line| (line["operation"].as_str().unwrap().to_owned(), line["outcome"].as_str().unwrap().to_owned()))
+        .collect();
+    let said: Vec<(&str, &str)> = said.iter().map(|(what, how)| (what.as_str(), how.as_str())).collect();
+    assert_eq!(
+        said,
+        [
+            ("app create", "clinic"),
+            ("app rotate-key", "overlap: 3600 s"),
+            ("app attributes", "not reported"),
+            ("app retention", "for 7776000 seconds"),
+            ("gallery export", "begins"),
+            ("gallery export", "ends: 0 templates"),
+            ("gallery import", "begins"),
+            ("gallery import", "ends: 0 templates with 0 samples"),
+            ("app delete", "templates: 0"),
+        ]
+    );
+    assert_eq!(lines(&server, &database, |line| line["operation"] == "key rotate").len(), 2);
+}
+
+/// What a request is about stands in its line although it fails; what a client makes up does not.
+#[tokio::test]
+async fn a_line_of_a_failure_tells_what_it_was_about() {
+    let database = Database::sqlite();
+    let mut server = Server::start(&database).await;
+    let app = server.first_app();
+    app.add("person_a_1.jpg", &[("templateId", "a")]).await;
+    assert_eq!(app.post_photo("add", "person_a_1.jpg", &[("templateId", "a")]).await.0, 400);
+    assert_eq!(app.get("templates/nobody").await.0, 400);
+    assert_eq!(app.post_bytes("identify?threshold=0.5", vec![1, 2, 3]).await.0, 400);
+    let made_up = reqwest::Method::from_bytes(&[b'X'; 20_000]).unwrap();
+    let made_up = reqwest::Client::new().request(made_up, format!("{}/api/v1.0/identify", server.url()));
+    assert_eq!(made_up.send().await.unwrap().status(), 405);
+    for _ in 0..200 {
+        let nobody = server.app(("nobody".to_owned(), "0".repeat(64)));
+        assert_eq!(nobody.get("templates").await.0, 401);
+    }
+    assert_eq!(server.stop(), Some(0));
+    let failed = |line: &Value| line["status"] == 400;
+    let failed = lines(&server, &database, failed);
+    assert_eq!((&failed[0]["templateId"], &failed[1]["templateId"]), (&"a".into(), &"nobody".into()));
+    assert_eq!(failed[2]["threshold"], 0.5);
+    let other = lines(&server, &database, |line| line["operation"] == "OTHER /api/v1.0/identify");
+    assert_eq!(other.len(), 1);
+    // However many nobody sends, their lines are few.
+    let strangers = lines(&server, &database, |line| line["app"].is_null());
+    let counted = strangers.iter().filter(|line| line["operation"] == "journal").count();
+    assert!(counted >= 1 && strangers.len() < 150, "{}", strangers.len());
+    assert!(server.command(&database, &["journal", "verify"]).contains("each follows"));
+}
+
+/// The lines at the end are known to the database.
+#[tokio::test]
+async fn a_journal_that_was_cut_off_is_found() {
+    let database = Database::sqlite();
+    let mut server = Server::start(&database).await;
+    let app = server.first_app();
+    for _ in 0..5 {
+        app.get("templates").await;
+    }
+    assert_eq!(server.stop(), Some(0));
+    let verify = |server: &Server| server.try_command(&database, &["journal", "verify"]);
+    assert_eq!(verify(&server).0, Some(0));
+    let (file, node) = (journal_file(&server), server.dir().join("node"));
+    let whole = std::fs::read_to_string(&file).unwrap();
+    let cut = |lines: usize| whole.lines().take(lines).map(|line| format!("{line}\n")).collect::<String>();
+    for left in [cut(4), String::new()] {
+        std::fs::write(&file, left).unwrap();
+        let (code, message) = verify(&server);
+        assert!(code == Some(1) && message.contains("line number 6 is missing"), "{message}");
+    }
+    std::fs::write(&file, whole.lines().skip(1).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+    assert!(verify(&server).1.contains("the lines before number 2 were taken away"));
+    std::fs::write(&file, &whole).unwrap();
+    let id = std::fs::read_to_string(&node).unwrap();
+    std::fs::remove_file(&node).unwrap();
+    assert_eq!(verify(&server).0, Some(1), "whose it is, is not known");
+    std::fs::write(&node, id).unwrap();
+    assert_eq!(verify(&server).0, Some(0));
+    // A server that goes on from what is left does not mend it.
+    std::fs::write(&file, cut(4)).unwrap();
+    let mut server = Server::start_in(server.into_dir(), &database, &[]).await;
+    server.first_app().get("templates").await;
+    assert_eq!(server.stop(), Some(0));
+    assert_eq!(verify(&server).0, Some(1));
+}
+
+/// Two would write into one journal, and cut off each other's lines.
+#[tokio::test]
+async fn a_data_folder_has_one_server() {
+    let database = Database::sqlite();
+    let mut server = Server::start(&database).await;
+    let (code, message) = server.try_command(&database, &["serve"]);
+    assert_eq!(code, Some(1));
+    assert!(message.contains("is another server's, which is running"), "{message}");
+    let app: App = server.first_app();
+    assert_eq!(app.get("templates").await.0, 200);
+    server.command(&database, &["app", "list"]);
+    server.kill();
+    let server = Server::start_in(server.into_dir(), &database, &[]).await;
+    assert!(server.command(&database, &["journal", "verify"]).contains("each follows"));
+    // A last line that is none is said, and not gone on from.
+    let mut server = server;
+    server.kill();
+    let file = journal_file(&server);
+    std::fs::write(&file, std::fs::read_to_string(&file).unwrap() + "{}\n").unwrap();
+    let (code, message) = try_start(&server.into_dir(), &database);
+    assert!(code == Some(1) && message.contains("is damaged"), "{message}");
 }

@@ -16,6 +16,8 @@ pub(super) enum Wire {
     Silent,
     /// Connections break, and new ones do.
     Cut,
+    /// It carries a COMMIT there, and is silent on that connection from then on.
+    SilentAfterCommit,
 }
 
 /// The wire.
@@ -59,7 +61,7 @@ async fn carry(client: TcpStream, target: String, mut wire: watch::Receiver<Wire
     loop {
         let now = *wire.borrow_and_update();
         match now {
-            Wire::Whole => {}
+            Wire::Whole | Wire::SilentAfterCommit => {}
             Wire::Cut => return,
             // Nothing is read any more, and nothing closed, until the connection is cut.
             Wire::Silent => {
@@ -70,7 +72,13 @@ async fn carry(client: TcpStream, target: String, mut wire: watch::Receiver<Wire
         tokio::select! {
             _ = wire.changed() => {}
             read = from_client.read(&mut up) => match read {
-                Ok(n) if n > 0 && to_server.write_all(&up[..n]).await.is_ok() => {}
+                Ok(n) if n > 0 && to_server.write_all(&up[..n]).await.is_ok() => {
+                    let commits = up[..n].windows(6).any(|word| word == b"COMMIT");
+                    if commits && *wire.borrow() == Wire::SilentAfterCommit {
+                        let _ = wire.wait_for(|wire| *wire == Wire::Cut).await;
+                        return;
+                    }
+                }
                 _ => return,
             },
             read = from_server.read(&mut down) => match read {

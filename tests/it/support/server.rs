@@ -71,6 +71,7 @@ impl Parts {
                 templates: store.clone(),
                 snapshots: store.clone(),
                 vault: store.clone(),
+                outbox: store.clone(),
                 keys: store.clone(),
                 hints: store.clone(),
                 journal_key: Default::default(),

@@ -10,10 +10,11 @@ use async_trait::async_trait;
 use semblance::domain::{AppId, ModelTag, Revision, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
 use semblance::store::{
-    AppRecord, AppStore, Changes, FormerKey, HintStore, InsertError, Key, KeyHash, KeyId, KeyStatus, KeyStore,
-    OnConflict, Resealed, SampleCursor, SampleRecord, SnapshotId, SnapshotStore, StoreError, TemplatePage,
-    TemplateRecord, TemplateStore, VaultStore,
+    Anchor, AppRecord, AppStore, Cause, Changes, Claim, FormerKey, HintStore, InsertError, Key, KeyHash, KeyId,
+    KeyStatus, KeyStore, Notice, OnConflict, OutboxStore, Resealed, SampleCursor, SampleRecord, SnapshotId,
+    SnapshotStore, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
 };
+use uuid::Uuid;
 
 #[derive(Default)]
 struct Gallery {
@@ -170,7 +171,7 @@ impl TemplateStore for MemoryStore {
         })
     }
 
-    async fn remove(&self, app: &AppId, template: &TemplateId) -> Result<Option<Revision>, StoreError> {
+    async fn remove(&self, app: &AppId, template: &TemplateId, _: Cause) -> Result<Option<Revision>, StoreError> {
         self.gallery(app, |gallery| {
             gallery.templates.remove(template)?;
             Some(gallery.changed(template))
@@ -183,6 +184,7 @@ impl TemplateStore for MemoryStore {
         app: &AppId,
         than: SystemTime,
         limit: usize,
+        _: Cause,
     ) -> Result<Vec<(TemplateId, Revision)>, StoreError> {
         self.gallery(app, |gallery| {
             let old: Vec<TemplateId> = gallery.templates.keys().take(limit).cloned().collect();
@@ -275,6 +277,36 @@ impl KeyStore for MemoryStore {
 impl HintStore for MemoryStore {
     async fn changed(&self) -> Result<(), StoreError> {
         std::future::pending().await
+    }
+}
+
+/// Nobody is told of anything.
+#[async_trait]
+impl OutboxStore for MemoryStore {
+    fn serves(&self, _: Uuid) {}
+
+    async fn put(&self, _: &Notice) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn claim(&self, _: Uuid, _: Duration, _: usize) -> Result<Claim, StoreError> {
+        Ok(Claim { id: Uuid::nil(), notices: Vec::new() })
+    }
+
+    async fn told(&self, _: Uuid) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn forget(&self, _: SystemTime) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    async fn anchors(&self) -> Result<Vec<Anchor>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn set_anchor(&self, _: &Anchor) -> Result<(), StoreError> {
+        Ok(())
     }
 }
 

@@ -1,0 +1,277 @@
+//! The journal, from its folder.
+
+use std::path::Path;
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::*;
+
+fn key() -> JournalKey {
+    JournalKey::new(Zeroizing::new([7; 32]))
+}
+
+fn config(dir: &Path) -> JournalConfig {
+    JournalConfig { dir: dir.to_owned(), key: key(), models: "pack-1".to_owned(), keep_days: 0, anchor: None }
+}
+
+fn write(dir: &Path, ids: std::ops::Range<u32>) -> Mark {
+    let journal = Journal::open(config(dir)).unwrap();
+    for id in ids {
+        let app = Some(if id % 2 == 0 { "even" } else { "odd" }.to_owned());
+        journal.record(Entry { transaction_id: format!("t{id}"), app, status: 200, ..Entry::default() });
+    }
+    journal.stop();
+    journal.mark()
+}
+
+fn file(dir: &Path) -> PathBuf {
+    let all: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!all.is_empty() && all.len() <= 2, "{all:?}"); // two when midnight passes
+    all.into_iter().max().unwrap()
+}
+
+#[test]
+fn a_chain_goes_on_after_a_restart_and_after_a_torn_line() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), 0..5);
+    write(dir.path(), 5..8);
+    assert_eq!(verify(dir.path(), &key(), None).unwrap(), Verified { lines: 8, first: 1, last: 8, receipts: 0 });
+    let path = file(dir.path());
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 20]).unwrap();
+    write(dir.path(), 8..10);
+    assert_eq!(verify(dir.path(), &key(), None).unwrap(), Verified { lines: 9, first: 1, last: 9, receipts: 0 });
+}
+
+#[test]
+fn whatever_is_done_to_a_line_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), 0..6);
+    let path = file(dir.path());
+    let text = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    let mut tampered: Vec<Vec<String>> = Vec::new();
+    for at in 1..lines.len() - 1 {
+        let mut left_out: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        left_out.remove(at);
+        tampered.push(left_out);
+    }
+    let mut changed: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+    changed[2] = changed[2].replace("\"status\":200", "\"status\":400");
+    tampered.push(changed);
+    let mut moved: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+    moved.swap(3, 4);
+    tampered.push(moved);
+    let mut doubled: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+    doubled.insert(2, doubled[2].clone());
+    tampered.push(doubled);
+    for lines in tampered {
+        std::fs::write(&path, lines.join("\n") + "\n").unwrap();
+        assert!(matches!(verify(dir.path(), &key(), None), Err(Broken::Chain { .. })), "{lines:?}");
+    }
+    for first in 1..lines.len() {
+        std::fs::write(&path, lines[first..].join("\n") + "\n").unwrap();
+        let found = verify(dir.path(), &key(), None);
+        assert!(matches!(found, Err(Broken::Beginning { start: 1, .. })), "{found:?}");
+    }
+    std::fs::write(&path, &text).unwrap();
+    assert!(verify(dir.path(), &key(), None).is_ok());
+    assert!(verify(dir.path(), &JournalKey::new(Zeroizing::new([8; 32])), None).is_err());
+}
+
+#[test]
+fn what_is_missing_at_the_end_is_told_by_the_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let known = write(dir.path(), 0..6);
+    assert_eq!(known.line, 6);
+    let path = file(dir.path());
+    let text = std::fs::read_to_string(&path).unwrap();
+    let check = |known: &Mark| verify(dir.path(), &key(), Some(known));
+    assert!(check(&known).is_ok());
+    write(dir.path(), 6..8);
+    assert!(check(&known).is_ok(), "it may reach further");
+    let cut = text.lines().take(4).map(|line| format!("{line}\n")).collect::<String>();
+    std::fs::write(&path, &cut).unwrap();
+    assert!(matches!(check(&known), Err(Broken::End { known: 6, last: 4 })));
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(check(&known), Err(Broken::End { known: 6, last: 0 })));
+    assert!(matches!(check(&Mark { mac: [1; 32], ..known }), Err(Broken::End { .. })));
+    // A server that goes on leaves the gap to be seen, whichever line is known then.
+    for left in [cut.as_str(), ""] {
+        std::fs::write(&path, left).unwrap();
+        let journal = Journal::open(JournalConfig { anchor: Some(known), ..config(dir.path()) }).unwrap();
+        journal.record(Entry { app: Some("a".to_owned()), ..Entry::default() });
+        journal.stop();
+        assert_eq!(journal.mark().line, 7);
+        assert!(check(&journal.mark()).is_err());
+    }
+}
+
+#[test]
+fn a_last_line_may_be_long_and_must_be_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), 0..1);
+    let journal = Journal::open(config(dir.path())).unwrap();
+    journal.record(Entry { operation: "x".repeat(300_000), app: Some("a".to_owned()), ..Entry::default() });
+    journal.stop();
+    write(dir.path(), 2..3);
+    assert_eq!(verify(dir.path(), &key(), None).unwrap().last, 3);
+    let path = file(dir.path());
+    let whole = std::fs::read(&path).unwrap();
+    // Cut off by a crash, or left as zeros by a power failure: however long, it was never a line.
+    for tail in [vec![b'{'; 200_000], vec![0; 200_000], b"{\"n\":4".to_vec(), vec![0xff; 10]] {
+        std::fs::write(&path, [&whole[..], &tail].concat()).unwrap();
+        assert_eq!(verify(dir.path(), &key(), None).unwrap().last, 3);
+        write(dir.path(), 3..4);
+        assert_eq!(verify(dir.path(), &key(), None).unwrap().last, 4);
+        std::fs::write(&path, &whole).unwrap();
+    }
+    // A whole line that is none of ours is not gone on from, and not taken away.
+    let last = String::from_utf8(whole.clone()).unwrap().lines().last().unwrap().replace("t2", "t9");
+    for line in ["{}\n".to_owned(), "\n".to_owned(), "junk\n".repeat(20_000), last + "\n"] {
+        std::fs::write(&path, [&whole[..], line.as_bytes()].concat()).unwrap();
+        assert!(matches!(Journal::open(config(dir.path())), Err(JournalError::Damaged(_))));
+        assert_eq!(std::fs::read(&path).unwrap().len(), whole.len() + line.len());
+    }
+}
+
+/// A writer on a clock of the test's.
+fn write_on(dir: &Path, keep_days: u64, days: &[u64]) {
+    let mut writer = writer::Writer::open(JournalConfig { keep_days, ..config(dir) }).unwrap();
+    for day in days {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs((20_000 + day) * 86_400 + 60);
+        writer.write(&[&Entry::default(), &Entry::default()], now).unwrap();
+    }
+}
+
+fn days(dir: &Path) -> usize {
+    reader::files(dir).unwrap().len()
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_fork_the_chain() {
+    let dir = tempfile::tempdir().unwrap();
+    write_on(dir.path(), 0, &[1, 2, 1, 0, 2, 3, 1]);
+    write_on(dir.path(), 0, &[0, 2, 4]);
+    assert_eq!(verify(dir.path(), &key(), None).unwrap().last, 20);
+    assert_eq!(days(dir.path()), 4, "nothing is written into days that are over");
+}
+
+#[test]
+fn what_was_kept_long_enough_goes_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    write_on(dir.path(), 2, &[0, 1, 2, 3]);
+    let found = verify(dir.path(), &key(), None).unwrap();
+    assert_eq!((found.first, found.last, days(dir.path())), (3, 8, 3));
+    write_on(dir.path(), 2, &[9]);
+    let found = verify(dir.path(), &key(), None).unwrap();
+    assert_eq!((found.first, found.last, days(dir.path())), (9, 10, 1));
+    // More than what was removed may not be missing, and the mark of it is ours.
+    write_on(dir.path(), 0, &[10, 11]);
+    let first = reader::files(dir.path()).unwrap().remove(0).1;
+    let text = std::fs::read(&first).unwrap();
+    std::fs::remove_file(&first).unwrap();
+    let beginning = Err(Broken::Beginning { first: 11, start: 9 }.to_string());
+    assert_eq!(verify(dir.path(), &key(), None).map_err(|error| error.to_string()), beginning);
+    std::fs::write(&first, text).unwrap();
+    let start = dir.path().join("start");
+    let said = std::fs::read_to_string(&start).unwrap();
+    for other in [said.replace("\"start\":9", "\"start\":11"), String::new()] {
+        std::fs::write(&start, other).unwrap();
+        assert!(matches!(verify(dir.path(), &key(), None), Err(Broken::Beginning { first: 9, start: 1 })));
+    }
+    std::fs::write(&start, said).unwrap();
+    assert!(verify(dir.path(), &key(), None).is_ok());
+}
+
+/// Lines of the version before, which do not say what they follow on.
+fn write_of_before(path: &Path, numbers: std::ops::RangeInclusive<u64>, mut before: [u8; 32]) {
+    let mut text = String::new();
+    for n in numbers {
+        let body = format!(
+            "{{\"n\":{n},\"time\":\"\",\"transactionId\":\"\",\"operation\":\"\",\"status\":200,\"code\":0,\"models\":\"p\",\"ms\":1.5"
+        );
+        let mut mac = Hmac::<Sha256>::new_from_slice(key().bytes()).unwrap();
+        mac.update(&before);
+        mac.update(body.as_bytes());
+        before = mac.finalize().into_bytes().into();
+        text += &format!("{body},\"mac\":\"{}\"}}\n", chain::hex(&before));
+    }
+    std::fs::write(path, text).unwrap();
+}
+
+#[test]
+fn a_journal_of_the_version_before_goes_on() {
+    for (numbers, before) in [(1..=3, chain::ORIGIN), (8..=10, [5; 32])] {
+        let dir = tempfile::tempdir().unwrap();
+        let old = dir.path().join("2020-01-01.ndjson");
+        let first = *numbers.start();
+        write_of_before(&old, numbers, before);
+        write(dir.path(), 0..2);
+        let found = verify(dir.path(), &key(), None).unwrap();
+        assert_eq!((found.first, found.lines), (first, 5), "what was removed then may be missing");
+        let text = std::fs::read_to_string(&old).unwrap();
+        std::fs::write(&old, text.replacen("200", "400", 2).replacen("400", "200", 1)).unwrap();
+        assert!(matches!(verify(dir.path(), &key(), None), Err(Broken::Chain { line: 2, .. })));
+        std::fs::write(&old, text.lines().skip(1).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        assert!(matches!(verify(dir.path(), &key(), None), Err(Broken::Beginning { .. })));
+    }
+}
+
+#[test]
+fn what_cannot_be_written_at_the_stop_is_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(config(dir.path())).unwrap();
+    std::fs::remove_dir_all(dir.path()).unwrap();
+    for _ in 0..3 {
+        journal.record(Entry { app: Some("a".to_owned()), ..Entry::default() });
+    }
+    assert_eq!(journal.stop(), 3);
+}
+
+#[tokio::test]
+async fn an_erasure_has_a_receipt_that_leaves_the_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = Journal::open(config(dir.path())).unwrap();
+    let of = |operation: &str, template: &str| Entry {
+        operation: operation.to_owned(),
+        template_id: Some(template.to_owned()),
+        time: "2026-01-01T00:00:00.000Z".to_owned(),
+        ..Entry::default()
+    };
+    journal.tell(vec![of("add", "a"), of(ERASURE, "a"), of(ERASURE, "b")]).await.unwrap();
+    // It is on disk before anybody is told so.
+    let found = verify(dir.path(), &key(), Some(&journal.mark())).unwrap();
+    assert_eq!(found, Verified { lines: 3, first: 1, last: 3, receipts: 2 });
+    assert_eq!(journal.stop(), 0);
+    assert_eq!(journal.tell(vec![of("add", "a")]).await, Err(Ended));
+    let mut out = Vec::new();
+    let wanted = Selection { receipts: true, template: Some("a"), ..Selection::default() };
+    assert_eq!(export(dir.path(), &wanted, &mut out).unwrap(), 1);
+    let line = String::from_utf8(out).unwrap();
+    assert!(line.contains("2026-01-01T00:00:00.000Z"), "the time is that of the erasure: {line}");
+    let public = key().receipt_key().unwrap();
+    assert_eq!(check_receipt(&public, line.trim_end()), Ok(()));
+    let forged = line.trim_end().replace("\"templateId\":\"a\"", "\"templateId\":\"c\"");
+    assert_eq!(check_receipt(&public, &forged), Err(ReceiptFault::Forged));
+}
+
+#[test]
+fn a_period_is_taken_out() {
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), 0..9);
+    let take = |from: &str, to: &str, app: Option<&str>| {
+        let mut out = Vec::new();
+        let wanted = Selection { from, to, app, ..Selection::default() };
+        let count = export(dir.path(), &wanted, &mut out).unwrap();
+        assert_eq!(out.iter().filter(|byte| **byte == b'\n').count() as u64, count);
+        count
+    };
+    assert_eq!(take("", "", None), 9);
+    assert_eq!(take("", "", Some("odd")), 4);
+    assert_eq!(take("2000", "2999-12-31", None), 9);
+    assert_eq!(take("2999", "", None), 0);
+    assert_eq!(take("", "2000-01-01", None), 0);
+}
