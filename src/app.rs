@@ -2,6 +2,7 @@
 //! together, for the server and for the commands that need a part of it.
 
 mod background;
+mod connection;
 mod listener;
 mod server;
 

@@ -221,6 +221,9 @@ mod tests {
             ("SEMBLANCE_LISTEN", "nowhere"),
             ("SEMBLANCE_LIMITS_BODY_BYTES", "many"),
             ("SEMBLANCE_MATCHING_FLOOR", "1.5"),
+            ("SEMBLANCE_SERVER_BODY_TIMEOUT_S", "0"),
+            ("SEMBLANCE_SERVER_CONNECTIONS", "0"),
+            ("SEMBLANCE_SERVER_PEER_SHARE", "0"),
             ("SEMBLANCE_MATCHING_SIMILARITY", "magic"),
             ("SEMBLANCE_RESPONSE_SHAPE", "round"),
         ] {

@@ -116,6 +116,10 @@ pub struct Server {
     pub shutdown_s: u64,
     pub head_timeout_s: u64,
     pub body_timeout_s: u64,
+    pub write_timeout_s: u64,
+    pub idle_timeout_s: u64,
+    pub connections: usize,
+    pub peer_share: f64,
     pub cors_origins: Vec<String>,
 }
 
@@ -224,8 +228,20 @@ impl Settings {
         if self.limits.body_bytes < 1024 {
             return wrong("limits.body_bytes", "must be at least 1024");
         }
-        if self.server.head_timeout_s == 0 {
-            return wrong("server.head_timeout_s", "must be at least 1: no request arrives in no time");
+        let timeouts = [
+            ("server.head_timeout_s", self.server.head_timeout_s),
+            ("server.body_timeout_s", self.server.body_timeout_s),
+            ("server.write_timeout_s", self.server.write_timeout_s),
+            ("server.idle_timeout_s", self.server.idle_timeout_s),
+        ];
+        if let Some((key, _)) = timeouts.into_iter().find(|(_, seconds)| *seconds == 0) {
+            return wrong(key, "must be at least 1: nothing arrives in no time");
+        }
+        if self.server.connections == 0 {
+            return wrong("server.connections", "must be at least 1");
+        }
+        if !(self.server.peer_share > 0.0 && self.server.peer_share <= 1.0) {
+            return wrong("server.peer_share", "must be more than 0 and at most 1");
         }
         if self.limits.retry_after_s == 0 {
             return wrong("limits.retry_after_s", "must be at least 1: a client told to wait 0 s comes back at once");
