@@ -56,6 +56,10 @@ pub struct ApiConfig {
     pub per_second: f64,
     /// How many of them may come at once.
     pub burst: u32,
+    /// Requests at once that need the store alone, waiting ones counted; at least one.
+    pub store_inside: usize,
+    /// The part of them that one application may have, 0 to 1.
+    pub store_share: f64,
     /// Templates on a page when the caller does not say.
     pub page_default: usize,
     /// Most templates on a page.
@@ -76,6 +80,8 @@ impl Default for ApiConfig {
             retry_after_s: 1,
             per_second: 0.0,
             burst: 1,
+            store_inside: 64,
+            store_share: 1.0,
             page_default: 100,
             page_max: 1000,
         }

@@ -199,6 +199,8 @@ fn api_config(settings: &Settings) -> ApiConfig {
         retry_after_s: settings.limits.retry_after_s,
         per_second: settings.limits.app_per_s,
         burst: settings.limits.app_burst,
+        store_inside: settings.limits.store,
+        store_share: settings.limits.app_share,
         ..ApiConfig::default()
     }
 }

@@ -131,6 +131,7 @@ pub struct Limits {
     pub body_bytes: usize,
     pub photo_pixels: u64,
     pub inside: usize,
+    pub store: usize,
     pub queue_ms: u64,
     pub retry_after_s: u64,
     pub app_share: f64,
@@ -272,6 +273,9 @@ impl Settings {
         }
         if self.limits.inside == 0 {
             self.limits.inside = 8 * self.compute.inference_threads;
+        }
+        if self.limits.store == 0 {
+            self.limits.store = 8 * self.database.connections as usize;
         }
         Ok(self)
     }

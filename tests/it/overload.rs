@@ -60,6 +60,47 @@ async fn one_tenant_does_not_starve_another() {
 }
 
 #[tokio::test]
+async fn one_tenant_does_not_keep_the_store_from_another() {
+    let config = ApiConfig { store_inside: 4, store_share: 0.5, ..ApiConfig::default() };
+    let server = server_with(8, config).await;
+    let other = server.service.applications().create("other").await.unwrap();
+    server.service.replicator().poll().await.unwrap();
+    let (id, key) = (other.app_id.as_str(), &other.app_key);
+    let (list, delete) = (("GET", "/api/v1.0/templates"), ("POST", "/api/v1.0/delete"));
+    let (one, gone) = (("GET", "/api/v1.0/templates/ann"), ("DELETE", "/api/v1.0/templates/ann"));
+    let call =
+        |(method, path): (&str, &str)| server.call(method, path).body("application/json", r#"{"templateId":"x"}"#);
+    let closed = server.store.gate.write().await;
+    let mut held: Vec<_> = (0..2).map(|_| tokio::spawn(call(list).send())).collect();
+    while server.store.lists.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for endpoint in [list, delete, one, gone] {
+        let refused = call(endpoint).send().await;
+        assert_eq!(refused.error(), (429, 429, "too many requests, try again later".to_owned()), "{endpoint:?}");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        if endpoint != list {
+            let served = call(endpoint).header("APP-ID", id).header("APP-KEY", key).send().await;
+            assert_eq!(served.error(), (400, 400, "Template not found".to_owned()), "{endpoint:?}");
+        }
+    }
+    assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200, "nor from identify");
+    // All the room there is.
+    held.extend((0..2).map(|_| tokio::spawn(call(list).header("APP-ID", id).header("APP-KEY", key).send())));
+    while server.store.lists.load(Ordering::SeqCst) < 4 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let third = server.service.applications().create("third").await.unwrap();
+    server.service.replicator().poll().await.unwrap();
+    let call = call(one).header("APP-ID", third.app_id.as_str()).header("APP-KEY", &third.app_key);
+    assert_eq!(call.send().await.error(), (503, 503, "server is busy, try again later".to_owned()));
+    drop(closed);
+    for answer in held {
+        assert_eq!(answer.await.unwrap().status, 200);
+    }
+}
+
+#[tokio::test]
 async fn an_application_that_asks_too_often_is_told_to_wait() {
     let config = ApiConfig { per_second: 0.1, burst: 3, ..ApiConfig::default() };
     let server = server_with(8, config).await;

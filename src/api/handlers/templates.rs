@@ -16,6 +16,7 @@ pub(in crate::api) async fn list(
     let config = api.config();
     let limit = query.count("limit", 1..=config.page_max.max(1))?.unwrap_or(config.page_default.max(1));
     let after = query.text("after").map(|id| parse_template_id_named("after", id)).transpose()?;
+    let _ticket = api.admit_to_store(&caller)?;
     // One more than asked for tells whether there is a next page.
     let templates = api.service().templates(&caller, after.as_ref(), limit.saturating_add(1)).await?;
     note::outcome("listed");
@@ -27,7 +28,9 @@ pub(in crate::api) async fn one(
     Authenticated(caller): Authenticated,
     Path(template): Path<String>,
 ) -> Answer {
-    let template = api.service().template(&caller, &parse_template_id(&template)?).await?;
+    let template = parse_template_id(&template)?;
+    let _ticket = api.admit_to_store(&caller)?;
+    let template = api.service().template(&caller, &template).await?;
     note::outcome("read");
     note::template(&template.id);
     Ok(Outcome::result(&reply::template(&template)))
@@ -40,6 +43,7 @@ pub(in crate::api) async fn remove(
 ) -> Answer {
     let template = parse_template_id(&template)?;
     note::template(&template);
+    let _ticket = api.admit_to_store(&caller)?;
     api.service().remove(&caller, &template).await?;
     note::outcome(ERASED);
     Ok(Outcome::Done)
