@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use tokio::task::JoinSet;
 
 use super::background::Background;
+use super::certificate::Tls;
 use super::listener::Listener;
 use super::{StartError, journal_dir, licences, manifest, open_store, shape, start_engine, start_matcher, tls};
 use crate::api::{ApiConfig, ApiState};
@@ -37,7 +37,7 @@ pub struct FirstRun {
 pub struct App {
     settings: Settings,
     listeners: Vec<Listener>,
-    tls: Option<RustlsConfig>,
+    tls: Option<Tls>,
     state: ApiState,
     admission: Admission,
     service: Service,
@@ -128,7 +128,11 @@ impl App {
         );
         let mut serving = JoinSet::new();
         for listener in self.listeners {
-            serving.spawn(listener.serve(self.state.clone(), self.tls.clone(), handle.clone()));
+            serving.spawn(listener.serve(
+                self.state.clone(),
+                self.tls.as_ref().map(|tls| tls.config.clone()),
+                handle.clone(),
+            ));
         }
         let outcome = tokio::select! {
             Some(broken) = serving.join_next() => vec![broken],
