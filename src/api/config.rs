@@ -50,6 +50,8 @@ pub struct ApiConfig {
     pub drain_timeout: Duration,
     /// Origins whose pages may call; none means that no CORS header is ever sent. `*` is any.
     pub cors_origins: Vec<String>,
+    /// For how many seconds a browser that was here is to come by HTTPS only; `None`: it is not told.
+    pub hsts_s: Option<u64>,
     /// Seconds a client is asked to wait before it tries again; at least 1 is sent.
     pub retry_after_s: u64,
     /// Requests a second that each application may send; 0: any number.
@@ -77,6 +79,7 @@ impl Default for ApiConfig {
             drain_bytes: 64 * 1024 * 1024,
             drain_timeout: Duration::from_secs(30),
             cors_origins: Vec::new(),
+            hsts_s: None,
             retry_after_s: 1,
             per_second: 0.0,
             burst: 1,

@@ -106,6 +106,7 @@ pub struct Tls {
     pub cert: PathBuf,
     pub key: PathBuf,
     pub reload_s: u64,
+    pub hsts_s: u64,
 }
 
 /// `[server]`
