@@ -62,6 +62,8 @@ pub struct ApiConfig {
     pub store_inside: usize,
     /// The part of them that one application may have, 0 to 1.
     pub store_share: f64,
+    /// Whether `/metrics` tells applications apart, by their ids.
+    pub metrics_by_app: bool,
     /// Templates on a page when the caller does not say.
     pub page_default: usize,
     /// Most templates on a page.
@@ -85,6 +87,7 @@ impl Default for ApiConfig {
             burst: 1,
             store_inside: 64,
             store_share: 1.0,
+            metrics_by_app: true,
             page_default: 100,
             page_max: 1000,
         }

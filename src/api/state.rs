@@ -109,6 +109,7 @@ impl ApiState {
             store_reachable: self.service().replicator().is_store_reachable(),
             tickets_in_use: self.0.admission.in_use(),
             tickets_capacity: self.0.admission.capacity(),
+            by_app: self.config().metrics_by_app,
             galleries: feed.loaded().into_iter().map(|app| (app.clone(), feed.size(&app))).collect(),
         }
     }

@@ -206,6 +206,8 @@ fn api_config(settings: &Settings) -> ApiConfig {
         burst: settings.limits.app_burst,
         store_inside: settings.limits.store,
         store_share: settings.limits.app_share,
+        // Where everybody may read them, they name nobody.
+        metrics_by_app: settings.admin.listen.is_some(),
         ..ApiConfig::default()
     }
 }

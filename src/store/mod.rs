@@ -13,6 +13,7 @@ mod postgres;
 mod ring;
 mod row;
 mod seal;
+mod sealed_row;
 pub mod snapshot;
 mod sql;
 mod sqlite;
@@ -22,6 +23,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 pub use key::{Key, KeyError, KeyFile, KeyId, LockedKeyFile};
 pub use open::{DatabaseConfig, KeySource, OpenError, OpenOptions, open};
+pub use sealed_row::SealedRow;
 
 use crate::domain::{AppId, ModelTag, Revision, SampleId, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
