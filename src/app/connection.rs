@@ -14,18 +14,21 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 use tower::Service;
 
-use crate::compute::{Admission, Ticket};
+use crate::compute::{Admission, Throttle, Ticket};
+use crate::settings::Server;
 
 /// Lets connections in, of which each peer has no more than a share; one too many is closed at once, for a descriptor
 /// that waits costs as much as one that is served.
 #[derive(Debug, Clone)]
 pub(super) struct Door {
     /// A ticket for each connection.
-    pub(super) desk: Admission,
+    desk: Admission,
+    /// How often it is said that there is none left.
+    said: Arc<Option<Throttle<()>>>,
     /// Longest time without a byte taken by a peer that was written to.
-    pub(super) write_timeout: Duration,
+    write_timeout: Duration,
     /// Longest time without a request. A peer that answers every sign of life (HTTP/2) still asks for nothing.
-    pub(super) idle_timeout: Duration,
+    idle_timeout: Duration,
 }
 
 impl<S> Accept<TcpStream, S> for Door {
@@ -42,10 +45,22 @@ impl<S> Accept<TcpStream, S> for Door {
 }
 
 impl Door {
+    /// A door for so many connections.
+    pub(super) fn new(connections: usize, server: &Server) -> Self {
+        Self {
+            desk: Admission::new(connections, server.peer_share),
+            said: Arc::new(Throttle::new(1.0 / 60.0, 1)),
+            write_timeout: Duration::from_secs(server.write_timeout_s),
+            idle_timeout: Duration::from_secs(server.idle_timeout_s),
+        }
+    }
+
     fn let_in(&self, stream: TcpStream) -> io::Result<Connection> {
         let peer = network(stream.peer_addr()?.ip());
         let ticket = self.desk.try_take(&peer, 1).map_err(|refused| {
-            tracing::debug!(peer, ?refused, "a connection too many is closed");
+            if self.said.as_ref().as_ref().is_some_and(|said| said.pass(&(), std::time::Instant::now()).is_ok()) {
+                tracing::warn!(peer, ?refused, "connections are refused: see server.connections and server.peer_share");
+            }
             io::Error::other("no room for another connection")
         })?;
         Ok(Connection {

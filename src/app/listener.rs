@@ -10,7 +10,6 @@ use hyper_util::rt::TokioTimer;
 use super::StartError;
 use super::connection::Door;
 use crate::api::{self, ApiState, Routes};
-use crate::compute::Admission;
 use crate::settings::Settings;
 
 /// Most bytes of a request's head, and of what HTTP/2 unpacks from one. The longest that a client of the API has a
@@ -48,11 +47,7 @@ impl Listener {
             let unusable = |source| StartError::Listen { address, source };
             let socket = TcpListener::bind(address).map_err(unusable)?;
             socket.set_nonblocking(true).map_err(unusable)?;
-            let door = Door {
-                desk: Admission::new(connections, server.peer_share),
-                write_timeout: Duration::from_secs(server.write_timeout_s),
-                idle_timeout: Duration::from_secs(server.idle_timeout_s),
-            };
+            let door = Door::new(connections, server);
             let head_timeout = Duration::from_secs(server.head_timeout_s);
             Ok(Self { address: socket.local_addr().map_err(unusable)?, socket, routes, head_timeout, door })
         };

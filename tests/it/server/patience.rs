@@ -105,20 +105,20 @@ async fn a_peer_that_holds_on_for_nothing_is_cut() {
             let mut stream = TcpStream::connect(address).unwrap();
             stream.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
             stream.write_all(HTTP2).unwrap();
-            let (mut answers, mut pings) = (0, 0);
+            let mut answers = 0;
             let ended = loop {
                 match frame(&mut stream) {
                     Ok((1, _, head)) => answers += u32::from(head.first() == Some(&0x88)),
+                    // A sign of life is asked for, and given.
                     Ok((6, 0, content)) => {
-                        pings += 1;
-                        let _ = stream.write_all(&[b"\0\0\x08\x06\x01\0\0\0\0", &content[..]].concat());
+                        drop(stream.write_all(&[b"\0\0\x08\x06\x01\0\0\0\0", &content[..]].concat()))
                     }
                     Ok(_) => {}
                     Err(error) => break error,
                 }
             };
             assert!(!matches!(ended.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut), "it was not cut");
-            assert!(answers == 1 && pings > 0, "{answers} answers, {pings} signs of life asked for");
+            assert_eq!(answers, 1);
         });
         scope.spawn(|| {
             let mut stream = TcpStream::connect(address).unwrap();
@@ -204,16 +204,10 @@ async fn heads_of_http2_are_bounded() {
     heads.extend([0, 0, 0, 4].into_iter().flat_map(|end| piece(9, end, &value)));
     let _ = stream.write_all(&heads);
     let mut statuses = Vec::new();
-    while let Ok((kind, _, content)) = frame(&mut stream) {
-        match kind {
-            1 => statuses.push(content[0]),
-            3 | 7 => break,
-            _ => {}
-        }
-        if statuses.len() == 2 {
-            break;
-        }
+    while statuses.len() < 2 {
+        let (kind, _, head) = frame(&mut stream).unwrap();
+        statuses.extend((kind == 1).then(|| head[0]));
     }
-    assert_eq!(statuses.first(), Some(&0x88));
-    assert!(statuses.get(1).is_none_or(|status| *status != 0x88), "the second was served: {statuses:x?}");
+    statuses.sort_unstable();
+    assert_eq!(statuses, [0x48, 0x88], "in HPACK: one of the rarer ones (431), and 200");
 }
