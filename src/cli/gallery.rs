@@ -12,7 +12,7 @@ use super::CliError;
 use super::exchange::Line;
 use super::photos::{analyze_all, people};
 use crate::app;
-use crate::domain::{AppId, Checks, ModelTag, Need, Revision, SampleId, Subject, TemplateId};
+use crate::domain::{AppId, Checks, ModelTag, Need, Party, Revision, SampleId, Subject, TemplateId};
 use crate::engine::{Analyze, AnalyzeError};
 use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, Sample, naive};
 use crate::settings::Settings;
@@ -161,7 +161,13 @@ async fn import_photos(
     let mut report = Report::default();
     let mut templates: BTreeMap<TemplateId, Vec<Sample>> = BTreeMap::new();
     let paths: Vec<PathBuf> = photos.iter().map(|(_, path)| path.clone()).collect();
-    let need = Need { embedding: true, checks: Checks::default(), attributes: false, subject: Subject::Only };
+    let need = Need {
+        embedding: true,
+        checks: Checks::default(),
+        attributes: false,
+        subject: Subject::Only,
+        party: Party::default(),
+    };
     analyze_all(&engine, settings.compute.inference_threads, &paths, need, |at, outcome| {
         let (person, path) = &photos[at];
         let id = match person.parse::<TemplateId>() {

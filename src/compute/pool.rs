@@ -1,6 +1,5 @@
 //! A pool of named threads, each owning its worker.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tracing::Span;
+
+use super::turns::Turns;
 
 /// From a failure to build a worker to the next attempt: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -53,7 +54,7 @@ struct Queued<W> {
 }
 
 struct Queue<W> {
-    jobs: VecDeque<Queued<W>>,
+    jobs: Turns<Queued<W>>,
     stopping: bool,
 }
 
@@ -92,7 +93,7 @@ impl<W> Shared<W> {
     fn next(&self) -> Option<Queued<W>> {
         let mut queue = self.lock();
         loop {
-            if let Some(job) = queue.jobs.pop_front() {
+            if let Some(job) = queue.jobs.pop() {
                 return Some(job);
             }
             if queue.stopping {
@@ -110,8 +111,7 @@ impl<W> Shared<W> {
             let mut queue = self.lock();
             // Threads with a worker finish what is queued; without any it is over.
             let over = queue.stopping && self.ready.load(Ordering::Acquire) == 0;
-            let late = queue.jobs.iter().take_while(|job| over || job.since.elapsed() > deadline).count();
-            let late: Vec<_> = queue.jobs.drain(..late).collect();
+            let late = queue.jobs.take(|job| over || job.since.elapsed() > deadline);
             if !late.is_empty() {
                 drop(queue);
                 let answer = if over { WorkError::Stopped } else { WorkError::Expired };
@@ -122,8 +122,8 @@ impl<W> Shared<W> {
             if queue.stopping || left.is_zero() {
                 return !queue.stopping;
             }
-            let first = queue.jobs.front().map_or(deadline, |job| deadline.saturating_sub(job.since.elapsed()));
-            let wait = left.min(first + Duration::from_millis(1));
+            let oldest = queue.jobs.iter().map(|job| job.since.elapsed()).max().unwrap_or_default();
+            let wait = left.min(deadline.saturating_sub(oldest) + Duration::from_millis(1));
             drop(self.end.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner));
         }
     }
@@ -180,7 +180,7 @@ impl<W: 'static> Pool<W> {
     ) -> Result<Self, E> {
         let count = config.threads.max(1);
         let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue { jobs: VecDeque::new(), stopping: false }),
+            queue: Mutex::new(Queue { jobs: Turns::default(), stopping: false }),
             wake: Condvar::new(),
             end: Condvar::new(),
             ready: AtomicUsize::new(0),
@@ -222,11 +222,21 @@ impl<W: 'static> Pool<W> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues work. Never waits: a full queue answers [`WorkError::Busy`].
+    /// Queues work that is nobody's in particular; see [`Pool::submit_for`].
+    pub fn submit<T: Send + 'static>(&self, work: impl FnOnce(&mut W, Duration) -> T + Send + 'static) -> Submit<T> {
+        self.submit_for(0, work)
+    }
+
+    /// Queues work for a party: those that have work waiting take turns. Never waits: a full queue answers
+    /// [`WorkError::Busy`].
     ///
     /// The work is skipped when the [`Submit`] (the client) is gone before it starts. The closure
     /// also gets the time the work spent waiting.
-    pub fn submit<T: Send + 'static>(&self, work: impl FnOnce(&mut W, Duration) -> T + Send + 'static) -> Submit<T> {
+    pub fn submit_for<T: Send + 'static>(
+        &self,
+        party: u64,
+        work: impl FnOnce(&mut W, Duration) -> T + Send + 'static,
+    ) -> Submit<T> {
         let (reply, receiver) = oneshot::channel();
         let since = Instant::now();
         let job: Job<W> = Box::new(move |worker| match worker {
@@ -246,7 +256,7 @@ impl<W: 'static> Pool<W> {
         if queue.jobs.len() >= self.shared.config.queue {
             return Submit(Err(WorkError::Busy));
         }
-        queue.jobs.push_back(Queued { job, since, span: Span::current() });
+        queue.jobs.push(party, Queued { job, since, span: Span::current() });
         drop(queue);
         self.shared.wake.notify_one();
         Submit(Ok(receiver))

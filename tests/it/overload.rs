@@ -1,12 +1,16 @@
 //! Too much, too slow, too large, gone: what becomes of it, seen from the client's socket.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use semblance::api::ApiConfig;
+use semblance::compute::PoolConfig;
+use semblance::engine::{Ahead, EnginePool, Manifest};
 
+use crate::support::engine::seen;
 use crate::support::wire::Wire;
-use crate::support::{Form, Server, Setup, photo};
+use crate::support::{Form, Parts, ScriptedEngine, Server, Setup, photo};
 
 const MIB: usize = 1024 * 1024;
 
@@ -57,6 +61,49 @@ async fn one_tenant_does_not_starve_another() {
         assert_eq!(answer.await.unwrap().status, 200);
     }
     assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200);
+}
+
+/// Photos of one application wait for each other; those of another come in between.
+#[tokio::test]
+async fn applications_take_turns() {
+    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let manifest = Arc::new(Manifest::load(&models).unwrap());
+    let (model, order) = (manifest.embedding_model(), Arc::new(Mutex::new(Vec::new())));
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let (gate, begun) = (Arc::new(Mutex::new(gate)), Arc::clone(&order));
+    let config = PoolConfig { name: "inference", threads: 1, queue: 16, deadline: Duration::from_secs(60) };
+    let pool = EnginePool::start_with(manifest, config, move || {
+        let (model, begun, gate) = (model.clone(), Arc::clone(&begun), Arc::clone(&gate));
+        Ok(Box::new(move |photo, need, ahead: Ahead| {
+            begun.lock().unwrap().push(String::from_utf8_lossy(&photo.bytes()[3..]).into_owned());
+            gate.lock().unwrap().recv().unwrap();
+            let analysis = seen(photo, need, &model)?;
+            ahead.send(analysis.embedding.as_ref().unwrap());
+            Ok(analysis)
+        }))
+    });
+    let pool = Arc::new(pool.unwrap());
+    let setup = Setup { tickets: 16, ..Setup::default() };
+    let parts = Parts::around(ScriptedEngine::new(), Arc::clone(&pool) as _, setup).await;
+    let server = Server::serving(parts).await;
+    let other = server.service.applications().create("other").await.unwrap();
+    server.service.replicator().poll().await.unwrap();
+    let mut calls = Vec::new();
+    for (name, queued) in [("ann.1", 0), ("ann.2", 1), ("ann.3", 2), ("ann.4", 3), ("bob.1", 4), ("bob.2", 5)] {
+        let mut call = server.post("identify").form(&Form::new().photo(&photo(name)));
+        if name.starts_with("bob") {
+            call = call.header("APP-ID", other.app_id.as_str()).header("APP-KEY", &other.app_key);
+        }
+        calls.push(tokio::spawn(call.send()));
+        while order.lock().unwrap().is_empty() || pool.waiting() < queued {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    (0..6).for_each(|_| open.send(()).unwrap());
+    for call in calls {
+        assert_eq!(call.await.unwrap().status, 200);
+    }
+    assert_eq!(*order.lock().unwrap(), ["ann.1", "ann.2", "bob.1", "ann.3", "bob.2", "ann.4"]);
 }
 
 #[tokio::test]
