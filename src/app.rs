@@ -2,6 +2,8 @@
 //! together, for the server and for the commands that need a part of it.
 
 mod background;
+mod certificate;
+mod connection;
 mod ledger;
 mod listener;
 mod node;
@@ -11,7 +13,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use axum_server::tls_rustls::RustlsConfig;
+use certificate::Tls;
 pub use server::{App, FirstRun};
 
 use crate::api::Shape;
@@ -250,12 +252,7 @@ fn make_private_dir(dir: &Path) -> std::io::Result<()> {
 }
 
 /// The certificate and its key, when HTTPS is asked for.
-///
-/// # Errors
-/// When they cannot be read or do not fit.
-pub async fn tls(settings: &Settings) -> Result<Option<RustlsConfig>, StartError> {
+pub(crate) async fn tls(settings: &Settings) -> Result<Option<Tls>, StartError> {
     let Some((cert, key)) = settings.tls_files() else { return Ok(None) };
-    // The one cryptography in the program; a second call changes nothing.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    RustlsConfig::from_pem_file(cert, key).await.map(Some).map_err(StartError::Tls)
+    Tls::read(cert, key).await.map(Some).map_err(StartError::Tls)
 }

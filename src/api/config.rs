@@ -50,12 +50,20 @@ pub struct ApiConfig {
     pub drain_timeout: Duration,
     /// Origins whose pages may call; none means that no CORS header is ever sent. `*` is any.
     pub cors_origins: Vec<String>,
+    /// For how many seconds a browser that was here is to come by HTTPS only; `None`: it is not told.
+    pub hsts_s: Option<u64>,
     /// Seconds a client is asked to wait before it tries again; at least 1 is sent.
     pub retry_after_s: u64,
     /// Requests a second that each application may send; 0: any number.
     pub per_second: f64,
     /// How many of them may come at once.
     pub burst: u32,
+    /// Requests at once that need the store alone, waiting ones counted; at least one.
+    pub store_inside: usize,
+    /// The part of them that one application may have, 0 to 1.
+    pub store_share: f64,
+    /// Whether `/metrics` tells applications apart, by their ids.
+    pub metrics_by_app: bool,
     /// Templates on a page when the caller does not say.
     pub page_default: usize,
     /// Most templates on a page.
@@ -73,9 +81,13 @@ impl Default for ApiConfig {
             drain_bytes: 64 * 1024 * 1024,
             drain_timeout: Duration::from_secs(30),
             cors_origins: Vec::new(),
+            hsts_s: None,
             retry_after_s: 1,
             per_second: 0.0,
             burst: 1,
+            store_inside: 64,
+            store_share: 1.0,
+            metrics_by_app: true,
             page_default: 100,
             page_max: 1000,
         }

@@ -123,13 +123,24 @@ fn render(response: &mut Response, id: TransactionId, retry_after_s: u64) -> Opt
     if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
         response.headers_mut().insert(TRANSACTION_ID, value);
     }
-    for (name, value) in SAFE {
-        response.headers_mut().entry(name).or_insert(value);
-    }
     failure
 }
 
-/// What every answer tells a browser: nothing here is a page, a frame, a script or for a cache.
+/// The outermost layer: what every answer tells a browser, those to its own questions about CORS too.
+pub(super) async fn safe(State(api): State<ApiState>, mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    for (name, value) in SAFE {
+        headers.entry(name).or_insert(value);
+    }
+    if let Some(seconds) = api.config().hsts_s
+        && let Ok(value) = HeaderValue::from_str(&format!("max-age={seconds}"))
+    {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
+    }
+    response
+}
+
+/// Nothing here is a page, a frame, a script or for a cache.
 const SAFE: [(HeaderName, HeaderValue); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

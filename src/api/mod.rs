@@ -1,6 +1,6 @@
 //! HTTP, and nothing but HTTP.
 //!
-//! A request passes, from the outside in: CORS (only where an operator opted in), the tidying of
+//! A request passes, from the outside in: what browsers are told with every answer, CORS (only where an operator opted in), the tidying of
 //! its path, the envelope (one transaction id, one log line, every failure rendered), a guard
 //! around its body, and then a handler of about ten lines. A handler takes what it needs in the
 //! order in which a request may be refused: credentials, query, models, a ticket, and only then

@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::http::{Method, StatusCode};
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn_with_state, map_response_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use tower::Layer;
@@ -84,6 +84,7 @@ pub fn router(api: ApiState, part: Routes) -> Router {
         .fallback(|| async { ApiError::NoSuchEndpoint })
         .layer(from_fn_with_state(api.clone(), envelope::wrap))
         .layer(option_layer(cors::layer(&api.config().cors_origins)))
+        .layer(map_response_with_state(api.clone(), envelope::safe))
         .with_state(api);
     // Routing happens before the layers of a router, so the path is tidied around the router.
     Router::new().fallback_service(MapRequestLayer::new(path::tidy).layer(routes))

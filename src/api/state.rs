@@ -15,6 +15,8 @@ use crate::telemetry::{Metrics, Snapshot};
 struct Inner {
     service: Service,
     admission: Admission,
+    /// For requests without photos.
+    store_desk: Admission,
     metrics: Arc<Metrics>,
     config: ApiConfig,
     throttle: Option<Throttle<AppId>>,
@@ -41,7 +43,8 @@ impl ApiState {
     ) -> Self {
         let licences = Bytes::from(licences.to_string());
         let throttle = Throttle::new(config.per_second, config.burst);
-        Self(Arc::new(Inner { service, admission, metrics, config, throttle, journal, licences }))
+        let store_desk = Admission::new(config.store_inside, config.store_share);
+        Self(Arc::new(Inner { service, admission, store_desk, metrics, config, throttle, journal, licences }))
     }
 
     pub(super) fn service(&self) -> &Service {
@@ -76,11 +79,21 @@ impl ApiState {
     /// The right to have so many photos of a caller inside the server, or a refusal before a byte of
     /// them is read.
     pub(super) fn admit(&self, caller: &Caller, photos: u32) -> Result<Ticket, ApiError> {
-        self.0.admission.try_take(caller.app.as_str(), photos).map_err(|refused| match refused {
+        self.0.admission.try_take(caller.app.as_str(), photos).map_err(|refused| self.refusal(refused))
+    }
+
+    /// The right to have one request of a caller wait for the store, where no photo comes with it: the store is slow
+    /// beside everything else here, and who fills its queue would keep the others out.
+    pub(super) fn admit_to_store(&self, caller: &Caller) -> Result<Ticket, ApiError> {
+        self.0.store_desk.try_take(caller.app.as_str(), 1).map_err(|refused| self.refusal(refused))
+    }
+
+    fn refusal(&self, refused: NoTicket) -> ApiError {
+        match refused {
             NoTicket::Full if self.is_stopping() => ApiError::Stopping,
             NoTicket::Full => Error::Busy.into(),
             NoTicket::ShareUsed => ApiError::TooMany(Duration::from_secs(self.config().retry_after_s)),
-        })
+        }
     }
 
     /// Whether no more photos are admitted, ever.
@@ -96,6 +109,7 @@ impl ApiState {
             store_reachable: self.service().replicator().is_store_reachable(),
             tickets_in_use: self.0.admission.in_use(),
             tickets_capacity: self.0.admission.capacity(),
+            by_app: self.config().metrics_by_app,
             galleries: feed.loaded().into_iter().map(|app| (app.clone(), feed.size(&app))).collect(),
         }
     }

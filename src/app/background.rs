@@ -1,14 +1,16 @@
 //! What goes on beside the requests: following the store, removing what is no longer to be kept,
 //! clearing away what was removed, writing snapshots, renewing certificates.
 
-use std::path::{Path, PathBuf};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use axum_server::tls_rustls::RustlsConfig;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use super::certificate::Tls;
 use super::ledger::Ledger;
 use crate::service::{Replicator, Service};
 use crate::settings::Settings;
@@ -30,24 +32,28 @@ impl Background {
         service: &Service,
         ledger: &Arc<Ledger>,
         (vault, hints): (&Arc<dyn VaultStore>, &Arc<dyn HintStore>),
-        tls: Option<&RustlsConfig>,
+        tls: Option<&Tls>,
     ) -> Self {
-        let replicator = service.replicator();
+        let replicator = service.replicator().clone();
         let poll = Duration::from_millis(settings.database.poll_ms);
         let every = Duration::from_secs(settings.snapshots.every_s);
         let hint = Arc::new(Notify::new());
+        let (told, followed, saved) = (Arc::clone(&hint), Arc::clone(&replicator), replicator);
+        let (hints, vault) = (Arc::clone(hints), Arc::clone(vault));
+        let (service, ledger) = (service.clone(), Arc::clone(ledger));
         let mut tasks = vec![
-            tokio::spawn(follow(Arc::clone(replicator), poll, Arc::clone(&hint))),
-            tokio::spawn(listen(Arc::clone(hints), hint)),
-            tokio::spawn(save_snapshots(Arc::clone(replicator), every)),
-            tokio::spawn(scrub(Arc::clone(vault))),
-            tokio::spawn(expire(service.clone())),
-            tokio::spawn(Arc::clone(ledger).keep(poll)),
+            supervised("follow", move || follow(Arc::clone(&followed), poll, Arc::clone(&told))),
+            supervised("listen", move || listen(Arc::clone(&hints), Arc::clone(&hint))),
+            supervised("snapshots", move || save_snapshots(Arc::clone(&saved), every)),
+            supervised("scrub", move || scrub(Arc::clone(&vault))),
+            supervised("expire", move || expire(service.clone())),
+            supervised("ledger", move || Arc::clone(&ledger).keep(poll)),
         ];
-        if let (Some(tls), Some((cert, key))) = (tls, settings.tls_files()) {
-            let every = Duration::from_secs(settings.tls.reload_s);
-            tasks.push(tokio::spawn(renew(tls.clone(), (cert.clone(), key.clone()), every)));
+        if let Some(tls) = tls {
+            let (tls, every) = (tls.clone(), Duration::from_secs(settings.tls.reload_s));
+            tasks.push(supervised("renew", move || renew(tls.clone(), every)));
         }
+        let tasks = tasks.into_iter().map(tokio::spawn).collect();
         Self(tasks)
     }
 
@@ -64,6 +70,28 @@ impl Background {
             }
             Err(_) => tracing::warn!("what was removed takes long to be cleared away; the next start does it"),
         }
+    }
+}
+
+/// From the panic of a task to its next start: at first, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// A task that is started anew when it panics: without it the server would go on, and be ready, and fall behind.
+fn supervised<Task>(name: &'static str, start: impl Fn() -> Task + Send + 'static) -> BoxFuture<'static, ()>
+where
+    Task: Future<Output = ()> + Send + 'static,
+{
+    Box::pin(restarted(name, PAUSE, start))
+}
+
+async fn restarted<Task>(name: &str, (mut pause, longest): (Duration, Duration), start: impl Fn() -> Task)
+where
+    Task: Future<Output = ()>,
+{
+    while AssertUnwindSafe(start()).catch_unwind().await.is_err() {
+        tracing::error!(task = name, "a task in the background panicked; it is started again in {pause:?}");
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(longest);
     }
 }
 
@@ -172,29 +200,35 @@ fn say_unsaved(saved: Result<(), StoreError>) {
 }
 
 /// Puts a renewed certificate in force when its files change; connections that are open keep theirs.
-async fn renew(tls: RustlsConfig, (cert, key): (PathBuf, PathBuf), every: Duration) {
-    let mut known = (changed(&cert), changed(&key));
+async fn renew(mut tls: Tls, every: Duration) {
     loop {
         tokio::time::sleep(every).await;
-        let now = (changed(&cert), changed(&key));
-        if now == known {
-            continue;
-        }
-        match tls.reload_from_pem_file(&cert, &key).await {
-            Ok(()) => {
-                known = now;
-                tracing::info!(cert = %cert.display(), "a renewed certificate is in force");
-            }
+        match tls.renew().await {
+            Ok(false) => {}
+            Ok(true) => tracing::info!(cert = %tls.cert.display(), "a renewed certificate is in force"),
             // Perhaps one of the two files is not written yet; it is tried again.
             Err(error) => {
-                tracing::warn!(cert = %cert.display(), %error, "the changed certificate does not fit; the old one stays");
+                tracing::warn!(cert = %tls.cert.display(), %error, "the changed certificate does not fit; the old one stays");
             }
         }
     }
 }
 
-/// When a file was changed, and its size; links are followed.
-fn changed(path: &Path) -> Option<(SystemTime, u64)> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some((metadata.modified().ok()?, metadata.len()))
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_started_again() {
+        let starts = AtomicUsize::new(0);
+        let moment = Duration::from_millis(1);
+        restarted("test", (moment, moment), || async {
+            tokio::task::yield_now().await;
+            assert!(starts.fetch_add(1, Ordering::SeqCst) >= 2, "not yet");
+        })
+        .await;
+        assert_eq!(starts.load(Ordering::SeqCst), 3);
+    }
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum_server::Handle;
-use axum_server::tls_rustls::RustlsConfig;
 use tokio::task::JoinSet;
 
 use super::background::Background;
+use super::certificate::Tls;
 use super::ledger::Ledger;
 use super::listener::Listener;
 use super::node::Node;
@@ -39,7 +39,7 @@ pub struct FirstRun {
 pub struct App {
     settings: Settings,
     listeners: Vec<Listener>,
-    tls: Option<RustlsConfig>,
+    tls: Option<Tls>,
     state: ApiState,
     admission: Admission,
     service: Service,
@@ -135,7 +135,11 @@ impl App {
         );
         let mut serving = JoinSet::new();
         for listener in self.listeners {
-            serving.spawn(listener.serve(self.state.clone(), self.tls.clone(), handle.clone()));
+            serving.spawn(listener.serve(
+                self.state.clone(),
+                self.tls.as_ref().map(|tls| tls.config.clone()),
+                handle.clone(),
+            ));
         }
         let outcome = tokio::select! {
             Some(broken) = serving.join_next() => vec![broken],
@@ -208,9 +212,14 @@ fn api_config(settings: &Settings) -> ApiConfig {
         max_body_bytes: settings.limits.body_bytes,
         body_timeout: Duration::from_secs(settings.server.body_timeout_s),
         cors_origins: settings.server.cors_origins.clone(),
+        hsts_s: settings.tls_files().and(Some(settings.tls.hsts_s)).filter(|seconds| *seconds > 0),
         retry_after_s: settings.limits.retry_after_s,
         per_second: settings.limits.app_per_s,
         burst: settings.limits.app_burst,
+        store_inside: settings.limits.store,
+        store_share: settings.limits.app_share,
+        // Where everybody may read them, they name nobody.
+        metrics_by_app: settings.admin.listen.is_some(),
         ..ApiConfig::default()
     }
 }

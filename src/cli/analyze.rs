@@ -9,7 +9,7 @@ use super::CliError;
 use super::photos::analyze_all;
 use crate::api;
 use crate::app;
-use crate::domain::{Analysis, Check, Checks, Need, Subject};
+use crate::domain::{Analysis, Check, Checks, Need, Party, Subject};
 use crate::engine::{Analyze, AnalyzeError};
 use crate::settings::Settings;
 
@@ -32,7 +32,8 @@ pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), 
     // Every check for which a model is installed.
     let checks = Checks { liveness: engine.offers(Check::Liveness), deepfake: engine.offers(Check::Deepfake) };
     let subject = if arguments.central { Subject::Central } else { Subject::Only };
-    let need = Need { embedding: true, checks, attributes: settings.policy.attributes, subject };
+    let need =
+        Need { embedding: true, checks, attributes: settings.policy.attributes, subject, party: Party::default() };
     let shape = app::shape(&settings);
     let mut failed = 0;
     analyze_all(&engine, settings.compute.inference_threads, &arguments.photos, need, |at, outcome| {

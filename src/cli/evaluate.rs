@@ -12,7 +12,7 @@ use statistics::{Comparisons, Embedded, ten_folds};
 use super::CliError;
 use super::photos::{analyze_all, people};
 use crate::app;
-use crate::domain::{Checks, Need, Subject};
+use crate::domain::{Checks, Need, Party, Subject};
 use crate::engine::Analyze;
 use crate::settings::Settings;
 
@@ -58,7 +58,13 @@ async fn embed(
     photos: &[(String, PathBuf)],
 ) -> Result<(Embedded, BTreeMap<String, usize>), CliError> {
     let paths: Vec<PathBuf> = photos.iter().map(|(_, path)| path.clone()).collect();
-    let need = Need { embedding: true, checks: Checks::default(), attributes: false, subject: Subject::Central };
+    let need = Need {
+        embedding: true,
+        checks: Checks::default(),
+        attributes: false,
+        subject: Subject::Central,
+        party: Party::default(),
+    };
     let mut embedded = Embedded::default();
     let mut faults = BTreeMap::new();
     let total = paths.len();

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use serde::{Deserialize, Serialize};
 
+use super::exchange::Line;
 use super::photos::{analyze_all, people};
 use super::{CliError, tell};
 use crate::app;
-use crate::domain::{AppId, Checks, Embedding, ModelTag, Need, Revision, SampleId, Subject, TemplateId};
+use crate::domain::{AppId, Checks, ModelTag, Need, Party, Revision, SampleId, Subject, TemplateId};
 use crate::engine::{Analyze, AnalyzeError};
 use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, Sample, naive};
 use crate::settings::Settings;
@@ -57,22 +57,6 @@ const PAGE: usize = 1024;
 
 /// Searches that a check compares with brute force.
 const PROBES: usize = 200;
-
-/// One line of an export: a template. Lines of newer versions may have more fields.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Line {
-    pub(super) template_id: String,
-    pub(super) samples: Vec<LineSample>,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct LineSample {
-    pub(super) sample_id: uuid::Uuid,
-    pub(super) model: String,
-    pub(super) embedding: Vec<f32>,
-}
 
 pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
     let store = app::open_store(&settings).await?;
@@ -182,7 +166,13 @@ async fn import_photos(
     let mut report = Report::default();
     let mut templates: BTreeMap<TemplateId, Vec<Sample>> = BTreeMap::new();
     let paths: Vec<PathBuf> = photos.iter().map(|(_, path)| path.clone()).collect();
-    let need = Need { embedding: true, checks: Checks::default(), attributes: false, subject: Subject::Only };
+    let need = Need {
+        embedding: true,
+        checks: Checks::default(),
+        attributes: false,
+        subject: Subject::Only,
+        party: Party::default(),
+    };
     analyze_all(&engine, settings.compute.inference_threads, &paths, need, |at, outcome| {
         let (person, path) = &photos[at];
         let id = match person.parse::<TemplateId>() {
@@ -222,21 +212,11 @@ async fn import_file(store: &Store, app: &AppId, file: &Path, on_conflict: OnCon
     for (number, line) in reader.lines().enumerate() {
         let line = line.map_err(CliError::file(file))?;
         let at = |what: String| CliError::message(format!("{}, line {}: {what}", file.display(), number + 1));
-        let line: Line = serde_json::from_str(&line).map_err(|error| at(error.to_string()))?;
-        let id: TemplateId = line.template_id.parse().map_err(|e| at(format!("templateId {e}")))?;
-        let samples = line
-            .samples
-            .into_iter()
-            .map(|sample| {
-                let embedding = Embedding::new(&sample.embedding, ModelTag::new(&sample.model))
-                    .map_err(|error| at(error.to_string()))?;
-                Ok(Sample { id: SampleId(sample.sample_id), embedding })
-            })
-            .collect::<Result<Vec<_>, CliError>>()?;
-        if samples.is_empty() {
+        let template = Line::read(&line).map_err(|error| at(error.to_string()))?;
+        if template.samples.is_empty() {
             continue;
         }
-        batch.push(IndexedTemplate { id, samples });
+        batch.push(template);
         if batch.len() == BATCH {
             insert(store, app, &batch, on_conflict, &mut report).await?;
             batch.clear();
@@ -275,13 +255,7 @@ async fn export(settings: &Settings, store: &Store, app: &AppId, file: &Path) ->
     each_page(store, app, &model, |page| {
         for template in page {
             count += 1;
-            let samples = template.samples.into_iter().map(|sample| LineSample {
-                sample_id: sample.id.0,
-                model: sample.embedding.model().to_string(),
-                embedding: sample.embedding.values().to_vec(),
-            });
-            let line = Line { template_id: template.id.to_string(), samples: samples.collect() };
-            serde_json::to_writer(&mut out, &line).map_err(|e| CliError::file(file)(e.into()))?;
+            serde_json::to_writer(&mut out, &Line::from(template)).map_err(|e| CliError::file(file)(e.into()))?;
             out.write_all(b"\n").map_err(CliError::file(file))?;
         }
         Ok(())

@@ -5,6 +5,7 @@ mod application;
 mod bench;
 mod doctor;
 mod evaluate;
+pub mod exchange;
 mod gallery;
 mod healthcheck;
 mod journal;

@@ -1,6 +1,5 @@
 //! A pool of named threads, each owning its worker.
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,6 +9,11 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 use tracing::Span;
+
+use super::turns::Turns;
+
+/// From a failure to build a worker to the next attempt: at first, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
 
 /// Why a piece of work has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,7 +27,7 @@ pub enum WorkError {
     /// The work panicked. The worker was replaced.
     #[error("the work panicked")]
     Panicked,
-    /// The pool is stopping, or no worker could be built.
+    /// The pool is stopping.
     #[error("the pool is stopped")]
     Stopped,
 }
@@ -50,19 +54,80 @@ struct Queued<W> {
 }
 
 struct Queue<W> {
-    jobs: VecDeque<Queued<W>>,
+    jobs: Turns<Queued<W>>,
     stopping: bool,
 }
 
 struct Shared<W> {
     queue: Mutex<Queue<W>>,
+    /// For threads that have a worker: there is a job.
     wake: Condvar,
+    /// For those that have none: the pool is stopping.
+    end: Condvar,
     /// Threads that have a worker and take jobs.
     ready: AtomicUsize,
     config: PoolConfig,
 }
 
+/// A worker, which counts as ready until it is dropped.
+struct Present<'a, W> {
+    worker: W,
+    _count: Count<'a>,
+}
+
+struct Count<'a>(&'a AtomicUsize);
+
+impl Drop for Count<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl<W> Shared<W> {
+    fn present(&self, worker: W) -> Present<'_, W> {
+        self.ready.fetch_add(1, Ordering::AcqRel);
+        Present { worker, _count: Count(&self.ready) }
+    }
+
+    /// Waits for a job; `None` when the pool is stopping and there is none left.
+    fn next(&self) -> Option<Queued<W>> {
+        let mut queue = self.lock();
+        loop {
+            if let Some(job) = queue.jobs.pop() {
+                return Some(job);
+            }
+            if queue.stopping {
+                return None;
+            }
+            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Waits without a worker, and sees that jobs do not wait longer than they may: perhaps there is no other
+    /// thread that would. False when the pool is stopping.
+    fn pause(&self, time: Duration) -> bool {
+        let (until, deadline) = (Instant::now() + time, self.config.deadline);
+        loop {
+            let mut queue = self.lock();
+            // Threads with a worker finish what is queued; without any it is over.
+            let over = queue.stopping && self.ready.load(Ordering::Acquire) == 0;
+            let late = queue.jobs.take(|job| over || job.since.elapsed() > deadline);
+            if !late.is_empty() {
+                drop(queue);
+                let answer = if over { WorkError::Stopped } else { WorkError::Expired };
+                late.into_iter().for_each(|late| (late.job)(Err(answer.clone())));
+                continue;
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            if queue.stopping || left.is_zero() {
+                return !queue.stopping;
+            }
+            let oldest = queue.jobs.iter().map(|job| job.since.elapsed()).max().unwrap_or_default();
+            let wait = left.min(deadline.saturating_sub(oldest) + Duration::from_millis(1));
+            drop(self.end.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner));
+        }
+    }
+
     /// A panic in a job happens outside the lock, so a poisoned lock still guards a sound queue.
     fn lock(&self) -> MutexGuard<'_, Queue<W>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
@@ -105,7 +170,7 @@ impl<T> Submit<T> {
 
 impl<W: 'static> Pool<W> {
     /// Starts the threads and waits until each has built its worker with `factory`, which runs on
-    /// the thread itself and again after a panic.
+    /// the thread itself and again after a panic, until it succeeds.
     ///
     /// # Errors
     /// The first factory error; all threads are stopped then.
@@ -115,8 +180,9 @@ impl<W: 'static> Pool<W> {
     ) -> Result<Self, E> {
         let count = config.threads.max(1);
         let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue { jobs: VecDeque::new(), stopping: false }),
+            queue: Mutex::new(Queue { jobs: Turns::default(), stopping: false }),
             wake: Condvar::new(),
+            end: Condvar::new(),
             ready: AtomicUsize::new(0),
             config,
         });
@@ -128,11 +194,10 @@ impl<W: 'static> Pool<W> {
             let name = format!("{}-{index}", shared.config.name);
             let spawned = std::thread::Builder::new().name(name).spawn(move || match factory(index) {
                 Ok(worker) => {
-                    shared.ready.fetch_add(1, Ordering::AcqRel);
+                    let worker = shared.present(worker);
                     let _ = report.send(Ok(()));
                     drop(report);
                     run(&shared, worker, || factory(index));
-                    shared.ready.fetch_sub(1, Ordering::AcqRel);
                 }
                 Err(error) => {
                     let _ = report.send(Err(error));
@@ -157,11 +222,21 @@ impl<W: 'static> Pool<W> {
         self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues work. Never waits: a full queue answers [`WorkError::Busy`].
+    /// Queues work that is nobody's in particular; see [`Pool::submit_for`].
+    pub fn submit<T: Send + 'static>(&self, work: impl FnOnce(&mut W, Duration) -> T + Send + 'static) -> Submit<T> {
+        self.submit_for(0, work)
+    }
+
+    /// Queues work for a party: those that have work waiting take turns. Never waits: a full queue answers
+    /// [`WorkError::Busy`].
     ///
     /// The work is skipped when the [`Submit`] (the client) is gone before it starts. The closure
     /// also gets the time the work spent waiting.
-    pub fn submit<T: Send + 'static>(&self, work: impl FnOnce(&mut W, Duration) -> T + Send + 'static) -> Submit<T> {
+    pub fn submit_for<T: Send + 'static>(
+        &self,
+        party: u64,
+        work: impl FnOnce(&mut W, Duration) -> T + Send + 'static,
+    ) -> Submit<T> {
         let (reply, receiver) = oneshot::channel();
         let since = Instant::now();
         let job: Job<W> = Box::new(move |worker| match worker {
@@ -181,7 +256,7 @@ impl<W: 'static> Pool<W> {
         if queue.jobs.len() >= self.shared.config.queue {
             return Submit(Err(WorkError::Busy));
         }
-        queue.jobs.push_back(Queued { job, since, span: Span::current() });
+        queue.jobs.push(party, Queued { job, since, span: Span::current() });
         drop(queue);
         self.shared.wake.notify_one();
         Submit(Ok(receiver))
@@ -206,6 +281,7 @@ impl<W: 'static> Pool<W> {
     pub fn stop(&self) {
         self.shared.lock().stopping = true;
         self.shared.wake.notify_all();
+        self.shared.end.notify_all();
         let handles: Vec<_> = self.threads().drain(..).collect();
         for handle in handles {
             // The thread function catches panics of jobs; a panic of its own is only logged.
@@ -217,43 +293,50 @@ impl<W: 'static> Pool<W> {
 }
 
 /// One thread's life: take a job, run it, and build a new worker after a panic.
-fn run<W, E: fmt::Display>(shared: &Shared<W>, worker: W, rebuild: impl Fn() -> Result<W, E>) {
-    let mut slot = Some(worker);
+fn run<'a, W, E: fmt::Display>(shared: &'a Shared<W>, mut present: Present<'a, W>, build: impl Fn() -> Result<W, E>) {
+    while let Some(Queued { job, since, span }) = shared.next() {
+        let whole = span.in_scope(|| {
+            if since.elapsed() > shared.config.deadline {
+                job(Err(WorkError::Expired));
+                return true;
+            }
+            let done = catch_unwind(AssertUnwindSafe(|| job(Ok(&mut present.worker))));
+            done.inspect_err(|_| {
+                tracing::error!(pool = shared.config.name, "a job panicked; its worker is replaced");
+            })
+            .is_ok()
+        });
+        if !whole {
+            match replacement(shared, present, &build) {
+                Some(worker) => present = worker,
+                None => return,
+            }
+        }
+    }
+}
+
+/// Drops a worker that broke, so that none of its state survives, and builds another, however often that must be
+/// tried. Jobs wait in the queue meanwhile. `None` when the pool is stopping.
+fn replacement<'a, W, E: fmt::Display>(
+    shared: &'a Shared<W>,
+    broken: Present<'a, W>,
+    build: impl Fn() -> Result<W, E>,
+) -> Option<Present<'a, W>> {
+    let (mut broken, (mut pause, longest)) = (Some(broken), PAUSE);
     loop {
-        let Queued { job, since, span } = {
-            let mut queue = shared.lock();
-            loop {
-                if let Some(job) = queue.jobs.pop_front() {
-                    break job;
-                }
-                if queue.stopping {
-                    return;
-                }
-                queue = shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
-            }
-        };
-        let _entered = span.entered();
-        if since.elapsed() > shared.config.deadline {
-            job(Err(WorkError::Expired));
-            continue;
+        let built = catch_unwind(AssertUnwindSafe(|| {
+            drop(broken.take());
+            build()
+        }));
+        match built {
+            Ok(Ok(worker)) => return Some(shared.present(worker)),
+            Ok(Err(error)) => tracing::error!(pool = shared.config.name, %error, "a worker could not be rebuilt"),
+            Err(_) => tracing::error!(pool = shared.config.name, "the building of a worker panicked"),
         }
-        let Some(worker) = slot.as_mut() else {
-            job(Err(WorkError::Stopped));
-            continue;
-        };
-        // The worker is dropped after a panic, so no broken state survives it.
-        if catch_unwind(AssertUnwindSafe(|| job(Ok(worker)))).is_err() {
-            tracing::error!(pool = shared.config.name, "a job panicked; its worker is replaced");
-            slot = None;
-            shared.ready.fetch_sub(1, Ordering::AcqRel);
-            match rebuild() {
-                Ok(worker) => {
-                    slot = Some(worker);
-                    shared.ready.fetch_add(1, Ordering::AcqRel);
-                }
-                Err(error) => tracing::error!(pool = shared.config.name, %error, "a worker could not be rebuilt"),
-            }
+        if !shared.pause(pause) {
+            return None;
         }
+        pause = (2 * pause).min(longest);
     }
 }
 
@@ -309,6 +392,50 @@ mod tests {
         assert_eq!(pool.submit(|_, _| panic!("boom")).wait(), Err(WorkError::Panicked));
         assert_eq!(pool.submit(|w, _| *w).wait(), Ok(0), "a fresh worker");
         assert!(pool.is_ready());
+    }
+
+    /// A pool of one whose factory works once, and then as `again` says: the second time, the third, ...
+    fn breakable(deadline: Duration, again: fn(usize) -> Result<u32, String>) -> Pool<u32> {
+        let built = AtomicUsize::new(0);
+        let pool = PoolConfig { name: "test", threads: 1, queue: 10, deadline };
+        Pool::start(pool, move |_| match built.fetch_add(1, Ordering::SeqCst) {
+            0 => Ok(0),
+            times => again(times),
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_worker_is_rebuilt_until_that_succeeds() {
+        let pool = breakable(Duration::from_secs(60), |times| match times {
+            1 => Err("no memory".to_owned()),
+            2 => panic!("not at all"),
+            times => Ok(times as u32),
+        });
+        assert_eq!(pool.submit(|_, _| panic!("boom")).wait(), Err(WorkError::Panicked));
+        let later: Vec<_> = (0..3).map(|_| pool.submit(|w, _| *w)).collect();
+        assert!(later.into_iter().all(|job| job.wait() == Ok(3)), "they waited for it");
+        assert!(pool.is_ready());
+    }
+
+    #[test]
+    fn without_a_worker_work_expires() {
+        let pool = breakable(Duration::from_millis(50), |_| Err("never again".to_owned()));
+        assert_eq!(pool.submit(|_, _| panic!("boom")).wait(), Err(WorkError::Panicked));
+        for _ in 0..3 {
+            assert_eq!(pool.submit(|_, _| ()).wait(), Err(WorkError::Expired));
+        }
+        assert!(!pool.is_ready());
+    }
+
+    #[test]
+    fn without_a_worker_a_pool_ends() {
+        let pool = breakable(Duration::from_secs(60), |_| Err("never again".to_owned()));
+        let panicked = pool.submit(|_, _| panic!("boom"));
+        let queued = pool.submit(|_, _| ());
+        assert_eq!(panicked.wait(), Err(WorkError::Panicked));
+        pool.stop();
+        assert_eq!(queued.wait(), Err(WorkError::Stopped));
     }
 
     #[test]

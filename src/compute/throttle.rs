@@ -5,6 +5,9 @@ use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// Longest interval, some 30 years: never, and yet a time that can be reckoned with.
+const AGES: Duration = Duration::from_secs(1_000_000_000);
+
 /// A rate limit for each of many: the generic cell rate algorithm (ITU-T I.371), which is a token
 /// bucket that remembers one moment.
 #[derive(Debug)]
@@ -24,8 +27,8 @@ impl<K: Eq + Hash + Clone> Throttle<K> {
         if !(per_second > 0.0) {
             return None;
         }
-        let interval = Duration::try_from_secs_f64(1.0 / per_second).ok()?;
-        let ahead = interval.checked_mul(burst.max(1) - 1)?;
+        let interval = Duration::try_from_secs_f64(1.0 / per_second).unwrap_or(AGES).min(AGES);
+        let ahead = interval.saturating_mul(burst.max(1) - 1);
         Some(Self { interval, ahead, due: Mutex::default() })
     }
 
@@ -78,6 +81,16 @@ mod tests {
         let start = Instant::now();
         let passed = (0..10_000).filter(|ms| throttle.pass(&(), start + Duration::from_millis(*ms)).is_ok()).count();
         assert!((500..=505).contains(&passed), "{passed}");
+    }
+
+    #[test]
+    fn hardly_any_rate_is_a_limit() {
+        for rate in [1e-9, 1e-20, f64::MIN_POSITIVE] {
+            let (throttle, now) = (Throttle::new(rate, 2).unwrap(), Instant::now());
+            assert!((0..2).all(|_| throttle.pass(&(), now).is_ok()));
+            assert!(throttle.pass(&(), now + Duration::from_secs(86_400)).is_err(), "{rate}");
+        }
+        assert!(Throttle::new(1e-20, u32::MAX).unwrap().pass(&(), Instant::now()).is_ok());
     }
 
     #[test]

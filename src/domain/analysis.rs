@@ -1,8 +1,9 @@
 //! What is asked of a photo, and what was found.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::Duration;
 
-use super::{BoundingBox, Demography, Embedding, Landmarks, Pose, Quality, Verdict};
+use super::{AppId, BoundingBox, Demography, Embedding, Landmarks, Pose, Quality, Verdict};
 
 /// A check that needs a model of its own and is made only when asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -42,6 +43,24 @@ pub enum Subject {
     Central,
 }
 
+/// On whose behalf a photo is looked at: where many wait, parties take turns. The default is nobody in particular.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Party(u64);
+
+impl Party {
+    /// An application.
+    pub fn of(app: &AppId) -> Self {
+        let mut hasher = DefaultHasher::new();
+        app.hash(&mut hasher);
+        Self(hasher.finish())
+    }
+
+    /// A number for it. Two that share one would share their turns.
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// Everything a use case wants to know of a photo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Need {
@@ -53,6 +72,8 @@ pub struct Need {
     pub attributes: bool,
     /// Whose face.
     pub subject: Subject,
+    /// On whose behalf.
+    pub party: Party,
 }
 
 /// How long each stage of one analysis took.

@@ -14,7 +14,7 @@ mod score;
 mod similarity;
 mod time;
 
-pub use analysis::{Analysis, Check, Checks, Need, Subject, Timings};
+pub use analysis::{Analysis, Check, Checks, Need, Party, Subject, Timings};
 pub use embedding::{Embedding, EmbeddingError, ModelTag};
 pub use face::{BoundingBox, Landmarks, Point, Pose};
 pub use fault::PhotoFault;

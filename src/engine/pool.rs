@@ -13,7 +13,7 @@ use crate::image::Photo;
 /// What a worker does with a photo. It belongs to one thread, and is made anew after a panic.
 pub type Worker = Box<dyn FnMut(&Photo, Need, Ahead) -> Result<Analysis, AnalyzeError>>;
 
-/// Worker threads with one [`Engine`] each, behind one bounded queue.
+/// Worker threads with one [`Engine`] each, behind one bounded queue in which parties take turns.
 pub struct EnginePool {
     pool: Pool<Worker>,
     manifest: Arc<Manifest>,
@@ -72,7 +72,7 @@ impl EnginePool {
 #[async_trait]
 impl Analyze for EnginePool {
     async fn analyze_ahead(&self, photo: Photo, need: Need, ahead: Ahead) -> Result<Analysis, AnalyzeError> {
-        let work = self.pool.submit(move |worker, waited| {
+        let work = self.pool.submit_for(need.party.number(), move |worker, waited| {
             let mut analysis = worker(&photo, need, ahead)?;
             analysis.timings.queue = waited;
             Ok(analysis)

@@ -1,6 +1,7 @@
 //! All galleries in memory, searched on threads of their own.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -189,11 +190,8 @@ impl Gallery {
         }
         // A panic while writing could leave a gallery half changed; it is not searched then.
         let snapshot = self.index.read().map_err(|_| MatchError::Failed).map(|index| index.snapshot());
-        let asks: Vec<Ask<'_>> = batch.iter().map(|w| Ask { probe: w.probe.values(), limit: w.limit }).collect();
-        match snapshot.map(|snapshot| snapshot.best(&asks, scratch)) {
-            Ok(answers) => batch.into_iter().zip(answers).for_each(|(search, answer)| {
-                let _ = search.reply.send(Ok(answer));
-            }),
+        match snapshot {
+            Ok(snapshot) => answer_all(batch, scratch, &|asks, scratch| snapshot.best(asks, scratch)),
             Err(error) => batch.into_iter().for_each(|search| {
                 let _ = search.reply.send(Err(error.clone()));
             }),
@@ -230,6 +228,28 @@ impl Gallery {
         match spawned {
             Ok(_) => *busy = true,
             Err(error) => tracing::warn!(%error, "a thread could not be started; searches stay slower"),
+        }
+    }
+}
+
+/// Answers searches together; when that panics, one by one, so that it costs only the one that is at fault.
+fn answer_all(batch: Vec<Waiting>, scratch: &mut Scratch, best: &dyn Fn(&[Ask<'_>], &mut Scratch) -> Vec<Ranked>) {
+    let asks: Vec<Ask<'_>> = batch.iter().map(|w| Ask { probe: w.probe.values(), limit: w.limit }).collect();
+    match catch_unwind(AssertUnwindSafe(|| best(&asks, scratch))) {
+        Ok(answers) => batch.into_iter().zip(answers).for_each(|(search, answer)| {
+            let _ = search.reply.send(Ok(answer));
+        }),
+        Err(_) => {
+            *scratch = Scratch::default();
+            let alone = batch.len() == 1;
+            tracing::error!(searches = batch.len(), "a search panicked");
+            for search in batch {
+                if alone {
+                    let _ = search.reply.send(Err(MatchError::Failed));
+                } else {
+                    answer_all(vec![search], scratch, best);
+                }
+            }
         }
     }
 }
@@ -299,5 +319,30 @@ impl MatcherFeed for MemoryMatcher {
 
     fn size(&self, app: &AppId) -> GallerySize {
         self.gallery(app).and_then(|g| g.index.read().ok().map(|index| index.size())).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ModelTag;
+
+    #[test]
+    fn a_search_that_panics_fails_alone() {
+        let limits = [1, 2, 13, 4];
+        let (batch, mut answers): (Vec<_>, Vec<_>) = (1..)
+            .zip(limits)
+            .map(|(ticket, limit)| {
+                let (reply, answer) = oneshot::channel();
+                let probe = Embedding::new(&[1.0, 0.0], ModelTag::new("test")).unwrap();
+                (Waiting { ticket, probe, limit, since: Instant::now(), reply }, answer)
+            })
+            .unzip();
+        answer_all(batch, &mut Scratch::default(), &|asks, _| {
+            assert!(asks.iter().all(|ask| ask.limit != 13), "not this one");
+            asks.iter().map(|_| Ranked { hits: Vec::new(), revision: Revision(0), gallery_size: 0 }).collect()
+        });
+        let answers: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().is_ok()).collect();
+        assert_eq!(answers, [true, true, false, true]);
     }
 }

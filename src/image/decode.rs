@@ -22,6 +22,12 @@ use super::orient::upright;
 use super::{Photo, UprightImage};
 use crate::domain::PhotoFault;
 
+/// Most scans of a JPEG, those of its thumbnails counted. Usual are 1, 10 (progressive) and 18 (progressive CMYK).
+const MOST_SCANS: usize = 64;
+
+/// How often all the pixels of the largest photo allowed may be walked over; smaller photos may have more scans.
+const MOST_WALKS: u64 = 20;
+
 /// What a photo may cost. Checked against its header, before any pixel has memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
@@ -55,7 +61,16 @@ fn decode_bytes(bytes: &[u8], limits: &DecodeLimits) -> Result<UprightImage, Pho
     match bytes {
         [] => Err(PhotoFault::Empty),
         [0xff, 0xd8, 0xff, ..] => {
+            let scans = scans(bytes);
+            if scans > MOST_SCANS {
+                return Err(undecodable(format_args!("{scans} scans")));
+            }
             let decoder = JpegDecoder::new(Cursor::new(bytes)).map_err(undecodable)?;
+            let (width, height) = decoder.dimensions();
+            let walked = u64::from(width) * u64::from(height) * scans as u64;
+            if walked > limits.pixels.saturating_mul(MOST_WALKS) {
+                return Err(undecodable(format_args!("{scans} scans of {width} x {height} pixels")));
+            }
             let image = read(decoder, limits)?;
             if !ends_with_marker(bytes) && last_row_is_missing(&image) {
                 return Err(undecodable("the JPEG ends too early"));
@@ -122,6 +137,14 @@ fn has_whole_palette(png: &[u8]) -> bool {
         rest = after.get(length as usize..).and_then(|rest| rest.get(4..)).unwrap_or_default();
     }
     true
+}
+
+/// How many scans a JPEG has at most. Each makes the decoder walk over the pixels again and costs the sender eleven
+/// bytes. What looks like the head of a scan is counted wherever it stands, so that no file can make a decoder find
+/// more; by chance five such bytes stand nowhere.
+fn scans(jpeg: &[u8]) -> usize {
+    let is_head = |five: &&[u8]| matches!(five, [0xff, 0xda, 0, length, of @ 1..=4] if *length == 6 + 2 * of);
+    jpeg.windows(5).filter(is_head).count()
 }
 
 /// Whether an end-of-image marker follows the start of the first scan. Markers before it belong to

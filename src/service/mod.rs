@@ -23,7 +23,7 @@ pub use replicate::{Loading, Replicator};
 pub use snapshots::SnapshotConfig;
 pub use verify::Verified;
 
-use crate::domain::{Analysis, Calibration, Check, Checks, Embedding, Need, Similarity, Subject};
+use crate::domain::{Analysis, Calibration, Check, Checks, Embedding, Need, Party, Similarity, Subject};
 use crate::engine::{Analyze, AnalyzeError};
 use crate::gallery::{Matcher, MatcherFeed};
 use crate::image::Photo;
@@ -124,7 +124,7 @@ impl Service {
 
     fn need(&self, caller: &Caller, checks: Checks, embedding: bool) -> Need {
         let attributes = self.policy.attributes && caller.attributes;
-        Need { embedding, checks, attributes, subject: Subject::Only }
+        Need { embedding, checks, attributes, subject: Subject::Only, party: Party::of(&caller.app) }
     }
 
     async fn analyze(&self, caller: &Caller, photo: Photo, checks: Checks, embedding: bool) -> Result<Analysis, Error> {

@@ -34,7 +34,7 @@ pub enum SettingsError {
         message: String,
     },
     /// A variable that is not a setting.
-    #[error("{0} is not a setting; the README lists them all")]
+    #[error("{0} is not a setting; src/settings/default.toml has them all")]
     UnknownVariable(String),
     /// A value that cannot be used.
     #[error("{key}: {message}")]
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn a_misspelt_variable_is_an_error() {
         let error = load(&[("SEMBLANCE_LISTN", "x")], &[]).unwrap_err();
-        assert_eq!(error.to_string(), "SEMBLANCE_LISTN is not a setting; the README lists them all");
+        assert_eq!(error.to_string(), "SEMBLANCE_LISTN is not a setting; src/settings/default.toml has them all");
     }
 
     #[test]
@@ -221,6 +221,9 @@ mod tests {
             ("SEMBLANCE_LISTEN", "nowhere"),
             ("SEMBLANCE_LIMITS_BODY_BYTES", "many"),
             ("SEMBLANCE_MATCHING_FLOOR", "1.5"),
+            ("SEMBLANCE_SERVER_BODY_TIMEOUT_S", "0"),
+            ("SEMBLANCE_SERVER_CONNECTIONS", "0"),
+            ("SEMBLANCE_SERVER_PEER_SHARE", "0"),
             ("SEMBLANCE_MATCHING_SIMILARITY", "magic"),
             ("SEMBLANCE_RESPONSE_SHAPE", "round"),
         ] {

@@ -106,6 +106,7 @@ pub struct Tls {
     pub cert: PathBuf,
     pub key: PathBuf,
     pub reload_s: u64,
+    pub hsts_s: u64,
 }
 
 /// `[server]`
@@ -116,6 +117,10 @@ pub struct Server {
     pub shutdown_s: u64,
     pub head_timeout_s: u64,
     pub body_timeout_s: u64,
+    pub write_timeout_s: u64,
+    pub idle_timeout_s: u64,
+    pub connections: usize,
+    pub peer_share: f64,
     pub cors_origins: Vec<String>,
 }
 
@@ -127,6 +132,7 @@ pub struct Limits {
     pub body_bytes: usize,
     pub photo_pixels: u64,
     pub inside: usize,
+    pub store: usize,
     pub queue_ms: u64,
     pub retry_after_s: u64,
     pub app_share: f64,
@@ -224,8 +230,20 @@ impl Settings {
         if self.limits.body_bytes < 1024 {
             return wrong("limits.body_bytes", "must be at least 1024");
         }
-        if self.server.head_timeout_s == 0 {
-            return wrong("server.head_timeout_s", "must be at least 1: no request arrives in no time");
+        let timeouts = [
+            ("server.head_timeout_s", self.server.head_timeout_s),
+            ("server.body_timeout_s", self.server.body_timeout_s),
+            ("server.write_timeout_s", self.server.write_timeout_s),
+            ("server.idle_timeout_s", self.server.idle_timeout_s),
+        ];
+        if let Some((key, _)) = timeouts.into_iter().find(|(_, seconds)| *seconds == 0) {
+            return wrong(key, "must be at least 1: nothing arrives in no time");
+        }
+        if self.server.connections == 0 {
+            return wrong("server.connections", "must be at least 1");
+        }
+        if !(self.server.peer_share > 0.0 && self.server.peer_share <= 1.0) {
+            return wrong("server.peer_share", "must be more than 0 and at most 1");
         }
         if self.limits.retry_after_s == 0 {
             return wrong("limits.retry_after_s", "must be at least 1: a client told to wait 0 s comes back at once");
@@ -256,6 +274,9 @@ impl Settings {
         }
         if self.limits.inside == 0 {
             self.limits.inside = 8 * self.compute.inference_threads;
+        }
+        if self.limits.store == 0 {
+            self.limits.store = 8 * self.database.connections as usize;
         }
         Ok(self)
     }

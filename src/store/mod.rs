@@ -14,6 +14,7 @@ mod postgres;
 mod ring;
 mod row;
 mod seal;
+mod sealed_row;
 pub mod snapshot;
 mod sql;
 mod sqlite;
@@ -24,6 +25,7 @@ use async_trait::async_trait;
 pub use key::{Key, KeyError, KeyFile, KeyId, LockedKeyFile};
 pub use open::{DatabaseConfig, KeySource, OpenError, OpenOptions, open};
 pub use outbox::{Anchor, Cause, Claim, Notice, OutboxStore};
+pub use sealed_row::SealedRow;
 
 use crate::domain::{AppId, ModelTag, Revision, SampleId, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};

@@ -152,9 +152,14 @@ impl Sealer {
     pub(super) fn seal(&self, place: &Place<'_>, embedding: &Embedding) -> Result<Sealed, SealError> {
         let plain: Zeroizing<Vec<u8>> =
             Zeroizing::new(embedding.values().iter().flat_map(|v| v.to_le_bytes()).collect());
+        self.seal_text(place, &plain)
+    }
+
+    /// Seals what a sample is to hold.
+    pub(super) fn seal_text(&self, place: &Place<'_>, plain: &[u8]) -> Result<Sealed, SealError> {
         let key = Key::random().map_err(|_| SealError::Random)?;
         let mut sealed = vec![UNDER_DATA_KEY];
-        encrypt(&cipher(&key), &place.associated_data(&[]), &plain, &mut sealed)?;
+        encrypt(&cipher(&key), &place.associated_data(&[]), plain, &mut sealed)?;
         let data_key = self.seal_bytes(&place.of_data_key(), key.0.as_ref())?;
         Ok(Sealed { embedding: sealed, data_key })
     }

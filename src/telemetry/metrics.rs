@@ -54,6 +54,8 @@ pub struct Snapshot {
     pub tickets_in_use: usize,
     /// Most photos inside the server at once.
     pub tickets_capacity: usize,
+    /// Whether applications are told apart; otherwise their figures are added up.
+    pub by_app: bool,
     /// What each gallery holds.
     pub galleries: Vec<(AppId, GallerySize)>,
 }
@@ -188,11 +190,12 @@ impl Gauges {
         for family in [&self.templates, &self.samples, &self.bytes] {
             family.clear();
         }
+        let label = |app: &AppId| App { app: if now.by_app { app.as_str() } else { "all" }.to_owned() };
         for (app, size) in &now.galleries {
-            let app = App { app: app.as_str().to_owned() };
-            self.templates.get_or_create(&app).set(whole(size.templates));
-            self.samples.get_or_create(&app).set(whole(size.samples));
-            self.bytes.get_or_create(&app).set(whole(size.bytes));
+            let app = label(app);
+            self.templates.get_or_create(&app).inc_by(whole(size.templates));
+            self.samples.get_or_create(&app).inc_by(whole(size.samples));
+            self.bytes.get_or_create(&app).inc_by(whole(size.bytes));
         }
     }
 }

@@ -24,7 +24,7 @@ fn code() -> Vec<(String, String)> {
         .map(|path| {
             let name = path.strip_prefix(&src).unwrap().to_str().unwrap().replace('\\', "/");
             let text = std::fs::read_to_string(&path).unwrap();
-            let code = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
             let lines: Vec<&str> = code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
             (name, lines.join("\n"))
         })

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use semblance::domain::PhotoFault;
 use semblance::image::{DecodeLimits, Photo, UprightImage, decode};
 
-use crate::pictures::{chunk, crc32, exif, fixture, jpeg, png, progressive};
+use crate::pictures::{chunk, crc32, exif, fixture, jpeg, png, progressive, scanned_again};
 
 type Rgb = [u8; 3];
 
@@ -166,7 +166,19 @@ fn a_palette_of_broken_entries_is_refused() {
 #[test]
 fn a_jpeg_of_very_many_scans_is_refused() {
     assert!(decoded(progressive(64, 48, 3, 60)).is_ok());
-    assert_eq!(decoded(progressive(64, 48, 3, 200)), Err(PhotoFault::Undecodable));
+    assert_eq!(decoded(progressive(64, 48, 3, 65)), Err(PhotoFault::Undecodable));
+    assert_eq!(decoded(scanned_again(16_384, 64, 10_000)), Err(PhotoFault::Undecodable));
+    // The decoder takes a few of them for a picture.
+    assert!(decoded(scanned_again(160, 64, 60)).is_ok());
+}
+
+/// The larger the photo, the fewer scans: the limit is what they walk over.
+#[test]
+fn scans_count_by_their_pixels() {
+    let limits = |pixels| DecodeLimits { pixels, ..DecodeLimits::default() };
+    let photo = Photo::new(progressive(64, 48, 3, 40));
+    assert!(decode(&photo, &limits(2 * 64 * 48)).is_ok());
+    assert_eq!(decode(&photo, &limits(2 * 64 * 48 - 1)), Err(PhotoFault::Undecodable));
 }
 
 #[test]

@@ -1,12 +1,16 @@
 //! Too much, too slow, too large, gone: what becomes of it, seen from the client's socket.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use semblance::api::ApiConfig;
+use semblance::compute::PoolConfig;
+use semblance::engine::{Ahead, EnginePool, Manifest};
 
+use crate::support::engine::seen;
 use crate::support::wire::Wire;
-use crate::support::{Form, Server, Setup, photo};
+use crate::support::{Form, Parts, ScriptedEngine, Server, Setup, photo};
 
 const MIB: usize = 1024 * 1024;
 
@@ -57,6 +61,90 @@ async fn one_tenant_does_not_starve_another() {
         assert_eq!(answer.await.unwrap().status, 200);
     }
     assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200);
+}
+
+/// Photos of one application wait for each other; those of another come in between.
+#[tokio::test]
+async fn applications_take_turns() {
+    let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
+    let manifest = Arc::new(Manifest::load(&models).unwrap());
+    let (model, order) = (manifest.embedding_model(), Arc::new(Mutex::new(Vec::new())));
+    let (open, gate) = std::sync::mpsc::channel::<()>();
+    let (gate, begun) = (Arc::new(Mutex::new(gate)), Arc::clone(&order));
+    let config = PoolConfig { name: "inference", threads: 1, queue: 16, deadline: Duration::from_secs(60) };
+    let pool = EnginePool::start_with(manifest, config, move || {
+        let (model, begun, gate) = (model.clone(), Arc::clone(&begun), Arc::clone(&gate));
+        Ok(Box::new(move |photo, need, ahead: Ahead| {
+            begun.lock().unwrap().push(String::from_utf8_lossy(&photo.bytes()[3..]).into_owned());
+            gate.lock().unwrap().recv().unwrap();
+            let analysis = seen(photo, need, &model)?;
+            ahead.send(analysis.embedding.as_ref().unwrap());
+            Ok(analysis)
+        }))
+    });
+    let pool = Arc::new(pool.unwrap());
+    let setup = Setup { tickets: 16, ..Setup::default() };
+    let parts = Parts::around(ScriptedEngine::new(), Arc::clone(&pool) as _, setup).await;
+    let server = Server::serving(parts).await;
+    let other = server.service.applications().create("other").await.unwrap();
+    server.service.replicator().poll().await.unwrap();
+    let mut calls = Vec::new();
+    for (name, queued) in [("ann.1", 0), ("ann.2", 1), ("ann.3", 2), ("ann.4", 3), ("bob.1", 4), ("bob.2", 5)] {
+        let mut call = server.post("identify").form(&Form::new().photo(&photo(name)));
+        if name.starts_with("bob") {
+            call = call.header("APP-ID", other.app_id.as_str()).header("APP-KEY", &other.app_key);
+        }
+        calls.push(tokio::spawn(call.send()));
+        while order.lock().unwrap().is_empty() || pool.waiting() < queued {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    (0..6).for_each(|_| open.send(()).unwrap());
+    for call in calls {
+        assert_eq!(call.await.unwrap().status, 200);
+    }
+    assert_eq!(*order.lock().unwrap(), ["ann.1", "ann.2", "bob.1", "ann.3", "bob.2", "ann.4"]);
+}
+
+#[tokio::test]
+async fn one_tenant_does_not_keep_the_store_from_another() {
+    let config = ApiConfig { store_inside: 4, store_share: 0.5, ..ApiConfig::default() };
+    let server = server_with(8, config).await;
+    let other = server.service.applications().create("other").await.unwrap();
+    server.service.replicator().poll().await.unwrap();
+    let (id, key) = (other.app_id.as_str(), &other.app_key);
+    let (list, delete) = (("GET", "/api/v1.0/templates"), ("POST", "/api/v1.0/delete"));
+    let (one, gone) = (("GET", "/api/v1.0/templates/ann"), ("DELETE", "/api/v1.0/templates/ann"));
+    let call =
+        |(method, path): (&str, &str)| server.call(method, path).body("application/json", r#"{"templateId":"x"}"#);
+    let closed = server.store.gate.write().await;
+    let mut held: Vec<_> = (0..2).map(|_| tokio::spawn(call(list).send())).collect();
+    while server.store.lists.load(Ordering::SeqCst) < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for endpoint in [list, delete, one, gone] {
+        let refused = call(endpoint).send().await;
+        assert_eq!(refused.error(), (429, 429, "too many requests, try again later".to_owned()), "{endpoint:?}");
+        assert_eq!(refused.header("retry-after"), Some("1"));
+        if endpoint != list {
+            let served = call(endpoint).header("APP-ID", id).header("APP-KEY", key).send().await;
+            assert_eq!(served.error(), (400, 400, "Template not found".to_owned()), "{endpoint:?}");
+        }
+    }
+    assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200, "nor from identify");
+    // All the room there is.
+    held.extend((0..2).map(|_| tokio::spawn(call(list).header("APP-ID", id).header("APP-KEY", key).send())));
+    while server.store.lists.load(Ordering::SeqCst) < 4 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let third = server.service.applications().create("third").await.unwrap();
+    server.service.replicator().poll().await.unwrap();
+    let call = call(one).header("APP-ID", third.app_id.as_str()).header("APP-KEY", &third.app_key);
+    assert_eq!(call.send().await.error(), (503, 503, "server is busy, try again later".to_owned()));
+    drop(closed);
+    for answer in held {
+        assert_eq!(answer.await.unwrap().status, 200);
+    }
 }
 
 #[tokio::test]

@@ -135,3 +135,15 @@ pub fn progressive(width: u16, height: u16, components: u8, scans: usize) -> Vec
     jpeg.extend([0xff, 0xd9]);
     jpeg
 }
+
+/// A colour baseline JPEG whose every scan is its head and a byte: eleven that say "once more".
+pub fn scanned_again(width: u16, height: u16, scans: usize) -> Vec<u8> {
+    let mut bytes = progressive(width, height, 3, 1);
+    let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc2]).unwrap();
+    bytes[frame + 1] = 0xc0;
+    let first = bytes.windows(2).position(|pair| pair == [0xff, 0xda]).unwrap();
+    bytes.truncate(first);
+    bytes.extend([0xff, 0xda, 0, 8, 1, 1, 0, 0, 63, 0, 0].repeat(scans));
+    bytes.extend([0xff, 0xd9]);
+    bytes
+}

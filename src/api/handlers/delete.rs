@@ -12,6 +12,7 @@ pub(in crate::api) async fn delete(
     Authenticated(caller): Authenticated,
     request: Request,
 ) -> Answer {
+    let _ticket = api.admit_to_store(&caller)?;
     let template = read_template_id(&api, request).await?;
     note::template(&template);
     api.service().remove(&caller, &template).await?;

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use super::super::CliError;
-use super::super::gallery::Line;
+use super::super::exchange::Line;
 use crate::domain::{Embedding, ModelTag};
 
 /// Draws people and photos of them.

@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use super::CliError;
 use super::photos::{entries, is_photo};
 use crate::app;
-use crate::domain::{Check, Checks, Need, Subject};
+use crate::domain::{Check, Checks, Need, Party, Subject};
 use crate::image::Photo;
 use crate::settings::Settings;
 
@@ -69,7 +69,7 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
     }
     let mut engine = app::load_engine(&settings)?;
     let checks = Checks { liveness: engine.offers(Check::Liveness), deepfake: engine.offers(Check::Deepfake) };
-    let need = Need { embedding: true, checks, attributes: true, subject: Subject::Only };
+    let need = Need { embedding: true, checks, attributes: true, subject: Subject::Only, party: Party::default() };
     let photos = paths
         .iter()
         .map(|path| Ok(Photo::new(std::fs::read(path).map_err(CliError::file(path))?)))

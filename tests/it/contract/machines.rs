@@ -1,5 +1,7 @@
 use std::sync::atomic::Ordering;
 
+use semblance::api::ApiConfig;
+
 use crate::support::schema::Schema;
 use crate::support::{Answer, Form, Server, Setup, photo};
 
@@ -71,6 +73,22 @@ async fn metrics_tell_what_happened() {
         assert!(text.lines().any(|known| known == line), "no {line} in\n{text}");
     }
     assert!(text.ends_with("# EOF\n"));
+}
+
+#[tokio::test]
+async fn metrics_for_everybody_name_nobody() {
+    let config = ApiConfig { metrics_by_app: false, ..ApiConfig::default() };
+    let server = Server::with(Setup { config, ..Setup::default() }).await;
+    let other = server.service.applications().create("other").await.unwrap();
+    server.service.replicator().poll().await.unwrap();
+    server.enroll("ann", &photo("ann")).await;
+    let add = server.post("add").header("APP-ID", other.app_id.as_str()).header("APP-KEY", &other.app_key);
+    assert_eq!(add.form(&Form::new().photo(&photo("bob"))).send().await.status, 200);
+    for _ in 0..2 {
+        let text = String::from_utf8(server.call("GET", "/metrics").send().await.body).unwrap();
+        assert!(text.lines().any(|line| line == r#"semblance_gallery_templates{app="all"} 2"#), "{text}");
+        assert!(!text.contains(server.app.app_id.as_str()) && !text.contains(other.app_id.as_str()), "{text}");
+    }
 }
 
 #[tokio::test]

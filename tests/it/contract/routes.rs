@@ -120,6 +120,10 @@ async fn cross_origin_calls_are_off_unless_opted_in() {
             .header("Access-Control-Request-Headers", "app-id,app-key")
     };
     let answer = preflight("https://a.example").send().await;
+    for header in ["x-content-type-options", "content-security-policy", "cache-control", "referrer-policy"] {
+        assert!(answer.header(header).is_some(), "{header}");
+    }
+    assert_eq!(answer.header("strict-transport-security"), None, "that is for HTTPS");
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
     assert_eq!(answer.header("access-control-allow-headers"), Some("app-id,app-key,content-type"));
     assert_eq!(preflight("https://b.example").send().await.header("access-control-allow-origin"), None);

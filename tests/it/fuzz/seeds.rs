@@ -12,7 +12,7 @@ use semblance::store::SnapshotId;
 use semblance::store::snapshot::{self, Head};
 use uuid::Uuid;
 
-use super::targets::{BOUNDARY, journal_key, snapshot_key};
+use super::targets::{BOUNDARY, journal_key, sealed_row, snapshot_key};
 use crate::pictures::{FIXTURES, chunk, exif, fixture, jpeg, png, with_chunk, with_segment, zeros};
 use crate::support::{Form, photo as portrait};
 
@@ -27,6 +27,8 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "frames" => galleries().into_iter().map(|frame| [vec![0], frame].concat()).collect(),
         "manifest" => manifests(),
         "journal" => journals(),
+        "import" => lines(),
+        "sealed" => rows(),
         other => panic!("there is no target {other}"),
     }
 }
@@ -52,7 +54,7 @@ fn forms() -> Vec<Vec<u8>> {
     let two = form().file("first_photo", "image/jpeg", &ann).file("second_selfie", "image/png", &portrait("bob"));
     let named = "content-disposition: form-data; name=photo; filename*=UTF-8''a%20b.jpg";
     let forms = [
-        (0, form().photo(&ann)),
+        (0u8, form().photo(&ann)),
         (2, form().photo(&ann).text("templateId", "ann")),
         (3, two),
         (4, form().text("other", "x").photo(&ann)),
@@ -62,7 +64,7 @@ fn forms() -> Vec<Vec<u8>> {
     ];
     let mut all: Vec<_> = forms
         .iter()
-        .map(|(place, form)| [vec![*place, u8::wrapping_mul(*place, 50).wrapping_add(7)], form.finished()].concat())
+        .map(|(place, form)| [vec![*place, place.wrapping_mul(50).wrapping_add(7)], form.finished()].concat())
         .collect();
     let quoted = b"\x80\xffMultipart/Form-Data; charset=utf-8; boundary=\"b\"\n";
     all.push([quoted.as_slice(), &form().photo(&ann).finished()].concat());
@@ -182,4 +184,32 @@ fn journals() -> Vec<Vec<u8>> {
     let torn = all.last().map(|last: &Vec<u8>| last[..last.len() - 30].to_vec());
     all.extend(torn.into_iter().chain(unread));
     all
+}
+
+/// Lines of an export.
+fn lines() -> Vec<Vec<u8>> {
+    let sample = r#"{"sampleId":"00000000-0000-0000-0000-000000000007","model":"sface","embedding":[0.6,-0.8,1e-3]}"#;
+    let more = sample.replace('7', "8").replace("}", r#","new":null}"#);
+    [
+        format!(r#"{{"templateId":"ann","samples":[{sample},{more}]}}"#),
+        r#"{"templateId":" \u00e9 ","samples":[],"more":{}}"#.to_owned(),
+        format!(r#"{{"templateId":"ann","samples":[{}]}}"#, sample.replace("0.6", "1e39")),
+        format!(r#"{{"templateId":"ann","samples":[{}]}}"#, sample.replace("0.6,-0.8,1e-3", "0,-0.0")),
+        format!(r#"{{"templateId":"","samples":[{}]}}"#, sample.replace("0.6,-0.8,1e-3", "")),
+    ]
+    .map(String::into_bytes)
+    .to_vec()
+}
+
+/// Rows of samples: sealed, and what they hold.
+fn rows() -> Vec<Vec<u8>> {
+    let text = [0.6f32, -0.8].map(f32::to_le_bytes).concat();
+    let (embedding, data_key) = sealed_row().seal(&snapshot_key(), &text).unwrap();
+    let whole = [&[1, data_key.len() as u8], &data_key[..], &embedding].concat();
+    let held = |numbers: &[f32]| {
+        [&[2, 0], &numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<u8>>()[..]].concat()
+    };
+    // That of a data key is laid out as an embedding was before there were data keys.
+    let old = [&[0, 0], &data_key[..]].concat();
+    vec![whole, old, held(&[0.6, -0.8]), held(&[f32::NAN, 1.0]), held(&[0.0; 4]), vec![2, 0, 1, 2, 3]]
 }

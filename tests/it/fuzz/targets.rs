@@ -11,14 +11,15 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Method, Request, Uri, header};
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
+use semblance::cli::exchange::Line;
 use semblance::compute::PoolConfig;
-use semblance::domain::{AppId, Embedding, ModelTag, Revision};
+use semblance::domain::{AppId, Embedding, ModelTag, Revision, SampleId};
 use semblance::engine::Manifest;
 use semblance::gallery::{Applied, Change, Frames, IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher};
 use semblance::image::{DecodeLimits, Photo, decode};
 use semblance::journal::{self, Journal, JournalConfig, JournalKey, Selection};
-use semblance::store::Key;
 use semblance::store::snapshot::Reader;
+use semblance::store::{Key, SealedRow};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
@@ -28,7 +29,7 @@ use crate::support::{Answer, Form, Parts, Setup, photo as portrait};
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `fuzz/seeds`.
-pub const ALL: [(&str, Target); 8] = [
+pub const ALL: [(&str, Target); 10] = [
     ("photo", photo),
     ("multipart", multipart),
     ("query", query),
@@ -37,6 +38,8 @@ pub const ALL: [(&str, Target); 8] = [
     ("frames", frames),
     ("manifest", manifest),
     ("journal", journal),
+    ("import", import_line),
+    ("sealed", sealed),
 ];
 
 /// A photo: JPEG or PNG, its metadata and its orientation.
@@ -197,7 +200,7 @@ pub fn snapshot(data: &[u8]) {
         let Ok(reader) = Reader::open(&path) else { return };
         let revision = reader.head().revision();
         let mut frames = reader.frames(&snapshot_key()).map(|frame| frame.map_err(|_| semblance::gallery::NotAGallery));
-        import(revision, &mut frames);
+        take_in(revision, &mut frames);
     });
 }
 
@@ -206,11 +209,11 @@ pub fn frames(data: &[u8]) {
     let [count, rest @ ..] = data else { return };
     let (one, two) =
         if count % 2 == 0 { (rest, None) } else { (&rest[..rest.len() / 2], Some(&rest[rest.len() / 2..])) };
-    import(Revision(7), &mut std::iter::once(one).chain(two).map(|frame| Ok(frame.to_vec())));
+    take_in(Revision(7), &mut std::iter::once(one).chain(two).map(|frame| Ok(frame.to_vec())));
 }
 
 /// A gallery that was taken in can be searched, changed, and written down again as it is.
-fn import(revision: Revision, frames: &mut Frames<'_>) {
+fn take_in(revision: Revision, frames: &mut Frames<'_>) {
     static MATCHER: OnceLock<MemoryMatcher> = OnceLock::new();
     let (app, copy): (AppId, AppId) = ("one".parse().unwrap(), "two".parse().unwrap());
     let pool = PoolConfig { name: "search", threads: 1, queue: 8, deadline: Duration::from_secs(600) };
@@ -257,6 +260,48 @@ pub fn manifest(data: &[u8]) {
             Err(error) => assert!(!error.to_string().is_empty()),
         }
     });
+}
+
+/// A line of a file that `gallery import` reads.
+pub fn import_line(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    match Line::read(text) {
+        // What was read is written, and read again as it was, but for lengths that are set to one anew.
+        Ok(template) => {
+            let written = serde_json::to_string(&Line::from(template.clone())).unwrap();
+            let again = Line::read(&written).unwrap();
+            assert_eq!((again.id, again.samples.len()), (template.id, template.samples.len()));
+            assert!(again.samples.iter().zip(&template.samples).all(|(a, b)| a.id == b.id));
+        }
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Where the rows that [`sealed`] opens belong.
+pub fn sealed_row() -> SealedRow {
+    let (app, template) = ("one".parse().unwrap(), "ann".parse().unwrap());
+    SealedRow { app, template, sample: SampleId(uuid::Uuid::from_u128(7)), model: ModelTag::new("fuzz") }
+}
+
+/// The row of a sample. By its first byte: a sealed embedding, or one with its data key, the second byte being the
+/// length of that; or what a row of ours holds.
+pub fn sealed(data: &[u8]) {
+    let [how, length, rest @ ..] = data else { return };
+    let (row, key) = (sealed_row(), snapshot_key());
+    match how % 3 {
+        0 => drop(row.open(&key, rest, None)),
+        1 => {
+            let (data_key, embedding) = rest.split_at(rest.len().min(usize::from(*length)));
+            drop(row.open(&key, embedding, Some(data_key)));
+        }
+        _ => {
+            let (embedding, data_key) = row.seal(&key, rest).unwrap();
+            if let Ok(embedding) = row.open(&key, &embedding, Some(&data_key)) {
+                assert_eq!(4 * embedding.values().len(), rest.len());
+                assert!(embedding.values().iter().all(|value| value.is_finite()));
+            }
+        }
+    }
 }
 
 /// The key of the journals that [`journal`] reads.

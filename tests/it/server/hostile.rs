@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::process::{App, Database, Server, photo};
 use crate::pictures::{
-    FIXTURES, PNG, chunk, exif, fixture, jpeg, mended, png, progressive, with_chunk, with_segment, zeros,
+    FIXTURES, PNG, chunk, exif, fixture, jpeg, mended, png, progressive, scanned_again, with_chunk, with_segment, zeros,
 };
 
 /// What a server with one inference thread may need beside what it has when it is warm, in MiB: the
@@ -132,8 +132,10 @@ async fn bombs() {
         case("a JPEG of one long row", resized(&jpg, 65_535, 1), Undecodable),
         case("a JPEG just below the limit with nothing in it", resized(&jpg, 16_384, 3_051), Any),
         case("a progressive JPEG just below the limit", progressive(16_384, 3_051, 3, 3), Nobody),
-        case("the same with 99 scans", progressive(16_384, 3_051, 3, 99), Nobody),
+        case("the same with 20 scans", progressive(16_384, 3_051, 3, 20), Nobody),
+        case("the same with 21", progressive(16_384, 3_051, 3, 21), Undecodable),
         case("the same with a thousand", progressive(16_384, 3_051, 3, 1000), Undecodable),
+        case("a JPEG of nearly two million scans", scanned_again(16_384, 64, 1_900_000), Undecodable),
         case("the same, nothing in it", resized(&fixture("progressive.jpg"), 16_384, 3_051), Any),
     ])
     .await;

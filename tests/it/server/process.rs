@@ -169,7 +169,17 @@ impl Server {
 
     /// SIGTERM: it finishes what it has, and ends with this code.
     pub(super) fn stop(&mut self) -> Option<i32> {
+        self.terminate();
+        self.code()
+    }
+
+    /// SIGTERM alone.
+    pub(super) fn terminate(&self) {
         assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
+    }
+
+    /// Waits for its end; its code.
+    pub(super) fn code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
 

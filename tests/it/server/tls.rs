@@ -18,7 +18,9 @@ async fn a_renewed_certificate_is_put_in_force() {
     let status = async |url: &str, made: &rcgen::CertifiedKey<rcgen::KeyPair>| {
         let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
         let client = reqwest::Client::builder().tls_certs_only([root]).build().unwrap();
-        client.get(format!("{url}/healthz")).send().await.ok().map(|answer| answer.status().as_u16())
+        let answer = client.get(format!("{url}/healthz")).send().await.ok()?;
+        assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
+        Some(answer.status().as_u16())
     };
     put(&old);
     let (cert_path, key_path) = (cert.to_str().unwrap().to_owned(), key.to_str().unwrap().to_owned());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -14,6 +14,7 @@ use semblance::store::{
     KeyStatus, KeyStore, Notice, OnConflict, OutboxStore, Resealed, SampleCursor, SampleRecord, SnapshotId,
     SnapshotStore, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
 };
+use tokio::sync::RwLock;
 use uuid::Uuid;
 
 #[derive(Default)]
@@ -46,6 +47,10 @@ pub struct MemoryStore {
     state: Mutex<State>,
     /// The database cannot be reached.
     pub down: AtomicBool,
+    /// Lists wait while a test holds this.
+    pub gate: RwLock<()>,
+    /// Lists that were begun.
+    pub lists: AtomicUsize,
 }
 
 fn moment() -> SystemTime {
@@ -208,6 +213,8 @@ impl TemplateStore for MemoryStore {
         after: Option<&TemplateId>,
         limit: usize,
     ) -> Result<Vec<TemplateRecord>, StoreError> {
+        self.lists.fetch_add(1, Ordering::SeqCst);
+        let _open = self.gate.read().await;
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.gallery(app, |gallery| {
             let range = gallery.templates.range::<TemplateId, _>((start, Bound::Unbounded));

@@ -1,0 +1,230 @@
+//! What a connection may cost: how many there are, and how long one may hold its place.
+
+use std::future::{Ready, ready};
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use axum_server::accept::Accept;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep};
+use tower::Service;
+
+use crate::compute::{Admission, Throttle, Ticket};
+use crate::settings::Server;
+
+/// Lets connections in, of which each peer has no more than a share; one too many is closed at once, for a descriptor
+/// that waits costs as much as one that is served.
+#[derive(Debug, Clone)]
+pub(super) struct Door {
+    /// A ticket for each connection.
+    desk: Admission,
+    /// How often it is said that there is none left.
+    said: Arc<Option<Throttle<()>>>,
+    /// Longest time without a byte taken by a peer that was written to.
+    write_timeout: Duration,
+    /// Longest time without a request. A peer that answers every sign of life (HTTP/2) still asks for nothing.
+    idle_timeout: Duration,
+}
+
+impl<S> Accept<TcpStream, S> for Door {
+    type Stream = Connection;
+    type Service = Counted<S>;
+    type Future = Ready<io::Result<(Connection, Counted<S>)>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        ready(self.let_in(stream).map(|connection| {
+            let requests = Arc::clone(&connection.requests);
+            (connection, Counted { service, requests })
+        }))
+    }
+}
+
+impl Door {
+    /// A door for so many connections.
+    pub(super) fn new(connections: usize, server: &Server) -> Self {
+        Self {
+            desk: Admission::new(connections, server.peer_share),
+            said: Arc::new(Throttle::new(1.0 / 60.0, 1)),
+            write_timeout: Duration::from_secs(server.write_timeout_s),
+            idle_timeout: Duration::from_secs(server.idle_timeout_s),
+        }
+    }
+
+    fn let_in(&self, stream: TcpStream) -> io::Result<Connection> {
+        let peer = network(stream.peer_addr()?.ip());
+        let ticket = self.desk.try_take(&peer, 1).map_err(|refused| {
+            if self.said.as_ref().as_ref().is_some_and(|said| said.pass(&(), std::time::Instant::now()).is_ok()) {
+                tracing::warn!(peer, ?refused, "connections are refused: see server.connections and server.peer_share");
+            }
+            io::Error::other("no room for another connection")
+        })?;
+        Ok(Connection {
+            stream,
+            requests: Arc::new(Requests(Mutex::new((0, Instant::now())))),
+            write_timeout: self.write_timeout,
+            stalled: None,
+            idle_timeout: self.idle_timeout,
+            idle: Box::pin(sleep(self.idle_timeout)),
+            _ticket: ticket,
+        })
+    }
+}
+
+/// Who counts as one peer: an address, or the network that a host with IPv6 has to itself.
+fn network(ip: IpAddr) -> String {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("{:x}::/64", u128::from(ip) >> 64),
+    }
+}
+
+/// The requests of a connection: how many are under way, and when the last one ended.
+#[derive(Debug)]
+struct Requests(Mutex<(usize, Instant)>);
+
+impl Requests {
+    fn lock(&self) -> MutexGuard<'_, (usize, Instant)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When there has been none for so long; `None`: there has been none.
+    fn idle_at(&self, limit: Duration) -> Option<Instant> {
+        let (under_way, ended) = *self.lock();
+        let from = if under_way > 0 { Instant::now() } else { ended };
+        Some(from + limit).filter(|at| *at > Instant::now())
+    }
+}
+
+/// A request that is under way until this is dropped.
+struct UnderWay(Arc<Requests>);
+
+impl UnderWay {
+    fn start(requests: &Arc<Requests>) -> Self {
+        requests.lock().0 += 1;
+        Self(Arc::clone(requests))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        let mut requests = self.0.lock();
+        *requests = (requests.0.saturating_sub(1), Instant::now());
+    }
+}
+
+/// What answers the requests of one connection, and counts them.
+#[derive(Debug, Clone)]
+pub(super) struct Counted<S> {
+    service: S,
+    requests: Arc<Requests>,
+}
+
+impl<S, Request> Service<Request> for Counted<S>
+where
+    S: Service<Request>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.service.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request) -> Self::Future {
+        let (under_way, answer) = (UnderWay::start(&self.requests), self.service.call(request));
+        Box::pin(async move {
+            let _under_way = under_way;
+            answer.await
+        })
+    }
+}
+
+/// A connection that is not held open for a peer that asks for nothing, or does not take what it asked for.
+#[derive(Debug)]
+pub(super) struct Connection {
+    stream: TcpStream,
+    requests: Arc<Requests>,
+    write_timeout: Duration,
+    /// Runs while a write waits.
+    stalled: Option<Pin<Box<Sleep>>>,
+    idle_timeout: Duration,
+    idle: Pin<Box<Sleep>>,
+    _ticket: Ticket,
+}
+
+impl Connection {
+    /// Gives up a write that has waited too long.
+    fn patiently<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.write_timeout)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        while this.idle.as_mut().poll(cx).is_ready() {
+            match this.requests.idle_at(this.idle_timeout) {
+                Some(later) => this.idle.as_mut().reset(later),
+                None => return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer asks for nothing"))),
+            }
+        }
+        Pin::new(&mut this.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
+        this.patiently(cx, written)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = Pin::new(&mut this.stream).poll_write_vectored(cx, pieces);
+        this.patiently(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_one_peer() {
+        let of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(of("::ffff:10.0.0.7"), of("10.0.0.7"));
+        assert_ne!(of("10.0.0.8"), of("10.0.0.7"));
+        assert_eq!(of("2001:db8:1:2:3::4"), of("2001:db8:1:2::1"));
+        assert_ne!(of("2001:db8:1:3::1"), of("2001:db8:1:2::1"));
+    }
+}
