@@ -97,6 +97,7 @@ impl ApiState {
             tickets_in_use: self.0.admission.in_use(),
             tickets_capacity: self.0.admission.capacity(),
             galleries: feed.loaded().into_iter().map(|app| (app.clone(), feed.size(&app))).collect(),
+            unreadable: self.service().replicator().unreadable(),
         }
     }
 }

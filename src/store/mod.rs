@@ -102,6 +102,37 @@ pub struct TemplatePage {
     pub templates: Vec<IndexedTemplate>,
     /// After which id the next page begins; `None` when this is the last.
     pub next: Option<TemplateId>,
+    /// Samples that are left out because they cannot be opened.
+    pub unread: Vec<Unread>,
+}
+
+/// A sample that is stored but cannot be opened. What surrounds it is read all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// The template that it is of.
+    pub template: TemplateId,
+    /// Why.
+    pub fault: UnreadFault,
+}
+
+/// Why a sample cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnreadFault {
+    /// It is sealed with a key that this process does not have (yet).
+    #[error("the sealing key {0} is not among those given")]
+    KeyMissing(KeyId),
+    /// It is damaged, was moved, or is of a newer version.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<Unread> for StoreError {
+    fn from(unread: Unread) -> Self {
+        match unread.fault {
+            UnreadFault::KeyMissing(key) => Self::KeyMissing(key),
+            UnreadFault::Damaged(what) => Self::Corrupt(format!("template {}: {what}", unread.template)),
+        }
+    }
 }
 
 /// Why the store did not do what was asked.
@@ -139,8 +170,8 @@ pub enum InsertError {
 /// The changes of a gallery after a revision.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Changes {
-    /// In order, without gaps; empty when there are none.
-    List(Vec<Change>),
+    /// In order, without gaps; empty when there are none. Samples that cannot be opened are left out and named.
+    List(Vec<Change>, Vec<Unread>),
     /// The log no longer reaches back that far (or the application is gone): load the whole gallery.
     TooOld,
 }
@@ -224,7 +255,7 @@ pub trait TemplateStore: Send + Sync {
     ) -> Result<Vec<TemplateRecord>, StoreError>;
 
     /// The next `limit` templates after `after` in byte order of the ids, with their samples of one
-    /// model: how a gallery is loaded. Templates without a sample of that model are left out, so a
+    /// model: how a gallery is loaded. Templates without a sample of that model that opens are left out, so a
     /// page may be short, or empty, though it has a next one.
     async fn load(
         &self,
@@ -277,6 +308,9 @@ pub trait VaultStore: Send + Sync {
     /// tried again soon.
     async fn scrub(&self) -> Result<bool, StoreError>;
 
+    /// Another process may have removed something, and may not have cleared away after itself.
+    fn others_removed(&self);
+
     /// How often [`VaultStore::scrub`] is worth its price.
     fn scrub_every(&self) -> Duration;
 }
@@ -320,6 +354,9 @@ pub struct Resealed {
 /// Puts another sealing key in force, while any number of nodes serve.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
+    /// Whether this process has a key; the key file is read again if it was not there.
+    fn has(&self, key: KeyId) -> bool;
+
     /// Which keys there are, and what is sealed under them. Reads every sample's row.
     async fn status(&self) -> Result<KeyStatus, StoreError>;
 

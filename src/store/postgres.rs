@@ -112,6 +112,10 @@ impl VaultStore for PostgresStore {
         cleared.map(|()| true)
     }
 
+    fn others_removed(&self) {
+        // Whoever removed something sees to it, also after a crash: at its next start.
+    }
+
     fn scrub_every(&self) -> Duration {
         SCRUB_EVERY
     }

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::ring::KeyRing;
 use super::seal::{Place, SealError};
-use super::{KeyHash, SnapshotId, StoreError};
+use super::{KeyHash, SnapshotId, StoreError, Unread, UnreadFault};
 use crate::domain::{AppId, ModelTag, Revision, SampleId, TemplateId};
 use crate::gallery::{IndexedTemplate, Sample};
 
@@ -79,11 +79,12 @@ pub(super) struct Gather<'a> {
     app: &'a AppId,
     model: &'a ModelTag,
     templates: Vec<IndexedTemplate>,
+    unread: Vec<Unread>,
 }
 
 impl<'a> Gather<'a> {
     pub(super) fn new(keys: &'a KeyRing, app: &'a AppId, model: &'a ModelTag) -> Self {
-        Self { keys, app, model, templates: Vec::new() }
+        Self { keys, app, model, templates: Vec::new(), unread: Vec::new() }
     }
 
     /// Takes the next row: a template and, unless it has none, a sample of it.
@@ -92,18 +93,38 @@ impl<'a> Gather<'a> {
             self.templates.push(IndexedTemplate { id: template_id(template)?, samples: Vec::new() });
         }
         let (Some(last), Some(columns)) = (self.templates.last_mut(), columns) else { return Ok(()) };
-        let id = sample_id(columns.sample)?;
-        let place = Place { app: self.app, template: &last.id, sample: id, model: self.model };
-        let embedding = self.keys.open(&place, columns.sealed, columns.data_key).map_err(|error| match error {
-            SealError::OtherKey(key) => StoreError::KeyMissing(key),
-            error => StoreError::Corrupt(format!("sample {} of template {} is {error}", place.sample, place.template)),
-        })?;
-        last.samples.push(Sample { id, embedding });
+        match self.keys.open_sample(self.app, &last.id, self.model, &columns) {
+            Ok(sample) => last.samples.push(sample),
+            Err(fault) => self.unread.push(Unread { template: last.id.clone(), fault }),
+        }
         Ok(())
     }
 
     /// What was gathered since the last time.
     pub(super) fn finish(&mut self) -> Vec<IndexedTemplate> {
         std::mem::take(&mut self.templates)
+    }
+
+    /// What could not be opened since the last time.
+    pub(super) fn unread(&mut self) -> Vec<Unread> {
+        std::mem::take(&mut self.unread)
+    }
+}
+
+impl KeyRing {
+    fn open_sample(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        model: &ModelTag,
+        columns: &SampleColumns<'_>,
+    ) -> Result<Sample, UnreadFault> {
+        let id = sample_id(columns.sample).map_err(|error| UnreadFault::Damaged(error.to_string()))?;
+        let place = Place { app, template, sample: id, model };
+        match self.open(&place, columns.sealed, columns.data_key) {
+            Ok(embedding) => Ok(Sample { id, embedding }),
+            Err(SealError::OtherKey(key)) => Err(UnreadFault::KeyMissing(key)),
+            Err(error) => Err(UnreadFault::Damaged(format!("sample {id} is {error}"))),
+        }
     }
 }

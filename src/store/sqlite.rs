@@ -123,6 +123,10 @@ impl VaultStore for SqliteStore {
         emptied
     }
 
+    fn others_removed(&self) {
+        self.removed.store(true, Ordering::Release);
+    }
+
     fn scrub_every(&self) -> Duration {
         SCRUB_EVERY
     }

@@ -56,6 +56,8 @@ pub struct Snapshot {
     pub tickets_capacity: usize,
     /// What each gallery holds.
     pub galleries: Vec<(AppId, GallerySize)>,
+    /// Templates with a stored sample that cannot be read, of each gallery where there are any.
+    pub unreadable: Vec<(AppId, usize)>,
 }
 
 #[derive(Default)]
@@ -67,6 +69,7 @@ struct Gauges {
     templates: Family<App, Gauge>,
     samples: Family<App, Gauge>,
     bytes: Family<App, Gauge>,
+    unreadable: Family<App, Gauge>,
 }
 
 /// Counts and durations since the server started.
@@ -135,6 +138,8 @@ impl Metrics {
         r.register("gallery_samples", "Samples in memory, by application", gauges.samples.clone());
         let help = "Memory of a gallery, by application";
         r.register_with_unit("gallery_size", help, Unit::Bytes, gauges.bytes.clone());
+        let help = "Templates with a stored sample that cannot be read, by application";
+        r.register("gallery_unreadable_templates", help, gauges.unreadable.clone());
         self
     }
 
@@ -185,7 +190,7 @@ impl Gauges {
         self.tickets_in_use.set(whole(now.tickets_in_use));
         self.tickets_capacity.set(whole(now.tickets_capacity));
         // A gallery that is gone must not be shown for ever.
-        for family in [&self.templates, &self.samples, &self.bytes] {
+        for family in [&self.templates, &self.samples, &self.bytes, &self.unreadable] {
             family.clear();
         }
         for (app, size) in &now.galleries {
@@ -193,6 +198,9 @@ impl Gauges {
             self.templates.get_or_create(&app).set(whole(size.templates));
             self.samples.get_or_create(&app).set(whole(size.samples));
             self.bytes.get_or_create(&app).set(whole(size.bytes));
+        }
+        for (app, templates) in &now.unreadable {
+            self.unreadable.get_or_create(&App { app: app.as_str().to_owned() }).set(whole(*templates));
         }
     }
 }

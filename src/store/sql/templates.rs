@@ -219,7 +219,9 @@ macro_rules! templates {
                     };
                     gather.take(row.try_get(0).map_err($failed)?, Some(columns))?;
                 }
-                Ok(TemplatePage { templates: gather.finish(), next })
+                let mut templates = gather.finish();
+                templates.retain(|template| !template.samples.is_empty());
+                Ok(TemplatePage { templates, next, unread: gather.unread() })
             }
 
             async fn changes(
@@ -253,7 +255,11 @@ macro_rules! templates {
                         .fetch_optional(&self.read)
                         .await
                         .map_err($failed)?;
-                    return Ok(if at == Some((after,)) { Changes::List(Vec::new()) } else { Changes::TooOld });
+                    return Ok(if at == Some((after,)) {
+                        Changes::List(Vec::new(), Vec::new())
+                    } else {
+                        Changes::TooOld
+                    });
                 };
                 if *first != after + 1 {
                     return Ok(Changes::TooOld);
@@ -274,7 +280,7 @@ macro_rules! templates {
                         changes.extend(gather.finish().into_iter().map(|template| Change { revision, template }));
                     }
                 }
-                Ok(Changes::List(changes))
+                Ok(Changes::List(changes, gather.unread()))
             }
 
             async fn revisions(&self) -> Result<Vec<(AppId, Revision)>, StoreError> {

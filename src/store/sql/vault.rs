@@ -8,6 +8,10 @@ macro_rules! vault {
     ($store:ty, $database:ty, $failed:path) => {
         #[async_trait]
         impl KeyStore for $store {
+            fn has(&self, key: KeyId) -> bool {
+                self.keys.sealer(key).is_ok()
+            }
+
             async fn status(&self) -> Result<KeyStatus, StoreError> {
                 let (check,): (Vec<u8>,) = sqlx::query_as("SELECT value FROM meta WHERE name = $1")
                     .bind(SEAL_CHECK)

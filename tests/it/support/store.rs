@@ -225,7 +225,7 @@ impl TemplateStore for MemoryStore {
             let range = gallery.templates.range::<TemplateId, _>((start, Bound::Unbounded));
             let templates: Vec<_> = range.take(limit).map(|(id, _)| gallery.indexed(id)).collect();
             let next = templates.last().filter(|_| templates.len() == limit).map(|last| last.id.clone());
-            TemplatePage { templates, next }
+            TemplatePage { templates, next, unread: Vec::new() }
         })
     }
 
@@ -233,7 +233,8 @@ impl TemplateStore for MemoryStore {
         self.gallery(app, |gallery| {
             let numbered = (1..).map(Revision).zip(&gallery.changes);
             let after = numbered.filter(|(revision, _)| *revision > after).take(limit);
-            Changes::List(after.map(|(revision, id)| Change { revision, template: gallery.indexed(id) }).collect())
+            let changes = after.map(|(revision, id)| Change { revision, template: gallery.indexed(id) });
+            Changes::List(changes.collect(), Vec::new())
         })
     }
 
@@ -249,6 +250,8 @@ impl VaultStore for MemoryStore {
         Ok(true)
     }
 
+    fn others_removed(&self) {}
+
     fn scrub_every(&self) -> Duration {
         Duration::from_secs(1)
     }
@@ -257,6 +260,10 @@ impl VaultStore for MemoryStore {
 /// This store seals nothing.
 #[async_trait]
 impl KeyStore for MemoryStore {
+    fn has(&self, _: KeyId) -> bool {
+        true
+    }
+
     async fn status(&self) -> Result<KeyStatus, StoreError> {
         Ok(KeyStatus { in_force: "00000000".parse().unwrap(), given: Vec::new(), in_use: Vec::new() })
     }
