@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Subcommand, ValueEnum};
 
-use super::CliError;
+use super::{CliError, clear_away};
 use crate::app;
 use crate::domain::{AppId, TemplateId, TransactionId, rfc3339};
 use crate::journal::{ERASED, Entry, JournalKey, Signer};
@@ -153,7 +153,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             if !found.await? {
                 return Err(unknown(&id));
             }
-            store.vault.scrub().await?;
+            clear_away(&*store.vault).await?;
             println!("deleted {id} and its templates: {count}");
         }
     }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde::{Deserialize, Serialize};
 
-use super::CliError;
 use super::photos::{analyze_all, people};
+use super::{CliError, clear_away};
 use crate::app;
 use crate::domain::{AppId, Checks, Embedding, ModelTag, Need, Revision, SampleId, Subject, TemplateId};
 use crate::engine::{Analyze, AnalyzeError};
@@ -85,7 +85,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             } else {
                 import_file(&store, &app, &from, on_conflict).await?
             };
-            store.vault.scrub().await?;
+            clear_away(&*store.vault).await?;
             report.print()
         }
         Command::Export { file, target } => {

@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use clap::Subcommand;
 
-use super::CliError;
+use super::{CliError, clear_away};
 use crate::app::{self, key_file};
 use crate::settings::Settings;
 use crate::store::{KeyFile, KeyId, KeyStore, Store};
@@ -123,7 +123,7 @@ async fn rotate(store: &Store, file: Option<&KeyFile>) -> Result<(), CliError> {
     if std::io::stderr().is_terminal() {
         eprintln!();
     }
-    store.vault.scrub().await?;
+    clear_away(&*store.vault).await?;
     let after = store.keys.status().await?;
     if let Some((id, left)) = after.in_use.iter().find(|(id, _)| *id != after.in_force) {
         return Err(CliError::message(format!(

@@ -3,6 +3,7 @@
 
 mod admin;
 mod crash;
+mod erasure;
 mod face;
 mod faults;
 mod hostile;
