@@ -7,6 +7,7 @@
 //! revisions have no gaps and commit in order, and a replica that follows them misses nothing.
 
 mod key;
+mod leftovers;
 mod limited;
 mod open;
 mod postgres;

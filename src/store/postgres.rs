@@ -2,17 +2,18 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions, Postgres};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::sync::Mutex;
 
+use super::leftovers::{Leftovers, Work};
 use super::open::{KeySource, OpenError, OpenOptions, classify, migrations};
-use super::ring::{self, JOURNAL_KEY, KeyRing, SEAL_CHECK};
+use super::ring::{self, JOURNAL_KEY, KeyRing, SEAL_CHECK, SUPERSEDED};
 use super::row;
 use super::seal::{Place, SealError, Sealer, sealed_under, snapshot_key_place};
 use super::sql::{self, sql_store};
@@ -38,8 +39,9 @@ const HOLD_WRITERS: Option<&str> = Some("LOCK TABLE applications IN EXCLUSIVE MO
 /// For a statement that takes as long as the table is large.
 const UNHURRIED: Option<&str> = Some("SET LOCAL statement_timeout = 0");
 
-/// Told in the transaction of a write, it is heard when that is committed.
-const TELL: Option<&str> = Some("SELECT pg_notify('semblance', '')");
+/// Told in the transaction of a write, it is heard when that is committed. Only a hint: it is left out before a queue
+/// that nobody empties is full, which would fail the commit.
+const TELL: Option<&str> = Some("SELECT pg_notify('semblance', '') WHERE pg_notification_queue_usage() < 0.9");
 
 /// Where it is told.
 const CHANNEL: &str = "semblance";
@@ -52,8 +54,7 @@ pub(super) struct PostgresStore {
     read: PgPool,
     write: PgPool,
     keys: KeyRing,
-    /// Something was removed, and may still lie about.
-    removed: AtomicBool,
+    leftovers: Leftovers,
 }
 
 sql_store!(PostgresStore, Postgres, failed);
@@ -69,6 +70,7 @@ pub(super) async fn open(url: &str, password: Option<&str>, options: &OpenOption
     let timeout_ms = timeout.as_millis().to_string();
     // A commit is on disk before it is acknowledged, whatever the server's default is.
     let connect = connect.options([("statement_timeout", timeout_ms.as_str()), ("synchronous_commit", "on")]);
+    migrate(&connect, timeout).await?;
     let pool = PgPoolOptions::new()
         .max_connections(options.connections)
         .acquire_timeout(options.timeout)
@@ -83,33 +85,67 @@ pub(super) async fn open(url: &str, password: Option<&str>, options: &OpenOption
         .connect_with(connect.clone())
         .await
         .map_err(OpenError::connect)?;
-    migrations(&MIGRATIONS).run(&pool).await.map_err(OpenError::migrate)?;
     let hints = Listener { options: connect, slot: Mutex::default() };
     PostgresStore::unlock(pool.clone(), pool, &options.key, hints).await
+}
+
+/// Longest that a node waits for another's migrations, or for a table that somebody else holds.
+const MIGRATION_WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// Brings the schema up to date, on a connection of its own: a migration takes as long as the table is large. It waits
+/// for locks only so long at a time, for whoever comes after it waits for it.
+async fn migrate(connect: &PgConnectOptions, timeout: Duration) -> Result<(), OpenError> {
+    let wait = timeout.as_millis().to_string();
+    let connect = connect.clone().options([("statement_timeout", "0"), ("lock_timeout", wait.as_str())]);
+    let own = PgPoolOptions::new().max_connections(1).acquire_timeout(timeout);
+    let own = own.connect_with(connect).await.map_err(OpenError::connect)?;
+    let start = Instant::now();
+    loop {
+        match migrations(&MIGRATIONS).run(&own).await {
+            Err(error) if is_locked(&error) && start.elapsed() < MIGRATION_WAIT => {
+                tracing::warn!(
+                    "the schema is held by somebody else, perhaps another node's migration; it is waited for"
+                );
+            }
+            outcome => {
+                own.close().await;
+                return outcome.map_err(OpenError::migrate);
+            }
+        }
+    }
+}
+
+/// Whether a lock was not to be had in time.
+fn is_locked(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "55P03")
 }
 
 /// A VACUUM reads the table's indexes.
 const SCRUB_EVERY: Duration = Duration::from_secs(60);
 
+/// Longest that one of them takes; it is begun anew then.
+const VACUUM_LIMIT: Duration = Duration::from_secs(15 * 60);
+
 #[async_trait]
 impl VaultStore for PostgresStore {
     async fn scrub(&self) -> Result<bool, StoreError> {
-        if !self.removed.swap(false, Ordering::AcqRel) {
-            return Ok(true);
-        }
+        let Some(clearing) = self.leftovers.clearing() else { return Ok(true) };
         // Takes as long as the table is large, so the limit on statements is not for it.
-        let options = PgConnectOptions::clone(&self.write.connect_options()).options([("statement_timeout", "0")]);
+        let limit = VACUUM_LIMIT.as_millis().to_string();
+        let options = PgConnectOptions::clone(&self.write.connect_options());
+        let options = options.options([("statement_timeout", limit.as_str())]);
         let cleared = async {
             let mut connection = options.connect().await?;
             sqlx::query("VACUUM samples").execute(&mut connection).await?;
             sqlx::query("VACUUM snapshots").execute(&mut connection).await?;
             connection.close().await
         };
-        let cleared = cleared.await.map_err(failed);
-        if cleared.is_err() {
-            self.removed.store(true, Ordering::Release);
-        }
-        cleared.map(|()| true)
+        // A wire that is silent ends nothing.
+        let late = |late| StoreError::Unavailable(Box::new(late));
+        tokio::time::timeout(VACUUM_LIMIT, cleared).await.map_err(late)?.map_err(failed)?;
+        clearing.nothing();
+        Ok(true)
     }
 
     fn others_removed(&self) {
@@ -164,10 +200,11 @@ impl HintStore for Listener {
 /// What an error of Postgres means: by SQLSTATE class (appendix A of its manual).
 fn failed(error: sqlx::Error) -> StoreError {
     let away = error.as_database_error().and_then(|e| e.code()).is_some_and(|code| {
-        // Connection, resources, operator intervention (a cancelled statement too), system error;
-        // read-only; serialisation, deadlock, lock not available.
-        ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
-            || ["25006", "40001", "40P01", "55P03"].contains(&code.as_ref())
+        // Connection, authorisation (a password that is being changed), resources, operator intervention (a
+        // cancelled statement too), system error; read-only; serialisation, deadlock, lock not available; the
+        // database, or a table, is not there (a restore); a program limit (the queue of notices).
+        ["08", "28", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+            || ["25006", "3D000", "40001", "40P01", "42P01", "54000", "55P03"].contains(&code.as_ref())
     });
     classify(error, away)
 }

@@ -3,7 +3,6 @@
 use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
@@ -11,8 +10,9 @@ use futures_util::StreamExt as _;
 use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 
+use super::leftovers::{Leftovers, Work};
 use super::open::{KeySource, OpenError, OpenOptions, classify, migrations};
-use super::ring::{self, JOURNAL_KEY, KeyRing, SEAL_CHECK};
+use super::ring::{self, JOURNAL_KEY, KeyRing, SEAL_CHECK, SUPERSEDED};
 use super::row;
 use super::seal::{Place, SealError, Sealer, sealed_under, snapshot_key_place};
 use super::sql::{self, sql_store};
@@ -50,8 +50,7 @@ pub(super) struct SqliteStore {
     /// One connection: SQLite has one writer, and waiting here is fair.
     write: SqlitePool,
     keys: KeyRing,
-    /// Something was removed, and may still lie about.
-    removed: AtomicBool,
+    leftovers: Leftovers,
 }
 
 sql_store!(SqliteStore, Sqlite, failed);
@@ -104,9 +103,7 @@ const SCRUB_EVERY: Duration = Duration::from_secs(1);
 #[async_trait]
 impl VaultStore for SqliteStore {
     async fn scrub(&self) -> Result<bool, StoreError> {
-        if !self.removed.swap(false, Ordering::AcqRel) {
-            return Ok(true);
-        }
+        let Some(clearing) = self.leftovers.clearing() else { return Ok(true) };
         // On a connection of its own, for its own patience. Deleted rows were overwritten in their pages
         // (secure_delete); the log may have older copies of these pages until it is cut off.
         let options = SqliteConnectOptions::clone(&self.write.connect_options()).busy_timeout(SCRUB_WAIT);
@@ -116,15 +113,15 @@ impl VaultStore for SqliteStore {
             connection.close().await?;
             Ok(busy == 0)
         };
-        let emptied = emptied.await.map_err(failed);
-        if !matches!(emptied, Ok(true)) {
-            self.removed.store(true, Ordering::Release);
+        let emptied = emptied.await.map_err(failed)?;
+        if emptied {
+            clearing.nothing();
         }
-        emptied
+        Ok(emptied)
     }
 
     fn others_removed(&self) {
-        self.removed.store(true, Ordering::Release);
+        self.leftovers.note();
     }
 
     fn scrub_every(&self) -> Duration {
@@ -170,8 +167,8 @@ fn open_private(path: &Path) -> std::io::Result<File> {
 
 /// What an error of SQLite means: its primary codes are in <https://sqlite.org/rescode.html>.
 fn failed(error: sqlx::Error) -> StoreError {
-    /// BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN.
-    const AWAY: [i64; 6] = [5, 6, 8, 10, 13, 14];
+    /// BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN, PROTOCOL.
+    const AWAY: [i64; 8] = [5, 6, 7, 8, 10, 13, 14, 15];
     let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i64>().ok());
     classify(error, code.is_some_and(|code| AWAY.contains(&(code & 0xff))))
 }

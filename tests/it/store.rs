@@ -119,6 +119,7 @@ conformance! {
     a_deleted_application_takes_its_gallery_along
     a_new_sealing_key_takes_everything_over
     a_new_sealing_key_is_put_in_force_under_load
+    a_rotation_that_was_broken_off_wants_both_keys
     a_node_reads_its_key_file_again
     a_node_without_the_key_in_force_writes_nothing
     what_another_node_writes_is_told
@@ -640,6 +641,25 @@ async fn a_new_sealing_key_takes_everything_over(fixture: Fixture) {
     assert!(page.unread.iter().all(|unread| unread.fault == UnreadFault::KeyMissing(new)), "{:?}", page.unread);
 }
 
+async fn a_rotation_that_was_broken_off_wants_both_keys(fixture: Fixture) {
+    drop(fixture.open().await);
+    let store = fixture.try_open(&format!("{KEY} {NEW_KEY}")).await.unwrap();
+    let a = with_app(&store, "a").await;
+    insert(&store, &a, "x", &sample(1)).await.unwrap();
+    store.keys.put_in_force(key_id(NEW_KEY)).await.unwrap();
+    let refused = fixture.try_open(NEW_KEY).await.err().unwrap();
+    assert!(matches!(&refused, OpenError::KeysMissing(ids) if *ids == key_id(KEY).to_string()), "{refused}");
+    assert!(!refused.to_string().contains(&KEY[..16]));
+    // What is sealed under the old key may go, too, instead of being sealed anew.
+    store.templates.remove(&a, &id("x")).await.unwrap().unwrap();
+    assert!(fixture.try_open(NEW_KEY).await.is_ok());
+    insert(&store, &a, "x", &sample(1)).await.unwrap();
+    store.keys.put_in_force(key_id(KEY)).await.unwrap();
+    assert!(fixture.try_open(KEY).await.is_err());
+    reseal_all(&store).await;
+    assert!(fixture.try_open(KEY).await.is_ok());
+}
+
 async fn a_new_sealing_key_is_put_in_force_under_load(fixture: Fixture) {
     let both = format!("{KEY} {NEW_KEY}");
     let stores = [fixture.try_open(&both).await.unwrap(), fixture.try_open(&both).await.unwrap()]; // two nodes
@@ -779,6 +799,29 @@ async fn a_deleted_application_takes_its_gallery_along(fixture: Fixture) {
     let again = with_app(&store, "a").await;
     assert_eq!(all(&store, &again).await, []);
     assert_eq!(revision(&store, &again).await, Revision(0));
+}
+
+/// A migration may take long; a node that comes meanwhile waits for it, whatever the limit on statements is.
+#[tokio::test]
+async fn a_node_waits_for_anothers_migrations() {
+    let Some(fixture) = Fixture::postgres().await else { return };
+    let DatabaseConfig::Postgres { url, .. } = &fixture.database else { return };
+    let mut other = <sqlx::PgConnection as sqlx::Connection>::connect(url).await.unwrap();
+    let (name,): (String,) = sqlx::query_as("SELECT current_database()").fetch_one(&mut other).await.unwrap();
+    // The lock that SQLx takes for the migrations of a database: its name's CRC-32 (ISO-HDLC), times a number.
+    let crc = name.bytes().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
+    });
+    let lock = 0x3d32_ad9e * i64::from(!crc);
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(lock).execute(&mut other).await.unwrap();
+    let timeout = Duration::from_millis(300);
+    let key = KeySource::Given(Key::all_from_text(KEY).unwrap());
+    let options = OpenOptions { database: fixture.database.clone(), key, connections: 4, timeout };
+    let waiting = tokio::spawn(async move { open(&options).await.map(drop) });
+    tokio::time::sleep(timeout * 4).await;
+    assert!(!waiting.is_finished(), "it waits for more than a statement may take");
+    sqlx::query("SELECT pg_advisory_unlock($1)").bind(lock).execute(&mut other).await.unwrap();
+    waiting.await.unwrap().unwrap();
 }
 
 /// The migrations of a dialect: their names and their statements, without comments.

@@ -92,12 +92,14 @@ macro_rules! apps {
             }
 
             async fn delete(&self, id: &AppId) -> Result<bool, StoreError> {
+                let mut work = self.work().await?;
+                work.erases();
                 let done = sqlx::query("DELETE FROM applications WHERE app_id = $1")
                     .bind(id.as_str())
-                    .execute(&self.write)
+                    .execute(&mut *work)
                     .await
                     .map_err($failed)?;
-                self.removed.store(true, Ordering::Release);
+                work.commit().await.map_err($failed)?;
                 Ok(done.rows_affected() == 1)
             }
         }

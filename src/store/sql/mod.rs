@@ -28,14 +28,18 @@ pub(super) fn beyond_every_id() -> String {
 }
 
 /// Implements the stores of one database: a struct with the fields `read`, `write` (pools), `keys`
-/// and `removed` (something was, and may still lie about), and a function that says what an error means.
+/// and `leftovers`, and a function that says what an error means.
 macro_rules! sql_store {
     ($store:ty, $database:ty, $failed:path) => {
         impl $store {
-            /// Begins a write: the gallery's revision is raised, and its row is locked until the end.
             /// `BEGIN` is spelt out: within a transaction that was left open it fails, where SQLx would nest.
-            async fn begin(&self, app: &AppId) -> Result<(sqlx::Transaction<'static, $database>, i64), StoreError> {
-                let mut work = self.write.begin_with("BEGIN").await.map_err($failed)?;
+            async fn work(&self) -> Result<Work<$database>, StoreError> {
+                Ok(Work::new(self.write.begin_with("BEGIN").await.map_err($failed)?, &self.leftovers))
+            }
+
+            /// Begins a write: the gallery's revision is raised, and its row is locked until the end.
+            async fn begin(&self, app: &AppId) -> Result<(Work<$database>, i64), StoreError> {
+                let mut work = self.work().await?;
                 let raised: Option<(i64,)> = sqlx::query_as(
                     "UPDATE applications SET revision = revision + 1 WHERE app_id = $1 RETURNING revision",
                 )
@@ -50,7 +54,7 @@ macro_rules! sql_store {
             /// Notes a change; trims old ones now and then.
             async fn note(
                 &self,
-                work: &mut sqlx::Transaction<'static, $database>,
+                work: &mut Work<$database>,
                 app: &AppId,
                 revision: i64,
                 template: &TemplateId,
@@ -74,7 +78,7 @@ macro_rules! sql_store {
             }
 
             /// Commits, and tells other nodes.
-            async fn commit_and_tell(&self, mut work: sqlx::Transaction<'static, $database>) -> Result<(), StoreError> {
+            async fn commit_and_tell(&self, mut work: Work<$database>) -> Result<(), StoreError> {
                 if let Some(statement) = TELL {
                     sqlx::query(statement).execute(&mut *work).await.map_err($failed)?;
                 }
@@ -84,7 +88,7 @@ macro_rules! sql_store {
             /// Ends a write of one template.
             async fn commit(
                 &self,
-                mut work: sqlx::Transaction<'static, $database>,
+                mut work: Work<$database>,
                 app: &AppId,
                 revision: i64,
                 template: &TemplateId,
@@ -97,7 +101,7 @@ macro_rules! sql_store {
             /// Ends a write of several templates, each of which took a revision from `first` on.
             async fn end(
                 &self,
-                mut work: sqlx::Transaction<'static, $database>,
+                mut work: Work<$database>,
                 app: &AppId,
                 first: i64,
                 count: usize,
@@ -118,7 +122,7 @@ macro_rules! sql_store {
             /// there is none.
             async fn erase(
                 &self,
-                work: &mut sqlx::Transaction<'static, $database>,
+                work: &mut Work<$database>,
                 app: &AppId,
                 template: &TemplateId,
             ) -> Result<bool, StoreError> {
@@ -131,6 +135,7 @@ macro_rules! sql_store {
                 if done.rows_affected() == 0 {
                     return Ok(false);
                 }
+                work.erases();
                 sqlx::query("DELETE FROM snapshots WHERE app_id = $1")
                     .bind(app.as_str())
                     .execute(&mut **work)
@@ -142,7 +147,7 @@ macro_rules! sql_store {
             /// Inserts a template without samples; `false` when there is one of that id.
             async fn insert_template(
                 &self,
-                work: &mut sqlx::Transaction<'static, $database>,
+                work: &mut Work<$database>,
                 app: &AppId,
                 template: &TemplateId,
                 on_conflict: OnConflict,
@@ -165,7 +170,7 @@ macro_rules! sql_store {
 
             async fn insert_sample(
                 &self,
-                work: &mut sqlx::Transaction<'static, $database>,
+                work: &mut Work<$database>,
                 app: &AppId,
                 sealer: &Sealer,
                 template: &TemplateId,
@@ -218,10 +223,7 @@ macro_rules! sql_store {
 
             /// The sealer of the key that is in force for what this work writes. The work has begun with a write
             /// of the gallery's row, so no other key is put in force until it ends.
-            async fn sealer(
-                &self,
-                work: &mut sqlx::Transaction<'static, $database>,
-            ) -> Result<Arc<Sealer>, StoreError> {
+            async fn sealer(&self, work: &mut Work<$database>) -> Result<Arc<Sealer>, StoreError> {
                 let (check,): (Vec<u8>,) = sqlx::query_as("SELECT value FROM meta WHERE name = $1")
                     .bind(SEAL_CHECK)
                     .fetch_one(&mut **work)
@@ -266,10 +268,10 @@ macro_rules! sql_store {
                     None => Self::settled(&write, SEAL_CHECK, keys.first_check()?).await?,
                 };
                 let key = keys.unlock(&check)?;
+                Self::has_all_keys(&write, &keys.ids()?).await?;
                 let stands = Self::settled(&write, JOURNAL_KEY, ring::first_journal_key(&key)?).await?;
                 let journal_key = keys.open_journal_key(&stands).map_err(StoreError::from)?.0;
-                // What was removed just before a crash may still lie about.
-                let store = Arc::new(Self { read, write, keys, removed: AtomicBool::new(true) });
+                let store = Arc::new(Self { read, write, keys, leftovers: Leftovers::perhaps() });
                 Ok(Store {
                     apps: store.clone(),
                     templates: store.clone(),

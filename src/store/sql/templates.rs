@@ -18,11 +18,7 @@ macro_rules! templates {
                 }
                 let sealer = self.sealer(&mut work).await?;
                 self.insert_sample(&mut work, app, &sealer, template, sample).await?;
-                let revision = self.commit(work, app, revision, template).await?;
-                if on_conflict == OnConflict::Replace {
-                    self.removed.store(true, Ordering::Release);
-                }
-                Ok(revision)
+                Ok(self.commit(work, app, revision, template).await?)
             }
 
             async fn insert_all(
@@ -47,9 +43,6 @@ macro_rules! templates {
                     next += 1;
                 }
                 self.end(work, app, first, inserted.iter().flatten().count()).await?;
-                if on_conflict == OnConflict::Replace {
-                    self.removed.store(true, Ordering::Release);
-                }
                 Ok(inserted)
             }
 
@@ -91,9 +84,7 @@ macro_rules! templates {
                     work.rollback().await.map_err($failed)?;
                     return Ok(None);
                 }
-                let revision = self.commit(work, app, revision, template).await?;
-                self.removed.store(true, Ordering::Release);
-                Ok(Some(revision))
+                self.commit(work, app, revision, template).await.map(Some)
             }
 
             async fn remove_older(
@@ -132,9 +123,6 @@ macro_rules! templates {
                     removed.push((id, row::revision(at)));
                 }
                 self.end(work, app, first, removed.len()).await?;
-                if !removed.is_empty() {
-                    self.removed.store(true, Ordering::Release);
-                }
                 Ok(removed)
             }
 
