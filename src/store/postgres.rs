@@ -202,9 +202,9 @@ fn failed(error: sqlx::Error) -> StoreError {
     let away = error.as_database_error().and_then(|e| e.code()).is_some_and(|code| {
         // Connection, authorisation (a password that is being changed), resources, operator intervention (a
         // cancelled statement too), system error; read-only; serialisation, deadlock, lock not available; the
-        // database, or a table, is not there (a restore); a program limit (the queue of notices).
+        // database, or a table, is not there, or takes no connections (a restore); a limit (the queue of notices).
         ["08", "28", "53", "57", "58"].iter().any(|class| code.starts_with(class))
-            || ["25006", "3D000", "40001", "40P01", "42P01", "54000", "55P03"].contains(&code.as_ref())
+            || ["25006", "3D000", "40001", "40P01", "42P01", "54000", "55000", "55P03"].contains(&code.as_ref())
     });
     classify(error, away)
 }
