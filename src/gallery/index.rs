@@ -1,5 +1,6 @@
 //! One application's gallery: rows of unit vectors and whose they are.
 
+use std::fmt;
 use std::sync::Arc;
 
 use super::codes::{Codes, Quantiser};
@@ -28,7 +29,6 @@ enum Slot {
 /// A search takes a [`Snapshot`], which costs nothing, and needs no lock from then on. A write
 /// changes segments in place, or copies those which a search still reads. Codes are made by
 /// chores, which take their time outside of any lock; rows without codes are compared one by one.
-#[derive(Debug)]
 pub(super) struct Index {
     revision: Revision,
     dimension: usize,
@@ -46,15 +46,20 @@ pub(super) struct Index {
     smallest: usize,
 }
 
+/// How much there is: coordinates are shown nowhere.
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Index(revision {}, {} rows, ..)", self.revision, self.rows)
+    }
+}
+
 /// Work that makes searches faster and that can be done without holding up anyone.
-#[derive(Debug)]
 pub(super) enum Chore {
     Learn { sample: Vec<f32>, dimension: usize, rows: usize },
     Encode { at: usize, segment: Arc<Segment>, quantiser: Arc<Quantiser> },
 }
 
 /// A chore that was done.
-#[derive(Debug)]
 pub(super) enum Done {
     Learnt { quantiser: Quantiser, dimension: usize, rows: usize },
     Encoded { at: usize, stamp: u64, codes: Codes },
