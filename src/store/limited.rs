@@ -49,6 +49,10 @@ impl AppStore for Limited<dyn AppStore> {
         within(self.limit, self.inner.create(app)).await
     }
 
+    async fn create_first(&self, app: &AppRecord) -> Result<bool, StoreError> {
+        within(self.limit, self.inner.create_first(app)).await
+    }
+
     async fn list(&self) -> Result<Vec<AppRecord>, StoreError> {
         within(self.limit, self.inner.list()).await
     }

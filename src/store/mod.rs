@@ -183,6 +183,9 @@ pub trait AppStore: Send + Sync {
     /// Creates an application; `false` when the id is taken.
     async fn create(&self, app: &AppRecord) -> Result<bool, StoreError>;
 
+    /// Creates an application if there is none at all, of however many that try at once one; whether it did.
+    async fn create_first(&self, app: &AppRecord) -> Result<bool, StoreError>;
+
     /// All applications, oldest first.
     async fn list(&self) -> Result<Vec<AppRecord>, StoreError>;
 

@@ -6,6 +6,7 @@ mod crash;
 mod erasure;
 mod face;
 mod faults;
+mod first;
 mod hostile;
 mod journal;
 mod keys;

@@ -97,6 +97,7 @@ conformance! {
     a_template_is_inserted_once
     replacing_drops_every_old_sample
     many_are_inserted_at_once
+    of_many_first_applications_one_is_made
     attributes_are_switched_per_application
     keys_of_snapshots_go_with_what_is_removed
     samples_are_added_to_what_exists
@@ -146,8 +147,8 @@ fn sample(seed: u32) -> Sample {
     sample_of(seed, model())
 }
 
-async fn with_app(store: &Store, name: &str) -> AppId {
-    let record = AppRecord {
+fn record(name: &str) -> AppRecord {
+    AppRecord {
         id: app(name),
         name: format!("the {name}"),
         key_hash: KeyHash([7; 32]),
@@ -155,7 +156,11 @@ async fn with_app(store: &Store, name: &str) -> AppId {
         former_key: None,
         attributes: true,
         retention: None,
-    };
+    }
+}
+
+async fn with_app(store: &Store, name: &str) -> AppId {
+    let record = record(name);
     assert!(store.apps.create(&record).await.unwrap());
     record.id
 }
@@ -285,6 +290,21 @@ async fn many_are_inserted_at_once(fixture: Fixture) {
     assert_eq!(all(&store, &app).await[1].samples, batch[1].samples);
     let nobody = store.templates.insert_all(&"nobody".parse().unwrap(), &batch, OnConflict::Refuse).await;
     assert!(matches!(nobody, Err(StoreError::NoSuchApp)));
+}
+
+async fn of_many_first_applications_one_is_made(fixture: Fixture) {
+    let stores = [fixture.open().await, fixture.open().await]; // two nodes
+    let tasks: Vec<_> = (0..8)
+        .map(|n| {
+            let store = stores[n % 2].clone();
+            tokio::spawn(async move { store.apps.create_first(&record(&format!("app{n}"))).await.unwrap() })
+        })
+        .collect();
+    let mut made = 0;
+    for task in tasks {
+        made += u32::from(task.await.unwrap());
+    }
+    assert_eq!((made, stores[0].apps.list().await.unwrap().len()), (1, 1));
 }
 
 async fn attributes_are_switched_per_application(fixture: Fixture) {

@@ -147,11 +147,11 @@ async fn a_database_that_is_slow_is_not_waited_for() {
 }
 
 /// A small file system of its own; unmounted in the end.
-struct Disk(tempfile::TempDir);
+pub(super) struct Disk(tempfile::TempDir);
 
 impl Disk {
     /// `None`, said aloud, where this process may not mount one.
-    fn of(megabytes: u32) -> Option<Self> {
+    pub(super) fn of(megabytes: u32) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let size = format!("size={megabytes}m,mode=0700");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).output();
@@ -162,7 +162,7 @@ impl Disk {
         Some(Self(dir))
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.0.path()
     }
 
@@ -179,7 +179,7 @@ impl Disk {
         std::fs::remove_file(self.path().join("ballast")).unwrap();
     }
 
-    fn remount(&self, options: &str) {
+    pub(super) fn remount(&self, options: &str) {
         let options = format!("remount,{options}");
         assert!(Command::new("mount").args(["-o", &options]).arg(self.path()).status().unwrap().success());
     }

@@ -11,6 +11,7 @@ use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{AppRecord, DatabaseConfig, KeyFile, KeyHash, KeySource, OnConflict, OpenOptions, Store, open};
 use serde_json::Value;
 
+use super::faults::Disk;
 use super::process::{App, Database, Server, command, try_start};
 
 /// The keys as `key status` tells them: (name, in force, how much is sealed under it).
@@ -155,6 +156,39 @@ async fn nodes_are_handed_the_new_key_before_it_is_in_force() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), before);
     std::fs::copy(one.dir().join("sealing.key"), &file).unwrap();
     at_two.add("person_b_1.jpg", &[("templateId", "b")]).await;
+}
+
+/// As with a container's secrets: the keys are put into the file from outside, and the command cannot write there.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_in_a_read_only_folder_are_renewed() {
+    let Some(disk) = Disk::of(1) else { return };
+    let (file, database) = (disk.path().join("sealing_key"), Database::sqlite());
+    let hex = |digit: &str| digit.repeat(64);
+    std::fs::write(&file, hex("1")).unwrap();
+    let given = [("SEMBLANCE_KEY_FILE", file.to_str().unwrap())];
+    disk.remount("ro");
+    let server = Server::start_in(tempfile::tempdir().unwrap(), &database, &given).await;
+    let app = server.first_app();
+    app.add("person_a_1.jpg", &[("templateId", "kept")]).await;
+    let key = |arguments: &[&str]| {
+        let done = command(server.dir(), &database).envs(given).arg("key").args(arguments).output().unwrap();
+        (done.status.success(), String::from_utf8(done.stdout).unwrap() + &String::from_utf8(done.stderr).unwrap())
+    };
+    let (rotated, said) = key(&["rotate"]);
+    assert!(
+        !rotated && said.to_lowercase().contains("read-only"),
+        "there is no other key, and none can be made: {said}"
+    );
+    disk.remount("rw");
+    std::fs::write(&file, format!("{}\n{}\n", hex("1"), hex("2"))).unwrap();
+    disk.remount("ro");
+    let (rotated, said) = key(&["rotate"]);
+    assert!(rotated && said.contains("1 sealed anew"), "{said}");
+    app.add("person_b_1.jpg", &[("templateId", "new")]).await;
+    let (told, said) = key(&["status", "--json"]);
+    assert!(told && said.lines().count() == 2, "{said}");
+    let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["in_force"], &last["sealed"]), (&Value::Bool(true), &Value::from(2)), "{said}");
 }
 
 async fn open_in(dir: &Path) -> Store {

@@ -45,6 +45,8 @@ pub struct MemoryStore {
     state: Mutex<State>,
     /// The database cannot be reached.
     pub down: AtomicBool,
+    /// The applications cannot be listed; all else goes on.
+    pub unlisted: AtomicBool,
 }
 
 fn moment() -> SystemTime {
@@ -81,7 +83,17 @@ impl AppStore for MemoryStore {
         })
     }
 
+    async fn create_first(&self, app: &AppRecord) -> Result<bool, StoreError> {
+        if self.state(|state| !state.apps.is_empty())? {
+            return Ok(false);
+        }
+        self.create(app).await
+    }
+
     async fn list(&self) -> Result<Vec<AppRecord>, StoreError> {
+        if self.unlisted.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("the connection broke".into()));
+        }
         self.state(|state| state.apps.clone())
     }
 
