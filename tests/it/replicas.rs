@@ -111,6 +111,18 @@ async fn a_node_without_the_key_sees_removals_and_catches_up_when_it_is_given(fi
     poll(&node).await;
     node.check(&app, &[0, 1, 2, 4, 6]).await;
     assert!(!node.service.replicator().lacks_key());
+
+    // One that starts without a key is refused; where that is not noticed, it is not ready and shows no half gallery.
+    fixture.tamper("DELETE FROM meta WHERE name = 'superseded keys'").await;
+    let late = fixture.start_given(1, NEW_KEY).await;
+    assert!(!late.service.is_ready() && late.service.replicator().lacks_key());
+    assert_eq!(late.matcher.revision(&app), None);
+    assert!(late.service.replicator().is_store_reachable());
+    let mut at = other.store.keys.reseal(None).await.unwrap().next;
+    while at.is_some() {
+        at = other.store.keys.reseal(at).await.unwrap().next;
+    }
+    fixture.start_given(1, NEW_KEY).await.check(&app, &[0, 1, 2, 4, 6]).await;
 }
 
 /// A backup is restored, or a standby takes over that had not heard of everything.

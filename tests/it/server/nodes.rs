@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 
 use super::process::{App, Database, Server};
 
+/// The photo that a template is of, or that it is gone.
+type Known = Option<&'static str>;
+
 const NODES: usize = 3;
 const PHOTOS: [&str; 4] = ["person_a_1.jpg", "person_b_1.jpg", "impostor_1.jpg", "impostor_2.jpg"];
 
@@ -100,9 +103,8 @@ async fn nodes_that_are_killed_under_load_end_equal() {
     while nodes.len() < NODES {
         nodes.push(start(&database, &key).await);
     }
-    // What was acknowledged last for each template: the photo that it is of, or that it is gone; `None`: in doubt.
-    // Each has one writer.
-    let acknowledged: Arc<Mutex<BTreeMap<String, Option<Option<&str>>>>> = Arc::default();
+    // What was acknowledged last for each template, `None` where that is in doubt; each has one writer.
+    let acknowledged: Arc<Mutex<BTreeMap<String, Option<Known>>>> = Arc::default();
     let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let apps: Vec<Arc<Mutex<Arc<App>>>> =
         nodes.iter().map(|node| Arc::new(Mutex::new(Arc::new(node.app(credentials.clone()))))).collect();

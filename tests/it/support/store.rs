@@ -45,6 +45,8 @@ pub struct MemoryStore {
     state: Mutex<State>,
     /// The database cannot be reached.
     pub down: AtomicBool,
+    /// The application whose gallery takes for ever to load.
+    pub slow: Mutex<Option<AppId>>,
     /// The applications cannot be listed; all else goes on.
     pub unlisted: AtomicBool,
 }
@@ -232,6 +234,9 @@ impl TemplateStore for MemoryStore {
         after: Option<&TemplateId>,
         limit: usize,
     ) -> Result<TemplatePage, StoreError> {
+        while self.slow.lock().unwrap().as_ref() == Some(app) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.gallery(app, |gallery| {
             let range = gallery.templates.range::<TemplateId, _>((start, Bound::Unbounded));
