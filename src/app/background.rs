@@ -108,7 +108,12 @@ async fn follow(replicator: Arc<Replicator>, every: Duration, hint: Arc<Notify>)
             }
             Err(error) if !away => {
                 away = true;
-                tracing::error!(%error, "the database is away; identify goes on from memory");
+                match error {
+                    StoreError::Unavailable(_) => {
+                        tracing::error!(%error, "the database is away; identify goes on from memory");
+                    }
+                    error => tracing::error!(%error, "the database cannot be read; identify goes on from memory"),
+                }
             }
             Ok(()) | Err(_) => {}
         }

@@ -59,8 +59,15 @@ pub(super) fn snapshot_id(bytes: &[u8]) -> Result<SnapshotId, StoreError> {
     Uuid::from_slice(bytes).map(SnapshotId).map_err(|_| StoreError::Corrupt("a snapshot's id".to_owned()))
 }
 
-pub(super) fn key_hash(bytes: &[u8]) -> Result<KeyHash, StoreError> {
-    bytes.try_into().map(KeyHash).map_err(|_| StoreError::Corrupt("a key hash".to_owned()))
+/// No key opens an application whose hash is damaged; it is no reason to shut out the others.
+pub(super) fn key_hash(bytes: &[u8], app: &str) -> KeyHash {
+    bytes.try_into().map_or_else(
+        |_| {
+            tracing::error!(app, "the hash of the application's key is damaged; `semblance app rotate-key` mends it");
+            KeyHash([0; 32])
+        },
+        KeyHash,
+    )
 }
 
 /// The columns of a sample, as they lie in a row.

@@ -84,6 +84,11 @@ async fn a_gallery_that_cannot_be_followed_holds_up_no_other(fixture: Fixture) {
     poll(&node).await;
     assert!(node.service.replicator().is_store_reachable(), "the database is not away");
     node.check(&apps[1], &[0, 1, 2]).await;
+    fixture
+        .tamper(&format!("UPDATE applications SET key_hash = substr(key_hash, 1, 3) WHERE app_id = '{}'", apps[0]))
+        .await;
+    node.fill(&apps[1], 3..4).await;
+    node.check(&apps[1], &[0, 1, 2, 3]).await;
     let gone = node.new_app().await;
     node.service
         .applications()

@@ -55,11 +55,11 @@ macro_rules! apps {
                 .map_err($failed)?;
                 rows.into_iter()
                     .map(|(id, name, key, created_at, attributes, former, until, retention)| {
-                        let former = former.as_deref().map(row::key_hash).transpose()?;
+                        let former = former.as_deref().map(|hash| row::key_hash(hash, &id));
                         Ok(AppRecord {
+                            key_hash: row::key_hash(&key, &id),
                             id: row::app_id(&id)?,
                             name,
-                            key_hash: row::key_hash(&key)?,
                             created_at: row::time(created_at),
                             former_key: former
                                 .zip(until)
