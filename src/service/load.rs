@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use super::Replicator;
 use super::replicate::lock;
-use crate::domain::{AppId, Revision, TemplateId};
+use crate::domain::{AppId, TemplateId};
 use crate::gallery::IndexedTemplate;
-use crate::store::{KeyId, KeyStore, StoreError, Unread, UnreadFault};
+use crate::store::{Head, KeyId, KeyStore, StoreError, Unread, UnreadFault};
 
 /// How often a load that takes its time says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(1);
@@ -116,10 +116,10 @@ impl Replicator {
         }
     }
 
-    /// The revision that the store shows.
-    pub(super) async fn stored(&self, app: &AppId) -> Result<Revision, StoreError> {
-        let revisions = self.store.templates.revisions().await?;
-        revisions.into_iter().find(|(id, _)| id == app).map(|(_, revision)| revision).ok_or(StoreError::NoSuchApp)
+    /// What the store shows.
+    pub(super) async fn stored(&self, app: &AppId) -> Result<Head, StoreError> {
+        let heads = self.store.templates.revisions().await?;
+        heads.into_iter().find(|(id, _)| id == app).map(|(_, head)| head).ok_or(StoreError::NoSuchApp)
     }
 
     /// Loads a whole gallery, from its snapshot where there is one that counts.
@@ -128,7 +128,7 @@ impl Replicator {
         if let Some(snapshots) = &self.snapshots {
             let _permit = self.loads.acquire().await;
             let stored = self.stored(app).await?;
-            if snapshots.restore(app, stored).await? {
+            if snapshots.restore(app, stored.revision).await? {
                 lock(&self.unreadable).remove(app);
                 let (templates, seconds) = (self.feed.size(app).templates, start.elapsed().as_secs_f64());
                 tracing::info!(%app, templates, seconds, "gallery loaded from its snapshot");
@@ -145,7 +145,7 @@ impl Replicator {
     /// already: what was removed must not be found for want of a key. One that is not there yet is not shown by half.
     pub(super) async fn load_rows(&self, app: &AppId) -> Result<(), StoreError> {
         let start = Instant::now();
-        let revision = {
+        let head = {
             let _permit = self.loads.acquire().await;
             self.stored(app).await?
         };
@@ -156,7 +156,9 @@ impl Replicator {
             return Err(StoreError::KeyMissing(key));
         }
         let count = templates.len();
+        let revision = head.revision;
         self.feed.replace(app, revision, templates);
+        self.note_head(app, head);
         let mut all = lock(&self.unreadable);
         if unreadable.templates.is_empty() {
             all.remove(app);

@@ -23,7 +23,7 @@ use super::load::{Loading, MissingKey, Unreadable};
 use super::snapshots::Snapshots;
 use crate::domain::{AppId, ModelTag, Revision};
 use crate::gallery::{Applied, MatcherFeed};
-use crate::store::{Changes, Store, StoreError};
+use crate::store::{Changes, Head, Store, StoreError};
 
 /// Changes read from the store at a time while a gallery catches up.
 const CHANGES_PAGE: usize = 1024;
@@ -45,8 +45,10 @@ pub struct Replicator {
     pub(super) loads: Semaphore,
     /// One gallery is loaded or caught up by one task at a time.
     turns: Mutex<HashMap<AppId, Arc<AsyncMutex<()>>>>,
-    /// The galleries that a task is bringing to a revision.
-    wanted: Mutex<HashMap<AppId, Revision>>,
+    /// Where galleries were when that was last read with them.
+    heads: Mutex<HashMap<AppId, Head>>,
+    /// The galleries that a task is bringing to what the store shows.
+    wanted: Mutex<HashMap<AppId, Head>>,
     /// Why galleries are not followed, of those that are not.
     troubles: Mutex<HashMap<AppId, Trouble>>,
     loaded: AtomicBool,
@@ -83,6 +85,7 @@ impl Replicator {
             unreadable: Mutex::default(),
             loads: Semaphore::new(LOADS_AT_ONCE),
             turns: Mutex::default(),
+            heads: Mutex::default(),
             wanted: Mutex::default(),
             troubles: Mutex::default(),
             loaded: AtomicBool::new(false),
@@ -162,11 +165,11 @@ impl Replicator {
 
     async fn round(self: &Arc<Self>, patience: Duration) -> Result<(), StoreError> {
         self.applications.refresh().await?;
-        let revisions = self.store.templates.revisions().await?;
-        self.forget_others(&revisions.iter().map(|(app, _)| app).collect());
-        let under_way: Vec<_> = revisions.iter().filter_map(|(app, revision)| self.follow(app, *revision)).collect();
+        let heads = self.store.templates.revisions().await?;
+        self.forget_others(&heads.iter().map(|(app, _)| app).collect());
+        let under_way: Vec<_> = heads.iter().filter_map(|(app, head)| self.follow(app, *head)).collect();
         let ended = tokio::time::timeout(patience, join_all(under_way)).await.unwrap_or_default();
-        if revisions.iter().all(|(app, _)| self.is_settled(app)) {
+        if heads.iter().all(|(app, _)| self.is_settled(app)) {
             self.loaded.store(true, Ordering::Release);
         }
         let failed = ended.into_iter().find_map(|ended| match ended {
@@ -185,6 +188,7 @@ impl Replicator {
         for app in &gone {
             self.feed.forget(app);
         }
+        lock(&self.heads).retain(|app, _| alive.contains(app));
         lock(&self.turns).retain(|app, _| alive.contains(app));
         lock(&self.unreadable).retain(|app, _| alive.contains(app));
         lock(&self.troubles).retain(|app, _| alive.contains(app));
@@ -195,16 +199,28 @@ impl Replicator {
         self.feed.revision(app).is_some() || lock(&self.troubles).get(app).is_some_and(|trouble| trouble.key.is_none())
     }
 
-    /// Starts a task that brings a gallery to the revision that the store shows, unless it is there, or one that is
-    /// under way can be told.
-    fn follow(self: &Arc<Self>, app: &AppId, revision: Revision) -> Option<JoinHandle<Result<(), StoreError>>> {
-        let shown = self.feed.revision(app);
+    /// What a gallery shows.
+    fn shown(&self, app: &AppId) -> Option<Head> {
+        let revision = self.feed.revision(app)?;
+        let head = lock(&self.heads).get(app).copied().filter(|head| head.revision == revision);
+        Some(head.unwrap_or(revision.into()))
+    }
+
+    pub(super) fn note_head(&self, app: &AppId, head: Head) {
+        lock(&self.heads).insert(app.clone(), head);
+    }
+
+    /// Starts a task that brings a gallery to what the store shows, unless it is there, or one that is under way can be
+    /// told.
+    fn follow(self: &Arc<Self>, app: &AppId, stored: Head) -> Option<JoinHandle<Result<(), StoreError>>> {
+        let shown = self.shown(app);
+        let is_there = shown.is_some_and(|shown| shown.revision == stored.revision && !shown.is_off(stored));
         let for_a_key = lock(&self.troubles).get(app).and_then(|trouble| trouble.key);
         let in_vain = shown.is_none() && for_a_key.is_some_and(|key| !key.is_worth_a_try(&*self.store.keys));
-        if in_vain || (shown == Some(revision) && !self.wants_its_key(app)) {
+        if in_vain || (is_there && !self.wants_its_key(app)) {
             return None;
         }
-        if lock(&self.wanted).insert(app.clone(), revision).is_some() {
+        if lock(&self.wanted).insert(app.clone(), stored).is_some() {
             return None;
         }
         let (replicator, app) = (Arc::clone(self), app.clone());
@@ -249,35 +265,39 @@ impl Replicator {
     }
 
     /// Brings a gallery to what the store showed a moment ago, whether that is ahead of it or not.
-    async fn reach(&self, app: &AppId, target: Revision) -> Result<(), StoreError> {
+    async fn reach(&self, app: &AppId, target: Head) -> Result<(), StoreError> {
         let turn = self.turn(app);
         let _turn = turn.lock().await;
-        match self.feed.revision(app) {
+        match self.shown(app) {
             None => self.load(app).await?,
             Some(_) if self.wants_its_key(app) => {
                 tracing::info!(%app, "a sealing key was missing; the gallery is loaded anew");
                 self.load_rows(app).await?;
             }
-            Some(shown) if shown > target => self.turn_back(app).await?,
+            Some(shown) if shown.is_off(target) => self.turn_back(app).await?,
             Some(_) => {}
         }
-        if self.catch_up(app, target).await? {
+        if self.catch_up(app, target.revision).await? {
             self.store.vault.others_removed();
         }
         Ok(())
     }
 
-    /// Loads a gallery anew if it shows more than the store has: the database is then an older state of itself (a
-    /// restored backup, a standby that was behind).
+    /// Loads a gallery anew if it shows more than the store has, or has come to the same in another way: the database
+    /// is then an older state of itself (a restored backup, a standby that was behind), and perhaps went on from there.
     async fn turn_back(&self, app: &AppId) -> Result<(), StoreError> {
         // Read again: a local write may have been shown since. None is while this gallery's turn is held.
         let stored = self.stored(app).await?;
-        let Some(shown) = self.feed.revision(app).filter(|shown| *shown > stored) else { return Ok(()) };
+        let Some(shown) = self.shown(app).filter(|shown| shown.is_off(stored)) else { return Ok(()) };
+        let (shown, stored) = (shown.revision, stored.revision);
         tracing::warn!(%app, %shown, %stored, "the database has gone back in time; the gallery is loaded anew");
-        if let Some(snapshots) = &self.snapshots {
-            snapshots.forget(app).await?;
+        self.load_rows(app).await?;
+        if let Some(snapshots) = &self.snapshots
+            && let Err(error) = snapshots.forget(app).await
+        {
+            tracing::warn!(%app, %error, "the gallery's snapshot of before is not forgotten; the next one replaces it");
         }
-        self.load_rows(app).await
+        Ok(())
     }
 
     /// Makes a committed write visible to the next search. When the store cannot be read just
@@ -305,10 +325,11 @@ impl Replicator {
     /// Applies the changes up to a revision at least; whether there were any.
     async fn catch_up(&self, app: &AppId, target: Revision) -> Result<bool, StoreError> {
         let mut moved = false;
-        while let Some(shown) = self.feed.revision(app).filter(|shown| *shown < target) {
+        while let Some(shown) = self.shown(app).filter(|shown| shown.revision < target) {
             moved = true;
             match self.store.templates.changes(app, &self.model, shown, CHANGES_PAGE).await? {
-                Changes::List(changes, unread) => {
+                Changes::List(changes, unread, tag) => {
+                    let shown = shown.revision;
                     let Some(last) = changes.last().map(|change| change.revision) else {
                         // The store says that there is nothing newer: the target was never committed.
                         return Err(StoreError::Corrupt(format!(
@@ -319,10 +340,16 @@ impl Replicator {
                     if changes.into_iter().any(|change| self.feed.apply(app, change) == Applied::Gap) {
                         tracing::warn!(%app, %shown, %last, "a change is missing; the gallery is loaded anew");
                         self.load_rows(app).await?;
+                    } else {
+                        self.note_head(app, Head { revision: last, tag });
                     }
                 }
                 // From the rows: a snapshot may be older than the log of changes reaches back, for ever.
-                Changes::TooOld => self.load_rows(app).await?,
+                Changes::TooOld => {
+                    let shown = shown.revision;
+                    tracing::warn!(%app, %shown, "the log of changes does not lead here; the gallery is loaded anew");
+                    self.load_rows(app).await?;
+                }
             }
         }
         Ok(moved)

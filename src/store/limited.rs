@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::{
-    AppRecord, AppStore, Changes, InsertError, Key, KeyHash, OnConflict, SnapshotId, SnapshotStore, Store, StoreError,
-    TemplatePage, TemplateRecord, TemplateStore,
+    AppRecord, AppStore, Changes, Head, InsertError, Key, KeyHash, OnConflict, SnapshotId, SnapshotStore, Store,
+    StoreError, TemplatePage, TemplateRecord, TemplateStore,
 };
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{IndexedTemplate, Sample};
@@ -144,17 +144,11 @@ impl TemplateStore for Limited<dyn TemplateStore> {
         within(self.limit * BULK, self.inner.load(app, model, after, limit)).await
     }
 
-    async fn changes(
-        &self,
-        app: &AppId,
-        model: &ModelTag,
-        after: Revision,
-        limit: usize,
-    ) -> Result<Changes, StoreError> {
+    async fn changes(&self, app: &AppId, model: &ModelTag, after: Head, limit: usize) -> Result<Changes, StoreError> {
         within(self.limit * BULK, self.inner.changes(app, model, after, limit)).await
     }
 
-    async fn revisions(&self) -> Result<Vec<(AppId, Revision)>, StoreError> {
+    async fn revisions(&self) -> Result<Vec<(AppId, Head)>, StoreError> {
         within(self.limit, self.inner.revisions()).await
     }
 }

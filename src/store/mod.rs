@@ -168,12 +168,38 @@ pub enum InsertError {
     Store(#[from] StoreError),
 }
 
+/// Where the history of a gallery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Head {
+    /// How many changes there were.
+    pub revision: Revision,
+    /// Drawn at random with the last of them; `None` where it is not known. Of one revision there are two only if the
+    /// database went back in time and on from there.
+    pub tag: Option<i64>,
+}
+
+impl Head {
+    /// Whether this is where another history is: it has not come so far, or it came here in another way.
+    pub fn is_off(self, other: Self) -> bool {
+        let other_way = self.tag.zip(other.tag).is_some_and(|(one, other)| one != other);
+        self.revision > other.revision || (self.revision == other.revision && other_way)
+    }
+}
+
+impl From<Revision> for Head {
+    fn from(revision: Revision) -> Self {
+        Self { revision, tag: None }
+    }
+}
+
 /// The changes of a gallery after a revision.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Changes {
-    /// In order, without gaps; empty when there are none. Samples that cannot be opened are left out and named.
-    List(Vec<Change>, Vec<Unread>),
-    /// The log no longer reaches back that far (or the application is gone): load the whole gallery.
+    /// In order, without gaps; empty when there are none; the tag of the last. Samples that cannot be opened are left
+    /// out and named.
+    List(Vec<Change>, Vec<Unread>, Option<i64>),
+    /// The log no longer reaches back that far, or tells of another history (or the application is gone): load the
+    /// whole gallery.
     TooOld,
 }
 
@@ -271,16 +297,10 @@ pub trait TemplateStore: Send + Sync {
 
     /// Up to `limit` changes after a revision, each with the template's samples of one model as
     /// they are now.
-    async fn changes(
-        &self,
-        app: &AppId,
-        model: &ModelTag,
-        after: Revision,
-        limit: usize,
-    ) -> Result<Changes, StoreError>;
+    async fn changes(&self, app: &AppId, model: &ModelTag, after: Head, limit: usize) -> Result<Changes, StoreError>;
 
-    /// The revision of every application's gallery.
-    async fn revisions(&self) -> Result<Vec<(AppId, Revision)>, StoreError>;
+    /// Where every application's gallery is.
+    async fn revisions(&self) -> Result<Vec<(AppId, Head)>, StoreError>;
 }
 
 /// Names a snapshot file of a gallery.

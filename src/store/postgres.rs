@@ -18,19 +18,20 @@ use super::row;
 use super::seal::{Place, SealError, Sealer, sealed_under, snapshot_key_place};
 use super::sql::{self, sql_store};
 use super::{
-    AppRecord, AppStore, Changes, FormerKey, HintStore, InsertError, Key, KeyHash, KeyId, KeyStatus, KeyStore,
+    AppRecord, AppStore, Changes, FormerKey, Head, HintStore, InsertError, Key, KeyHash, KeyId, KeyStatus, KeyStore,
     OnConflict, Resealed, SampleCursor, SampleRecord, SnapshotId, SnapshotStore, Store, StoreError, TemplatePage,
     TemplateRecord, TemplateStore, VaultStore,
 };
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
 
-const MIGRATIONS: [(i64, &str, &str); 5] = [
+const MIGRATIONS: [(i64, &str, &str); 6] = [
     (1, "first", include_str!("../../migrations/postgres/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/postgres/0002_attributes.sql")),
     (3, "snapshots", include_str!("../../migrations/postgres/0003_snapshots.sql")),
     (4, "data keys", include_str!("../../migrations/postgres/0004_data_keys.sql")),
     (5, "periods", include_str!("../../migrations/postgres/0005_periods.sql")),
+    (7, "tags", include_str!("../../migrations/postgres/0007_tags.sql")),
 ];
 
 /// Waits for the writers of galleries and keeps others waiting; readers go on.

@@ -77,8 +77,14 @@ pub(super) struct SampleColumns<'a> {
     pub(super) data_key: Option<&'a [u8]>,
 }
 
-/// A change, its template and, unless it has none, a sample of it: revision, template, sample, sealed, data key.
-pub(super) type ChangeRow = (i64, String, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>);
+/// A change, its template and, unless it has none, a sample of it: revision, template, sample, sealed, data key; the
+/// tag of the change, and of the one that all of them come after.
+pub(super) type ChangeRow = (i64, String, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>, Option<i64>);
+
+/// A random number for a change.
+pub(super) fn tag() -> i64 {
+    Uuid::new_v4().as_u64_pair().0.cast_signed()
+}
 
 /// Opens the rows of samples one by one and gathers those of one template, which follow each other.
 pub(super) struct Gather<'a> {

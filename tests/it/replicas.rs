@@ -28,6 +28,7 @@ on_both_databases! {
     a_gallery_that_cannot_be_followed_holds_up_no_other
     a_node_without_the_key_sees_removals_and_catches_up_when_it_is_given
     a_database_that_went_back_in_time_is_followed_back
+    a_database_that_went_back_and_on_is_found_out
 }
 
 async fn poll(node: &Node) {
@@ -138,14 +139,7 @@ async fn a_database_that_went_back_in_time_is_followed_back(fixture: Fixture) {
     node.fill(&other, 0..5).await;
     node.save().await;
     node.fill(&app, 5..8).await;
-    // The last three writes never were.
-    for sql in [
-        "DELETE FROM changes WHERE revision > 5",
-        "DELETE FROM templates WHERE template_id IN ('person 5', 'person 6', 'person 7')",
-        "UPDATE applications SET revision = 5 WHERE revision > 5",
-    ] {
-        fixture.tamper(sql).await;
-    }
+    go_back(&fixture).await;
     poll(&node).await;
     node.check(&app, &[0, 1, 2, 3, 4]).await;
     node.check(&other, &[0, 1, 2, 3, 4]).await;
@@ -154,4 +148,39 @@ async fn a_database_that_went_back_in_time_is_followed_back(fixture: Fixture) {
     node.check(&app, &[0, 1, 2, 3, 4, 20, 21]).await;
     let started = tokio::time::timeout(Duration::from_secs(20), fixture.start()).await.unwrap();
     started.check(&app, &[0, 1, 2, 3, 4, 20, 21]).await;
+}
+
+/// Back to revision 5; the writes after it, of persons 5 and more, never were.
+async fn go_back(fixture: &Fixture) {
+    for sql in [
+        "DELETE FROM changes WHERE revision > 5",
+        "DELETE FROM templates WHERE template_id NOT IN ('person 0', 'person 1', 'person 2', 'person 3', 'person 4')",
+        "UPDATE applications SET revision = 5 WHERE revision > 5",
+    ] {
+        fixture.tamper(sql).await;
+    }
+}
+
+/// And it went on from there, by what another node wrote, before this one looked: to the revision that this one shows,
+/// or beyond.
+async fn a_database_that_went_back_and_on_is_found_out(fixture: Fixture) {
+    for (began_with_a_snapshot, more) in [(false, 3), (false, 6), (true, 3), (true, 6)] {
+        let node = fixture.start().await;
+        let app = node.new_app().await;
+        node.fill(&app, 0..5).await;
+        let node = if began_with_a_snapshot {
+            node.save().await;
+            fixture.start().await
+        } else {
+            node
+        };
+        node.fill(&app, 5..8).await;
+        go_back(&fixture).await;
+        insert(&node, &app, 20..20 + more).await;
+        poll(&node).await;
+        let expected: Vec<u32> = (0..5).chain(20..20 + more).collect();
+        node.check(&app, &expected).await;
+        let nobody = |_| Ok::<_, semblance::service::Error>(());
+        node.service.applications().delete(&app, &*node.store.templates, nobody).await.unwrap();
+    }
 }

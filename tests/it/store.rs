@@ -174,7 +174,7 @@ async fn all(store: &Store, app: &AppId) -> Vec<IndexedTemplate> {
 }
 
 async fn revision(store: &Store, app: &AppId) -> Revision {
-    store.templates.revisions().await.unwrap().into_iter().find(|(found, _)| found == app).unwrap().1
+    store.templates.revisions().await.unwrap().into_iter().find(|(found, _)| found == app).unwrap().1.revision
 }
 
 async fn an_application_is_made_listed_rekeyed_and_deleted(fixture: Fixture) {
@@ -227,7 +227,8 @@ async fn the_oldest_templates_go_first_and_each_has_its_revision(fixture: Fixtur
     assert_eq!(revision(&store, &a).await, Revision(6));
     assert_eq!(all(&store, &a).await, []);
     assert_eq!(all(&store, &b).await.len(), 3, "another's stay");
-    let Changes::List(changes, _) = store.templates.changes(&a, &model(), Revision(3), 10).await.unwrap() else {
+    let Changes::List(changes, ..) = store.templates.changes(&a, &model(), Revision(3).into(), 10).await.unwrap()
+    else {
         panic!()
     };
     assert_eq!(
@@ -280,7 +281,8 @@ async fn many_are_inserted_at_once(fixture: Fixture) {
     assert_eq!((again, revision(&store, &app).await), (vec![None; 3], Revision(3)));
     let samples = |found: &[IndexedTemplate]| found.iter().map(|t| t.samples.len()).collect::<Vec<_>>();
     assert_eq!(samples(&all(&store, &app).await), [2, 1, 1]);
-    let Changes::List(changes, _) = store.templates.changes(&app, &model(), Revision(1), 10).await.unwrap() else {
+    let Changes::List(changes, ..) = store.templates.changes(&app, &model(), Revision(1).into(), 10).await.unwrap()
+    else {
         panic!("the log reaches back")
     };
     let told: Vec<_> = changes.iter().map(|change| (change.revision, change.template.id.to_string())).collect();
@@ -379,7 +381,7 @@ async fn nothing_is_written_for_an_application_that_is_not_there(fixture: Fixtur
     let refused = insert(&store, &nobody, "x", &sample(1)).await;
     assert!(matches!(refused, Err(InsertError::Store(StoreError::NoSuchApp))), "{refused:?}");
     assert!(matches!(store.templates.remove(&nobody, &id("x")).await, Err(StoreError::NoSuchApp)));
-    assert_eq!(store.templates.changes(&nobody, &model(), Revision(0), 10).await.unwrap(), Changes::TooOld);
+    assert_eq!(store.templates.changes(&nobody, &model(), Revision(0).into(), 10).await.unwrap(), Changes::TooOld);
 }
 
 async fn applications_are_apart(fixture: Fixture) {
@@ -438,19 +440,26 @@ async fn loading_takes_one_model_and_pages(fixture: Fixture) {
 async fn changes_tell_the_state_as_it_is_now(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
-    assert_eq!(store.templates.changes(&a, &model(), Revision(0), 10).await.unwrap(), Changes::List(vec![], vec![]));
+    assert_eq!(
+        store.templates.changes(&a, &model(), Revision(0).into(), 10).await.unwrap(),
+        Changes::List(vec![], vec![], None)
+    );
     insert(&store, &a, "x", &sample(1)).await.unwrap();
     insert(&store, &a, "y", &sample(2)).await.unwrap();
     store.templates.add_sample(&a, &id("x"), &sample(3)).await.unwrap();
     store.templates.remove(&a, &id("y")).await.unwrap();
-    let Changes::List(changes, _) = store.templates.changes(&a, &model(), Revision(0), 10).await.unwrap() else {
+    let Changes::List(changes, ..) = store.templates.changes(&a, &model(), Revision(0).into(), 10).await.unwrap()
+    else {
         panic!("the log is whole")
     };
     let seen: Vec<_> =
         changes.iter().map(|c| (c.revision.0, c.template.id.to_string(), c.template.samples.len())).collect();
     let seen: Vec<_> = seen.iter().map(|(r, t, n)| (*r, t.as_str(), *n)).collect();
     assert_eq!(seen, [(1, "x", 2), (2, "y", 0), (3, "x", 2), (4, "y", 0)]);
-    assert_eq!(store.templates.changes(&a, &model(), Revision(4), 10).await.unwrap(), Changes::List(vec![], vec![]));
+    assert_eq!(
+        store.templates.changes(&a, &model(), Revision(4).into(), 10).await.unwrap(),
+        Changes::List(vec![], vec![], None)
+    );
 }
 
 async fn changes_are_paged_without_gaps(fixture: Fixture) {
@@ -461,7 +470,7 @@ async fn changes_are_paged_without_gaps(fixture: Fixture) {
     }
     let mut at = Revision(0);
     let mut seen = 0;
-    while let Changes::List(changes, _) = store.templates.changes(&a, &model(), at, 10).await.unwrap() {
+    while let Changes::List(changes, ..) = store.templates.changes(&a, &model(), at.into(), 10).await.unwrap() {
         let Some(last) = changes.last() else { break };
         assert_eq!(changes[0].revision, at.next());
         (at, seen) = (last.revision, seen + changes.len());
@@ -478,14 +487,14 @@ async fn a_replica_that_fell_behind_the_log_is_told(fixture: Fixture) {
     fixture.tamper("DELETE FROM changes WHERE revision <= 3").await;
     let changes = |after| {
         let (store, a) = (store.clone(), a.clone());
-        async move { store.templates.changes(&a, &model(), Revision(after), 10).await.unwrap() }
+        async move { store.templates.changes(&a, &model(), Revision(after).into(), 10).await.unwrap() }
     };
     assert_eq!(changes(0).await, Changes::TooOld);
     assert_eq!(changes(2).await, Changes::TooOld);
-    assert!(matches!(changes(3).await, Changes::List(list, _) if list.len() == 2));
+    assert!(matches!(changes(3).await, Changes::List(list, ..) if list.len() == 2));
     fixture.tamper("DELETE FROM changes").await;
     assert_eq!(changes(3).await, Changes::TooOld);
-    assert_eq!(changes(5).await, Changes::List(vec![], vec![]));
+    assert_eq!(changes(5).await, Changes::List(vec![], vec![], None));
 }
 
 async fn of_many_inserts_of_one_id_one_wins(fixture: Fixture) {
@@ -531,7 +540,8 @@ async fn writers_in_one_gallery_leave_no_gaps(fixture: Fixture) {
         seen.extend(task.await.unwrap());
     }
     assert_eq!(seen, (1..=80).collect());
-    let Changes::List(changes, _) = stores[1].templates.changes(&a, &model(), Revision(0), 1000).await.unwrap() else {
+    let Changes::List(changes, ..) = stores[1].templates.changes(&a, &model(), Revision(0).into(), 1000).await.unwrap()
+    else {
         panic!("the log is whole")
     };
     assert_eq!(changes.iter().map(|c| c.revision.0).collect::<Vec<_>>(), (1..=80).collect::<Vec<_>>());
@@ -599,7 +609,8 @@ async fn rows_of_the_version_before_data_keys_open(fixture: Fixture) {
     assert_eq!(all(&store, &a).await[0].samples[0].embedding, sample(1).embedding);
     store.templates.add_sample(&a, &id("x"), &sample(2)).await.unwrap().unwrap();
     assert_eq!(all(&store, &a).await[0].samples.len(), 2);
-    let Changes::List(changes, _) = store.templates.changes(&a, &model(), Revision(0), 10).await.unwrap() else {
+    let Changes::List(changes, ..) = store.templates.changes(&a, &model(), Revision(0).into(), 10).await.unwrap()
+    else {
         panic!("the log is whole")
     };
     assert_eq!(changes[0].template.samples.len(), 2);

@@ -59,10 +59,11 @@ macro_rules! sql_store {
                 revision: i64,
                 template: &TemplateId,
             ) -> Result<(), StoreError> {
-                sqlx::query("INSERT INTO changes (app_id, revision, template_id) VALUES ($1, $2, $3)")
+                sqlx::query("INSERT INTO changes (app_id, revision, template_id, tag) VALUES ($1, $2, $3, $4)")
                     .bind(app.as_str())
                     .bind(revision)
                     .bind(template.as_str())
+                    .bind(row::tag())
                     .execute(&mut **work)
                     .await
                     .map_err($failed)?;

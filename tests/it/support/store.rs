@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use semblance::domain::{AppId, ModelTag, Revision, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
 use semblance::store::{
-    AppRecord, AppStore, Changes, FormerKey, HintStore, InsertError, Key, KeyHash, KeyId, KeyStatus, KeyStore,
+    AppRecord, AppStore, Changes, FormerKey, Head, HintStore, InsertError, Key, KeyHash, KeyId, KeyStatus, KeyStore,
     OnConflict, Resealed, SampleCursor, SampleRecord, SnapshotId, SnapshotStore, StoreError, TemplatePage,
     TemplateRecord, TemplateStore, VaultStore,
 };
@@ -246,17 +246,19 @@ impl TemplateStore for MemoryStore {
         })
     }
 
-    async fn changes(&self, app: &AppId, _: &ModelTag, after: Revision, limit: usize) -> Result<Changes, StoreError> {
+    async fn changes(&self, app: &AppId, _: &ModelTag, after: Head, limit: usize) -> Result<Changes, StoreError> {
         self.gallery(app, |gallery| {
             let numbered = (1..).map(Revision).zip(&gallery.changes);
-            let after = numbered.filter(|(revision, _)| *revision > after).take(limit);
+            let after = numbered.filter(|(revision, _)| *revision > after.revision).take(limit);
             let changes = after.map(|(revision, id)| Change { revision, template: gallery.indexed(id) });
-            Changes::List(changes.collect(), Vec::new())
+            Changes::List(changes.collect(), Vec::new(), None)
         })
     }
 
-    async fn revisions(&self) -> Result<Vec<(AppId, Revision)>, StoreError> {
-        self.state(|state| state.galleries.iter().map(|(app, gallery)| (app.clone(), gallery.revision)).collect())
+    async fn revisions(&self) -> Result<Vec<(AppId, Head)>, StoreError> {
+        self.state(|state| {
+            state.galleries.iter().map(|(app, gallery)| (app.clone(), gallery.revision.into())).collect()
+        })
     }
 }
 
