@@ -214,6 +214,11 @@ pub async fn open_store(settings: &Settings) -> Result<Store, StartError> {
         (_, Some(file)) => KeySource::File { file, make: settings.key_file.as_os_str().is_empty() },
         (text, None) => KeySource::Given(Key::all_from_text(text.unwrap_or_default())?),
     };
+    if let KeySource::File { file, .. } = &key
+        && file.is_exposed()
+    {
+        tracing::warn!(file = %file.path().display(), "others than its owner can read the file with the sealing keys");
+    }
     let (connections, timeout) = (settings.database.connections, settings.database_timeout());
     Ok(store::open(&OpenOptions { database, key, connections, timeout }).await?)
 }

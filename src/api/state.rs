@@ -111,6 +111,7 @@ impl ApiState {
             tickets_capacity: self.0.admission.capacity(),
             by_app: self.config().metrics_by_app,
             galleries: feed.loaded().into_iter().map(|app| (app.clone(), feed.size(&app))).collect(),
+            unreadable: self.service().replicator().unreadable(),
         }
     }
 }

@@ -115,6 +115,9 @@ async fn listen(hints: Arc<dyn HintStore>, hint: Arc<Notify>) {
     }
 }
 
+/// Longest that the galleries which have changed wait for those that take long.
+const PATIENCE: Duration = Duration::from_millis(500);
+
 /// Follows the store for as long as the server runs. A store that is away is said once, and once
 /// more when it is back.
 async fn follow(replicator: Arc<Replicator>, every: Duration, hint: Arc<Notify>) {
@@ -126,14 +129,19 @@ async fn follow(replicator: Arc<Replicator>, every: Duration, hint: Arc<Notify>)
             _ = ticks.tick() => {}
             () = hint.notified() => tokio::time::sleep(GATHER).await,
         }
-        match replicator.poll().await {
+        match replicator.poll_within(PATIENCE).await {
             Ok(()) if away => {
                 away = false;
                 tracing::info!("the database is back");
             }
             Err(error) if !away => {
                 away = true;
-                tracing::error!(%error, "the database is away; identify goes on from memory");
+                match error {
+                    StoreError::Unavailable(_) => {
+                        tracing::error!(%error, "the database is away; identify goes on from memory");
+                    }
+                    error => tracing::error!(%error, "the database cannot be read; identify goes on from memory"),
+                }
             }
             Ok(()) | Err(_) => {}
         }

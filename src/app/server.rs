@@ -1,6 +1,6 @@
 //! The server, from its settings to its end.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -226,19 +226,29 @@ fn api_config(settings: &Settings) -> ApiConfig {
 
 /// On a database without applications, makes one and leaves its credentials to the owner of the
 /// data folder. There are no fixed credentials anywhere.
+///
+/// The file is on disk before the application is there: wherever this is broken off, no application is left
+/// whose key nobody knows.
 async fn first_run(settings: &Settings, service: &Service, ledger: &Ledger) -> Result<Option<FirstRun>, StartError> {
     if !service.applications().list().await?.is_empty() {
         return Ok(None);
     }
-    let credentials = service.applications().create("first").await?;
+    let credentials = Credentials::random()?;
     let file = settings.data.join("credentials.json");
+    let unusable = |source| StartError::Data { path: file.clone(), source };
     let content = serde_json::json!({ "app_id": credentials.app_id.as_str(), "app_key": credentials.app_key });
-    write_private(&file, &format!("{content}\n")).map_err(|source| StartError::Data { path: file.clone(), source })?;
+    write_private(&file, &format!("{content}\n")).map_err(unusable)?;
+    if !service.applications().create_first("first", &credentials).await? {
+        // Another node was faster, and has the credentials.
+        std::fs::remove_file(&file).map_err(unusable)?;
+        return Ok(None);
+    }
     ledger.put(&Notice::of("app create", Some(&credentials.app_id), "first run")).await?;
     Ok(Some(FirstRun { credentials, file }))
 }
 
-/// Writes a file that only its owner can read. An older one of the same name is replaced.
+/// Writes a file that only its owner can read; it is on disk when this returns. An older one of the same name is
+/// replaced.
 fn write_private(path: &Path, content: &str) -> std::io::Result<()> {
     let partial = path.with_extension("part");
     let _ = std::fs::remove_file(&partial);
@@ -247,5 +257,6 @@ fn write_private(path: &Path, content: &str) -> std::io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(&partial).and_then(|mut file| file.write_all(content.as_bytes()).and_then(|()| file.sync_all()))?;
-    std::fs::rename(&partial, path)
+    std::fs::rename(&partial, path)?;
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
 }

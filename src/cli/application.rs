@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::{CliError, tell};
+use super::{CliError, clear_away, tell};
 use crate::app;
 use crate::domain::AppId;
 use crate::service::{Applications, Credentials};
@@ -144,7 +144,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             let id = parse(&id)?;
             let count = applications.delete(&id, &*store.templates).await?.ok_or_else(|| unknown(&id))?;
             tell(&store, "app delete", Some(&id), &format!("templates: {count}")).await?;
-            store.vault.scrub().await?;
+            clear_away(&*store.vault).await?;
             println!("deleted {id} and its templates: {count}");
         }
     }

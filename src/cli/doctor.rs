@@ -26,6 +26,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
         report("address for operators", address(admin));
     }
     report("certificate", certificate(&settings).await);
+    report("sealing key", key(&settings));
     report("database", database(&settings).await);
     match failed {
         0 => Ok(()),
@@ -65,6 +66,16 @@ async fn certificate(settings: &Settings) -> Result<String, String> {
         Ok(None) => Ok("none, plain HTTP; clients on phones need HTTPS".to_owned()),
         Ok(Some(_)) => Ok(format!("{} and its key load", settings.tls.cert.display())),
         Err(error) => Err(error.to_string()),
+    }
+}
+
+fn key(settings: &Settings) -> Result<String, String> {
+    let Some(file) = app::key_file(settings) else { return Ok("given as text".to_owned()) };
+    let path = file.path().display();
+    match (file.path().exists(), file.is_exposed()) {
+        (false, _) => Ok(format!("{path} is not there yet")),
+        (true, false) => Ok(format!("{path} is its owner's only")),
+        (true, true) => Err(format!("others than its owner can read {path}; chmod 600 shuts them out")),
     }
 }
 

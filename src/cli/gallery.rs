@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use super::exchange::Line;
 use super::photos::{analyze_all, people};
-use super::{CliError, tell};
+use super::{CliError, clear_away, tell};
 use crate::app;
 use crate::domain::{AppId, Checks, ModelTag, Need, Party, Revision, SampleId, Subject, TemplateId};
 use crate::engine::{Analyze, AnalyzeError};
@@ -70,7 +70,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             } else {
                 import_file(&store, &app, &from, on_conflict).await?
             };
-            store.vault.scrub().await?;
+            clear_away(&*store.vault).await?;
             let ends = format!("ends: {} templates with {} samples", report.templates, report.samples);
             tell(&store, "gallery import", Some(&app), &ends).await?;
             report.print()
@@ -226,21 +226,29 @@ async fn import_file(store: &Store, app: &AppId, file: &Path, on_conflict: OnCon
     Ok(report)
 }
 
-/// Reads the whole gallery, page by page.
+/// Reads the whole gallery, page by page. What cannot be read is said, and is an error in the end.
 async fn each_page(
     store: &Store,
     app: &AppId,
     model: &ModelTag,
     mut each: impl FnMut(Vec<IndexedTemplate>) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let mut after: Option<TemplateId> = None;
+    let (mut after, mut unread): (Option<TemplateId>, usize) = (None, 0);
     loop {
         let page = store.templates.load(app, model, after.as_ref(), PAGE).await?;
         each(page.templates)?;
+        unread += page.unread.len();
+        for unread in page.unread {
+            eprintln!("{}: {}", unread.template, unread.fault);
+        }
         after = page.next;
         if after.is_none() {
-            return Ok(());
+            break;
         }
+    }
+    match unread {
+        0 => Ok(()),
+        n => Err(CliError::message(format!("{n} stored samples cannot be read"))),
     }
 }
 

@@ -4,10 +4,10 @@ use std::io::{IsTerminal as _, Write as _};
 
 use clap::Subcommand;
 
-use super::{CliError, tell};
+use super::{CliError, clear_away, tell};
 use crate::app::{self, key_file};
 use crate::settings::Settings;
-use crate::store::{KeyFile, KeyId, KeyStore, Store};
+use crate::store::{KeyError, KeyFile, KeyId, KeyStore, Store};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -62,7 +62,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
     Ok(())
 }
 
-fn failed(error: crate::store::KeyError) -> CliError {
+fn failed(error: impl std::fmt::Display) -> CliError {
     CliError::message(error.to_string())
 }
 
@@ -89,16 +89,20 @@ async fn status(keys: &dyn KeyStore, json: bool) -> Result<(), CliError> {
 }
 
 async fn rotate(store: &Store, file: Option<&KeyFile>) -> Result<(), CliError> {
-    // Held to the end, so that nobody takes away what is being put in force.
-    let locked = file.map(KeyFile::lock).transpose().map_err(failed)?;
+    // Held to the end, so that nobody takes away what is being put in force. A file that cannot be written, such as a
+    // container's secret, needs none: nobody does, and the keys that are in it can be put in force all the same.
+    let locked = match file.map(KeyFile::lock) {
+        Some(Err(error @ KeyError::Busy(_))) => return Err(failed(error)),
+        locked => locked,
+    };
     let before = store.keys.status().await?;
     let stale = before.in_use.iter().any(|(id, _)| *id != before.in_force);
     let newest = before.given.last().copied().filter(|newest| *newest != before.in_force);
-    let next = match (newest, &locked) {
+    let next = match (newest, locked.as_ref()) {
         (Some(newest), _) => newest,
         // One that was broken off is brought to its end before another begins.
         (None, _) if stale => before.in_force,
-        (None, Some(locked)) => locked.add().map_err(failed)?.id(),
+        (None, Some(locked)) => locked.as_ref().map_err(failed)?.add().map_err(failed)?.id(),
         (None, None) => {
             return Err(CliError::message(
                 "there is no other key: give both to every node (SEMBLANCE_KEY=\"OLD NEW\"), then rotate",
@@ -126,7 +130,7 @@ async fn rotate(store: &Store, file: Option<&KeyFile>) -> Result<(), CliError> {
     if std::io::stderr().is_terminal() {
         eprintln!();
     }
-    store.vault.scrub().await?;
+    clear_away(&*store.vault).await?;
     let after = store.keys.status().await?;
     if let Some((id, left)) = after.in_use.iter().find(|(id, _)| *id != after.in_force) {
         return Err(CliError::message(format!(

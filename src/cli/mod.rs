@@ -16,13 +16,14 @@ mod serve;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::StartError;
 use crate::domain::AppId;
 use crate::settings::{Overrides, Settings};
-use crate::store::{Notice, Store};
+use crate::store::{Notice, Store, VaultStore};
 use crate::telemetry::error_chain;
 
 /// A self-hosted face identification server that speaks the OOTO face API.
@@ -126,6 +127,25 @@ impl CliError {
 /// Has the journal of a server that runs, or runs next, tell of a command.
 async fn tell(store: &Store, command: &str, app: Option<&AppId>, detail: &str) -> Result<(), CliError> {
     Ok(store.outbox.put(&Notice::of(command, app, detail)).await?)
+}
+
+/// Longest that a command waits for others to let it clear away what it removed.
+const CLEARING: Duration = Duration::from_secs(5);
+
+/// Clears away what a command removed. Where others keep it from that, this is said: it is done later.
+async fn clear_away(vault: &dyn VaultStore) -> Result<(), CliError> {
+    let start = Instant::now();
+    while !vault.scrub().await? {
+        if start.elapsed() >= CLEARING {
+            eprintln!(
+                "semblance: what was removed is gone from the database, but its bytes, sealed, lie in the log of writes \
+                 still, which somebody is reading; a running server, or the next command or start, clears them away"
+            );
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
 }
 
 impl From<crate::settings::SettingsError> for CliError {

@@ -4,6 +4,8 @@
 //! numbers each (u32); all vectors (f32); all sample ids (16 bytes each); then for each row the
 //! length of its template's id (u16) and that id. Codes are not in it: they are made again.
 
+use std::fmt;
+
 use super::ids::CompactId;
 use super::index::Index;
 use super::scan::Snapshot;
@@ -11,10 +13,15 @@ use super::segment::{SEGMENT, Segment};
 use crate::domain::{Revision, SampleId, TemplateId};
 
 /// A gallery as it was at one moment, to be written down. Searches and writes go on meanwhile.
-#[derive(Debug)]
 pub struct Export {
     snapshot: Snapshot,
     next: usize,
+}
+
+impl fmt::Debug for Export {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Export(revision {}, frame {} of {}, ..)", self.revision(), self.next, self.frames())
+    }
 }
 
 impl Export {

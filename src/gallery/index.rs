@@ -3,6 +3,7 @@
 mod chores;
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 
 use super::codes::Codes;
@@ -25,7 +26,6 @@ const FREE: u32 = u32::MAX;
 /// A search takes a [`Snapshot`], which costs nothing, and needs no lock from then on. A write
 /// changes segments in place, or copies those which a search still reads. Codes are made by
 /// chores, which take their time outside of any lock; rows without codes are compared one by one.
-#[derive(Debug)]
 pub(super) struct Index {
     revision: Revision,
     dimension: usize,
@@ -47,6 +47,13 @@ pub(super) struct Index {
     gathered: usize,
     loose: usize,
     smallest: usize,
+}
+
+/// How much there is: coordinates are shown nowhere.
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Index(revision {}, {} rows, ..)", self.revision, self.rows)
+    }
 }
 
 impl Index {

@@ -1,6 +1,7 @@
 //! All galleries in memory, searched on threads of their own.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
@@ -58,7 +59,6 @@ struct Gallery {
 /// to wait for others. A search reads the gallery as it was when it began and holds no lock
 /// meanwhile, so searches and writes do not wait for each other, and a write is seen by all
 /// searches that come after it.
-#[derive(Debug)]
 pub struct MemoryMatcher {
     galleries: ArcSwap<HashMap<AppId, Arc<Gallery>>>,
     /// Held while the set of galleries changes.
@@ -67,6 +67,12 @@ pub struct MemoryMatcher {
     deadline: Duration,
     pool: Pool<Scratch>,
     work: Arc<Mutex<Work>>,
+}
+
+impl fmt::Debug for MemoryMatcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MemoryMatcher({} galleries, {} threads, ..)", self.galleries.load().len(), self.threads)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

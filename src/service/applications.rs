@@ -37,6 +37,28 @@ pub struct Credentials {
     pub app_key: String,
 }
 
+impl Credentials {
+    /// Random ones.
+    ///
+    /// # Errors
+    /// When the machine has no random numbers.
+    pub fn random() -> Result<Self, Error> {
+        Ok(Self { app_id: AppId::random(), app_key: random_key()? })
+    }
+
+    fn record(&self, name: &str) -> AppRecord {
+        AppRecord {
+            id: self.app_id.clone(),
+            name: name.to_owned(),
+            key_hash: hash(&self.app_key),
+            created_at: now(),
+            former_key: None,
+            attributes: true,
+            retention: None,
+        }
+    }
+}
+
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Credentials({}, ..)", self.app_id)
@@ -103,26 +125,35 @@ impl Applications {
         }
     }
 
+    /// Reads the list anew after a change that is durable: whoever made it must hear of it in any case, and if the
+    /// store fails just now, the next poll reads the list.
+    async fn take_note(&self) {
+        if let Err(error) = self.refresh().await {
+            tracing::warn!(%error, "a change of an application is not in force here yet");
+        }
+    }
+
     /// Creates an application with random credentials.
     ///
     /// # Errors
     /// When the store fails, or the machine has no random numbers.
     pub async fn create(&self, name: &str) -> Result<Credentials, Error> {
-        let credentials = Credentials { app_id: AppId::random(), app_key: random_key()? };
-        let record = AppRecord {
-            id: credentials.app_id.clone(),
-            name: name.to_owned(),
-            key_hash: hash(&credentials.app_key),
-            created_at: now(),
-            former_key: None,
-            attributes: true,
-            retention: None,
-        };
-        if !self.store.create(&record).await? {
+        let credentials = Credentials::random()?;
+        if !self.store.create(&credentials.record(name)).await? {
             return Err(Error::internal("a random application id was taken"));
         }
-        self.refresh().await?;
+        self.take_note().await;
         Ok(credentials)
+    }
+
+    /// Creates the first application; `false`, and nothing is created, when there is one, whichever node made it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn create_first(&self, name: &str, credentials: &Credentials) -> Result<bool, Error> {
+        let created = self.store.create_first(&credentials.record(name)).await?;
+        self.take_note().await;
+        Ok(created)
     }
 
     /// All applications, oldest first.
@@ -142,7 +173,7 @@ impl Applications {
         let credentials = Credentials { app_id: app.clone(), app_key: random_key()? };
         let until = now().checked_add(overlap).filter(|_| !overlap.is_zero());
         let found = self.store.set_key(app, hash(&credentials.app_key), until).await?;
-        self.refresh().await?;
+        self.take_note().await;
         Ok(found.then_some(credentials))
     }
 
@@ -152,7 +183,7 @@ impl Applications {
     /// When the store fails.
     pub async fn set_attributes(&self, app: &AppId, reported: bool) -> Result<bool, Error> {
         let found = self.store.set_attributes(app, reported).await?;
-        self.refresh().await?;
+        self.take_note().await;
         Ok(found)
     }
 
@@ -163,7 +194,7 @@ impl Applications {
     /// When the store fails.
     pub async fn set_retention(&self, app: &AppId, retention: Option<Duration>) -> Result<bool, Error> {
         let found = self.store.set_retention(app, retention).await?;
-        self.refresh().await?;
+        self.take_note().await;
         Ok(found)
     }
 
@@ -194,7 +225,7 @@ impl Applications {
             }
         }
         let found = self.store.delete(app).await?;
-        self.refresh().await?;
+        self.take_note().await;
         Ok(found.then_some(count))
     }
 }

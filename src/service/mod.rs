@@ -8,6 +8,7 @@ mod enroll;
 mod error;
 mod identify;
 mod inspect;
+mod load;
 mod manage;
 mod replicate;
 mod snapshots;
@@ -19,7 +20,8 @@ pub use applications::{Applications, Caller, Credentials};
 pub use enroll::{EnrollOptions, Enrolled};
 pub use error::Error;
 pub use identify::{Identified, IdentifyOptions, Match};
-pub use replicate::{Loading, Replicator};
+pub use load::Loading;
+pub use replicate::Replicator;
 pub use snapshots::SnapshotConfig;
 pub use verify::Verified;
 
@@ -71,13 +73,8 @@ impl Service {
         let snapshots =
             snapshots.map(|config| Snapshots::new(config, store.snapshots.clone(), Arc::clone(&feed), model.clone()));
         let applications = Arc::new(Applications::new(store.apps.clone()));
-        let replicator = Arc::new(Replicator::new(
-            store.templates.clone(),
-            Arc::clone(&feed),
-            Arc::clone(&applications),
-            model,
-            snapshots,
-        ));
+        let replicator =
+            Arc::new(Replicator::new(store.clone(), Arc::clone(&feed), Arc::clone(&applications), model, snapshots));
         Self { analyze, matcher, feed, store, replicator, applications, policy }
     }
 

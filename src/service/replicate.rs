@@ -5,57 +5,71 @@
 //! ([`Replicator::show`]), other nodes' writes within one poll ([`Replicator::poll`]). Revisions
 //! have no gaps, so nothing can be missed; a change carries the template's whole state, so
 //! applying one twice does no harm.
+//!
+//! Each gallery is followed by a task of its own: one that is large, or that cannot be read, keeps no
+//! other from being followed.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::Mutex as AsyncMutex;
+use futures_util::future::join_all;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
+use tokio::task::JoinHandle;
 
 use super::Applications;
+use super::load::{Loading, MissingKey, Unreadable};
 use super::snapshots::Snapshots;
 use crate::domain::{AppId, ModelTag, Revision};
-use crate::gallery::{Applied, IndexedTemplate, MatcherFeed};
-use crate::store::{Changes, StoreError, TemplateStore};
-
-/// How often a load that takes its time says how far it is.
-const SAY_EVERY: Duration = Duration::from_secs(1);
-
-/// Templates read from the store at a time while a gallery is loaded.
-const LOAD_PAGE: usize = 32_768;
+use crate::gallery::{Applied, MatcherFeed};
+use crate::store::{Changes, Head, Store, StoreError};
 
 /// Changes read from the store at a time while a gallery catches up.
 const CHANGES_PAGE: usize = 1024;
 
-/// How far the loading of galleries is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Loading {
-    /// Templates loaded.
-    pub loaded: usize,
-    /// Templates there are.
-    pub templates: usize,
-}
+/// Calls of the store at once to load galleries; others have the rest of the connections.
+const LOADS_AT_ONCE: usize = 4;
 
 /// Follows the store's revisions.
 pub struct Replicator {
-    store: Arc<dyn TemplateStore>,
-    feed: Arc<dyn MatcherFeed>,
+    pub(super) store: Store,
+    pub(super) feed: Arc<dyn MatcherFeed>,
     applications: Arc<Applications>,
-    model: ModelTag,
-    snapshots: Option<Snapshots>,
+    pub(super) model: ModelTag,
+    pub(super) snapshots: Option<Snapshots>,
     /// Templates loaded so far, and how many there are, of each gallery that is being read.
-    loading: Mutex<HashMap<AppId, Loading>>,
+    pub(super) loading: Mutex<HashMap<AppId, Loading>>,
+    /// What of each gallery is stored but cannot be read.
+    pub(super) unreadable: Mutex<HashMap<AppId, Unreadable>>,
+    pub(super) loads: Semaphore,
     /// One gallery is loaded or caught up by one task at a time.
     turns: Mutex<HashMap<AppId, Arc<AsyncMutex<()>>>>,
+    /// Where galleries were when that was last read with them.
+    heads: Mutex<HashMap<AppId, Head>>,
+    /// The galleries that a task is bringing to what the store shows.
+    wanted: Mutex<HashMap<AppId, Head>>,
+    /// Why galleries are not followed, of those that are not.
+    troubles: Mutex<HashMap<AppId, Trouble>>,
     loaded: AtomicBool,
     reachable: AtomicBool,
+}
+
+/// Why a gallery is not followed although the store answers.
+#[derive(Debug)]
+struct Trouble {
+    said: String,
+    key: Option<MissingKey>,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Replicator {
     /// A replicator of the samples of one model.
     pub(super) fn new(
-        store: Arc<dyn TemplateStore>,
+        store: Store,
         feed: Arc<dyn MatcherFeed>,
         applications: Arc<Applications>,
         model: ModelTag,
@@ -68,49 +82,59 @@ impl Replicator {
             model,
             snapshots,
             loading: Mutex::default(),
+            unreadable: Mutex::default(),
+            loads: Semaphore::new(LOADS_AT_ONCE),
             turns: Mutex::default(),
+            heads: Mutex::default(),
+            wanted: Mutex::default(),
+            troubles: Mutex::default(),
             loaded: AtomicBool::new(false),
             reachable: AtomicBool::new(false),
         }
     }
 
-    /// Whether every gallery that existed at start is loaded.
+    /// Whether every gallery that existed at start is loaded, but for those that cannot be: they do not keep the
+    /// others from being served.
     pub fn is_loaded(&self) -> bool {
         self.loaded.load(Ordering::Acquire)
     }
 
-    /// How far the galleries that are being read are, all together.
-    pub fn loading(&self) -> Loading {
-        let all = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        all.values().fold(Loading::default(), |sum, one| Loading {
-            loaded: sum.loaded + one.loaded,
-            templates: sum.templates + one.templates,
-        })
+    /// Whether a gallery cannot be loaded or followed for want of a sealing key.
+    pub fn lacks_key(&self) -> bool {
+        lock(&self.troubles).values().any(|trouble| trouble.key.is_some())
+            || lock(&self.unreadable).values().any(|unreadable| unreadable.key().is_some())
     }
 
-    /// Writes the snapshots that are due.
+    /// Writes the snapshots that are due. What cannot be written is only said.
     ///
     /// # Errors
-    /// When the store cannot be reached. What cannot be written is only said.
+    /// When the store cannot be reached.
     pub async fn save_snapshots(&self) -> Result<(), StoreError> {
         let Some(snapshots) = &self.snapshots else { return Ok(()) };
         let loaded = self.feed.loaded();
         snapshots.tidy(&loaded.iter().collect()).await;
         for app in &loaded {
-            if !snapshots.is_due(app).await? {
-                continue;
-            }
-            let (id, key, least) = match snapshots.register(app).await {
-                Err(StoreError::NoSuchApp) => continue,
-                registered => registered?,
-            };
-            // Whatever was removed before the key was made is gone from what is written.
-            self.advance(app, least).await?;
-            if let Some(export) = self.feed.export(app).filter(|export| export.revision() >= least) {
-                snapshots.write(app, (id, key), export).await?;
+            match self.save_snapshot(snapshots, app).await {
+                Ok(()) | Err(StoreError::NoSuchApp) => {}
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                Err(error) => tracing::warn!(%app, %error, "the gallery's snapshot is not written"),
             }
         }
         Ok(())
+    }
+
+    async fn save_snapshot(&self, snapshots: &Snapshots, app: &AppId) -> Result<(), StoreError> {
+        // One that lacks what could not be read must not outlive the reason.
+        if self.has_unreadable(app) || !snapshots.is_due(app).await? {
+            return Ok(());
+        }
+        let (id, key, least) = snapshots.register(app).await?;
+        // Whatever was removed before the key was made is gone from what is written.
+        self.advance(app, least).await?;
+        match self.feed.export(app).filter(|export| export.revision() >= least && !self.has_unreadable(app)) {
+            Some(export) => snapshots.write(app, (id, key), export).await,
+            None => snapshots.discard(app, id).await,
+        }
     }
 
     /// Whether the store could be read at the last poll.
@@ -119,36 +143,160 @@ impl Replicator {
     }
 
     /// One round: reads the applications and the revisions, loads what is new, catches up what is
-    /// behind, forgets what is gone.
+    /// behind, loads anew what the store no longer has as it was, forgets what is gone.
     ///
     /// # Errors
-    /// When the store cannot be read. Galleries stay as they are, and the next round goes on.
-    pub async fn poll(&self) -> Result<(), StoreError> {
-        let outcome = self.round().await;
+    /// When the store cannot be reached. Galleries stay as they are, and the next round goes on. That one gallery
+    /// cannot be read is only said.
+    pub async fn poll(self: &Arc<Self>) -> Result<(), StoreError> {
+        self.poll_within(Duration::MAX).await
+    }
+
+    /// As [`Replicator::poll`], but waits only so long for the galleries: what takes longer goes on beside the next
+    /// rounds.
+    ///
+    /// # Errors
+    /// As [`Replicator::poll`].
+    pub async fn poll_within(self: &Arc<Self>, patience: Duration) -> Result<(), StoreError> {
+        let outcome = self.round(patience).await;
         self.reachable.store(outcome.is_ok(), Ordering::Release);
         outcome
     }
 
-    async fn round(&self) -> Result<(), StoreError> {
+    async fn round(self: &Arc<Self>, patience: Duration) -> Result<(), StoreError> {
         self.applications.refresh().await?;
-        let revisions = self.store.revisions().await?;
-        for (app, revision) in &revisions {
-            if self.feed.revision(app).is_none_or(|shown| shown < *revision) {
-                match self.advance(app, *revision).await {
-                    // Deleted between the two reads; the next round forgets it.
-                    Ok(()) | Err(StoreError::NoSuchApp) => {}
-                    Err(error) => return Err(error),
+        let heads = self.store.templates.revisions().await?;
+        self.forget_others(&heads.iter().map(|(app, _)| app).collect());
+        let under_way: Vec<_> = heads.iter().filter_map(|(app, head)| self.follow(app, *head)).collect();
+        let ended = tokio::time::timeout(patience, join_all(under_way)).await.unwrap_or_default();
+        if heads.iter().all(|(app, _)| self.is_settled(app)) {
+            self.loaded.store(true, Ordering::Release);
+        }
+        let failed = ended.into_iter().find_map(|ended| match ended {
+            Ok(outcome) => outcome.err(),
+            Err(broken) => Some(StoreError::Failed(Box::new(broken))),
+        });
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn forget_others(&self, alive: &HashSet<&AppId>) {
+        let gone: Vec<AppId> = self.feed.loaded().into_iter().filter(|app| !alive.contains(app)).collect();
+        if gone.is_empty() {
+            return;
+        }
+        self.store.vault.others_removed();
+        for app in &gone {
+            self.feed.forget(app);
+        }
+        lock(&self.heads).retain(|app, _| alive.contains(app));
+        lock(&self.turns).retain(|app, _| alive.contains(app));
+        lock(&self.unreadable).retain(|app, _| alive.contains(app));
+        lock(&self.troubles).retain(|app, _| alive.contains(app));
+    }
+
+    /// Whether a gallery is loaded, or waiting for it is in vain. One for which a key is missing is waited for.
+    fn is_settled(&self, app: &AppId) -> bool {
+        self.feed.revision(app).is_some() || lock(&self.troubles).get(app).is_some_and(|trouble| trouble.key.is_none())
+    }
+
+    /// What a gallery shows.
+    fn shown(&self, app: &AppId) -> Option<Head> {
+        let revision = self.feed.revision(app)?;
+        let head = lock(&self.heads).get(app).copied().filter(|head| head.revision == revision);
+        Some(head.unwrap_or(revision.into()))
+    }
+
+    pub(super) fn note_head(&self, app: &AppId, head: Head) {
+        lock(&self.heads).insert(app.clone(), head);
+    }
+
+    /// Starts a task that brings a gallery to what the store shows, unless it is there, or one that is under way can be
+    /// told.
+    fn follow(self: &Arc<Self>, app: &AppId, stored: Head) -> Option<JoinHandle<Result<(), StoreError>>> {
+        let shown = self.shown(app);
+        let is_there = shown.is_some_and(|shown| shown.revision == stored.revision && !shown.is_off(stored));
+        let for_a_key = lock(&self.troubles).get(app).and_then(|trouble| trouble.key);
+        let in_vain = shown.is_none() && for_a_key.is_some_and(|key| !key.is_worth_a_try(&*self.store.keys));
+        if in_vain || (is_there && !self.wants_its_key(app)) {
+            return None;
+        }
+        if lock(&self.wanted).insert(app.clone(), stored).is_some() {
+            return None;
+        }
+        let (replicator, app) = (Arc::clone(self), app.clone());
+        Some(tokio::spawn(async move { replicator.keep_up(&app).await }))
+    }
+
+    async fn keep_up(&self, app: &AppId) -> Result<(), StoreError> {
+        loop {
+            let Some(target) = lock(&self.wanted).get(app).copied() else { return Ok(()) };
+            let outcome = self.reach(app, target).await;
+            let mut wanted = lock(&self.wanted);
+            if outcome.is_err() || wanted.get(app) == Some(&target) {
+                wanted.remove(app);
+                drop(wanted);
+                return self.judge(app, outcome);
+            }
+        }
+    }
+
+    /// Passes on that the store is away; anything else is a matter of this gallery, and is said once.
+    fn judge(&self, app: &AppId, outcome: Result<(), StoreError>) -> Result<(), StoreError> {
+        match outcome {
+            Ok(()) => {
+                if lock(&self.troubles).remove(app).is_some() {
+                    tracing::info!(%app, "the gallery is followed again");
                 }
+                Ok(())
+            }
+            // Deleted between two reads; the next round forgets it.
+            Err(StoreError::NoSuchApp) => Ok(()),
+            Err(error @ StoreError::Unavailable(_)) => Err(error),
+            Err(error) => {
+                let key = if let StoreError::KeyMissing(id) = error { Some(MissingKey::new(id)) } else { None };
+                let trouble = Trouble { said: error.to_string(), key };
+                let said = trouble.said.clone();
+                if lock(&self.troubles).insert(app.clone(), trouble).is_none_or(|before| before.said != said) {
+                    tracing::error!(%app, %error, "the gallery cannot be followed; the others are");
+                }
+                Ok(())
             }
         }
-        let alive: HashSet<&AppId> = revisions.iter().map(|(app, _)| app).collect();
-        for app in self.feed.loaded() {
-            if !alive.contains(&app) {
-                self.feed.forget(&app);
-                self.turns().remove(&app);
+    }
+
+    /// Brings a gallery to what the store showed a moment ago, whether that is ahead of it or not.
+    async fn reach(&self, app: &AppId, target: Head) -> Result<(), StoreError> {
+        let turn = self.turn(app);
+        let _turn = turn.lock().await;
+        match self.shown(app) {
+            None => self.load(app).await?,
+            Some(_) if self.wants_its_key(app) => {
+                tracing::info!(%app, "a sealing key was missing; the gallery is loaded anew");
+                self.load_rows(app).await?;
             }
+            Some(shown) if shown.is_off(target) => self.turn_back(app).await?,
+            Some(_) => {}
         }
-        self.loaded.store(true, Ordering::Release);
+        if self.catch_up(app, target.revision).await? {
+            self.store.vault.others_removed();
+        }
+        Ok(())
+    }
+
+    /// Loads a gallery anew if it shows more than the store has, or has come to the same in another way: the database
+    /// is then an older state of itself (a restored backup, a standby that was behind), and perhaps went on from there.
+    async fn turn_back(&self, app: &AppId) -> Result<(), StoreError> {
+        // Read again: a local write may have been shown since. None is while this gallery's turn is held.
+        let stored = self.stored(app).await?;
+        let Some(shown) = self.shown(app).filter(|shown| shown.is_off(stored)) else { return Ok(()) };
+        let (shown, stored) = (shown.revision, stored.revision);
+        tracing::warn!(%app, %shown, %stored, "the database has gone back in time; the gallery is loaded anew");
+        self.load_rows(app).await?;
+        if let Some(snapshots) = &self.snapshots
+            && let Err(error) = snapshots.forget(app).await
+        {
+            tracing::warn!(%app, %error, "the gallery's snapshot of before is not forgotten; the next one replaces it");
+        }
         Ok(())
     }
 
@@ -160,86 +308,50 @@ impl Replicator {
         }
     }
 
-    fn turns(&self) -> std::sync::MutexGuard<'_, HashMap<AppId, Arc<AsyncMutex<()>>>> {
-        self.turns.lock().unwrap_or_else(PoisonError::into_inner)
+    fn turn(&self, app: &AppId) -> Arc<AsyncMutex<()>> {
+        Arc::clone(lock(&self.turns).entry(app.clone()).or_default())
     }
 
     /// Brings a gallery to at least a revision.
     async fn advance(&self, app: &AppId, target: Revision) -> Result<(), StoreError> {
-        let turn = Arc::clone(self.turns().entry(app.clone()).or_default());
+        let turn = self.turn(app);
         let _turn = turn.lock().await;
         if self.feed.revision(app).is_none() {
             self.load(app).await?;
         }
-        while let Some(shown) = self.feed.revision(app).filter(|shown| *shown < target) {
-            match self.store.changes(app, &self.model, shown, CHANGES_PAGE).await? {
-                Changes::List(changes) => {
+        self.catch_up(app, target).await.map(drop)
+    }
+
+    /// Applies the changes up to a revision at least; whether there were any.
+    async fn catch_up(&self, app: &AppId, target: Revision) -> Result<bool, StoreError> {
+        let mut moved = false;
+        while let Some(shown) = self.shown(app).filter(|shown| shown.revision < target) {
+            moved = true;
+            match self.store.templates.changes(app, &self.model, shown, CHANGES_PAGE).await? {
+                Changes::List(changes, unread, tag) => {
+                    let shown = shown.revision;
                     let Some(last) = changes.last().map(|change| change.revision) else {
                         // The store says that there is nothing newer: the target was never committed.
                         return Err(StoreError::Corrupt(format!(
                             "gallery revision {target} was announced, but its changes end at {shown}"
                         )));
                     };
+                    self.note_unread(app, changes.iter().map(|change| &change.template.id), unread);
                     if changes.into_iter().any(|change| self.feed.apply(app, change) == Applied::Gap) {
                         tracing::warn!(%app, %shown, %last, "a change is missing; the gallery is loaded anew");
-                        self.load(app).await?;
+                        self.load_rows(app).await?;
+                    } else {
+                        self.note_head(app, Head { revision: last, tag });
                     }
                 }
-                Changes::TooOld => self.load(app).await?,
+                // From the rows: a snapshot may be older than the log of changes reaches back, for ever.
+                Changes::TooOld => {
+                    let shown = shown.revision;
+                    tracing::warn!(%app, %shown, "the log of changes does not lead here; the gallery is loaded anew");
+                    self.load_rows(app).await?;
+                }
             }
         }
-        Ok(())
-    }
-
-    /// Loads a whole gallery. Rows written while the pages are read may be among them already;
-    /// the changes that are applied afterwards repeat them without harm.
-    async fn load(&self, app: &AppId) -> Result<(), StoreError> {
-        let revisions = self.store.revisions().await?;
-        let Some((_, revision)) = revisions.into_iter().find(|(id, _)| id == app) else {
-            return Err(StoreError::NoSuchApp);
-        };
-        let start = Instant::now();
-        if let Some(snapshots) = &self.snapshots
-            && snapshots.restore(app, revision).await?
-        {
-            let (templates, seconds) = (self.feed.size(app).templates, start.elapsed().as_secs_f64());
-            tracing::info!(%app, templates, seconds, "gallery loaded from its snapshot");
-            return Ok(());
-        }
-        let templates = self.read(app).await;
-        self.say(app, None);
-        let templates = templates?;
-        let count = templates.len();
-        self.feed.replace(app, revision, templates);
-        tracing::info!(%app, %revision, templates = count, seconds = start.elapsed().as_secs_f64(), "gallery loaded");
-        Ok(())
-    }
-
-    /// Reads all templates of a gallery from the store.
-    async fn read(&self, app: &AppId) -> Result<Vec<IndexedTemplate>, StoreError> {
-        let total = self.store.count(app).await?;
-        let mut templates: Vec<IndexedTemplate> = Vec::with_capacity(total);
-        let (mut said, mut after) = (Instant::now(), None);
-        loop {
-            let page = self.store.load(app, &self.model, after.as_ref(), LOAD_PAGE).await?;
-            templates.extend(page.templates);
-            after = page.next;
-            if after.is_none() {
-                return Ok(templates);
-            }
-            self.say(app, Some(Loading { loaded: templates.len(), templates: total.max(templates.len()) }));
-            if said.elapsed() >= SAY_EVERY {
-                said = Instant::now();
-                tracing::info!(%app, "loading the gallery: {} of {total} templates", templates.len());
-            }
-        }
-    }
-
-    fn say(&self, app: &AppId, progress: Option<Loading>) {
-        let mut all = self.loading.lock().unwrap_or_else(PoisonError::into_inner);
-        match progress {
-            Some(progress) => all.insert(app.clone(), progress),
-            None => all.remove(app),
-        };
+        Ok(moved)
     }
 }

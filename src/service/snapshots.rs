@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::{AppId, ModelTag, Revision};
 use crate::gallery::{Export, MatcherFeed, NotAGallery};
-use crate::store::snapshot::{self, Head, Reader, SnapshotError};
+use crate::store::snapshot::{self, Head, PARTIAL, Reader, SnapshotError};
 use crate::store::{Key, SnapshotId, SnapshotStore, StoreError};
 
 /// Where snapshots are kept, and of which galleries.
@@ -76,8 +76,8 @@ impl Snapshots {
             tracing::warn!(%app, "the gallery's snapshot is not used: it is of something else");
             return Ok(false);
         }
-        let Some(key) = self.keys.key(app, head.id()).await? else {
-            tracing::info!(%app, "the gallery's snapshot is not used: templates were removed since");
+        let Some(key) = self.key(app, head.id()).await? else {
+            tracing::info!(%app, "the gallery's snapshot is not used: its key is gone; templates were removed since");
             return Ok(false);
         };
         let (feed, of) = (Arc::clone(&self.feed), app.clone());
@@ -111,7 +111,32 @@ impl Snapshots {
         let Some(shown) = self.feed.revision(app).filter(|_| templates >= self.config.least) else { return Ok(false) };
         let Some((id, kept)) = self.kept().get(app).copied() else { return Ok(true) };
         let behind = shown.0.saturating_sub(kept.0);
-        Ok(behind > BEHIND.max((templates / BEHIND_SHARE) as u64) || self.keys.key(app, id).await?.is_none())
+        Ok(behind > BEHIND.max((templates / BEHIND_SHARE) as u64) || self.key(app, id).await?.is_none())
+    }
+
+    /// The key of a snapshot, if there is one that can be read: rows that are fine must not wait for it.
+    async fn key(&self, app: &AppId, id: SnapshotId) -> Result<Option<Key>, StoreError> {
+        match self.keys.key(app, id).await {
+            Err(error @ (StoreError::Corrupt(_) | StoreError::KeyMissing(_))) => {
+                tracing::warn!(%app, %error, "the key of the gallery's snapshot cannot be read");
+                Ok(None)
+            }
+            found => found,
+        }
+    }
+
+    /// Forgets a snapshot that was not written.
+    pub(super) async fn discard(&self, app: &AppId, id: SnapshotId) -> Result<(), StoreError> {
+        self.keys.discard(app, id).await
+    }
+
+    /// Forgets the snapshot of a gallery: it shows what the database no longer has.
+    pub(super) async fn forget(&self, app: &AppId) -> Result<(), StoreError> {
+        let known = self.kept().remove(app);
+        match known {
+            Some((id, _)) => self.keys.discard(app, id).await,
+            None => Ok(()),
+        }
     }
 
     /// Makes a key for the next snapshot of a gallery, and says which revision it must show.
@@ -160,7 +185,8 @@ impl Snapshots {
             for entry in std::fs::read_dir(dir)? {
                 let path = entry?.path();
                 let known = path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| names.contains(stem));
-                if path.extension().is_some_and(|extension| extension == EXTENSION) && !known {
+                let ours = path.extension().is_some_and(|extension| extension == EXTENSION || extension == PARTIAL);
+                if ours && !known {
                     std::fs::remove_file(path)?;
                 }
             }

@@ -110,29 +110,55 @@ impl Settings {
     }
 }
 
+/// What is wrong is said with its line, never with what stands there: it may be a secret.
 fn parse(text: &str, origin: &str) -> Result<Table, SettingsError> {
-    text.parse()
-        .map_err(|e: toml::de::Error| SettingsError::Shape { origin: origin.to_owned(), message: e.to_string() })
+    text.parse().map_err(|e: toml::de::Error| {
+        let line = e.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
+        let place = line.map_or_else(String::new, |line| format!(", line {line}"));
+        SettingsError::Shape { origin: format!("{origin}{place}"), message: e.message().to_owned() }
+    })
 }
 
 fn merge_file(table: &mut Table, path: &Path) -> Result<(), SettingsError> {
     let text = std::fs::read_to_string(path).map_err(|source| SettingsError::File { path: path.to_owned(), source })?;
     let origin = path.display().to_string();
-    let unknown =
-        |key: &str| SettingsError::Shape { origin: origin.clone(), message: format!("{key} is not a setting") };
+    let wrong = |message: String| SettingsError::Shape { origin: origin.clone(), message };
+    let put = |slot: Option<&mut Value>, value: Value, key: &str| {
+        let slot = slot.ok_or_else(|| wrong(format!("{key} is not a setting")))?;
+        *slot = fitting(slot, value).ok_or_else(|| wrong(format!("{key} must be {}", kind(slot))))?;
+        Ok::<_, SettingsError>(())
+    };
     for (key, value) in parse(&text, &origin)? {
         match (table.get_mut(&key), value) {
             (Some(Value::Table(section)), Value::Table(new)) => {
                 for (inner, value) in new {
-                    let slot = section.get_mut(&inner).ok_or_else(|| unknown(&format!("{key}.{inner}")))?;
-                    *slot = value;
+                    put(section.get_mut(&inner), value, &format!("{key}.{inner}"))?;
                 }
             }
-            (Some(slot), value) => *slot = value,
-            (None, _) => return Err(unknown(&key)),
+            (slot, value) => put(slot, value, &key)?,
         }
     }
     Ok(())
+}
+
+/// A value that has the type of the setting (of numbers, whole ones are numbers, too).
+fn fitting(slot: &Value, value: Value) -> Option<Value> {
+    match (slot, value) {
+        (Value::Float(_), Value::Integer(whole)) => Some(Value::Float(whole as f64)),
+        (slot, value) => slot.same_type(&value).then_some(value),
+    }
+}
+
+/// How a type is said.
+fn kind(slot: &Value) -> &'static str {
+    match slot {
+        Value::Integer(_) => "a whole number",
+        Value::Float(_) => "a number",
+        Value::Boolean(_) => "true or false",
+        Value::Array(_) => "a list",
+        Value::Table(_) => "a section",
+        Value::String(_) | Value::Datetime(_) => "a text",
+    }
 }
 
 /// `SEMBLANCE_LIMITS_BODY_BYTES` is the slot of `limits.body_bytes`.
@@ -153,15 +179,15 @@ fn slot_of_key<'a>(table: &'a mut Table, key: &str) -> Option<&'a mut Value> {
 
 /// Reads a text as the type that the setting has.
 fn typed(slot: &Value, key: &str, text: &str) -> Result<Value, SettingsError> {
-    let bad = |expected: &str| SettingsError::Value { key: key.to_owned(), message: format!("must be {expected}") };
+    let bad = || SettingsError::Value { key: key.to_owned(), message: format!("must be {}", kind(slot)) };
     let text = text.trim();
     Ok(match slot {
-        Value::Integer(_) => Value::Integer(text.parse().map_err(|_| bad("a whole number"))?),
-        Value::Float(_) => Value::Float(text.parse().map_err(|_| bad("a number"))?),
+        Value::Integer(_) => Value::Integer(text.parse().map_err(|_| bad())?),
+        Value::Float(_) => Value::Float(text.parse().map_err(|_| bad())?),
         Value::Boolean(_) => Value::Boolean(match text.to_ascii_lowercase().as_str() {
             "true" | "1" | "yes" | "on" => true,
             "false" | "0" | "no" | "off" => false,
-            _ => return Err(bad("true or false")),
+            _ => return Err(bad()),
         }),
         Value::Array(_) => {
             Value::Array(text.split(',').map(str::trim).filter(|s| !s.is_empty()).map(Value::from).collect())
@@ -256,6 +282,28 @@ mod tests {
         for name in names {
             let variable = format!("{PREFIX}{}", name.to_ascii_uppercase());
             assert!(slot_of_variable(&mut table, &variable).is_some(), "{variable}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_wrong_is_not_repeated() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        for (text, said) in [
+            ("data = \"/d\"\nkey = \"0123hunter2\nlisten = 3", "line 2"),
+            ("data = \"/d\"\n[database]\nurl = postgres://u:hunter2@h/d", "line 3"),
+            ("[database]\nurl = [\"postgres://u:hunter2@h/d\"]", "database.url must be a text"),
+            ("database = \"postgres://u:hunter2@h/d\"", "database must be a section"),
+            ("key = \"hunter2\"\nkey = \"hunter2\"", "line 2"),
+            ("key = { hunter2 = \"hunter2\" }", "key must be a text"),
+            ("listen = [\"x\"]", "listen must be a text"),
+            ("[limits]\nbody_bytes = \"hunter2\"", "limits.body_bytes must be a whole number"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let overrides = Overrides { config: Some(path.clone()), values: vec![] };
+            let error = Settings::load_from(&overrides, []).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(shown.contains(said) && !shown.contains("hunter2"), "{shown}");
         }
     }
 

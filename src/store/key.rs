@@ -155,6 +155,16 @@ impl KeyFile {
         &self.0
     }
 
+    /// Whether others than its owner can read it. What a container finds in `/run/secrets` is its own.
+    pub fn is_exposed(&self) -> bool {
+        #[cfg(unix)]
+        let open = std::fs::metadata(&self.0)
+            .is_ok_and(|found| std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o077 != 0);
+        #[cfg(not(unix))]
+        let open = false;
+        open && !self.0.starts_with("/run/secrets")
+    }
+
     fn failed(&self) -> impl FnOnce(std::io::Error) -> KeyError {
         let path = self.0.clone();
         move |source| KeyError::File { path, source }
@@ -282,7 +292,12 @@ mod tests {
         assert_eq!(ids(&file), [made.id()]);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left lying about");
         #[cfg(unix)]
-        assert_eq!(mode(&file), 0o600);
+        {
+            assert_eq!((mode(&file), file.is_exposed()), (0o600, false));
+            let readable = std::os::unix::fs::PermissionsExt::from_mode(0o640);
+            std::fs::set_permissions(file.path(), readable).unwrap();
+            assert!(file.is_exposed());
+        }
     }
 
     #[test]

@@ -12,8 +12,8 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    Anchor, AppRecord, AppStore, Cause, Changes, Claim, InsertError, Key, KeyHash, Notice, OnConflict, OutboxStore,
-    SnapshotId, SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord, TemplateStore,
+    Anchor, AppRecord, AppStore, Cause, Changes, Claim, Head, InsertError, Key, KeyHash, Notice, OnConflict,
+    OutboxStore, SnapshotId, SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord, TemplateStore,
 };
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{IndexedTemplate, Sample};
@@ -49,6 +49,10 @@ async fn within<T, E: From<StoreError>>(limit: Duration, work: impl Future<Outpu
 impl AppStore for Limited<dyn AppStore> {
     async fn create(&self, app: &AppRecord) -> Result<bool, StoreError> {
         within(self.limit, self.inner.create(app)).await
+    }
+
+    async fn create_first(&self, app: &AppRecord) -> Result<bool, StoreError> {
+        within(self.limit, self.inner.create_first(app)).await
     }
 
     async fn list(&self) -> Result<Vec<AppRecord>, StoreError> {
@@ -143,17 +147,11 @@ impl TemplateStore for Limited<dyn TemplateStore> {
         within(self.limit * BULK, self.inner.load(app, model, after, limit)).await
     }
 
-    async fn changes(
-        &self,
-        app: &AppId,
-        model: &ModelTag,
-        after: Revision,
-        limit: usize,
-    ) -> Result<Changes, StoreError> {
+    async fn changes(&self, app: &AppId, model: &ModelTag, after: Head, limit: usize) -> Result<Changes, StoreError> {
         within(self.limit * BULK, self.inner.changes(app, model, after, limit)).await
     }
 
-    async fn revisions(&self) -> Result<Vec<(AppId, Revision)>, StoreError> {
+    async fn revisions(&self) -> Result<Vec<(AppId, Head)>, StoreError> {
         within(self.limit, self.inner.revisions()).await
     }
 }

@@ -7,6 +7,7 @@
 //! revisions have no gaps and commit in order, and a replica that follows them misses nothing.
 
 mod key;
+mod leftovers;
 mod limited;
 mod open;
 pub mod outbox;
@@ -106,6 +107,37 @@ pub struct TemplatePage {
     pub templates: Vec<IndexedTemplate>,
     /// After which id the next page begins; `None` when this is the last.
     pub next: Option<TemplateId>,
+    /// Samples that are left out because they cannot be opened.
+    pub unread: Vec<Unread>,
+}
+
+/// A sample that is stored but cannot be opened. What surrounds it is read all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// The template that it is of.
+    pub template: TemplateId,
+    /// Why.
+    pub fault: UnreadFault,
+}
+
+/// Why a sample cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum UnreadFault {
+    /// It is sealed with a key that this process does not have (yet).
+    #[error("the sealing key {0} is not among those given")]
+    KeyMissing(KeyId),
+    /// It is damaged, was moved, or is of a newer version.
+    #[error("{0}")]
+    Damaged(String),
+}
+
+impl From<Unread> for StoreError {
+    fn from(unread: Unread) -> Self {
+        match unread.fault {
+            UnreadFault::KeyMissing(key) => Self::KeyMissing(key),
+            UnreadFault::Damaged(what) => Self::Corrupt(format!("template {}: {what}", unread.template)),
+        }
+    }
 }
 
 /// Why the store did not do what was asked.
@@ -140,12 +172,38 @@ pub enum InsertError {
     Store(#[from] StoreError),
 }
 
+/// Where the history of a gallery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Head {
+    /// How many changes there were.
+    pub revision: Revision,
+    /// Drawn at random with the last of them; `None` where it is not known. Of one revision there are two only if the
+    /// database went back in time and on from there.
+    pub tag: Option<i64>,
+}
+
+impl Head {
+    /// Whether this is where another history is: it has not come so far, or it came here in another way.
+    pub fn is_off(self, other: Self) -> bool {
+        let other_way = self.tag.zip(other.tag).is_some_and(|(one, other)| one != other);
+        self.revision > other.revision || (self.revision == other.revision && other_way)
+    }
+}
+
+impl From<Revision> for Head {
+    fn from(revision: Revision) -> Self {
+        Self { revision, tag: None }
+    }
+}
+
 /// The changes of a gallery after a revision.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Changes {
-    /// In order, without gaps; empty when there are none.
-    List(Vec<Change>),
-    /// The log no longer reaches back that far (or the application is gone): load the whole gallery.
+    /// In order, without gaps; empty when there are none; the tag of the last. Samples that cannot be opened are left
+    /// out and named.
+    List(Vec<Change>, Vec<Unread>, Option<i64>),
+    /// The log no longer reaches back that far, or tells of another history (or the application is gone): load the
+    /// whole gallery.
     TooOld,
 }
 
@@ -154,6 +212,9 @@ pub enum Changes {
 pub trait AppStore: Send + Sync {
     /// Creates an application; `false` when the id is taken.
     async fn create(&self, app: &AppRecord) -> Result<bool, StoreError>;
+
+    /// Creates an application if there is none at all, of however many that try at once one; whether it did.
+    async fn create_first(&self, app: &AppRecord) -> Result<bool, StoreError>;
 
     /// All applications, oldest first.
     async fn list(&self) -> Result<Vec<AppRecord>, StoreError>;
@@ -231,7 +292,7 @@ pub trait TemplateStore: Send + Sync {
     ) -> Result<Vec<TemplateRecord>, StoreError>;
 
     /// The next `limit` templates after `after` in byte order of the ids, with their samples of one
-    /// model: how a gallery is loaded. Templates without a sample of that model are left out, so a
+    /// model: how a gallery is loaded. Templates without a sample of that model that opens are left out, so a
     /// page may be short, or empty, though it has a next one.
     async fn load(
         &self,
@@ -243,16 +304,10 @@ pub trait TemplateStore: Send + Sync {
 
     /// Up to `limit` changes after a revision, each with the template's samples of one model as
     /// they are now.
-    async fn changes(
-        &self,
-        app: &AppId,
-        model: &ModelTag,
-        after: Revision,
-        limit: usize,
-    ) -> Result<Changes, StoreError>;
+    async fn changes(&self, app: &AppId, model: &ModelTag, after: Head, limit: usize) -> Result<Changes, StoreError>;
 
-    /// The revision of every application's gallery.
-    async fn revisions(&self) -> Result<Vec<(AppId, Revision)>, StoreError>;
+    /// Where every application's gallery is.
+    async fn revisions(&self) -> Result<Vec<(AppId, Head)>, StoreError>;
 }
 
 /// Names a snapshot file of a gallery.
@@ -283,6 +338,9 @@ pub trait VaultStore: Send + Sync {
     /// overwritten. Postgres: the rows are given to be overwritten (VACUUM). `false` when it has to be
     /// tried again soon.
     async fn scrub(&self) -> Result<bool, StoreError>;
+
+    /// Another process may have removed something, and may not have cleared away after itself.
+    fn others_removed(&self);
 
     /// How often [`VaultStore::scrub`] is worth its price.
     fn scrub_every(&self) -> Duration;
@@ -327,6 +385,9 @@ pub struct Resealed {
 /// Puts another sealing key in force, while any number of nodes serve.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
+    /// Whether this process has a key; the key file is read again if it was not there.
+    fn has(&self, key: KeyId) -> bool;
+
     /// Which keys there are, and what is sealed under them. Reads every sample's row.
     async fn status(&self) -> Result<KeyStatus, StoreError>;
 

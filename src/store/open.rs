@@ -85,6 +85,12 @@ pub enum OpenError {
         /// Those that were given.
         given: String,
     },
+    /// Something is sealed under keys that were not given: the renewal of a key was broken off.
+    #[error(
+        "a renewal of the sealing key was not brought to its end, and templates are sealed under {0} still; give that \
+         key, too, and run `semblance key rotate` once more"
+    )]
+    KeysMissing(String),
     /// The row that tells a wrong key cannot be opened though the key is the one that it names.
     #[error("its sealing check is damaged")]
     DamagedCheck,
@@ -141,6 +147,9 @@ pub(super) fn classify(error: sqlx::Error, away: bool) -> StoreError {
                 | sqlx::Error::PoolTimedOut
                 | sqlx::Error::PoolClosed
                 | sqlx::Error::WorkerCrashed
+                // A connection that was left in the middle of a transaction; it is closed.
+                | sqlx::Error::BeginFailed
+                | sqlx::Error::InvalidSavePointStatement
         );
     if away { StoreError::Unavailable(Box::new(error)) } else { StoreError::Failed(Box::new(error)) }
 }

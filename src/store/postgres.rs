@@ -1,38 +1,40 @@
 //! Postgres: any number of nodes share one.
 
 use std::str::FromStr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions, Postgres};
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
+use super::leftovers::{Leftovers, Work};
 use super::open::{KeySource, OpenError, OpenOptions, classify, migrations};
 use super::outbox::LEASE;
-use super::ring::{self, JOURNAL_KEY, KeyRing, SEAL_CHECK};
+use super::ring::{self, JOURNAL_KEY, KeyRing, SEAL_CHECK, SUPERSEDED};
 use super::row;
 use super::seal::{Place, SealError, Sealer, sealed_under, snapshot_key_place};
 use super::sql::{self, sql_store};
 use super::{
-    Anchor, AppRecord, AppStore, Cause, Changes, Claim, FormerKey, HintStore, InsertError, Key, KeyHash, KeyId,
+    Anchor, AppRecord, AppStore, Cause, Changes, Claim, FormerKey, Head, HintStore, InsertError, Key, KeyHash, KeyId,
     KeyStatus, KeyStore, Notice, OnConflict, OutboxStore, Resealed, SampleCursor, SampleRecord, SnapshotId,
     SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
 };
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
 
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "first", include_str!("../../migrations/postgres/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/postgres/0002_attributes.sql")),
     (3, "snapshots", include_str!("../../migrations/postgres/0003_snapshots.sql")),
     (4, "data keys", include_str!("../../migrations/postgres/0004_data_keys.sql")),
     (5, "periods", include_str!("../../migrations/postgres/0005_periods.sql")),
     (6, "outbox", include_str!("../../migrations/postgres/0006_outbox.sql")),
+    (7, "tags", include_str!("../../migrations/postgres/0007_tags.sql")),
 ];
 
 /// Waits for the writers of galleries and keeps others waiting; readers go on.
@@ -41,8 +43,9 @@ const HOLD_WRITERS: Option<&str> = Some("LOCK TABLE applications IN EXCLUSIVE MO
 /// For a statement that takes as long as the table is large.
 const UNHURRIED: Option<&str> = Some("SET LOCAL statement_timeout = 0");
 
-/// Told in the transaction of a write, it is heard when that is committed.
-const TELL: Option<&str> = Some("SELECT pg_notify('semblance', '')");
+/// Told in the transaction of a write, it is heard when that is committed. Only a hint: it is left out before a queue
+/// that nobody empties is full, which would fail the commit.
+const TELL: Option<&str> = Some("SELECT pg_notify('semblance', '') WHERE pg_notification_queue_usage() < 0.9");
 
 /// Where it is told.
 const CHANNEL: &str = "semblance";
@@ -55,8 +58,7 @@ pub(super) struct PostgresStore {
     read: PgPool,
     write: PgPool,
     keys: KeyRing,
-    /// Something was removed, and may still lie about.
-    removed: AtomicBool,
+    leftovers: Leftovers,
     /// Whose journal tells of what is put down here, if this process has one.
     node: OnceLock<Uuid>,
 }
@@ -74,6 +76,7 @@ pub(super) async fn open(url: &str, password: Option<&str>, options: &OpenOption
     let timeout_ms = timeout.as_millis().to_string();
     // A commit is on disk before it is acknowledged, whatever the server's default is.
     let connect = connect.options([("statement_timeout", timeout_ms.as_str()), ("synchronous_commit", "on")]);
+    migrate(&connect, timeout).await?;
     let pool = PgPoolOptions::new()
         .max_connections(options.connections)
         .acquire_timeout(options.timeout)
@@ -88,33 +91,71 @@ pub(super) async fn open(url: &str, password: Option<&str>, options: &OpenOption
         .connect_with(connect.clone())
         .await
         .map_err(OpenError::connect)?;
-    migrations(&MIGRATIONS).run(&pool).await.map_err(OpenError::migrate)?;
     let hints = Listener { options: connect, slot: Mutex::default() };
     PostgresStore::unlock(pool.clone(), pool, &options.key, hints).await
+}
+
+/// Longest that a node waits for another's migrations, or for a table that somebody else holds.
+const MIGRATION_WAIT: Duration = Duration::from_secs(15 * 60);
+
+/// Brings the schema up to date, on a connection of its own: a migration takes as long as the table is large. It waits
+/// for locks only so long at a time, for whoever comes after it waits for it.
+async fn migrate(connect: &PgConnectOptions, timeout: Duration) -> Result<(), OpenError> {
+    let wait = timeout.as_millis().to_string();
+    let connect = connect.clone().options([("statement_timeout", "0"), ("lock_timeout", wait.as_str())]);
+    let own = PgPoolOptions::new().max_connections(1).acquire_timeout(timeout);
+    let own = own.connect_with(connect).await.map_err(OpenError::connect)?;
+    let start = Instant::now();
+    loop {
+        match migrations(&MIGRATIONS).run(&own).await {
+            Err(error) if is_locked(&error) && start.elapsed() < MIGRATION_WAIT => {
+                tracing::warn!(
+                    "the schema is held by somebody else, perhaps another node's migration; it is waited for"
+                );
+            }
+            outcome => {
+                own.close().await;
+                return outcome.map_err(OpenError::migrate);
+            }
+        }
+    }
+}
+
+/// Whether a lock was not to be had in time.
+fn is_locked(error: &MigrateError) -> bool {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
+    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "55P03")
 }
 
 /// A VACUUM reads the table's indexes.
 const SCRUB_EVERY: Duration = Duration::from_secs(60);
 
+/// Longest that one of them takes; it is begun anew then.
+const VACUUM_LIMIT: Duration = Duration::from_secs(15 * 60);
+
 #[async_trait]
 impl VaultStore for PostgresStore {
     async fn scrub(&self) -> Result<bool, StoreError> {
-        if !self.removed.swap(false, Ordering::AcqRel) {
-            return Ok(true);
-        }
+        let Some(clearing) = self.leftovers.clearing() else { return Ok(true) };
         // Takes as long as the table is large, so the limit on statements is not for it.
-        let options = PgConnectOptions::clone(&self.write.connect_options()).options([("statement_timeout", "0")]);
+        let limit = VACUUM_LIMIT.as_millis().to_string();
+        let options = PgConnectOptions::clone(&self.write.connect_options());
+        let options = options.options([("statement_timeout", limit.as_str())]);
         let cleared = async {
             let mut connection = options.connect().await?;
             sqlx::query("VACUUM samples").execute(&mut connection).await?;
             sqlx::query("VACUUM snapshots").execute(&mut connection).await?;
             connection.close().await
         };
-        let cleared = cleared.await.map_err(failed);
-        if cleared.is_err() {
-            self.removed.store(true, Ordering::Release);
-        }
-        cleared.map(|()| true)
+        // A wire that is silent ends nothing.
+        let late = |late| StoreError::Unavailable(Box::new(late));
+        tokio::time::timeout(VACUUM_LIMIT, cleared).await.map_err(late)?.map_err(failed)?;
+        clearing.nothing();
+        Ok(true)
+    }
+
+    fn others_removed(&self) {
+        // Whoever removed something sees to it, also after a crash: at its next start.
     }
 
     fn scrub_every(&self) -> Duration {
@@ -165,10 +206,11 @@ impl HintStore for Listener {
 /// What an error of Postgres means: by SQLSTATE class (appendix A of its manual).
 fn failed(error: sqlx::Error) -> StoreError {
     let away = error.as_database_error().and_then(|e| e.code()).is_some_and(|code| {
-        // Connection, resources, operator intervention (a cancelled statement too), system error;
-        // read-only; serialisation, deadlock, lock not available.
-        ["08", "53", "57", "58"].iter().any(|class| code.starts_with(class))
-            || ["25006", "40001", "40P01", "55P03"].contains(&code.as_ref())
+        // Connection, authorisation (a password that is being changed), resources, operator intervention (a
+        // cancelled statement too), system error; read-only; serialisation, deadlock, lock not available; the
+        // database, or a table, is not there, or takes no connections (a restore); a limit (the queue of notices).
+        ["08", "28", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+            || ["25006", "3D000", "40001", "40P01", "42P01", "54000", "55000", "55P03"].contains(&code.as_ref())
     });
     classify(error, away)
 }

@@ -23,6 +23,10 @@ pub(super) const SEAL_CHECK: &str = "sealing check";
 /// The name of the row of `meta` with the key of the journal, sealed.
 pub(super) const JOURNAL_KEY: &str = "journal key";
 
+/// The name of the row of `meta` with the names of the keys that are in force no more, but under which something may
+/// be sealed still: the rotation that replaced them was not brought to its end yet.
+pub(super) const SUPERSEDED: &str = "superseded keys";
+
 /// From a sealing key to the journal's first key.
 const JOURNAL_LABEL: &[u8; 17] = b"semblance journal";
 

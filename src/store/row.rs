@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::ring::KeyRing;
 use super::seal::{Place, SealError};
-use super::{KeyHash, Notice, SnapshotId, StoreError};
+use super::{KeyHash, Notice, SnapshotId, StoreError, Unread, UnreadFault};
 use crate::domain::{AppId, ModelTag, Revision, SampleId, TemplateId};
 use crate::gallery::{IndexedTemplate, Sample};
 
@@ -59,8 +59,15 @@ pub(super) fn snapshot_id(bytes: &[u8]) -> Result<SnapshotId, StoreError> {
     Uuid::from_slice(bytes).map(SnapshotId).map_err(|_| StoreError::Corrupt("a snapshot's id".to_owned()))
 }
 
-pub(super) fn key_hash(bytes: &[u8]) -> Result<KeyHash, StoreError> {
-    bytes.try_into().map(KeyHash).map_err(|_| StoreError::Corrupt("a key hash".to_owned()))
+/// No key opens an application whose hash is damaged; it is no reason to shut out the others.
+pub(super) fn key_hash(bytes: &[u8], app: &str) -> KeyHash {
+    bytes.try_into().map_or_else(
+        |_| {
+            tracing::error!(app, "the hash of the application's key is damaged; `semblance app rotate-key` mends it");
+            KeyHash([0; 32])
+        },
+        KeyHash,
+    )
 }
 
 pub(super) fn uuid(bytes: &[u8]) -> Result<Uuid, StoreError> {
@@ -92,8 +99,14 @@ pub(super) struct SampleColumns<'a> {
     pub(super) data_key: Option<&'a [u8]>,
 }
 
-/// A change, its template and, unless it has none, a sample of it: revision, template, sample, sealed, data key.
-pub(super) type ChangeRow = (i64, String, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>);
+/// A change, its template and, unless it has none, a sample of it: revision, template, sample, sealed, data key; the
+/// tag of the change, and of the one that all of them come after.
+pub(super) type ChangeRow = (i64, String, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>, Option<i64>);
+
+/// A random number for a change.
+pub(super) fn tag() -> i64 {
+    Uuid::new_v4().as_u64_pair().0.cast_signed()
+}
 
 /// Opens the rows of samples one by one and gathers those of one template, which follow each other.
 pub(super) struct Gather<'a> {
@@ -101,11 +114,12 @@ pub(super) struct Gather<'a> {
     app: &'a AppId,
     model: &'a ModelTag,
     templates: Vec<IndexedTemplate>,
+    unread: Vec<Unread>,
 }
 
 impl<'a> Gather<'a> {
     pub(super) fn new(keys: &'a KeyRing, app: &'a AppId, model: &'a ModelTag) -> Self {
-        Self { keys, app, model, templates: Vec::new() }
+        Self { keys, app, model, templates: Vec::new(), unread: Vec::new() }
     }
 
     /// Takes the next row: a template and, unless it has none, a sample of it.
@@ -114,18 +128,38 @@ impl<'a> Gather<'a> {
             self.templates.push(IndexedTemplate { id: template_id(template)?, samples: Vec::new() });
         }
         let (Some(last), Some(columns)) = (self.templates.last_mut(), columns) else { return Ok(()) };
-        let id = sample_id(columns.sample)?;
-        let place = Place { app: self.app, template: &last.id, sample: id, model: self.model };
-        let embedding = self.keys.open(&place, columns.sealed, columns.data_key).map_err(|error| match error {
-            SealError::OtherKey(key) => StoreError::KeyMissing(key),
-            error => StoreError::Corrupt(format!("sample {} of template {} is {error}", place.sample, place.template)),
-        })?;
-        last.samples.push(Sample { id, embedding });
+        match self.keys.open_sample(self.app, &last.id, self.model, &columns) {
+            Ok(sample) => last.samples.push(sample),
+            Err(fault) => self.unread.push(Unread { template: last.id.clone(), fault }),
+        }
         Ok(())
     }
 
     /// What was gathered since the last time.
     pub(super) fn finish(&mut self) -> Vec<IndexedTemplate> {
         std::mem::take(&mut self.templates)
+    }
+
+    /// What could not be opened since the last time.
+    pub(super) fn unread(&mut self) -> Vec<Unread> {
+        std::mem::take(&mut self.unread)
+    }
+}
+
+impl KeyRing {
+    fn open_sample(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        model: &ModelTag,
+        columns: &SampleColumns<'_>,
+    ) -> Result<Sample, UnreadFault> {
+        let id = sample_id(columns.sample).map_err(|error| UnreadFault::Damaged(error.to_string()))?;
+        let place = Place { app, template, sample: id, model };
+        match self.open(&place, columns.sealed, columns.data_key) {
+            Ok(embedding) => Ok(Sample { id, embedding }),
+            Err(SealError::OtherKey(key)) => Err(UnreadFault::KeyMissing(key)),
+            Err(error) => Err(UnreadFault::Damaged(format!("sample {id} is {error}"))),
+        }
     }
 }

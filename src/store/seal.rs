@@ -242,8 +242,14 @@ mod tests {
         assert_eq!(sealer.open(&here, &sealed, None), Err(SealError::Format));
         let there = place(&other, &template, &model);
         assert_eq!(sealer.open(&there, &sealed, Some(&data_key)), Err(SealError::Damaged));
-        let moved = Place { sample: SampleId(uuid::Uuid::from_u128(8)), ..here };
-        assert_eq!(sealer.open(&moved, &sealed, Some(&data_key)), Err(SealError::Damaged));
+        let (other_template, other_model) = ("u".parse().unwrap(), ModelTag::new("n"));
+        for moved in [
+            Place { sample: SampleId(uuid::Uuid::from_u128(8)), ..here },
+            place(&app, &other_template, &model),
+            place(&app, &template, &other_model),
+        ] {
+            assert_eq!(sealer.open(&moved, &sealed, Some(&data_key)), Err(SealError::Damaged));
+        }
         let each = |of: &[u8], opens: &dyn Fn(&[u8]) -> bool| {
             for at in 0..of.len() {
                 let mut flipped = of.to_vec();

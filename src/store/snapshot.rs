@@ -22,6 +22,9 @@ use crate::domain::Revision;
 /// First bytes of a file; the last one is the version of the format.
 const MAGIC: &[u8; 8] = b"smblnce\x01";
 
+/// The extension of a file that is being written.
+pub const PARTIAL: &str = "part";
+
 /// No head and no frame is longer than this: 256 MiB, for rows of any size.
 const LONGEST: usize = 256 << 20;
 
@@ -81,13 +84,15 @@ fn place(head: &[u8], at: usize) -> Vec<u8> {
 /// # Errors
 /// When the file cannot be written. What was there before stays.
 pub fn write(path: &Path, head: &Head, key: &Key, frames: impl Iterator<Item = Vec<u8>>) -> Result<(), SnapshotError> {
-    let partial = path.with_extension("part");
+    let partial = path.with_extension(PARTIAL);
     let written = write_all(&partial, head, key, frames);
     if written.is_err() {
         let _ = std::fs::remove_file(&partial);
     }
     written?;
     std::fs::rename(&partial, path)?;
+    // The name, too, is on disk then.
+    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
     Ok(())
 }
 

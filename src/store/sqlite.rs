@@ -2,7 +2,6 @@
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,27 +11,29 @@ use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, 
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use uuid::Uuid;
 
+use super::leftovers::{Leftovers, Work};
 use super::open::{KeySource, OpenError, OpenOptions, classify, migrations};
 use super::outbox::LEASE;
-use super::ring::{self, JOURNAL_KEY, KeyRing, SEAL_CHECK};
+use super::ring::{self, JOURNAL_KEY, KeyRing, SEAL_CHECK, SUPERSEDED};
 use super::row;
 use super::seal::{Place, SealError, Sealer, sealed_under, snapshot_key_place};
 use super::sql::{self, sql_store};
 use super::{
-    Anchor, AppRecord, AppStore, Cause, Changes, Claim, FormerKey, HintStore, InsertError, Key, KeyHash, KeyId,
+    Anchor, AppRecord, AppStore, Cause, Changes, Claim, FormerKey, Head, HintStore, InsertError, Key, KeyHash, KeyId,
     KeyStatus, KeyStore, Notice, OnConflict, OutboxStore, Resealed, SampleCursor, SampleRecord, SnapshotId,
     SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
 };
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
 
-const MIGRATIONS: [(i64, &str, &str); 6] = [
+const MIGRATIONS: [(i64, &str, &str); 7] = [
     (1, "first", include_str!("../../migrations/sqlite/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/sqlite/0002_attributes.sql")),
     (3, "snapshots", include_str!("../../migrations/sqlite/0003_snapshots.sql")),
     (4, "data keys", include_str!("../../migrations/sqlite/0004_data_keys.sql")),
     (5, "periods", include_str!("../../migrations/sqlite/0005_periods.sql")),
     (6, "outbox", include_str!("../../migrations/sqlite/0006_outbox.sql")),
+    (7, "tags", include_str!("../../migrations/sqlite/0007_tags.sql")),
 ];
 
 /// There is one writer at a time anyway.
@@ -53,8 +54,7 @@ pub(super) struct SqliteStore {
     /// One connection: SQLite has one writer, and waiting here is fair.
     write: SqlitePool,
     keys: KeyRing,
-    /// Something was removed, and may still lie about.
-    removed: AtomicBool,
+    leftovers: Leftovers,
     /// Whose journal tells of what is put down here, if this process has one.
     node: OnceLock<Uuid>,
 }
@@ -109,9 +109,7 @@ const SCRUB_EVERY: Duration = Duration::from_secs(1);
 #[async_trait]
 impl VaultStore for SqliteStore {
     async fn scrub(&self) -> Result<bool, StoreError> {
-        if !self.removed.swap(false, Ordering::AcqRel) {
-            return Ok(true);
-        }
+        let Some(clearing) = self.leftovers.clearing() else { return Ok(true) };
         // On a connection of its own, for its own patience. Deleted rows were overwritten in their pages
         // (secure_delete); the log may have older copies of these pages until it is cut off.
         let options = SqliteConnectOptions::clone(&self.write.connect_options()).busy_timeout(SCRUB_WAIT);
@@ -121,11 +119,15 @@ impl VaultStore for SqliteStore {
             connection.close().await?;
             Ok(busy == 0)
         };
-        let emptied = emptied.await.map_err(failed);
-        if !matches!(emptied, Ok(true)) {
-            self.removed.store(true, Ordering::Release);
+        let emptied = emptied.await.map_err(failed)?;
+        if emptied {
+            clearing.nothing();
         }
-        emptied
+        Ok(emptied)
+    }
+
+    fn others_removed(&self) {
+        self.leftovers.note();
     }
 
     fn scrub_every(&self) -> Duration {
@@ -171,8 +173,8 @@ fn open_private(path: &Path) -> std::io::Result<File> {
 
 /// What an error of SQLite means: its primary codes are in <https://sqlite.org/rescode.html>.
 fn failed(error: sqlx::Error) -> StoreError {
-    /// BUSY, LOCKED, READONLY, IOERR, FULL, CANTOPEN.
-    const AWAY: [i64; 6] = [5, 6, 8, 10, 13, 14];
+    /// BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN, PROTOCOL.
+    const AWAY: [i64; 8] = [5, 6, 7, 8, 10, 13, 14, 15];
     let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i64>().ok());
     classify(error, code.is_some_and(|code| AWAY.contains(&(code & 0xff))))
 }

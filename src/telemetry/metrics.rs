@@ -58,6 +58,8 @@ pub struct Snapshot {
     pub by_app: bool,
     /// What each gallery holds.
     pub galleries: Vec<(AppId, GallerySize)>,
+    /// Templates with a stored sample that cannot be read, of each gallery where there are any.
+    pub unreadable: Vec<(AppId, usize)>,
 }
 
 #[derive(Default)]
@@ -69,6 +71,7 @@ struct Gauges {
     templates: Family<App, Gauge>,
     samples: Family<App, Gauge>,
     bytes: Family<App, Gauge>,
+    unreadable: Family<App, Gauge>,
 }
 
 /// Counts and durations since the server started.
@@ -137,6 +140,8 @@ impl Metrics {
         r.register("gallery_samples", "Samples in memory, by application", gauges.samples.clone());
         let help = "Memory of a gallery, by application";
         r.register_with_unit("gallery_size", help, Unit::Bytes, gauges.bytes.clone());
+        let help = "Templates with a stored sample that cannot be read, by application";
+        r.register("gallery_unreadable_templates", help, gauges.unreadable.clone());
         self
     }
 
@@ -187,7 +192,7 @@ impl Gauges {
         self.tickets_in_use.set(whole(now.tickets_in_use));
         self.tickets_capacity.set(whole(now.tickets_capacity));
         // A gallery that is gone must not be shown for ever.
-        for family in [&self.templates, &self.samples, &self.bytes] {
+        for family in [&self.templates, &self.samples, &self.bytes, &self.unreadable] {
             family.clear();
         }
         let label = |app: &AppId| App { app: if now.by_app { app.as_str() } else { "all" }.to_owned() };
@@ -196,6 +201,9 @@ impl Gauges {
             self.templates.get_or_create(&app).inc_by(whole(size.templates));
             self.samples.get_or_create(&app).inc_by(whole(size.samples));
             self.bytes.get_or_create(&app).inc_by(whole(size.bytes));
+        }
+        for (app, templates) in &now.unreadable {
+            self.unreadable.get_or_create(&label(app)).inc_by(whole(*templates));
         }
     }
 }

@@ -42,13 +42,13 @@ async fn with_app(store: &Store, name: &str) -> AppId {
 }
 
 /// Every run of bytes of a secret that would help: the wrapped data key and the ciphertext, past their heads.
-fn pieces(sealed: &[u8], data_key: &[u8]) -> Vec<[u8; 12]> {
+pub(crate) fn pieces(sealed: &[u8], data_key: &[u8]) -> Vec<[u8; 12]> {
     let of = |bytes: &[u8]| bytes.chunks_exact(12).skip(2).map(|piece| piece.try_into().unwrap()).collect::<Vec<_>>();
     [of(sealed), of(data_key)].concat()
 }
 
 /// Those pieces that are in any file of a folder.
-fn found_in(dir: &Path, pieces: &HashSet<[u8; 12]>) -> HashSet<[u8; 12]> {
+pub(crate) fn found_in(dir: &Path, pieces: &HashSet<[u8; 12]>) -> HashSet<[u8; 12]> {
     let mut found = HashSet::new();
     let mut folders = vec![dir.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -65,8 +65,8 @@ fn found_in(dir: &Path, pieces: &HashSet<[u8; 12]>) -> HashSet<[u8; 12]> {
     found
 }
 
-async fn rows(dir: &Path) -> HashMap<(String, String), (Vec<u8>, Vec<u8>)> {
-    let url = format!("sqlite://{}", dir.join("test.db").display());
+pub(crate) async fn rows(file: &Path) -> HashMap<(String, String), (Vec<u8>, Vec<u8>)> {
+    let url = format!("sqlite://{}", file.display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
     let rows: Vec<(String, String, Vec<u8>, Vec<u8>)> =
         sqlx::query_as("SELECT app_id, template_id, sealed, data_key FROM samples")
@@ -91,7 +91,7 @@ async fn no_file_keeps_a_key_or_a_ciphertext_of_what_was_removed() {
         let app = if seed % 4 == 3 { &doomed } else { &kept };
         store.templates.insert(app, id, &sample(seed as u32), OnConflict::Refuse).await.unwrap();
     }
-    let before = rows(dir.path()).await;
+    let before = rows(&dir.path().join("test.db")).await;
     let all: HashSet<[u8; 12]> = before.values().flat_map(|(sealed, key)| pieces(sealed, key)).collect();
     assert_eq!(found_in(dir.path(), &all), all, "the search sees all there is");
 

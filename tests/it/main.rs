@@ -18,6 +18,7 @@ mod fuzz;
 mod matcher;
 mod overload;
 mod pictures;
+mod replicas;
 mod server;
 mod snapshots;
 mod store;

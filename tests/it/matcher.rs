@@ -168,3 +168,19 @@ async fn searches_that_share_passes_are_all_answered() {
         client.unwrap();
     }
 }
+
+/// What is logged by mistake shows no face.
+#[test]
+fn no_coordinate_is_shown() {
+    let (matcher, app) = (matcher(), app("a"));
+    let values: Vec<f32> = (0..DIMENSION).map(|n| (n as f32 * 0.7).sin()).collect();
+    matcher.replace(&app, Revision(3), vec![template(1, std::slice::from_ref(&values))]);
+    let stored = Embedding::new(&values, ModelTag::new("test")).unwrap();
+    let export = matcher.export(&app).unwrap();
+    let said = format!("{matcher:?} {matcher:#?} {export:?} {:?} {:?}", template(1, &[values]), stored);
+    assert!(said.contains("1 galleries") && said.contains("revision 3"), "{said}");
+    for value in stored.values().iter().filter(|value| value.abs() > 0.01) {
+        let digits = format!("{:.4}", value.abs());
+        assert!(!said.contains(&digits[..5]), "{value} is in {said}");
+    }
+}

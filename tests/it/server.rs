@@ -4,8 +4,10 @@
 mod admin;
 mod crash;
 mod ending;
+mod erasure;
 mod face;
 mod faults;
+mod first;
 mod hostile;
 mod journal;
 mod keys;

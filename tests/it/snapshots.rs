@@ -13,19 +13,49 @@ use semblance::store::{Cause, DatabaseConfig, Key, KeySource, OnConflict, OpenOp
 
 use crate::support::ScriptedEngine;
 
-const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+pub(crate) const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
 /// Databases and snapshots of a test's own.
-struct Fixture {
-    dir: tempfile::TempDir,
-    postgres: Option<String>,
+pub(crate) struct Fixture {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) postgres: Option<String>,
 }
 
 /// A node that has just started.
-struct Node {
-    service: Service,
-    matcher: Arc<MemoryMatcher>,
-    store: Store,
+pub(crate) struct Node {
+    pub(crate) service: Service,
+    pub(crate) matcher: Arc<MemoryMatcher>,
+    pub(crate) store: Store,
+}
+
+/// A key of a snapshot that cannot be opened keeps nobody from reading rows that are fine.
+async fn a_snapshot_whose_key_is_damaged_is_left(fixture: Fixture) {
+    let node = fixture.start().await;
+    let app = node.new_app().await;
+    node.fill(&app, 0..20).await;
+    node.save().await;
+    fixture.tamper("UPDATE snapshots SET sealed_key = substr(sealed_key, 1, 20)").await;
+    node.save().await;
+    node.check(&app, &(0..20).collect::<Vec<_>>()).await;
+    fixture.tamper("UPDATE snapshots SET sealed_key = substr(sealed_key, 1, 20)").await;
+    drop(node);
+    let node = fixture.start().await;
+    node.check(&app, &(0..20).collect::<Vec<_>>()).await;
+}
+
+/// More changes since the snapshot than the log keeps: it would be loaded, found too old, and loaded again for ever.
+async fn a_snapshot_that_the_log_does_not_reach_back_to_is_left(fixture: Fixture) {
+    let node = fixture.start().await;
+    let app = node.new_app().await;
+    node.fill(&app, 0..30).await;
+    node.save().await;
+    let more: Vec<IndexedTemplate> = (30..60).map(template).collect();
+    node.store.templates.insert_all(&app, &more, OnConflict::Refuse).await.unwrap();
+    drop(node);
+    fixture.tamper("DELETE FROM changes WHERE revision <= 50").await;
+    let node =
+        tokio::time::timeout(Duration::from_secs(20), fixture.start()).await.expect("the start goes on for ever");
+    node.check(&app, &(0..60).collect::<Vec<_>>()).await;
 }
 
 macro_rules! on_both_databases {
@@ -44,14 +74,16 @@ macro_rules! on_both_databases {
 on_both_databases! {
     a_start_reads_the_snapshot_and_catches_up
     a_removal_takes_the_snapshot_along
+    a_snapshot_that_the_log_does_not_reach_back_to_is_left
     a_damaged_snapshot_is_not_used
     a_snapshot_of_another_gallery_is_not_used
+    a_snapshot_whose_key_is_damaged_is_left
     a_small_gallery_has_none
     files_of_deleted_applications_go
 }
 
 impl Fixture {
-    fn snapshots(&self) -> PathBuf {
+    pub(crate) fn snapshots(&self) -> PathBuf {
         self.dir.path().join("snapshots")
     }
 
@@ -67,11 +99,20 @@ impl Fixture {
     }
 
     async fn start_with(&self, least: usize) -> Node {
+        self.start_given(least, KEY).await
+    }
+
+    /// A node that was given these keys.
+    pub(crate) async fn start_given(&self, least: usize, keys: &str) -> Node {
+        self.start_of(least, KeySource::Given(Key::all_from_text(keys).unwrap())).await
+    }
+
+    /// A node with its keys from there.
+    pub(crate) async fn start_of(&self, least: usize, key: KeySource) -> Node {
         let database = match &self.postgres {
             Some(url) => DatabaseConfig::Postgres { url: url.clone().into(), password: None },
             None => DatabaseConfig::Sqlite(self.dir.path().join("test.db")),
         };
-        let key = KeySource::Given(Key::all_from_text(KEY).unwrap());
         let options = OpenOptions { database, key, connections: 4, timeout: Duration::from_secs(10) };
         let store = open(&options).await.unwrap();
         let pool = PoolConfig { name: "search", threads: 1, queue: 64, deadline: Duration::from_secs(60) };
@@ -90,12 +131,13 @@ impl Fixture {
         Node { service, matcher, store }
     }
 
-    async fn start(&self) -> Node {
+    pub(crate) async fn start(&self) -> Node {
         self.start_with(1).await
     }
 
     /// Runs a statement behind the store's back.
-    async fn tamper(&self, sql: &'static str) {
+    pub(crate) async fn tamper(&self, sql: &str) {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
         match &self.postgres {
             None => {
                 let url = format!("sqlite://{}", self.dir.path().join("test.db").display());
@@ -111,33 +153,33 @@ impl Fixture {
 }
 
 impl Node {
-    async fn new_app(&self) -> AppId {
+    pub(crate) async fn new_app(&self) -> AppId {
         let app = self.service.applications().create("test").await.unwrap().app_id;
         self.service.replicator().poll().await.unwrap();
         app
     }
 
-    async fn fill(&self, app: &AppId, numbers: std::ops::Range<u32>) {
+    pub(crate) async fn fill(&self, app: &AppId, numbers: std::ops::Range<u32>) {
         let templates: Vec<IndexedTemplate> = numbers.map(template).collect();
         self.store.templates.insert_all(app, &templates, OnConflict::Refuse).await.unwrap();
         self.service.replicator().poll().await.unwrap();
     }
 
-    async fn remove(&self, app: &AppId, number: u32) {
+    pub(crate) async fn remove(&self, app: &AppId, number: u32) {
         self.store.templates.remove(app, &id(number), Cause::IMPORT).await.unwrap().unwrap();
         self.service.replicator().poll().await.unwrap();
     }
 
-    async fn save(&self) {
+    pub(crate) async fn save(&self) {
         self.service.replicator().save_snapshots().await.unwrap();
     }
 
-    fn count(&self, app: &AppId) -> usize {
+    pub(crate) fn count(&self, app: &AppId) -> usize {
         self.matcher.size(app).templates
     }
 
     /// Searches find what brute force finds among these.
-    async fn check(&self, app: &AppId, numbers: &[u32]) {
+    pub(crate) async fn check(&self, app: &AppId, numbers: &[u32]) {
         let truth: Vec<IndexedTemplate> = numbers.iter().map(|n| template(*n)).collect();
         for probe in [3, 77, 1234, 99_999].map(embedding) {
             let ranked = self.matcher.best(app, &probe, 4).await.unwrap();
@@ -150,17 +192,17 @@ impl Node {
     }
 }
 
-fn id(number: u32) -> TemplateId {
+pub(crate) fn id(number: u32) -> TemplateId {
     format!("person {number}").parse().unwrap()
 }
 
-fn embedding(seed: u32) -> Embedding {
+pub(crate) fn embedding(seed: u32) -> Embedding {
     let raw: Vec<f32> = (0..128).map(|n| ((seed * 131 + n * n) as f32 * 0.37).sin()).collect();
     Embedding::new(&raw, ModelTag::new("scripted")).unwrap()
 }
 
 /// A template with one sample; every seventh has three.
-fn template(number: u32) -> IndexedTemplate {
+pub(crate) fn template(number: u32) -> IndexedTemplate {
     let sample = |n: u32| Sample {
         id: SampleId(uuid::Uuid::from_u128(u128::from(number) * 8 + u128::from(n))),
         embedding: embedding(number + 1_000_000 * n),
@@ -306,8 +348,14 @@ async fn files_of_deleted_applications_go(fixture: Fixture) {
     node.fill(&gone, 0..5).await;
     node.save().await;
     assert_eq!(fixture.files().len(), 2);
+    // What a kill in the middle of writing leaves.
+    for file in fixture.files() {
+        std::fs::write(file.with_extension("part"), b"half").unwrap();
+    }
     node.service.applications().delete(&gone, &*node.store.templates).await.unwrap();
     node.service.replicator().poll().await.unwrap();
     node.save().await;
-    assert_eq!(fixture.files().len(), 1);
+    let (stem, kept) = (|path: &PathBuf| path.file_stem().unwrap().to_owned(), fixture.files());
+    assert_eq!(kept.len(), 2);
+    assert_eq!(stem(&kept[0]), stem(&kept[1]), "{kept:?}");
 }

@@ -10,7 +10,7 @@ use semblance::domain::{AppId, Embedding, ModelTag, Revision, SampleId, Template
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{
     AppRecord, Cause, Changes, DatabaseConfig, FormerKey, InsertError, Key, KeyFile, KeyHash, KeyId, KeySource,
-    OnConflict, OpenError, OpenOptions, SnapshotId, Store, StoreError, open,
+    OnConflict, OpenError, OpenOptions, SnapshotId, Store, StoreError, UnreadFault, open,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -99,6 +99,7 @@ conformance! {
     a_template_is_inserted_once
     replacing_drops_every_old_sample
     many_are_inserted_at_once
+    of_many_first_applications_one_is_made
     attributes_are_switched_per_application
     keys_of_snapshots_go_with_what_is_removed
     samples_are_added_to_what_exists
@@ -121,6 +122,7 @@ conformance! {
     a_deleted_application_takes_its_gallery_along
     a_new_sealing_key_takes_everything_over
     a_new_sealing_key_is_put_in_force_under_load
+    a_rotation_that_was_broken_off_wants_both_keys
     a_node_reads_its_key_file_again
     a_node_without_the_key_in_force_writes_nothing
     what_another_node_writes_is_told
@@ -147,8 +149,8 @@ fn sample(seed: u32) -> Sample {
     sample_of(seed, model())
 }
 
-async fn with_app(store: &Store, name: &str) -> AppId {
-    let record = AppRecord {
+fn record(name: &str) -> AppRecord {
+    AppRecord {
         id: app(name),
         name: format!("the {name}"),
         key_hash: KeyHash([7; 32]),
@@ -156,7 +158,11 @@ async fn with_app(store: &Store, name: &str) -> AppId {
         former_key: None,
         attributes: true,
         retention: None,
-    };
+    }
+}
+
+async fn with_app(store: &Store, name: &str) -> AppId {
+    let record = record(name);
     assert!(store.apps.create(&record).await.unwrap());
     record.id
 }
@@ -170,7 +176,7 @@ async fn all(store: &Store, app: &AppId) -> Vec<IndexedTemplate> {
 }
 
 async fn revision(store: &Store, app: &AppId) -> Revision {
-    store.templates.revisions().await.unwrap().into_iter().find(|(found, _)| found == app).unwrap().1
+    store.templates.revisions().await.unwrap().into_iter().find(|(found, _)| found == app).unwrap().1.revision
 }
 
 async fn an_application_is_made_listed_rekeyed_and_deleted(fixture: Fixture) {
@@ -227,7 +233,8 @@ async fn the_oldest_templates_go_first_and_each_has_its_revision(fixture: Fixtur
     assert_eq!(revision(&store, &a).await, Revision(6));
     assert_eq!(all(&store, &a).await, []);
     assert_eq!(all(&store, &b).await.len(), 3, "another's stay");
-    let Changes::List(changes) = store.templates.changes(&a, &model(), Revision(3), 10).await.unwrap() else {
+    let Changes::List(changes, ..) = store.templates.changes(&a, &model(), Revision(3).into(), 10).await.unwrap()
+    else {
         panic!()
     };
     assert_eq!(
@@ -283,7 +290,8 @@ async fn many_are_inserted_at_once(fixture: Fixture) {
     assert_eq!((again, revision(&store, &app).await), (vec![None; 3], Revision(3)));
     let samples = |found: &[IndexedTemplate]| found.iter().map(|t| t.samples.len()).collect::<Vec<_>>();
     assert_eq!(samples(&all(&store, &app).await), [2, 1, 1]);
-    let Changes::List(changes) = store.templates.changes(&app, &model(), Revision(1), 10).await.unwrap() else {
+    let Changes::List(changes, ..) = store.templates.changes(&app, &model(), Revision(1).into(), 10).await.unwrap()
+    else {
         panic!("the log reaches back")
     };
     let told: Vec<_> = changes.iter().map(|change| (change.revision, change.template.id.to_string())).collect();
@@ -293,6 +301,21 @@ async fn many_are_inserted_at_once(fixture: Fixture) {
     assert_eq!(all(&store, &app).await[1].samples, batch[1].samples);
     let nobody = store.templates.insert_all(&"nobody".parse().unwrap(), &batch, OnConflict::Refuse).await;
     assert!(matches!(nobody, Err(StoreError::NoSuchApp)));
+}
+
+async fn of_many_first_applications_one_is_made(fixture: Fixture) {
+    let stores = [fixture.open().await, fixture.open().await]; // two nodes
+    let tasks: Vec<_> = (0..8)
+        .map(|n| {
+            let store = stores[n % 2].clone();
+            tokio::spawn(async move { store.apps.create_first(&record(&format!("app{n}"))).await.unwrap() })
+        })
+        .collect();
+    let mut made = 0;
+    for task in tasks {
+        made += u32::from(task.await.unwrap());
+    }
+    assert_eq!((made, stores[0].apps.list().await.unwrap().len()), (1, 1));
 }
 
 async fn attributes_are_switched_per_application(fixture: Fixture) {
@@ -367,7 +390,7 @@ async fn nothing_is_written_for_an_application_that_is_not_there(fixture: Fixtur
     let refused = insert(&store, &nobody, "x", &sample(1)).await;
     assert!(matches!(refused, Err(InsertError::Store(StoreError::NoSuchApp))), "{refused:?}");
     assert!(matches!(store.templates.remove(&nobody, &id("x"), Cause::IMPORT).await, Err(StoreError::NoSuchApp)));
-    assert_eq!(store.templates.changes(&nobody, &model(), Revision(0), 10).await.unwrap(), Changes::TooOld);
+    assert_eq!(store.templates.changes(&nobody, &model(), Revision(0).into(), 10).await.unwrap(), Changes::TooOld);
 }
 
 async fn applications_are_apart(fixture: Fixture) {
@@ -426,19 +449,26 @@ async fn loading_takes_one_model_and_pages(fixture: Fixture) {
 async fn changes_tell_the_state_as_it_is_now(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
-    assert_eq!(store.templates.changes(&a, &model(), Revision(0), 10).await.unwrap(), Changes::List(vec![]));
+    assert_eq!(
+        store.templates.changes(&a, &model(), Revision(0).into(), 10).await.unwrap(),
+        Changes::List(vec![], vec![], None)
+    );
     insert(&store, &a, "x", &sample(1)).await.unwrap();
     insert(&store, &a, "y", &sample(2)).await.unwrap();
     store.templates.add_sample(&a, &id("x"), &sample(3)).await.unwrap();
     store.templates.remove(&a, &id("y"), Cause::IMPORT).await.unwrap();
-    let Changes::List(changes) = store.templates.changes(&a, &model(), Revision(0), 10).await.unwrap() else {
+    let Changes::List(changes, ..) = store.templates.changes(&a, &model(), Revision(0).into(), 10).await.unwrap()
+    else {
         panic!("the log is whole")
     };
     let seen: Vec<_> =
         changes.iter().map(|c| (c.revision.0, c.template.id.to_string(), c.template.samples.len())).collect();
     let seen: Vec<_> = seen.iter().map(|(r, t, n)| (*r, t.as_str(), *n)).collect();
     assert_eq!(seen, [(1, "x", 2), (2, "y", 0), (3, "x", 2), (4, "y", 0)]);
-    assert_eq!(store.templates.changes(&a, &model(), Revision(4), 10).await.unwrap(), Changes::List(vec![]));
+    assert_eq!(
+        store.templates.changes(&a, &model(), Revision(4).into(), 10).await.unwrap(),
+        Changes::List(vec![], vec![], None)
+    );
 }
 
 async fn changes_are_paged_without_gaps(fixture: Fixture) {
@@ -449,7 +479,7 @@ async fn changes_are_paged_without_gaps(fixture: Fixture) {
     }
     let mut at = Revision(0);
     let mut seen = 0;
-    while let Changes::List(changes) = store.templates.changes(&a, &model(), at, 10).await.unwrap() {
+    while let Changes::List(changes, ..) = store.templates.changes(&a, &model(), at.into(), 10).await.unwrap() {
         let Some(last) = changes.last() else { break };
         assert_eq!(changes[0].revision, at.next());
         (at, seen) = (last.revision, seen + changes.len());
@@ -466,14 +496,14 @@ async fn a_replica_that_fell_behind_the_log_is_told(fixture: Fixture) {
     fixture.tamper("DELETE FROM changes WHERE revision <= 3").await;
     let changes = |after| {
         let (store, a) = (store.clone(), a.clone());
-        async move { store.templates.changes(&a, &model(), Revision(after), 10).await.unwrap() }
+        async move { store.templates.changes(&a, &model(), Revision(after).into(), 10).await.unwrap() }
     };
     assert_eq!(changes(0).await, Changes::TooOld);
     assert_eq!(changes(2).await, Changes::TooOld);
-    assert!(matches!(changes(3).await, Changes::List(list) if list.len() == 2));
+    assert!(matches!(changes(3).await, Changes::List(list, ..) if list.len() == 2));
     fixture.tamper("DELETE FROM changes").await;
     assert_eq!(changes(3).await, Changes::TooOld);
-    assert_eq!(changes(5).await, Changes::List(vec![]));
+    assert_eq!(changes(5).await, Changes::List(vec![], vec![], None));
 }
 
 async fn of_many_inserts_of_one_id_one_wins(fixture: Fixture) {
@@ -519,7 +549,8 @@ async fn writers_in_one_gallery_leave_no_gaps(fixture: Fixture) {
         seen.extend(task.await.unwrap());
     }
     assert_eq!(seen, (1..=80).collect());
-    let Changes::List(changes) = stores[1].templates.changes(&a, &model(), Revision(0), 1000).await.unwrap() else {
+    let Changes::List(changes, ..) = stores[1].templates.changes(&a, &model(), Revision(0).into(), 1000).await.unwrap()
+    else {
         panic!("the log is whole")
     };
     assert_eq!(changes.iter().map(|c| c.revision.0).collect::<Vec<_>>(), (1..=80).collect::<Vec<_>>());
@@ -548,18 +579,35 @@ async fn another_key_is_refused(fixture: Fixture) {
     assert!(fixture.try_open(KEY).await.is_ok());
 }
 
+/// All that a row consists of moves, so that nothing but its place can keep it from opening.
 async fn a_moved_row_does_not_open(fixture: Fixture) {
     let store = fixture.open().await;
-    let a = with_app(&store, "a").await;
+    let (a, b) = (with_app(&store, "a").await, with_app(&store, "b").await);
     insert(&store, &a, "x", &sample(1)).await.unwrap();
-    insert(&store, &a, "y", &sample(2)).await.unwrap();
-    fixture
-        .tamper(
-            "UPDATE samples SET sealed = (SELECT sealed FROM samples WHERE template_id = 'y') WHERE template_id = 'x'",
-        )
-        .await;
-    let error = store.templates.load(&a, &model(), None, 10).await.unwrap_err();
-    assert!(matches!(error, StoreError::Corrupt(_)), "{error}");
+    let moved = |app: &AppId, template: &str| {
+        format!("UPDATE samples SET app_id = '{app}', template_id = '{template}' WHERE sealed IS NOT NULL")
+    };
+    let unread = async |app: &AppId, template: &str| {
+        let page = store.templates.load(app, &model(), None, 10).await.unwrap();
+        assert_eq!((page.templates.len(), page.unread.len()), (0, 1));
+        assert_eq!(page.unread[0].template, id(template));
+        assert!(matches!(page.unread[0].fault, UnreadFault::Damaged(_)), "{:?}", page.unread[0]);
+    };
+    // To another template, to another application, to another model, and back, where it opens.
+    for name in ["x", "y"] {
+        insert(&store, &b, name, &sample(2)).await.unwrap();
+    }
+    insert(&store, &a, "y", &sample(3)).await.unwrap();
+    fixture.tamper("DELETE FROM samples WHERE app_id = 'b' OR template_id = 'y'").await;
+    fixture.tamper(&moved(&a, "y")).await;
+    unread(&a, "y").await;
+    fixture.tamper(&moved(&b, "x")).await;
+    unread(&b, "x").await;
+    fixture.tamper(&moved(&a, "x")).await;
+    fixture.tamper("UPDATE samples SET model = 'other'").await;
+    assert_eq!(store.templates.load(&a, &ModelTag::new("other"), None, 10).await.unwrap().unread.len(), 1);
+    fixture.tamper("UPDATE samples SET model = 'test-model'").await;
+    assert_eq!(all(&store, &a).await[0].samples[0].embedding, sample(1).embedding);
 }
 
 /// What the version before wrote: sealed under the sealing key itself, no data key.
@@ -570,7 +618,8 @@ async fn rows_of_the_version_before_data_keys_open(fixture: Fixture) {
     assert_eq!(all(&store, &a).await[0].samples[0].embedding, sample(1).embedding);
     store.templates.add_sample(&a, &id("x"), &sample(2)).await.unwrap().unwrap();
     assert_eq!(all(&store, &a).await[0].samples.len(), 2);
-    let Changes::List(changes) = store.templates.changes(&a, &model(), Revision(0), 10).await.unwrap() else {
+    let Changes::List(changes, ..) = store.templates.changes(&a, &model(), Revision(0).into(), 10).await.unwrap()
+    else {
         panic!("the log is whole")
     };
     assert_eq!(changes[0].template.samples.len(), 2);
@@ -627,9 +676,28 @@ async fn a_new_sealing_key_takes_everything_over(fixture: Fixture) {
     assert_eq!(with_new.journal_key, before.journal_key, "the journal goes on");
     assert!(matches!(fixture.try_open(KEY).await, Err(OpenError::WrongKey { in_force, .. }) if in_force == new));
     // One that was opened with the old key alone says which it lacks.
-    assert!(
-        matches!(before.templates.load(&a, &model(), None, 10).await, Err(StoreError::KeyMissing(id)) if id == new)
-    );
+    let page = before.templates.load(&a, &model(), None, 10).await.unwrap();
+    assert!(page.templates.is_empty() && page.unread.len() == 10);
+    assert!(page.unread.iter().all(|unread| unread.fault == UnreadFault::KeyMissing(new)), "{:?}", page.unread);
+}
+
+async fn a_rotation_that_was_broken_off_wants_both_keys(fixture: Fixture) {
+    drop(fixture.open().await);
+    let store = fixture.try_open(&format!("{KEY} {NEW_KEY}")).await.unwrap();
+    let a = with_app(&store, "a").await;
+    insert(&store, &a, "x", &sample(1)).await.unwrap();
+    store.keys.put_in_force(key_id(NEW_KEY)).await.unwrap();
+    let refused = fixture.try_open(NEW_KEY).await.err().unwrap();
+    assert!(matches!(&refused, OpenError::KeysMissing(ids) if *ids == key_id(KEY).to_string()), "{refused}");
+    assert!(!refused.to_string().contains(&KEY[..16]));
+    // What is sealed under the old key may go, too, instead of being sealed anew.
+    store.templates.remove(&a, &id("x"), Cause::IMPORT).await.unwrap().unwrap();
+    assert!(fixture.try_open(NEW_KEY).await.is_ok());
+    insert(&store, &a, "x", &sample(1)).await.unwrap();
+    store.keys.put_in_force(key_id(KEY)).await.unwrap();
+    assert!(fixture.try_open(KEY).await.is_err());
+    reseal_all(&store).await;
+    assert!(fixture.try_open(KEY).await.is_ok());
 }
 
 async fn a_new_sealing_key_is_put_in_force_under_load(fixture: Fixture) {
@@ -771,6 +839,29 @@ async fn a_deleted_application_takes_its_gallery_along(fixture: Fixture) {
     let again = with_app(&store, "a").await;
     assert_eq!(all(&store, &again).await, []);
     assert_eq!(revision(&store, &again).await, Revision(0));
+}
+
+/// A migration may take long; a node that comes meanwhile waits for it, whatever the limit on statements is.
+#[tokio::test]
+async fn a_node_waits_for_anothers_migrations() {
+    let Some(fixture) = Fixture::postgres().await else { return };
+    let DatabaseConfig::Postgres { url, .. } = &fixture.database else { return };
+    let mut other = <sqlx::PgConnection as sqlx::Connection>::connect(url).await.unwrap();
+    let (name,): (String,) = sqlx::query_as("SELECT current_database()").fetch_one(&mut other).await.unwrap();
+    // The lock that SQLx takes for the migrations of a database: its name's CRC-32 (ISO-HDLC), times a number.
+    let crc = name.bytes().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
+    });
+    let lock = 0x3d32_ad9e * i64::from(!crc);
+    sqlx::query("SELECT pg_advisory_lock($1)").bind(lock).execute(&mut other).await.unwrap();
+    let timeout = Duration::from_millis(300);
+    let key = KeySource::Given(Key::all_from_text(KEY).unwrap());
+    let options = OpenOptions { database: fixture.database.clone(), key, connections: 4, timeout };
+    let waiting = tokio::spawn(async move { open(&options).await.map(drop) });
+    tokio::time::sleep(timeout * 4).await;
+    assert!(!waiting.is_finished(), "it waits for more than a statement may take");
+    sqlx::query("SELECT pg_advisory_unlock($1)").bind(lock).execute(&mut other).await.unwrap();
+    waiting.await.unwrap().unwrap();
 }
 
 /// The migrations of a dialect: their names and their statements, without comments.

@@ -39,9 +39,11 @@ struct Readiness {
 pub(in crate::api) async fn readyz(State(api): State<ApiState>) -> Response {
     let service = api.service();
     let (loaded, ready) = (service.replicator().is_loaded(), service.is_ready());
+    let lacks_key = service.replicator().lacks_key();
     let reasons: Vec<_> = [
         (api.is_stopping(), "server is stopping"),
-        (!loaded, "galleries are being loaded"),
+        (!loaded && !lacks_key, "galleries are being loaded"),
+        (!loaded && lacks_key, "a sealing key is missing"),
         (loaded && !ready, "engine is not ready"),
     ]
     .into_iter()

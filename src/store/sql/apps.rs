@@ -22,6 +22,28 @@ macro_rules! apps {
                 Ok(done.rows_affected() == 1)
             }
 
+            async fn create_first(&self, app: &AppRecord) -> Result<bool, StoreError> {
+                let mut work = self.work().await?;
+                if let Some(statement) = HOLD_WRITERS {
+                    sqlx::query(statement).execute(&mut *work).await.map_err($failed)?;
+                }
+                let done = sqlx::query(
+                    "INSERT INTO applications (app_id, name, key_hash, created_at, attributes, retention_s)
+                     SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (SELECT 1 FROM applications)",
+                )
+                .bind(app.id.as_str())
+                .bind(app.name.as_str())
+                .bind(app.key_hash.0.as_slice())
+                .bind(row::millis(app.created_at))
+                .bind(app.attributes)
+                .bind(app.retention.map(row::seconds))
+                .execute(&mut *work)
+                .await
+                .map_err($failed)?;
+                work.commit().await.map_err($failed)?;
+                Ok(done.rows_affected() == 1)
+            }
+
             async fn list(&self) -> Result<Vec<AppRecord>, StoreError> {
                 type Row = (String, String, Vec<u8>, i64, bool, Option<Vec<u8>>, Option<i64>, Option<i64>);
                 let rows: Vec<Row> = sqlx::query_as(
@@ -33,11 +55,11 @@ macro_rules! apps {
                 .map_err($failed)?;
                 rows.into_iter()
                     .map(|(id, name, key, created_at, attributes, former, until, retention)| {
-                        let former = former.as_deref().map(row::key_hash).transpose()?;
+                        let former = former.as_deref().map(|hash| row::key_hash(hash, &id));
                         Ok(AppRecord {
+                            key_hash: row::key_hash(&key, &id),
                             id: row::app_id(&id)?,
                             name,
-                            key_hash: row::key_hash(&key)?,
                             created_at: row::time(created_at),
                             former_key: former
                                 .zip(until)
@@ -113,7 +135,6 @@ macro_rules! apps {
                     .await
                     .map_err($failed)?;
                 work.commit().await.map_err($failed)?;
-                self.removed.store(true, Ordering::Release);
                 Ok(true)
             }
         }

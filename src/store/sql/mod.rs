@@ -28,16 +28,19 @@ pub(super) fn beyond_every_id() -> String {
     "\u{10FFFF}".repeat(TemplateId::MAX_CHARS + 1)
 }
 
-/// Implements the stores of one database: a struct with the fields `read`, `write` (pools), `keys`, `removed`
-/// (something was, and may still lie about) and `node` (whose journal is to tell), and a function that says what an
-/// error means.
+/// Implements the stores of one database: a struct with the fields `read`, `write` (pools), `keys`, `leftovers` and
+/// `node` (whose journal is to tell), and a function that says what an error means.
 macro_rules! sql_store {
     ($store:ty, $database:ty, $failed:path) => {
         impl $store {
-            /// Begins a write: the gallery's revision is raised, and its row is locked until the end.
             /// `BEGIN` is spelt out: within a transaction that was left open it fails, where SQLx would nest.
-            async fn begin(&self, app: &AppId) -> Result<(sqlx::Transaction<'static, $database>, i64), StoreError> {
-                let mut work = self.write.begin_with("BEGIN").await.map_err($failed)?;
+            async fn work(&self) -> Result<Work<$database>, StoreError> {
+                Ok(Work::new(self.write.begin_with("BEGIN").await.map_err($failed)?, &self.leftovers))
+            }
+
+            /// Begins a write: the gallery's revision is raised, and its row is locked until the end.
+            async fn begin(&self, app: &AppId) -> Result<(Work<$database>, i64), StoreError> {
+                let mut work = self.work().await?;
                 let raised: Option<(i64,)> = sqlx::query_as(
                     "UPDATE applications SET revision = revision + 1 WHERE app_id = $1 RETURNING revision",
                 )
@@ -52,15 +55,16 @@ macro_rules! sql_store {
             /// Notes a change; trims old ones now and then.
             async fn note(
                 &self,
-                work: &mut sqlx::Transaction<'static, $database>,
+                work: &mut Work<$database>,
                 app: &AppId,
                 revision: i64,
                 template: &TemplateId,
             ) -> Result<(), StoreError> {
-                sqlx::query("INSERT INTO changes (app_id, revision, template_id) VALUES ($1, $2, $3)")
+                sqlx::query("INSERT INTO changes (app_id, revision, template_id, tag) VALUES ($1, $2, $3, $4)")
                     .bind(app.as_str())
                     .bind(revision)
                     .bind(template.as_str())
+                    .bind(row::tag())
                     .execute(&mut **work)
                     .await
                     .map_err($failed)?;
@@ -76,7 +80,7 @@ macro_rules! sql_store {
             }
 
             /// Commits, and tells other nodes.
-            async fn commit_and_tell(&self, mut work: sqlx::Transaction<'static, $database>) -> Result<(), StoreError> {
+            async fn commit_and_tell(&self, mut work: Work<$database>) -> Result<(), StoreError> {
                 if let Some(statement) = TELL {
                     sqlx::query(statement).execute(&mut *work).await.map_err($failed)?;
                 }
@@ -86,7 +90,7 @@ macro_rules! sql_store {
             /// Ends a write of one template.
             async fn commit(
                 &self,
-                mut work: sqlx::Transaction<'static, $database>,
+                mut work: Work<$database>,
                 app: &AppId,
                 revision: i64,
                 template: &TemplateId,
@@ -99,7 +103,7 @@ macro_rules! sql_store {
             /// Ends a write of several templates, each of which took a revision from `first` on.
             async fn end(
                 &self,
-                mut work: sqlx::Transaction<'static, $database>,
+                mut work: Work<$database>,
                 app: &AppId,
                 first: i64,
                 count: usize,
@@ -120,7 +124,7 @@ macro_rules! sql_store {
             /// of it. `false` when there is none.
             async fn erase(
                 &self,
-                work: &mut sqlx::Transaction<'static, $database>,
+                work: &mut Work<$database>,
                 app: &AppId,
                 template: &TemplateId,
                 revision: i64,
@@ -135,6 +139,7 @@ macro_rules! sql_store {
                 if done.rows_affected() == 0 {
                     return Ok(false);
                 }
+                work.erases();
                 sqlx::query("DELETE FROM snapshots WHERE app_id = $1")
                     .bind(app.as_str())
                     .execute(&mut **work)
@@ -148,7 +153,7 @@ macro_rules! sql_store {
             /// Inserts a template without samples; `false` when there is one of that id.
             async fn insert_template(
                 &self,
-                work: &mut sqlx::Transaction<'static, $database>,
+                work: &mut Work<$database>,
                 app: &AppId,
                 template: &TemplateId,
                 revision: i64,
@@ -172,7 +177,7 @@ macro_rules! sql_store {
 
             async fn insert_sample(
                 &self,
-                work: &mut sqlx::Transaction<'static, $database>,
+                work: &mut Work<$database>,
                 app: &AppId,
                 sealer: &Sealer,
                 template: &TemplateId,
@@ -225,10 +230,7 @@ macro_rules! sql_store {
 
             /// The sealer of the key that is in force for what this work writes. The work has begun with a write
             /// of the gallery's row, so no other key is put in force until it ends.
-            async fn sealer(
-                &self,
-                work: &mut sqlx::Transaction<'static, $database>,
-            ) -> Result<Arc<Sealer>, StoreError> {
+            async fn sealer(&self, work: &mut Work<$database>) -> Result<Arc<Sealer>, StoreError> {
                 let (check,): (Vec<u8>,) = sqlx::query_as("SELECT value FROM meta WHERE name = $1")
                     .bind(SEAL_CHECK)
                     .fetch_one(&mut **work)
@@ -273,6 +275,7 @@ macro_rules! sql_store {
                     None => Self::settled(&write, SEAL_CHECK, keys.first_check()?).await?,
                 };
                 let key = keys.unlock(&check)?;
+                Self::has_all_keys(&write, &keys.ids()?).await?;
                 // A database without applications has no journal that could go on.
                 let any: Option<(i64,)> = sqlx::query_as("SELECT created_at FROM applications LIMIT 1")
                     .fetch_optional(&write)
@@ -281,8 +284,8 @@ macro_rules! sql_store {
                 let first = ring::first_journal_key(&key, any.is_none())?;
                 let stands = Self::settled(&write, JOURNAL_KEY, first).await?;
                 let journal_key = keys.open_journal_key(&stands).map_err(StoreError::from)?.0;
-                // What was removed just before a crash may still lie about.
-                let store = Arc::new(Self { read, write, keys, removed: AtomicBool::new(true), node: OnceLock::new() });
+                let store =
+                    Arc::new(Self { read, write, keys, leftovers: Leftovers::perhaps(), node: OnceLock::new() });
                 Ok(Store {
                     apps: store.clone(),
                     templates: store.clone(),

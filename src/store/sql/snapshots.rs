@@ -6,7 +6,7 @@ macro_rules! snapshots {
         impl SnapshotStore for $store {
             async fn register(&self, app: &AppId, id: SnapshotId) -> Result<(Key, Revision), StoreError> {
                 let key = Key::random().map_err(|error| StoreError::Failed(Box::new(error)))?;
-                let mut work = self.write.begin_with("BEGIN").await.map_err($failed)?;
+                let mut work = self.work().await?;
                 // Locks the gallery's row as a write does, so that every removal comes before (and shows
                 // in the revision) or after (and takes the key with it).
                 let found: Option<(i64,)> =

@@ -18,11 +18,7 @@ macro_rules! templates {
                 }
                 let sealer = self.sealer(&mut work).await?;
                 self.insert_sample(&mut work, app, &sealer, template, sample).await?;
-                let revision = self.commit(work, app, revision, template).await?;
-                if on_conflict != OnConflict::Refuse {
-                    self.removed.store(true, Ordering::Release);
-                }
-                Ok(revision)
+                Ok(self.commit(work, app, revision, template).await?)
             }
 
             async fn insert_all(
@@ -47,9 +43,6 @@ macro_rules! templates {
                     next += 1;
                 }
                 self.end(work, app, first, inserted.iter().flatten().count()).await?;
-                if on_conflict != OnConflict::Refuse {
-                    self.removed.store(true, Ordering::Release);
-                }
                 Ok(inserted)
             }
 
@@ -96,9 +89,7 @@ macro_rules! templates {
                     work.rollback().await.map_err($failed)?;
                     return Ok(None);
                 }
-                let revision = self.commit(work, app, revision, template).await?;
-                self.removed.store(true, Ordering::Release);
-                Ok(Some(revision))
+                self.commit(work, app, revision, template).await.map(Some)
             }
 
             async fn remove_older(
@@ -138,9 +129,6 @@ macro_rules! templates {
                     removed.push((id, row::revision(at)));
                 }
                 self.end(work, app, first, removed.len()).await?;
-                if !removed.is_empty() {
-                    self.removed.store(true, Ordering::Release);
-                }
                 Ok(removed)
             }
 
@@ -225,21 +213,24 @@ macro_rules! templates {
                     };
                     gather.take(row.try_get(0).map_err($failed)?, Some(columns))?;
                 }
-                Ok(TemplatePage { templates: gather.finish(), next })
+                let mut templates = gather.finish();
+                templates.retain(|template| !template.samples.is_empty());
+                Ok(TemplatePage { templates, next, unread: gather.unread() })
             }
 
             async fn changes(
                 &self,
                 app: &AppId,
                 model: &ModelTag,
-                after: Revision,
+                after: Head,
                 limit: usize,
             ) -> Result<Changes, StoreError> {
-                let after = row::number(after);
+                let (after, tag) = (row::number(after.revision), after.tag);
                 // Revisions have no gaps, so a range of them is a page of changes. One statement sees
                 // one state of the database.
                 let rows: Vec<row::ChangeRow> = sqlx::query_as(
-                    "SELECT c.revision, c.template_id, s.sample_id, s.sealed, s.data_key
+                    "SELECT c.revision, c.template_id, s.sample_id, s.sealed, s.data_key, c.tag,
+                            (SELECT tag FROM changes WHERE app_id = $1 AND revision = $3)
                      FROM changes c
                      LEFT JOIN samples s
                        ON s.app_id = c.app_id AND s.template_id = c.template_id AND s.model = $2
@@ -253,21 +244,27 @@ macro_rules! templates {
                 .fetch_all(&self.read)
                 .await
                 .map_err($failed)?;
-                let Some((first, ..)) = rows.first() else {
+                let Some((first, .., before)) = rows.first() else {
                     let at: Option<(i64,)> = sqlx::query_as("SELECT revision FROM applications WHERE app_id = $1")
                         .bind(app.as_str())
                         .fetch_optional(&self.read)
                         .await
                         .map_err($failed)?;
-                    return Ok(if at == Some((after,)) { Changes::List(Vec::new()) } else { Changes::TooOld });
+                    return Ok(if at == Some((after,)) {
+                        Changes::List(Vec::new(), Vec::new(), None)
+                    } else {
+                        Changes::TooOld
+                    });
                 };
-                if *first != after + 1 {
+                let another = tag.zip(*before).is_some_and(|(known, found)| known != found);
+                if *first != after + 1 || another {
                     return Ok(Changes::TooOld);
                 }
+                let tag = rows.last().and_then(|(.., tag, _)| *tag);
                 let mut changes: Vec<Change> = Vec::new();
                 let mut gather = row::Gather::new(&self.keys, app, model);
                 let mut rows = rows.iter().peekable();
-                while let Some((revision, template, sample, sealed, data_key)) = rows.next() {
+                while let Some((revision, template, sample, sealed, data_key, ..)) = rows.next() {
                     let columns = sample.as_ref().zip(sealed.as_ref());
                     let columns = columns.map(|(sample, sealed)| row::SampleColumns {
                         sample,
@@ -280,16 +277,19 @@ macro_rules! templates {
                         changes.extend(gather.finish().into_iter().map(|template| Change { revision, template }));
                     }
                 }
-                Ok(Changes::List(changes))
+                Ok(Changes::List(changes, gather.unread(), tag))
             }
 
-            async fn revisions(&self) -> Result<Vec<(AppId, Revision)>, StoreError> {
-                let rows: Vec<(String, i64)> =
-                    sqlx::query_as("SELECT app_id, revision FROM applications ORDER BY app_id")
-                        .fetch_all(&self.read)
-                        .await
-                        .map_err($failed)?;
-                rows.into_iter().map(|(id, at)| Ok((row::app_id(&id)?, row::revision(at)))).collect()
+            async fn revisions(&self) -> Result<Vec<(AppId, Head)>, StoreError> {
+                let rows: Vec<(String, i64, Option<i64>)> = sqlx::query_as(
+                    "SELECT a.app_id, a.revision, c.tag FROM applications a
+                     LEFT JOIN changes c ON c.app_id = a.app_id AND c.revision = a.revision ORDER BY a.app_id",
+                )
+                .fetch_all(&self.read)
+                .await
+                .map_err($failed)?;
+                let head = |revision, tag| Head { revision: row::revision(revision), tag };
+                rows.into_iter().map(|(id, at, tag)| Ok((row::app_id(&id)?, head(at, tag)))).collect()
             }
         }
     };

@@ -71,3 +71,26 @@ async fn before_the_first_read_of_the_store_nobody_is_turned_away_for_good() {
     }
     assert_turned_away(&call().header("APP-KEY", "").send().await, "an empty key is wrong at any time");
 }
+
+/// What is committed is answered with, or nobody would ever know the key.
+#[tokio::test]
+async fn a_key_that_was_made_is_shown_whatever_fails_then() {
+    let server = Server::start().await;
+    let applications = server.service.applications();
+    server.store.unlisted.store(true, std::sync::atomic::Ordering::SeqCst);
+    let made = applications.create("new").await.unwrap();
+    let renewed = applications.rotate_key(&server.app.app_id, std::time::Duration::ZERO).await.unwrap().unwrap();
+    server.store.unlisted.store(false, std::sync::atomic::Ordering::SeqCst);
+    applications.refresh().await.unwrap();
+    for credentials in [made, renewed] {
+        assert!(
+            applications
+                .authenticate(
+                    credentials.app_id.as_str(),
+                    &credentials.app_key,
+                    semblance::domain::TransactionId(uuid::Uuid::new_v4())
+                )
+                .is_ok()
+        );
+    }
+}

@@ -1,4 +1,9 @@
 use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use semblance::domain::{Embedding, ModelTag, Revision, SampleId};
+use semblance::gallery::Sample;
+use semblance::store::{OnConflict, TemplateStore as _};
 
 use semblance::api::ApiConfig;
 
@@ -163,4 +168,32 @@ async fn answers_are_as_documented() {
     server.admission.close();
     check("GET", "/readyz", &server.call("GET", "/readyz").send().await);
     check("POST", "/api/v1.0/add", &server.send_photo("add", &photo("ann")).await);
+}
+
+/// One tenant's gallery is loaded for as long as it takes; what others write is seen meanwhile.
+#[tokio::test]
+async fn a_gallery_that_takes_long_holds_up_no_other() {
+    let server = Server::start().await;
+    let (replicator, feed) = (server.service.replicator(), server.service.feed());
+    let slow = server.service.applications().create("slow").await.unwrap().app_id;
+    *server.store.slow.lock().unwrap() = Some(slow.clone());
+    let soon = Duration::from_millis(20);
+    for round in 1..=3 {
+        let embedding = Embedding::new(&[0.6, 0.8], ModelTag::new("scripted")).unwrap();
+        let sample = Sample { id: SampleId::random(), embedding };
+        let id = format!("t{round}").parse().unwrap();
+        server.store.insert(&server.app.app_id, &id, &sample, OnConflict::Refuse).await.unwrap();
+        let start = Instant::now();
+        while feed.revision(&server.app.app_id) != Some(Revision(round)) {
+            assert!(start.elapsed() < Duration::from_secs(20), "another's change is not seen");
+            replicator.poll_within(soon).await.unwrap();
+        }
+        assert_eq!(feed.revision(&slow), None);
+    }
+    *server.store.slow.lock().unwrap() = None;
+    let start = Instant::now();
+    while feed.revision(&slow).is_none() {
+        assert!(start.elapsed() < Duration::from_secs(20), "the slow one is not loaded");
+        tokio::time::sleep(soon).await;
+    }
 }

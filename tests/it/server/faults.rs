@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use sqlx::Connection as _;
+
 use super::process::{App, Database, Server, try_start};
 use super::proxy::{Proxy, Wire};
 
@@ -18,6 +20,8 @@ async fn is_away(app: &App) {
         assert_eq!(refused.status, 503, "{}", refused.body);
         assert!(refused.retry_after.is_some_and(|seconds| seconds >= 1), "{}", refused.body);
     }
+    let (status, refused) = app.delete("person-a").await;
+    assert_eq!(status, 503, "{refused}");
     let found = app.identify("person_a_2.jpg").await;
     assert_eq!(found["result"]["templateId"], "person-a", "identify goes on from memory: {found}");
 }
@@ -70,12 +74,84 @@ async fn a_database_that_falls_silent_comes_back() {
     through_a_wire(Wire::Silent).await;
 }
 
+/// A server on a Postgres database of its own, with a template; and a way to what is behind its back.
+async fn on_postgres() -> Option<(Server, App, Behind)> {
+    let Some(Database::Postgres(url)) = Database::postgres().await else { return None };
+    let name = url.rsplit_once('/').unwrap().1.to_owned();
+    let database = Database::Postgres(url.clone());
+    let server = Server::start_in(tempfile::tempdir().unwrap(), &database, &SOON).await;
+    let app = server.first_app();
+    app.add("person_a_1.jpg", &[("templateId", "person-a")]).await;
+    Some((server, app, Behind { url, name }))
+}
+
+struct Behind {
+    url: String,
+    name: String,
+}
+
+impl Behind {
+    /// Runs statements in another database of the same server, `{}` being this one's name. Who is connected to this
+    /// one is thrown out before each.
+    async fn run(&self, statements: &[&str]) {
+        let (server, _) = self.url.rsplit_once('/').unwrap();
+        let mut connection = sqlx::PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
+        for statement in statements {
+            let throw_out = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
+            sqlx::query(throw_out).bind(&self.name).execute(&mut connection).await.unwrap();
+            let statement = statement.replace("{}", &self.name);
+            sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+        }
+    }
+}
+
+/// As during a restore: first it takes no connections, then it is not there, then it is empty, then it is back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_restored_comes_back() {
+    let Some((_server, app, behind)) = on_postgres().await else { return };
+    behind.run(&["ALTER DATABASE {} ALLOW_CONNECTIONS false", "SELECT 1"]).await;
+    is_away(&app).await;
+    behind.run(&["ALTER DATABASE {} RENAME TO {}_away"]).await;
+    is_away(&app).await;
+    behind.run(&["CREATE DATABASE {}"]).await;
+    is_away(&app).await;
+    behind.run(&["DROP DATABASE {} WITH (FORCE)", "ALTER DATABASE {}_away RENAME TO {}"]).await;
+    behind.run(&["ALTER DATABASE {} ALLOW_CONNECTIONS true"]).await;
+    is_back(&app).await;
+}
+
+/// As after a failover to a standby that is not promoted yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_read_only_for_a_while_comes_back() {
+    let Some((_server, app, behind)) = on_postgres().await else { return };
+    behind.run(&["ALTER DATABASE {} SET default_transaction_read_only = on", "SELECT 1"]).await;
+    is_away(&app).await;
+    assert_eq!(app.get("templates").await.0, 200, "it can be read");
+    behind.run(&["ALTER DATABASE {} RESET default_transaction_read_only", "SELECT 1"]).await;
+    is_back(&app).await;
+}
+
+/// A gallery's row is held by somebody who takes his time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_is_slow_is_not_waited_for() {
+    let Some((_server, app, behind)) = on_postgres().await else { return };
+    let mut slow = sqlx::PgConnection::connect(&behind.url).await.unwrap();
+    sqlx::query("BEGIN").execute(&mut slow).await.unwrap();
+    sqlx::query("SELECT 1 FROM applications FOR UPDATE").execute(&mut slow).await.unwrap();
+    let start = Instant::now();
+    is_away(&app).await;
+    // Three writes of at most twice a second each, and the photos; generously.
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
+    sqlx::query("ROLLBACK").execute(&mut slow).await.unwrap();
+    is_back(&app).await;
+}
+
 /// A small file system of its own; unmounted in the end.
-struct Disk(tempfile::TempDir);
+pub(super) struct Disk(tempfile::TempDir);
 
 impl Disk {
     /// `None`, said aloud, where this process may not mount one.
-    fn of(megabytes: u32) -> Option<Self> {
+    pub(super) fn of(megabytes: u32) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let size = format!("size={megabytes}m,mode=0700");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).output();
@@ -86,7 +162,7 @@ impl Disk {
         Some(Self(dir))
     }
 
-    fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         self.0.path()
     }
 
@@ -103,7 +179,7 @@ impl Disk {
         std::fs::remove_file(self.path().join("ballast")).unwrap();
     }
 
-    fn remount(&self, options: &str) {
+    pub(super) fn remount(&self, options: &str) {
         let options = format!("remount,{options}");
         assert!(Command::new("mount").args(["-o", &options]).arg(self.path()).status().unwrap().success());
     }

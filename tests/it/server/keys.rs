@@ -4,13 +4,14 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use semblance::domain::{AppId, Embedding, ModelTag, SampleId};
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{AppRecord, DatabaseConfig, KeyFile, KeyHash, KeySource, OnConflict, OpenOptions, Store, open};
 use serde_json::Value;
 
+use super::faults::Disk;
 use super::process::{App, Database, Server, command, try_start};
 
 /// The keys as `key status` tells them: (name, in force, how much is sealed under it).
@@ -57,12 +58,20 @@ impl Load {
         Self { stop, served, clients: clients.collect() }
     }
 
-    async fn stop(self) -> usize {
+    /// Waits until a few more requests are served.
+    async fn goes_on(&self) {
+        let (start, before) = (Instant::now(), self.served.load(Ordering::Acquire));
+        while self.served.load(Ordering::Acquire) < before + 3 {
+            assert!(start.elapsed() < Duration::from_secs(60), "nothing is served");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn stop(self) {
         self.stop.store(true, Ordering::Release);
         for client in self.clients {
             client.await.unwrap();
         }
-        self.served.load(Ordering::Acquire)
     }
 }
 
@@ -78,11 +87,11 @@ async fn one_command_renews_the_key_of_a_server_that_serves() {
     let [(old, true, 1)] = &before[..] else { panic!("one key, in force: {before:?}") };
 
     let load = Load::start(vec![server.first_app()]);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    load.goes_on().await;
     let printed = server.command(&database, &["key", "rotate"]);
     assert!(printed.contains("is in force") && printed.contains(&format!("key drop {old}")), "{printed}");
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(load.stop().await > 3);
+    load.goes_on().await;
+    load.stop().await;
     let after = keys(&server, &database);
     assert_eq!(after.len(), 2);
     assert_eq!((&after[0].0, after[0].1, after[0].2, after[1].1), (old, false, 0, true));
@@ -126,10 +135,10 @@ async fn nodes_are_handed_the_new_key_before_it_is_in_force() {
     one.command(&database, &["key", "add"]);
     std::fs::copy(one.dir().join("sealing.key"), &file).unwrap();
     let load = Load::start(vec![one.first_app(), two.app(app.credentials())]);
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    load.goes_on().await;
     one.command(&database, &["key", "rotate"]);
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    assert!(load.stop().await > 6);
+    load.goes_on().await;
+    load.stop().await;
     let after = keys(&two, &database);
     assert_eq!((after.len(), after[0].1, after[0].2, after[1].1), (2, false, 0, true), "{after:?}");
     for node in [&one, &two] {
@@ -147,6 +156,39 @@ async fn nodes_are_handed_the_new_key_before_it_is_in_force() {
     assert_eq!(std::fs::read_to_string(&file).unwrap(), before);
     std::fs::copy(one.dir().join("sealing.key"), &file).unwrap();
     at_two.add("person_b_1.jpg", &[("templateId", "b")]).await;
+}
+
+/// As with a container's secrets: the keys are put into the file from outside, and the command cannot write there.
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_in_a_read_only_folder_are_renewed() {
+    let Some(disk) = Disk::of(1) else { return };
+    let (file, database) = (disk.path().join("sealing_key"), Database::sqlite());
+    let hex = |digit: &str| digit.repeat(64);
+    std::fs::write(&file, hex("1")).unwrap();
+    let given = [("SEMBLANCE_KEY_FILE", file.to_str().unwrap())];
+    disk.remount("ro");
+    let server = Server::start_in(tempfile::tempdir().unwrap(), &database, &given).await;
+    let app = server.first_app();
+    app.add("person_a_1.jpg", &[("templateId", "kept")]).await;
+    let key = |arguments: &[&str]| {
+        let done = command(server.dir(), &database).envs(given).arg("key").args(arguments).output().unwrap();
+        (done.status.success(), String::from_utf8(done.stdout).unwrap() + &String::from_utf8(done.stderr).unwrap())
+    };
+    let (rotated, said) = key(&["rotate"]);
+    assert!(
+        !rotated && said.to_lowercase().contains("read-only"),
+        "there is no other key, and none can be made: {said}"
+    );
+    disk.remount("rw");
+    std::fs::write(&file, format!("{}\n{}\n", hex("1"), hex("2"))).unwrap();
+    disk.remount("ro");
+    let (rotated, said) = key(&["rotate"]);
+    assert!(rotated && said.contains("1 sealed anew"), "{said}");
+    app.add("person_b_1.jpg", &[("templateId", "new")]).await;
+    let (told, said) = key(&["status", "--json"]);
+    assert!(told && said.lines().count() == 2, "{said}");
+    let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["in_force"], &last["sealed"]), (&Value::Bool(true), &Value::from(2)), "{said}");
 }
 
 async fn open_in(dir: &Path) -> Store {
@@ -195,4 +237,69 @@ async fn a_rotation_that_is_killed_loses_nothing() {
     let status = store.keys.status().await.unwrap();
     assert_eq!(status.in_use, [(status.in_force, 4000)]);
     assert_eq!(everything(dir.path(), &app).await, enrolled);
+}
+
+/// A rotation that read its rows just before another one came: it must not put rows back under a key that is
+/// superseded.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_rotations_the_later_one_has_the_last_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = KeyFile::new(dir.path().join("sealing.key"));
+    let store = open_in(dir.path()).await;
+    let app: AppId = "a".parse().unwrap();
+    let (name, key_hash, created_at) = ("a".to_owned(), KeyHash([7; 32]), UNIX_EPOCH);
+    let record =
+        AppRecord { id: app.clone(), name, key_hash, created_at, former_key: None, attributes: true, retention: None };
+    store.apps.create(&record).await.unwrap();
+    let embedding = Embedding::new(&[0.6, 0.8], ModelTag::new("m")).unwrap();
+    let sample = Sample { id: SampleId::random(), embedding };
+    store.templates.insert(&app, &"t".parse().unwrap(), &sample, OnConflict::Refuse).await.unwrap();
+    let first = store.keys.status().await.unwrap().in_force;
+    let second = file.lock().unwrap().add().unwrap().id();
+    let url = format!("sqlite://{}", dir.path().join("semblance.db").display());
+    let mut behind = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+    let under_second: String = {
+        store.keys.put_in_force(second).await.unwrap();
+        reseal(&store).await;
+        let row: (String,) = sqlx::query_as("SELECT hex(data_key) FROM samples").fetch_one(&mut behind).await.unwrap();
+        row.0
+    };
+    store.keys.put_in_force(first).await.unwrap();
+    reseal(&store).await;
+    let (check,): (String,) = sqlx::query_as("SELECT hex(value) FROM meta WHERE name = 'sealing check'")
+        .fetch_one(&mut behind)
+        .await
+        .unwrap();
+    store.keys.put_in_force(second).await.unwrap();
+    // The other rotation, to the first key again, holds the database while this one has read what it wants to write.
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut behind).await.unwrap();
+    let late = tokio::spawn({
+        let store = store.clone();
+        async move { reseal(&store).await }
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for sql in [
+        format!("UPDATE meta SET value = x'{check}' WHERE name = 'sealing check'"),
+        format!("UPDATE samples SET data_key = x'{under_second}'"),
+        "COMMIT".to_owned(),
+    ] {
+        sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&mut behind).await.unwrap();
+    }
+    late.await.unwrap();
+    let status = store.keys.status().await.unwrap();
+    assert_eq!(status.in_force, first);
+    let (now,): (String,) = sqlx::query_as("SELECT hex(data_key) FROM samples").fetch_one(&mut behind).await.unwrap();
+    assert!(now == under_second || status.in_use == [(first, 1)], "a row was put back: {:?}", status.in_use);
+    reseal(&store).await;
+    assert_eq!(store.keys.status().await.unwrap().in_use, [(first, 1)]);
+}
+
+async fn reseal(store: &Store) {
+    let mut at = None;
+    loop {
+        at = store.keys.reseal(at).await.unwrap().next;
+        if at.is_none() {
+            return;
+        }
+    }
 }

@@ -9,12 +9,19 @@ use std::time::{Duration, Instant};
 
 use super::process::{App, Database, Server};
 
+/// The photo that a template is of, or that it is gone.
+type Known = Option<&'static str>;
+
 const NODES: usize = 3;
 const PHOTOS: [&str; 4] = ["person_a_1.jpg", "person_b_1.jpg", "impostor_1.jpg", "impostor_2.jpg"];
 
 /// Every template that a node's index finds, with its similarity to one photo.
 async fn index(app: &App) -> BTreeMap<String, String> {
-    let (status, reply) = app.post_photo("identify?threshold=0&candidates=100", PHOTOS[0], &[]).await;
+    index_of(app, PHOTOS[0]).await
+}
+
+async fn index_of(app: &App, photo: &str) -> BTreeMap<String, String> {
+    let (status, reply) = app.post_photo("identify?threshold=0&candidates=100", photo, &[]).await;
     assert_eq!(status, 200, "{reply}");
     let candidates = reply["result"]["candidates"].as_array().unwrap().iter();
     candidates.map(|c| (c["templateId"].as_str().unwrap().to_owned(), c["similarity"].to_string())).collect()
@@ -96,8 +103,8 @@ async fn nodes_that_are_killed_under_load_end_equal() {
     while nodes.len() < NODES {
         nodes.push(start(&database, &key).await);
     }
-    // What was acknowledged last for each template; each has one writer.
-    let acknowledged: Arc<Mutex<BTreeMap<String, Option<bool>>>> = Arc::default();
+    // What was acknowledged last for each template, `None` where that is in doubt; each has one writer.
+    let acknowledged: Arc<Mutex<BTreeMap<String, Option<Known>>>> = Arc::default();
     let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let apps: Vec<Arc<Mutex<Arc<App>>>> =
         nodes.iter().map(|node| Arc::new(Mutex::new(Arc::new(node.app(credentials.clone()))))).collect();
@@ -111,18 +118,24 @@ async fn nodes_that_are_killed_under_load_end_equal() {
                     }
                     let id = format!("{client}-{}", turn % 5);
                     let app = Arc::clone(&apps[turn % NODES].lock().unwrap());
-                    let adds = turn % 4 != 3;
-                    let reply = if adds {
-                        app.try_photo("add?replace=true", PHOTOS[turn % 4], &[("templateId", &id)]).await
-                    } else {
-                        app.try_delete(&id).await
+                    let photo = (turn % 4 != 3).then(|| PHOTOS[turn % 4]);
+                    let reply = match photo {
+                        Some(photo) => app.try_photo("add?replace=true", photo, &[("templateId", &id)]).await,
+                        None => app.try_delete(&id).await,
                     };
                     let known = match reply {
                         Ok((200, _)) => {
                             count.fetch_add(1, Ordering::AcqRel);
-                            Some(adds)
+                            Some(photo)
                         }
-                        _ => None, // refused, or in doubt: the node was killed
+                        // There is none, perhaps because a removal in doubt was made.
+                        Ok((400, reply)) if photo.is_none() => {
+                            assert_eq!(reply["result"]["info"], "Template not found", "{reply}");
+                            Some(None)
+                        }
+                        Ok((503, _)) => None,
+                        Ok((status, reply)) => panic!("{status}: {reply}"),
+                        Err(_) => None, // in doubt: the node was killed
                     };
                     acknowledged.lock().unwrap().insert(id, known);
                 }
@@ -151,8 +164,8 @@ async fn nodes_that_are_killed_under_load_end_equal() {
         .map(|template| template["templateId"].as_str().unwrap().to_owned())
         .collect();
     for (id, known) in &acknowledged {
-        if let Some(there) = known {
-            assert_eq!(stored.contains(id), *there, "{id}, as acknowledged");
+        if let Some(photo) = known {
+            assert_eq!(stored.contains(id), photo.is_some(), "{id}, as acknowledged");
         }
     }
     let mut seen = Vec::new();
@@ -162,6 +175,15 @@ async fn nodes_that_are_killed_under_load_end_equal() {
         seen.push(index(&app).await);
     }
     assert!(seen.iter().all(|one| *one == seen[0]), "{seen:?}");
+    // And each is of the photo that was acknowledged: its similarities to all of them tell.
+    for photo in PHOTOS {
+        let found = index_of(&nodes[0].app(credentials.clone()), photo).await;
+        for (id, known) in &acknowledged {
+            if let Some(Some(enrolled)) = known {
+                assert_eq!(found[id] == "1", *enrolled == photo, "{id} is of {enrolled}: {found:?}");
+            }
+        }
+    }
     let count = count.load(Ordering::Acquire);
     assert!(count > 0);
     println!(

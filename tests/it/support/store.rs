@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use semblance::domain::{AppId, ModelTag, Revision, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
 use semblance::store::{
-    Anchor, AppRecord, AppStore, Cause, Changes, Claim, FormerKey, HintStore, InsertError, Key, KeyHash, KeyId,
+    Anchor, AppRecord, AppStore, Cause, Changes, Claim, FormerKey, Head, HintStore, InsertError, Key, KeyHash, KeyId,
     KeyStatus, KeyStore, Notice, OnConflict, OutboxStore, Resealed, SampleCursor, SampleRecord, SnapshotId,
     SnapshotStore, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
 };
@@ -51,6 +51,10 @@ pub struct MemoryStore {
     pub gate: RwLock<()>,
     /// Lists that were begun.
     pub lists: AtomicUsize,
+    /// The application whose gallery takes for ever to load.
+    pub slow: Mutex<Option<AppId>>,
+    /// The applications cannot be listed; all else goes on.
+    pub unlisted: AtomicBool,
 }
 
 fn moment() -> SystemTime {
@@ -87,7 +91,17 @@ impl AppStore for MemoryStore {
         })
     }
 
+    async fn create_first(&self, app: &AppRecord) -> Result<bool, StoreError> {
+        if self.state(|state| !state.apps.is_empty())? {
+            return Ok(false);
+        }
+        self.create(app).await
+    }
+
     async fn list(&self) -> Result<Vec<AppRecord>, StoreError> {
+        if self.unlisted.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable("the connection broke".into()));
+        }
         self.state(|state| state.apps.clone())
     }
 
@@ -229,25 +243,31 @@ impl TemplateStore for MemoryStore {
         after: Option<&TemplateId>,
         limit: usize,
     ) -> Result<TemplatePage, StoreError> {
+        while self.slow.lock().unwrap().as_ref() == Some(app) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.gallery(app, |gallery| {
             let range = gallery.templates.range::<TemplateId, _>((start, Bound::Unbounded));
             let templates: Vec<_> = range.take(limit).map(|(id, _)| gallery.indexed(id)).collect();
             let next = templates.last().filter(|_| templates.len() == limit).map(|last| last.id.clone());
-            TemplatePage { templates, next }
+            TemplatePage { templates, next, unread: Vec::new() }
         })
     }
 
-    async fn changes(&self, app: &AppId, _: &ModelTag, after: Revision, limit: usize) -> Result<Changes, StoreError> {
+    async fn changes(&self, app: &AppId, _: &ModelTag, after: Head, limit: usize) -> Result<Changes, StoreError> {
         self.gallery(app, |gallery| {
             let numbered = (1..).map(Revision).zip(&gallery.changes);
-            let after = numbered.filter(|(revision, _)| *revision > after).take(limit);
-            Changes::List(after.map(|(revision, id)| Change { revision, template: gallery.indexed(id) }).collect())
+            let after = numbered.filter(|(revision, _)| *revision > after.revision).take(limit);
+            let changes = after.map(|(revision, id)| Change { revision, template: gallery.indexed(id) });
+            Changes::List(changes.collect(), Vec::new(), None)
         })
     }
 
-    async fn revisions(&self) -> Result<Vec<(AppId, Revision)>, StoreError> {
-        self.state(|state| state.galleries.iter().map(|(app, gallery)| (app.clone(), gallery.revision)).collect())
+    async fn revisions(&self) -> Result<Vec<(AppId, Head)>, StoreError> {
+        self.state(|state| {
+            state.galleries.iter().map(|(app, gallery)| (app.clone(), gallery.revision.into())).collect()
+        })
     }
 }
 
@@ -258,6 +278,8 @@ impl VaultStore for MemoryStore {
         Ok(true)
     }
 
+    fn others_removed(&self) {}
+
     fn scrub_every(&self) -> Duration {
         Duration::from_secs(1)
     }
@@ -266,6 +288,10 @@ impl VaultStore for MemoryStore {
 /// This store seals nothing.
 #[async_trait]
 impl KeyStore for MemoryStore {
+    fn has(&self, _: KeyId) -> bool {
+        true
+    }
+
     async fn status(&self) -> Result<KeyStatus, StoreError> {
         Ok(KeyStatus { in_force: "00000000".parse().unwrap(), given: Vec::new(), in_use: Vec::new() })
     }

@@ -1,0 +1,186 @@
+//! A replica follows its database whatever becomes of a row, of a key, or of time.
+
+use std::time::Duration;
+
+use semblance::domain::AppId;
+use semblance::gallery::{IndexedTemplate, MatcherFeed as _};
+use semblance::store::{Cause, Key, OnConflict};
+
+use crate::snapshots::{Fixture, KEY, Node, id, template};
+
+const NEW_KEY: &str = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100";
+
+macro_rules! on_both_databases {
+    ($($name:ident)*) => {
+        mod sqlite { $( #[tokio::test(flavor = "multi_thread")] async fn $name() {
+            super::$name(super::Fixture { dir: tempfile::tempdir().unwrap(), postgres: None }).await
+        } )* }
+        mod postgres { $( #[tokio::test(flavor = "multi_thread")] async fn $name() {
+            if let Some(url) = crate::support::postgres::fresh_database().await {
+                super::$name(super::Fixture { dir: tempfile::tempdir().unwrap(), postgres: Some(url) }).await
+            }
+        } )* }
+    };
+}
+
+on_both_databases! {
+    a_row_that_cannot_be_read_holds_up_nobody
+    a_gallery_that_cannot_be_followed_holds_up_no_other
+    a_node_without_the_key_sees_removals_and_catches_up_when_it_is_given
+    a_database_that_went_back_in_time_is_followed_back
+    a_database_that_went_back_and_on_is_found_out
+}
+
+async fn poll(node: &Node) {
+    node.service.replicator().poll().await.unwrap();
+}
+
+/// Written past the node, as another one does.
+async fn insert(node: &Node, app: &AppId, numbers: std::ops::Range<u32>) {
+    let templates: Vec<IndexedTemplate> = numbers.map(template).collect();
+    node.store.templates.insert_all(app, &templates, OnConflict::Refuse).await.unwrap();
+}
+
+async fn a_row_that_cannot_be_read_holds_up_nobody(fixture: Fixture) {
+    let node = fixture.start().await;
+    let (a, b) = (node.new_app().await, node.new_app().await);
+    node.fill(&a, 0..5).await;
+    node.fill(&b, 0..5).await;
+    fixture.tamper("UPDATE samples SET sealed = substr(sealed, 1, 40) WHERE template_id = 'person 3'").await;
+    let late = fixture.start().await;
+    assert!(late.service.is_ready(), "a damaged row does not keep a server from being ready");
+    assert_eq!((late.count(&a), late.count(&b)), (4, 4));
+    let mut unreadable = late.service.replicator().unreadable();
+    unreadable.sort();
+    let mut expected = [(a.clone(), 1), (b.clone(), 1)];
+    expected.sort();
+    assert_eq!(unreadable, expected);
+    late.save().await;
+    assert!(!fixture.snapshots().exists(), "a snapshot would lack the row for longer than it is damaged");
+    // A change whose row is damaged before it is seen: those behind it are seen all the same.
+    insert(&node, &a, 10..14).await;
+    insert(&node, &b, 10..14).await;
+    node.store.templates.remove(&a, &id(1), Cause::IMPORT).await.unwrap().unwrap();
+    node.store.templates.remove(&b, &id(2), Cause::IMPORT).await.unwrap().unwrap();
+    fixture.tamper("UPDATE samples SET data_key = substr(data_key, 1, 40) WHERE template_id = 'person 11'").await;
+    poll(&node).await;
+    assert!(node.service.replicator().is_store_reachable());
+    node.check(&a, &[0, 2, 3, 4, 10, 12, 13]).await;
+    node.check(&b, &[0, 1, 3, 4, 10, 12, 13]).await;
+    // What cannot be read can be removed.
+    node.remove(&a, 11).await;
+    assert_eq!(node.service.replicator().unreadable(), [(b, 1)]);
+}
+
+/// Here the damage is in what no change can do without: the template's id.
+async fn a_gallery_that_cannot_be_followed_holds_up_no_other(fixture: Fixture) {
+    let node = fixture.start().await;
+    let mut apps = [node.new_app().await, node.new_app().await];
+    apps.sort();
+    for app in &apps {
+        insert(&node, app, 0..3).await;
+    }
+    let broken = format!("UPDATE changes SET template_id = '' WHERE app_id = '{}' AND revision = 2", apps[0]);
+    fixture.tamper(&broken).await;
+    poll(&node).await;
+    assert!(node.service.replicator().is_store_reachable(), "the database is not away");
+    node.check(&apps[1], &[0, 1, 2]).await;
+    fixture
+        .tamper(&format!("UPDATE applications SET key_hash = substr(key_hash, 1, 3) WHERE app_id = '{}'", apps[0]))
+        .await;
+    node.fill(&apps[1], 3..4).await;
+    node.check(&apps[1], &[0, 1, 2, 3]).await;
+    let gone = node.new_app().await;
+    node.service.applications().delete(&gone, &*node.store.templates).await.unwrap();
+    poll(&node).await;
+    assert_eq!(node.matcher.revision(&gone), None, "deleted applications are forgotten");
+}
+
+async fn a_node_without_the_key_sees_removals_and_catches_up_when_it_is_given(fixture: Fixture) {
+    let file = semblance::store::KeyFile::new(fixture.dir.path().join("sealing.key"));
+    std::fs::write(file.path(), KEY).unwrap();
+    let node = fixture.start_of(1, semblance::store::KeySource::File { file: file.clone(), make: false }).await;
+    let app = node.new_app().await;
+    node.fill(&app, 0..5).await;
+    let other = fixture.start_given(1, &format!("{KEY} {NEW_KEY}")).await;
+    other.store.keys.put_in_force(Key::from_text(NEW_KEY).unwrap().id()).await.unwrap();
+    other
+        .store
+        .templates
+        .insert_all(&app, &[template(6), template(2)], OnConflict::Replace(Cause::IMPORT))
+        .await
+        .unwrap();
+    other.store.templates.remove(&app, &id(3), Cause::IMPORT).await.unwrap().unwrap();
+    poll(&node).await;
+    node.check(&app, &[0, 1, 4]).await; // of what it cannot read it has nothing, not what was there before
+    assert!(node.service.is_ready() && node.service.replicator().lacks_key());
+    std::fs::write(file.path(), format!("{KEY}\n{NEW_KEY}\n")).unwrap();
+    poll(&node).await;
+    node.check(&app, &[0, 1, 2, 4, 6]).await;
+    assert!(!node.service.replicator().lacks_key());
+
+    // One that starts without a key is refused; where that is not noticed, it is not ready and shows no half gallery.
+    fixture.tamper("DELETE FROM meta WHERE name = 'superseded keys'").await;
+    let late = fixture.start_given(1, NEW_KEY).await;
+    assert!(!late.service.is_ready() && late.service.replicator().lacks_key());
+    assert_eq!(late.matcher.revision(&app), None);
+    assert!(late.service.replicator().is_store_reachable());
+    let mut at = other.store.keys.reseal(None).await.unwrap().next;
+    while at.is_some() {
+        at = other.store.keys.reseal(at).await.unwrap().next;
+    }
+    fixture.start_given(1, NEW_KEY).await.check(&app, &[0, 1, 2, 4, 6]).await;
+}
+
+/// A backup is restored, or a standby takes over that had not heard of everything.
+async fn a_database_that_went_back_in_time_is_followed_back(fixture: Fixture) {
+    let node = fixture.start().await;
+    let (app, other) = (node.new_app().await, node.new_app().await);
+    node.fill(&app, 0..5).await;
+    node.fill(&other, 0..5).await;
+    node.save().await;
+    node.fill(&app, 5..8).await;
+    go_back(&fixture).await;
+    poll(&node).await;
+    node.check(&app, &[0, 1, 2, 3, 4]).await;
+    node.check(&other, &[0, 1, 2, 3, 4]).await;
+    // And history goes on from there.
+    node.fill(&app, 20..22).await;
+    node.check(&app, &[0, 1, 2, 3, 4, 20, 21]).await;
+    let started = tokio::time::timeout(Duration::from_secs(20), fixture.start()).await.unwrap();
+    started.check(&app, &[0, 1, 2, 3, 4, 20, 21]).await;
+}
+
+/// Back to revision 5; the writes after it, of persons 5 and more, never were.
+async fn go_back(fixture: &Fixture) {
+    for sql in [
+        "DELETE FROM changes WHERE revision > 5",
+        "DELETE FROM templates WHERE template_id NOT IN ('person 0', 'person 1', 'person 2', 'person 3', 'person 4')",
+        "UPDATE applications SET revision = 5 WHERE revision > 5",
+    ] {
+        fixture.tamper(sql).await;
+    }
+}
+
+/// And it went on from there, by what another node wrote, before this one looked: to the revision that this one shows,
+/// or beyond.
+async fn a_database_that_went_back_and_on_is_found_out(fixture: Fixture) {
+    for (began_with_a_snapshot, more) in [(false, 3), (false, 6), (true, 3), (true, 6)] {
+        let node = fixture.start().await;
+        let app = node.new_app().await;
+        node.fill(&app, 0..5).await;
+        let node = if began_with_a_snapshot {
+            node.save().await;
+            fixture.start().await
+        } else {
+            node
+        };
+        node.fill(&app, 5..8).await;
+        go_back(&fixture).await;
+        insert(&node, &app, 20..20 + more).await;
+        poll(&node).await;
+        let expected: Vec<u32> = (0..5).chain(20..20 + more).collect();
+        node.check(&app, &expected).await;
+        node.service.applications().delete(&app, &*node.store.templates).await.unwrap();
+    }
+}

@@ -1,0 +1,69 @@
+//! What is removed is cleared out of the files of a server that goes on, without anybody asking for it.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use sqlx::Connection as _;
+
+use super::process::{Database, Server};
+use crate::erasure::{found_in, pieces, rows};
+
+/// The pieces of what is stored of an application.
+async fn stored(server: &Server, app: &str) -> HashSet<[u8; 12]> {
+    let rows = rows(&server.dir().join("semblance.db")).await;
+    let of = rows.into_iter().filter(|((owner, _), _)| owner == app);
+    let pieces: HashSet<_> = of.flat_map(|(_, (sealed, key))| pieces(&sealed, &key)).collect();
+    assert!(pieces.len() > 20);
+    assert_eq!(found_in(server.dir(), &pieces), pieces, "the search sees all there is");
+    pieces
+}
+
+async fn are_cleared_away(server: &Server, pieces: &HashSet<[u8; 12]>, what: &str) {
+    let start = Instant::now();
+    while !found_in(server.dir(), pieces).is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(30), "{what}: it lies about still");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_server_clears_away_what_it_removed() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let app = server.first_app();
+    let (id, _) = app.credentials();
+    app.add("person_a_1.jpg", &[("templateId", "a")]).await;
+    let before = stored(&server, &id).await;
+    assert_eq!(app.delete("a").await.0, 200);
+    are_cleared_away(&server, &before, "deleted").await;
+
+    app.add("person_a_1.jpg", &[("templateId", "a")]).await;
+    let before = stored(&server, &id).await;
+    assert_eq!(app.post_photo("add?replace=true", "person_b_1.jpg", &[("templateId", "a")]).await.0, 200);
+    are_cleared_away(&server, &before, "replaced").await;
+
+    let before = stored(&server, &id).await;
+    server.command(&database, &["app", "retention", &id, "1s"]);
+    are_cleared_away(&server, &before, "its time was over").await;
+}
+
+/// Somebody reads the database while a command removes something: the command says that it could not clear away, and
+/// the server does it.
+#[tokio::test]
+async fn a_server_clears_away_what_a_command_could_not() {
+    let database = Database::sqlite();
+    let server = Server::start(&database).await;
+    let (id, key) = server.create_app("doomed", &database).await;
+    server.app((id.clone(), key)).add("person_a_1.jpg", &[("templateId", "a")]).await;
+    let before = stored(&server, &id).await;
+    let url = format!("sqlite://{}", server.dir().join("semblance.db").display());
+    let mut reader = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::query("BEGIN").execute(&mut reader).await.unwrap();
+    sqlx::query("SELECT count(*) FROM samples").fetch_all(&mut reader).await.unwrap();
+    let (code, said) = server.try_command(&database, &["app", "delete", &id]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("a running server"), "{said}");
+    assert!(!found_in(server.dir(), &before).is_empty());
+    sqlx::query("COMMIT").execute(&mut reader).await.unwrap();
+    are_cleared_away(&server, &before, "deleted by a command").await;
+}
