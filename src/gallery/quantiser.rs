@@ -272,12 +272,12 @@ impl Spread {
             // The part of a normal distribution that lies above (Bowling and others, 2009).
             let part = 1.0 / (1.0 + (1.5976 * reach + 0.070_56 * reach.powi(3)).exp());
             let sketch = Shape { fine: fine / FINE, coarse: (width - fine) / COARSE }.bytes() / GROUP;
-            // A row that is read by itself costs as much as some 450 bytes in a row, and its bytes five times as
-            // much (measured). Of all searches half are taken to be of strangers. And fine codes have to be worth
+            // A row that is read by itself costs as much as some 300 bytes in a row, and its bytes seven times as
+            // much (measured). A third of all searches is taken to be of strangers. And fine codes have to be worth
             // their memory.
             let row = match row_bytes(width, fine) as f64 {
                 0.0 => 0.0,
-                bytes => part * (225.0 + 2.5 * bytes) + bytes / 8.0,
+                bytes => part * (100.0 + 2.5 * bytes) + bytes / 8.0,
             };
             sketch as f64 + row
         };
