@@ -6,22 +6,9 @@ use semblance::domain::AppId;
 use semblance::gallery::{IndexedTemplate, MatcherFeed as _};
 use semblance::store::{Cause, Key, OnConflict};
 
-use crate::snapshots::{Fixture, KEY, Node, id, template};
+use crate::snapshots::{Fixture, KEY, Node, id, on_both_databases, template};
 
 const NEW_KEY: &str = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100";
-
-macro_rules! on_both_databases {
-    ($($name:ident)*) => {
-        mod sqlite { $( #[tokio::test(flavor = "multi_thread")] async fn $name() {
-            super::$name(super::Fixture { dir: tempfile::tempdir().unwrap(), postgres: None }).await
-        } )* }
-        mod postgres { $( #[tokio::test(flavor = "multi_thread")] async fn $name() {
-            if let Some(url) = crate::support::postgres::fresh_database().await {
-                super::$name(super::Fixture { dir: tempfile::tempdir().unwrap(), postgres: Some(url) }).await
-            }
-        } )* }
-    };
-}
 
 on_both_databases! {
     a_row_that_cannot_be_read_holds_up_nobody

@@ -71,6 +71,8 @@ macro_rules! on_both_databases {
     };
 }
 
+pub(crate) use on_both_databases;
+
 on_both_databases! {
     a_start_reads_the_snapshot_and_catches_up
     a_removal_takes_the_snapshot_along

@@ -201,16 +201,21 @@ async fn everything(dir: &Path, app: &AppId) -> Vec<IndexedTemplate> {
     open_in(dir).await.templates.load(app, &ModelTag::new("m"), None, 10_000).await.unwrap().templates
 }
 
-/// Wherever a rotation is killed, what is in the key file opens everything, and the next one goes on with it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_that_is_killed_loses_nothing() {
-    let dir = tempfile::tempdir().unwrap();
-    let store = open_in(dir.path()).await;
+async fn an_app(store: &Store) -> AppId {
     let app: AppId = "a".parse().unwrap();
     let (name, key_hash, created_at) = ("a".to_owned(), KeyHash([7; 32]), UNIX_EPOCH);
     let record =
         AppRecord { id: app.clone(), name, key_hash, created_at, former_key: None, attributes: true, retention: None };
     store.apps.create(&record).await.unwrap();
+    app
+}
+
+/// Wherever a rotation is killed, what is in the key file opens everything, and the next one goes on with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_is_killed_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_in(dir.path()).await;
+    let app = an_app(&store).await;
     let enrolled: Vec<IndexedTemplate> = (0..4000u32)
         .map(|n| {
             let raw: Vec<f32> = (0..16).map(|at| ((n * 131 + at) as f32).sin()).collect();
@@ -246,11 +251,7 @@ async fn of_two_rotations_the_later_one_has_the_last_word() {
     let dir = tempfile::tempdir().unwrap();
     let file = KeyFile::new(dir.path().join("sealing.key"));
     let store = open_in(dir.path()).await;
-    let app: AppId = "a".parse().unwrap();
-    let (name, key_hash, created_at) = ("a".to_owned(), KeyHash([7; 32]), UNIX_EPOCH);
-    let record =
-        AppRecord { id: app.clone(), name, key_hash, created_at, former_key: None, attributes: true, retention: None };
-    store.apps.create(&record).await.unwrap();
+    let app = an_app(&store).await;
     let embedding = Embedding::new(&[0.6, 0.8], ModelTag::new("m")).unwrap();
     let sample = Sample { id: SampleId::random(), embedding };
     store.templates.insert(&app, &"t".parse().unwrap(), &sample, OnConflict::Refuse).await.unwrap();
