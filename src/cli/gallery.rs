@@ -14,7 +14,7 @@ use super::{CliError, clear_away, tell};
 use crate::app;
 use crate::domain::{AppId, Checks, ModelTag, Need, Party, Revision, SampleId, Subject, TemplateId};
 use crate::engine::{Analyze, AnalyzeError};
-use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, Sample, naive};
+use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, Sample, brute_force};
 use crate::settings::Settings;
 use crate::store::{Cause, OnConflict, Store};
 
@@ -294,7 +294,7 @@ async fn check(settings: &Settings, store: &Store, app: &AppId) -> Result<(), Cl
     for sample in templates.iter().step_by(step).filter_map(|t| t.samples.first()) {
         let ranked = index.best(app, &sample.embedding, 3).await.map_err(crate::service::Error::from)?;
         searched += 1;
-        wrong += usize::from(ranked.hits != naive::best(&templates, &sample.embedding, 3));
+        wrong += usize::from(ranked.hits != brute_force::top_k(&templates, &sample.embedding, 3));
     }
     if wrong > 0 {
         return Err(CliError::message(format!("{wrong} of {searched} searches differ from brute force")));

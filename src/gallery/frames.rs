@@ -1,20 +1,21 @@
-//! A gallery as bytes, segment by segment, and back.
+//! The codec of segments, for snapshot files.
 //!
-//! A frame holds the rows of one segment, in little-endian numbers: how many rows (u32), how many
-//! numbers each (u32); all vectors (f32); all sample ids (16 bytes each); then for each row the
-//! length of its template's id (u16) and that id. Codes are not in it: they are made again.
+//! A frame holds the rows of one segment in little-endian numbers: the number of rows (u32) and their dimension (u32);
+//! all vectors (f32); all sample ids (16 bytes each); then for each row the length of its template id (u16) and that
+//! id. Codes are left out: they are computed again.
 
 use std::fmt;
+use std::sync::Arc;
 
 use super::ids::CompactId;
-use super::index::Index;
-use super::scan::Snapshot;
-use super::segment::{SEGMENT, Segment};
+use super::segment::Segment;
 use crate::domain::{Revision, SampleId, TemplateId};
 
-/// A gallery as it was at one moment, to be written down. Searches and writes go on meanwhile.
+/// The frames of a gallery at one revision. Searches and writes continue meanwhile.
 pub struct Export {
-    snapshot: Snapshot,
+    revision: Revision,
+    dimension: usize,
+    segments: Arc<Vec<Arc<Segment>>>,
     next: usize,
 }
 
@@ -25,18 +26,18 @@ impl fmt::Debug for Export {
 }
 
 impl Export {
-    pub(super) fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot, next: 0 }
+    pub(super) fn new(revision: Revision, dimension: usize, segments: Arc<Vec<Arc<Segment>>>) -> Self {
+        Self { revision, dimension, segments, next: 0 }
     }
 
-    /// The revision it shows.
+    /// The revision that it holds.
     pub fn revision(&self) -> Revision {
-        self.snapshot.revision
+        self.revision
     }
 
-    /// How many frames there are in all.
+    /// The total number of frames.
     pub fn frames(&self) -> usize {
-        self.snapshot.segments.len()
+        self.segments.len()
     }
 }
 
@@ -44,24 +45,21 @@ impl Iterator for Export {
     type Item = Vec<u8>;
 
     fn next(&mut self) -> Option<Vec<u8>> {
-        let segment = self.snapshot.segments.get(self.next)?;
+        let segment = self.segments.get(self.next)?;
         self.next += 1;
-        Some(write(segment, self.snapshot.dimension))
+        Some(encode(segment, self.dimension))
     }
 }
 
-/// Room is made at once for the rows of no more frames than this: of a hundred million rows.
-const MOST_FRAMES: usize = 100_000;
-
-/// Frames as they are read; an error ends them.
+/// Frames while they are read; an error ends them.
 pub type Frames<'a> = dyn Iterator<Item = Result<Vec<u8>, NotAGallery>> + 'a;
 
-/// Bytes that are not a gallery.
+/// The bytes are not frames of a gallery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("these bytes are not a gallery")]
 pub struct NotAGallery;
 
-fn write(segment: &Segment, dimension: usize) -> Vec<u8> {
+fn encode(segment: &Segment, dimension: usize) -> Vec<u8> {
     let rows = segment.len();
     let mut bytes = Vec::with_capacity(8 + rows * (4 * dimension + 16 + 40));
     bytes.extend_from_slice(&(rows as u32).to_le_bytes());
@@ -74,7 +72,7 @@ fn write(segment: &Segment, dimension: usize) -> Vec<u8> {
     }
     for row in 0..rows {
         segment.template(row).with_text(|text| {
-            // Ids are at most a few hundred bytes long (`TemplateId`).
+            // `TemplateId` limits ids to a few hundred bytes.
             bytes.extend_from_slice(&(text.len() as u16).to_le_bytes());
             bytes.extend_from_slice(text.as_bytes());
         });
@@ -82,23 +80,8 @@ fn write(segment: &Segment, dimension: usize) -> Vec<u8> {
     bytes
 }
 
-/// Puts the rows of frames into an empty index.
-pub(super) fn read(index: &mut Index, frames: &mut Frames<'_>) -> Result<(), NotAGallery> {
-    while let Some(frame) = frames.next() {
-        let (segment, dimension) = rows(&frame?)?;
-        // Most templates have one sample. How many frames follow is known to be true once one has opened.
-        if index.is_empty() {
-            index.reserve(segment.len() + frames.size_hint().0.min(MOST_FRAMES) * SEGMENT);
-        }
-        if !index.restore(segment, dimension) {
-            return Err(NotAGallery);
-        }
-    }
-    Ok(())
-}
-
-/// The rows of a frame, and how many numbers each has.
-fn rows(frame: &[u8]) -> Result<(Segment, usize), NotAGallery> {
+/// The rows of a frame, and their dimension.
+pub(super) fn decode(frame: &[u8]) -> Result<(Segment, usize), NotAGallery> {
     let (head, rest) = frame.split_at_checked(8).ok_or(NotAGallery)?;
     let (rows, dimension) = match head.as_chunks::<4>().0 {
         [rows, dimension] => (u32::from_le_bytes(*rows) as usize, u32::from_le_bytes(*dimension) as usize),
@@ -122,5 +105,5 @@ fn rows(frame: &[u8]) -> Result<(Segment, usize), NotAGallery> {
         templates.push(CompactId::new(&id));
         ids = rest;
     }
-    if ids.is_empty() { Ok((Segment::of(values, samples, templates), dimension)) } else { Err(NotAGallery) }
+    if ids.is_empty() { Ok((Segment::new(values, samples, templates), dimension)) } else { Err(NotAGallery) }
 }

@@ -1,4 +1,4 @@
-//! Template ids, kept small.
+//! Template ids in little memory.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -43,7 +43,7 @@ impl CompactId {
                 f(Uuid::from_bytes(*bytes).hyphenated().encode_lower(&mut buffer))
             }
             Self::Short(length, bytes) => {
-                // Written by `new` from text, so it is text.
+                // `new` copied it from text.
                 f(std::str::from_utf8(&bytes[..usize::from(*length)]).unwrap_or_default())
             }
             Self::Long(text) => f(text),
@@ -54,7 +54,7 @@ impl CompactId {
         self.with_text(|text| text.parse().ok())
     }
 
-    /// Bytes of memory outside of the 24.
+    /// Bytes of memory beyond the 24.
     pub(super) fn heap_bytes(&self) -> usize {
         match self {
             Self::Long(text) => text.len() + size_of::<usize>(),
@@ -76,7 +76,7 @@ impl PartialOrd for CompactId {
     }
 }
 
-/// Finds numbers by ids that are kept elsewhere: a hash table of five bytes a place.
+/// Maps ids, which are stored elsewhere, to numbers: a hash table of five bytes an entry.
 #[derive(Default)]
 pub(super) struct Directory {
     numbers: HashTable<u32>,
@@ -111,22 +111,22 @@ impl Directory {
         self.numbers.allocation_size()
     }
 
-    /// The number of an id. `is` says whether a number is the id's.
+    /// The number of an id. `is` tells whether a number belongs to the id.
     pub(super) fn get(&self, id: &CompactId, is: impl Fn(u32) -> bool) -> Option<u32> {
         self.numbers.find(hash(&self.hasher, id), |number| is(*number)).copied()
     }
 
-    /// Adds a number for an id that has none. `id_of` gives the id of any number, this one's included.
+    /// Adds the number of an id that is not in the table. `id_of` gives the id of any number, including this one.
     pub(super) fn insert<'a>(&mut self, id: &CompactId, number: u32, id_of: impl Fn(u32) -> Option<&'a CompactId>) {
         self.numbers.insert_unique(hash(&self.hasher, id), number, rehash(&self.hasher, id_of));
     }
 
-    /// Makes room for so many more ids at once.
+    /// Reserves memory for `count` more ids.
     pub(super) fn reserve<'a>(&mut self, count: usize, id_of: impl Fn(u32) -> Option<&'a CompactId>) {
         self.numbers.reserve(count, rehash(&self.hasher, id_of));
     }
 
-    /// Takes an id out. `id_of` gives the id of any other number.
+    /// Removes an id. `id_of` gives the id of any other number.
     pub(super) fn remove<'a>(
         &mut self,
         id: &CompactId,
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_come_back_as_they_were_and_keep_their_order() {
+    fn ids_round_trip_and_keep_their_order() {
         let texts = [
             "a",
             "0b5d1a5e-5a1b-4c39-8a5e-9f4b8f0f2a11",

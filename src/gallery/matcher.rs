@@ -1,4 +1,4 @@
-//! All galleries in memory, searched on threads of their own.
+//! All galleries in memory, and the threads that search them.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 use super::index::Index;
-use super::scan::{Ask, Scratch, Work};
+use super::search::{Query, Scratch, SearchStats};
 use super::{
     Applied, Change, Export, Frames, GallerySize, IndexedTemplate, MatchError, Matcher, MatcherFeed, NotAGallery,
     Ranked,
@@ -20,13 +20,13 @@ use super::{
 use crate::compute::{Pool, PoolConfig, WorkError};
 use crate::domain::{AppId, Embedding, Revision};
 
-/// Most searches that share one pass over memory: some multiple of what a kernel takes at once.
-const BATCH: usize = 15;
+/// The most searches that share one pass over memory: a multiple of what a kernel processes at once.
+const MAX_SHARED_SEARCHES: usize = 15;
 
 /// A search that waits for a thread.
 #[derive(Debug)]
-struct Waiting {
-    /// Its place in the order.
+struct QueuedSearch {
+    /// Its position in the order of arrival.
     ticket: u64,
     probe: Embedding,
     limit: usize,
@@ -34,31 +34,30 @@ struct Waiting {
     reply: oneshot::Sender<Result<Ranked, MatchError>>,
 }
 
-/// Searches in the order in which they came.
+/// Searches in the order of arrival.
 #[derive(Debug, Default)]
-struct Queue {
-    searches: VecDeque<Waiting>,
-    /// Of the last one.
+struct SearchQueue {
+    searches: VecDeque<QueuedSearch>,
+    /// The ticket of the last search.
     ticket: u64,
 }
 
 #[derive(Debug)]
 struct Gallery {
     index: RwLock<Index>,
-    queue: Mutex<Queue>,
-    /// Whether a thread does this gallery's chores.
-    busy: Mutex<bool>,
-    idle: Condvar,
-    /// Set when nobody searches this gallery any more.
+    queue: Mutex<SearchQueue>,
+    /// Whether a thread runs this gallery's maintenance.
+    in_maintenance: Mutex<bool>,
+    maintained: Condvar,
+    /// Set once the gallery is replaced or dropped.
     retired: AtomicBool,
 }
 
 /// The exact index: one gallery per application.
 ///
-/// Searches that wait for the same gallery share passes over it; one that comes alone is not made
-/// to wait for others. A search reads the gallery as it was when it began and holds no lock
-/// meanwhile, so searches and writes do not wait for each other, and a write is seen by all
-/// searches that come after it.
+/// Searches that wait for the same gallery share passes over it; a single search does not wait for others. A search
+/// reads the gallery as it was when the search began and holds no lock, so searches and writes do not wait for each
+/// other. A write is visible to all searches that begin after it.
 pub struct MemoryMatcher {
     galleries: ArcSwap<HashMap<AppId, Arc<Gallery>>>,
     /// Held while the set of galleries changes.
@@ -66,7 +65,7 @@ pub struct MemoryMatcher {
     threads: usize,
     deadline: Duration,
     pool: Pool<Scratch>,
-    work: Arc<Mutex<Work>>,
+    stats: Arc<Mutex<SearchStats>>,
 }
 
 impl fmt::Debug for MemoryMatcher {
@@ -80,7 +79,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl MemoryMatcher {
-    /// An empty index whose searches run on a pool of threads.
+    /// An empty set of galleries whose searches run on a pool of threads.
     ///
     /// # Panics
     /// Never: a worker without state cannot fail to start.
@@ -96,31 +95,31 @@ impl MemoryMatcher {
             threads,
             deadline,
             pool,
-            work: Arc::default(),
+            stats: Arc::default(),
         }
     }
 
-    /// Searches waiting now.
+    /// The number of searches that wait now.
     pub fn waiting(&self) -> usize {
         self.pool.waiting()
     }
 
-    /// What the searches so far have touched.
-    pub fn work(&self) -> Work {
-        *lock(&self.work)
+    /// How much all searches so far have read.
+    pub fn stats(&self) -> SearchStats {
+        *lock(&self.stats)
     }
 
-    /// Waits until a gallery has all the codes that make its searches fast.
-    pub fn settle(&self, app: &AppId) {
+    /// Waits until a gallery's maintenance is done, so that its searches are as fast as they get.
+    pub fn wait_for_maintenance(&self, app: &AppId) {
         if let Some(gallery) = self.gallery(app) {
-            let mut busy = lock(&gallery.busy);
-            while *busy {
-                busy = gallery.idle.wait(busy).unwrap_or_else(PoisonError::into_inner);
+            let mut running = lock(&gallery.in_maintenance);
+            while *running {
+                running = gallery.maintained.wait(running).unwrap_or_else(PoisonError::into_inner);
             }
         }
     }
 
-    /// Finishes the searches that are queued and ends the threads.
+    /// Finishes queued searches and ends the threads.
     pub fn stop(&self) {
         self.pool.stop();
         for gallery in self.galleries.load().values() {
@@ -128,17 +127,17 @@ impl MemoryMatcher {
         }
     }
 
-    /// Puts a gallery in force.
-    fn put(&self, app: &AppId, index: Index) {
+    /// Publishes a gallery.
+    fn publish(&self, app: &AppId, index: Index) {
         let gallery = Arc::new(Gallery {
             index: RwLock::new(index),
             queue: Mutex::default(),
-            busy: Mutex::default(),
-            idle: Condvar::new(),
+            in_maintenance: Mutex::default(),
+            maintained: Condvar::new(),
             retired: AtomicBool::new(false),
         });
         self.change_set(|galleries| galleries.insert(app.clone(), Arc::clone(&gallery)));
-        gallery.look_after();
+        gallery.run_maintenance();
     }
 
     fn gallery(&self, app: &AppId) -> Option<Arc<Gallery>> {
@@ -161,26 +160,25 @@ impl Gallery {
         let mut queue = lock(&self.queue);
         queue.ticket += 1;
         let ticket = queue.ticket;
-        queue.searches.push_back(Waiting { ticket, probe: probe.clone(), limit, since: Instant::now(), reply });
+        queue.searches.push_back(QueuedSearch { ticket, probe: probe.clone(), limit, since: Instant::now(), reply });
         ticket
     }
 
-    /// Takes this thread's share of the searches that wait; nothing once the one with this ticket
-    /// has been taken.
-    fn share(&self, ticket: u64, threads: usize) -> Vec<Waiting> {
+    /// Takes this thread's share of the queued searches; nothing once the search with this ticket has been taken.
+    fn take_share(&self, ticket: u64, threads: usize) -> Vec<QueuedSearch> {
         let queue = &mut lock(&self.queue).searches;
-        queue.retain(|search| !search.reply.is_closed()); // nobody waits for it any more
+        queue.retain(|search| !search.reply.is_closed()); // its caller has gone
         if queue.front().is_none_or(|first| first.ticket > ticket) {
             return Vec::new();
         }
-        let share = queue.len().div_ceil(threads).min(BATCH);
+        let share = queue.len().div_ceil(threads).min(MAX_SHARED_SEARCHES);
         queue.drain(..share).collect()
     }
 
-    /// Answers searches until the one with this ticket, and all before it, are taken.
+    /// Answers searches until the one with this ticket, and all before it, have been taken.
     fn answer(&self, ticket: u64, threads: usize, deadline: Duration, scratch: &mut Scratch) {
         loop {
-            let batch = self.share(ticket, threads);
+            let batch = self.take_share(ticket, threads);
             if batch.is_empty() {
                 return;
             }
@@ -189,71 +187,78 @@ impl Gallery {
     }
 
     /// One pass for several searches.
-    fn answer_batch(&self, batch: Vec<Waiting>, deadline: Duration, scratch: &mut Scratch) {
+    fn answer_batch(&self, batch: Vec<QueuedSearch>, deadline: Duration, scratch: &mut Scratch) {
         let (batch, late): (Vec<_>, Vec<_>) = batch.into_iter().partition(|search| search.since.elapsed() <= deadline);
         for search in late {
             let _ = search.reply.send(Err(MatchError::Busy));
         }
-        // A panic while writing could leave a gallery half changed; it is not searched then.
-        let snapshot = self.index.read().map_err(|_| MatchError::Failed).map(|index| index.snapshot());
-        match snapshot {
-            Ok(snapshot) => answer_all(batch, scratch, &|asks, scratch| snapshot.best(asks, scratch)),
+        // A panic during a write may leave a gallery half changed: it is not searched then.
+        let searcher = self.index.read().map_err(|_| MatchError::Failed).map(|index| index.searcher());
+        match searcher {
+            Ok(searcher) => answer_all(batch, scratch, &|queries, scratch| searcher.search(queries, scratch)),
             Err(error) => batch.into_iter().for_each(|search| {
                 let _ = search.reply.send(Err(error.clone()));
             }),
         }
     }
 
-    /// Does the chores, on a thread that lives as long as there are any.
-    fn look_after(self: &Arc<Self>) {
-        if !self.index.read().is_ok_and(|index| index.has_chores()) {
+    /// Runs maintenance tasks on a thread that ends when there are none.
+    fn run_maintenance(self: &Arc<Self>) {
+        if !self.index.read().is_ok_and(|index| index.needs_maintenance()) {
             return;
         }
-        let mut busy = lock(&self.busy);
-        if *busy {
+        let mut running = lock(&self.in_maintenance);
+        if *running {
             return;
         }
         let gallery = Arc::clone(self);
-        let spawned = std::thread::Builder::new().name("gallery-chores".into()).spawn(move || {
-            // However it ends, the next write may start another one.
+        let spawned = std::thread::Builder::new().name("maintenance".into()).spawn(move || {
+            // However this thread ends, the next write can start another one.
             struct Finally<'a>(&'a Gallery);
             impl Drop for Finally<'_> {
                 fn drop(&mut self) {
-                    *lock(&self.0.busy) = false;
-                    self.0.idle.notify_all();
+                    *lock(&self.0.in_maintenance) = false;
+                    self.0.maintained.notify_all();
                 }
             }
             let _finally = Finally(&gallery);
             while !gallery.retired.load(Ordering::Acquire) {
-                let Some(chore) = gallery.index.write().ok().and_then(|mut index| index.chore()) else { return };
-                let done = chore.run();
+                let Some(task) = gallery.index.write().ok().and_then(|mut index| index.next_task()) else { return };
+                let result = task.run();
                 let Ok(mut index) = gallery.index.write() else { return };
-                index.finish(done);
+                index.finish(result);
             }
         });
         match spawned {
-            Ok(_) => *busy = true,
-            Err(error) => tracing::warn!(%error, "a thread could not be started; searches stay slower"),
+            Ok(_) => *running = true,
+            Err(error) => {
+                tracing::warn!(%error, "cannot start the maintenance thread; searches stay slower until the next write")
+            }
         }
     }
 }
 
-/// Answers searches together; when that panics, one by one, so that it costs only the one that is at fault.
-fn answer_all(batch: Vec<Waiting>, scratch: &mut Scratch, best: &dyn Fn(&[Ask<'_>], &mut Scratch) -> Vec<Ranked>) {
-    let asks: Vec<Ask<'_>> = batch.iter().map(|w| Ask { probe: w.probe.values(), limit: w.limit }).collect();
-    match catch_unwind(AssertUnwindSafe(|| best(&asks, scratch))) {
-        Ok(answers) => batch.into_iter().zip(answers).for_each(|(search, answer)| {
-            let _ = search.reply.send(Ok(answer));
+/// Answers searches together. If that panics, answers them one by one, so that only the faulty one fails.
+fn answer_all(
+    batch: Vec<QueuedSearch>,
+    scratch: &mut Scratch,
+    search: &dyn Fn(&[Query<'_>], &mut Scratch) -> Vec<Ranked>,
+) {
+    let queries: Vec<Query<'_>> =
+        batch.iter().map(|queued| Query { probe: queued.probe.values(), limit: queued.limit }).collect();
+    match catch_unwind(AssertUnwindSafe(|| search(&queries, scratch))) {
+        Ok(answers) => batch.into_iter().zip(answers).for_each(|(queued, answer)| {
+            let _ = queued.reply.send(Ok(answer));
         }),
         Err(_) => {
             *scratch = Scratch::default();
             let alone = batch.len() == 1;
             tracing::error!(searches = batch.len(), "a search panicked");
-            for search in batch {
+            for queued in batch {
                 if alone {
-                    let _ = search.reply.send(Err(MatchError::Failed));
+                    let _ = queued.reply.send(Err(MatchError::Failed));
                 } else {
-                    answer_all(vec![search], scratch, best);
+                    answer_all(vec![queued], scratch, search);
                 }
             }
         }
@@ -266,12 +271,12 @@ impl Matcher for MemoryMatcher {
         let gallery = self.gallery(app).ok_or(MatchError::NotLoaded)?;
         let (reply, mut answer) = oneshot::channel();
         let ticket = gallery.push(probe, limit, reply);
-        // Every search brings a job, so that no search is left behind; most are answered by an
-        // earlier one's pass and do not wait for their own.
-        let (threads, deadline, work) = (self.threads, self.deadline, Arc::clone(&self.work));
+        // Every search submits a job, so that none is left behind; most are answered by the pass of an earlier job and
+        // do not wait for their own.
+        let (threads, deadline, stats) = (self.threads, self.deadline, Arc::clone(&self.stats));
         let job = self.pool.submit(move |scratch: &mut Scratch, _| {
             gallery.answer(ticket, threads, deadline, scratch);
-            lock(&work).add(std::mem::take(&mut scratch.work));
+            lock(&stats).add(std::mem::take(&mut scratch.stats));
         });
         let answer = tokio::select! {
             biased;
@@ -282,27 +287,27 @@ impl Matcher for MemoryMatcher {
                 Err(WorkError::Panicked | WorkError::Stopped) => return Err(MatchError::Failed),
             },
         };
-        // Without an answer, the pass that should have brought it has panicked.
+        // Without an answer, the pass that should have given it has panicked.
         answer.map_err(|_| MatchError::Failed)?
     }
 }
 
 impl MatcherFeed for MemoryMatcher {
     fn revision(&self, app: &AppId) -> Option<Revision> {
-        // A poisoned gallery counts as not loaded, so that it is loaded anew.
+        // A poisoned gallery counts as not loaded, so that it is loaded again.
         self.gallery(app)?.index.read().ok().map(|index| index.revision())
     }
 
     fn replace(&self, app: &AppId, revision: Revision, templates: Vec<IndexedTemplate>) {
-        self.put(app, Index::new(revision, templates));
+        self.publish(app, Index::new(revision, templates));
     }
 
     fn export(&self, app: &AppId) -> Option<Export> {
-        self.gallery(app)?.index.read().ok().map(|index| Export::new(index.snapshot()))
+        self.gallery(app)?.index.read().ok().map(|index| index.export())
     }
 
     fn import(&self, app: &AppId, revision: Revision, frames: &mut Frames<'_>) -> Result<(), NotAGallery> {
-        self.put(app, Index::from_frames(revision, frames)?);
+        self.publish(app, Index::from_frames(revision, frames)?);
         Ok(())
     }
 
@@ -311,7 +316,7 @@ impl MatcherFeed for MemoryMatcher {
         let Ok(mut index) = gallery.index.write() else { return Applied::Gap };
         let applied = index.apply(change);
         drop(index);
-        gallery.look_after();
+        gallery.run_maintenance();
         applied
     }
 
@@ -341,12 +346,12 @@ mod tests {
             .map(|(ticket, limit)| {
                 let (reply, answer) = oneshot::channel();
                 let probe = Embedding::new(&[1.0, 0.0], ModelTag::new("test")).unwrap();
-                (Waiting { ticket, probe, limit, since: Instant::now(), reply }, answer)
+                (QueuedSearch { ticket, probe, limit, since: Instant::now(), reply }, answer)
             })
             .unzip();
-        answer_all(batch, &mut Scratch::default(), &|asks, _| {
-            assert!(asks.iter().all(|ask| ask.limit != 13), "not this one");
-            asks.iter().map(|_| Ranked { hits: Vec::new(), revision: Revision(0), gallery_size: 0 }).collect()
+        answer_all(batch, &mut Scratch::default(), &|queries, _| {
+            assert!(queries.iter().all(|query| query.limit != 13), "not this one");
+            queries.iter().map(|_| Ranked { hits: Vec::new(), revision: Revision(0), gallery_size: 0 }).collect()
         });
         let answers: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().is_ok()).collect();
         assert_eq!(answers, [true, true, false, true]);

@@ -1,22 +1,21 @@
 //! The exact 1:N index in memory: a replica of the store with a revision number.
 //!
-//! Two seams: [`Matcher`] is what a search needs, [`MatcherFeed`] what a writer needs. Search code
-//! cannot write by mistake. An answer is exact: the same ids and the same order as brute force in
-//! f32, ties broken by template id.
+//! Two seams: searches use [`Matcher`], writers use [`MatcherFeed`], so search code cannot write by mistake. Answers are
+//! exact: the same ids in the same order as brute force in f32, ties ordered by template id.
+//!
+//! Layers, each importing only those above it: `kernel` (dot products), `quantization` (codes and bounds), `segment`
+//! (rows), `frames` (their codec), `search` (one pass over a view), `index` (a gallery that changes), `matcher` (all
+//! galleries and their threads).
 
-mod axes;
-mod best;
-mod codes;
+pub mod brute_force;
 mod frames;
 mod ids;
 mod index;
 mod kernel;
 mod matcher;
-pub mod naive;
-mod quantiser;
-mod scan;
+mod quantization;
+mod search;
 mod segment;
-mod slab;
 #[cfg(test)]
 mod tests;
 
@@ -24,7 +23,7 @@ use async_trait::async_trait;
 
 pub use frames::{Export, Frames, NotAGallery};
 pub use matcher::MemoryMatcher;
-pub use scan::Work;
+pub use search::SearchStats;
 
 use crate::domain::{AppId, Cosine, Embedding, Revision, SampleId, TemplateId};
 
@@ -37,7 +36,7 @@ pub struct Sample {
     pub embedding: Embedding,
 }
 
-/// A template as the index sees it. Without samples it is absent.
+/// A template in the index. Without samples it is removed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct IndexedTemplate {
     /// Its id.
@@ -46,17 +45,17 @@ pub struct IndexedTemplate {
     pub samples: Vec<Sample>,
 }
 
-/// One change of a gallery: what the template looks like since (at least) this revision. Applying
-/// a change twice, or a later state under an earlier revision, does no harm: the state is whole.
+/// One change of a gallery: the state of the template at this revision or later. The state is complete, so applying a
+/// change twice, or a later state under an earlier revision, is safe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
     /// The revision the change made.
     pub revision: Revision,
-    /// The template as it is now; no samples when it was removed.
+    /// The current template; no samples when it was removed.
     pub template: IndexedTemplate,
 }
 
-/// A template that resembles the probe.
+/// A template similar to the probe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Hit {
     /// The template.
@@ -74,11 +73,11 @@ pub struct Ranked {
     pub hits: Vec<Hit>,
     /// The revision that was searched.
     pub revision: Revision,
-    /// Templates in the gallery that was searched.
+    /// Templates in the gallery.
     pub gallery_size: usize,
 }
 
-/// Why a search has no outcome.
+/// Why a search failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MatchError {
     /// Too many searches are waiting.
@@ -87,15 +86,15 @@ pub enum MatchError {
     /// The gallery is not loaded yet.
     #[error("the gallery is not loaded")]
     NotLoaded,
-    /// The search failed; nothing the caller did.
+    /// The search failed; the caller is not at fault.
     #[error("the search failed")]
     Failed,
 }
 
-/// What became of a change.
+/// The result of applying a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Applied {
-    /// The gallery now shows it (or showed it already).
+    /// The gallery contains it now, or did already.
     Done,
     /// Changes before it are missing; the caller must catch up.
     Gap,
@@ -104,31 +103,31 @@ pub enum Applied {
 /// Searches galleries.
 #[async_trait]
 pub trait Matcher: Send + Sync {
-    /// The `limit` templates of an application that resemble the probe most.
+    /// The `limit` templates of an application that are most similar to the probe.
     async fn best(&self, app: &AppId, probe: &Embedding, limit: usize) -> Result<Ranked, MatchError>;
 }
 
 /// Keeps galleries equal to the store.
 pub trait MatcherFeed: Send + Sync {
-    /// The revision a gallery shows; `None` while it is not loaded.
+    /// The revision of a gallery; `None` while it is not loaded.
     fn revision(&self, app: &AppId) -> Option<Revision>;
 
     /// Replaces a whole gallery.
     fn replace(&self, app: &AppId, revision: Revision, templates: Vec<IndexedTemplate>);
 
-    /// A gallery as it is now, to be written down; `None` while it is not loaded.
+    /// The current state of a gallery, for a snapshot file; `None` while it is not loaded.
     fn export(&self, app: &AppId) -> Option<Export>;
 
-    /// Replaces a whole gallery by the frames of an [`Export`] that showed `revision`.
+    /// Replaces a whole gallery with the frames of an [`Export`] at `revision`.
     ///
     /// # Errors
-    /// When the frames are not those of an export; nothing is changed then.
+    /// When the frames are not those of an export. The gallery is unchanged then.
     fn import(&self, app: &AppId, revision: Revision, frames: &mut Frames<'_>) -> Result<(), NotAGallery>;
 
     /// Applies one change. Visible to the next search when this returns [`Applied::Done`].
     fn apply(&self, app: &AppId, change: Change) -> Applied;
 
-    /// Forgets a gallery whose application is gone.
+    /// Drops the gallery of a deleted application.
     fn forget(&self, app: &AppId);
 
     /// The applications whose galleries are loaded.
@@ -138,13 +137,13 @@ pub trait MatcherFeed: Send + Sync {
     fn size(&self, app: &AppId) -> GallerySize;
 }
 
-/// How much a gallery holds.
+/// The size of a gallery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct GallerySize {
     /// Templates.
     pub templates: usize,
     /// Samples.
     pub samples: usize,
-    /// Bytes of memory, everything counted.
+    /// Bytes of memory in total.
     pub bytes: usize,
 }

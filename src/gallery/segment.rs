@@ -1,40 +1,39 @@
-//! A thousand rows of a gallery: unit vectors, whose they are, and their codes.
+//! A block of rows: unit vectors, their owners and their codes.
 
 use std::sync::Arc;
 
-use super::codes::Codes;
 use super::ids::CompactId;
-use super::quantiser::Quantiser;
+use super::quantization::{Codes, Quantizer};
 use crate::domain::SampleId;
 
-/// Rows of a full segment. A write that meets a search copies one segment at most.
+/// Rows of a full segment. A write during a search copies at most one segment.
 pub(super) const SEGMENT: usize = 1024;
 
-/// One row, taken out of a segment.
+/// A row that was removed from a segment.
 pub(super) struct Row {
     pub(super) values: Vec<f32>,
     pub(super) owner: Owner,
 }
 
-/// Whose a row is.
+/// Which template and sample a row belongs to.
 #[derive(Debug, Clone)]
 pub(super) struct Owner {
     pub(super) sample: SampleId,
     pub(super) template: CompactId,
-    /// The same for all rows of a template, and for no others.
+    /// The slot of the template in the index.
     pub(super) slot: u32,
 }
 
-/// Up to [`SEGMENT`] rows without holes. Its codes, if it has any, are those of its rows.
+/// Up to [`SEGMENT`] rows without holes, and their codes once these are computed.
 #[derive(Clone, Default)]
 pub(super) struct Segment {
     rows: Arc<Rows>,
     codes: Option<Codes>,
-    /// Raised by every change of the rows.
-    stamp: u64,
+    /// Incremented by every change of the rows.
+    version: u64,
 }
 
-/// What is not needed to rule a row out. Apart, so that new codes cost no copy of it.
+/// Everything except codes, so that new codes need no copy of it.
 #[derive(Clone, Default)]
 struct Rows {
     values: Vec<f32>,
@@ -45,23 +44,23 @@ struct Rows {
 
 impl std::fmt::Debug for Segment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Segment").field("rows", &self.len()).field("stamp", &self.stamp).finish_non_exhaustive()
+        f.debug_struct("Segment").field("rows", &self.len()).field("version", &self.version).finish_non_exhaustive()
     }
 }
 
 impl Segment {
-    /// Rows as they are; as many of each, and `values` is as many numbers for every row.
-    pub(super) fn of(values: Vec<f32>, samples: Vec<SampleId>, templates: Vec<CompactId>) -> Self {
+    /// A segment of rows: one sample and one template id a row, and the same number of values for every row.
+    pub(super) fn new(values: Vec<f32>, samples: Vec<SampleId>, templates: Vec<CompactId>) -> Self {
         let slots = vec![0; templates.len()];
-        Self { rows: Arc::new(Rows { values, samples, templates, slots }), codes: None, stamp: 1 }
+        Self { rows: Arc::new(Rows { values, samples, templates, slots }), codes: None, version: 1 }
     }
 
     pub(super) fn len(&self) -> usize {
         self.rows.slots.len()
     }
 
-    pub(super) fn stamp(&self) -> u64 {
-        self.stamp
+    pub(super) fn version(&self) -> u64 {
+        self.version
     }
 
     pub(super) fn row(&self, at: usize) -> &[f32] {
@@ -69,7 +68,7 @@ impl Segment {
         &self.rows.values[at * dimension..(at + 1) * dimension]
     }
 
-    /// All rows, one after the other.
+    /// The vectors of all rows, one after the other.
     pub(super) fn values(&self) -> &[f32] {
         &self.rows.values
     }
@@ -98,17 +97,17 @@ impl Segment {
         self.codes = codes;
     }
 
-    /// The same rows with other codes.
+    /// The same rows with new codes.
     pub(super) fn with_codes(&self, codes: Codes) -> Self {
-        Self { rows: Arc::clone(&self.rows), codes: Some(codes), stamp: self.stamp }
+        Self { rows: Arc::clone(&self.rows), codes: Some(codes), version: self.version }
     }
 
-    /// Codes of these rows. Takes a while; needs no lock.
-    pub(super) fn encode(&self, quantiser: &Arc<Quantiser>) -> Codes {
-        Codes::new(Arc::clone(quantiser), &self.rows.values)
+    /// Computes the codes of these rows. Slow, but needs no lock.
+    pub(super) fn encode(&self, quantizer: &Arc<Quantizer>) -> Codes {
+        Codes::new(Arc::clone(quantizer), &self.rows.values)
     }
 
-    /// Bytes of memory but for slabs.
+    /// Bytes of memory, without huge pages.
     pub(super) fn bytes(&self) -> usize {
         let Rows { values, samples, templates, slots } = &*self.rows;
         size_of::<Self>()
@@ -129,7 +128,7 @@ impl Segment {
         rows.samples.push(owner.sample);
         rows.templates.push(owner.template);
         rows.slots.push(owner.slot);
-        self.stamp += 1;
+        self.version += 1;
         let at = self.len() - 1;
         if let Some(codes) = &mut self.codes {
             codes.make_room(at + 1, false);
@@ -137,10 +136,10 @@ impl Segment {
         }
     }
 
-    /// Takes the last row out.
+    /// Removes the last row.
     pub(super) fn pop(&mut self) -> Option<Row> {
         let row = Arc::make_mut(&mut self.rows).pop()?;
-        self.stamp += 1;
+        self.version += 1;
         let rows = self.len();
         if let Some(codes) = &mut self.codes {
             codes.make_room(rows, false);
@@ -148,7 +147,7 @@ impl Segment {
         Some(row)
     }
 
-    /// Puts another row in the place of one.
+    /// Overwrites a row.
     pub(super) fn replace(&mut self, at: usize, row: Row) {
         let dimension = row.values.len();
         let rows = Arc::make_mut(&mut self.rows);
@@ -156,7 +155,7 @@ impl Segment {
         rows.samples[at] = row.owner.sample;
         rows.templates[at] = row.owner.template;
         rows.slots[at] = row.owner.slot;
-        self.stamp += 1;
+        self.version += 1;
         if let Some(codes) = &mut self.codes {
             codes.write(at, &row.values);
         }
@@ -164,7 +163,7 @@ impl Segment {
 }
 
 impl Rows {
-    /// Doubles the room while there are few rows; many get all that a segment can need.
+    /// Doubles the capacity while there are few rows; then reserves a full segment.
     fn make_room(&mut self, dimension: usize) {
         let len = self.slots.len();
         if len < self.slots.capacity() {

@@ -1,12 +1,12 @@
-//! The law of the index, with codes in every state they can be in: for any sequence of adds,
-//! replaces, removes, searches and chores, the answer is that of brute force, to the last bit.
+//! The invariant of the index, with codes in every possible state: after any sequence of adds, replacements, removals,
+//! searches and maintenance tasks, the answer equals brute force, to the last bit.
 
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
 use super::index::Index;
-use super::scan::{Ask, Scratch};
+use super::search::{Query, Scratch};
 use super::*;
 use crate::domain::ModelTag;
 
@@ -94,7 +94,7 @@ enum Step {
         seeds: Vec<usize>,
         limit: usize,
     },
-    Chores {
+    Maintain {
         most: usize,
     },
 }
@@ -107,7 +107,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0usize..3000).prop_map(|id| Step::Remove { id }),
         1 => (0usize..3000, 1usize..900).prop_map(|(from, count)| Step::Drain { from, count }),
         5 => (proptest::collection::vec(0usize..6000, 1..7), limit).prop_map(|(seeds, limit)| Step::Search { seeds, limit }),
-        3 => (0usize..6).prop_map(|most| Step::Chores { most }),
+        3 => (0usize..6).prop_map(|most| Step::Maintain { most }),
     ]
 }
 
@@ -130,19 +130,19 @@ impl Bench {
         assert_eq!(self.index.apply(Change { revision: self.revision, template }), Applied::Done);
     }
 
-    fn chores(&mut self, most: usize) {
+    fn maintain(&mut self, most: usize) {
         for _ in 0..most {
-            let Some(chore) = self.index.chore() else { break };
-            self.index.finish(chore.run());
+            let Some(task) = self.index.next_task() else { break };
+            self.index.finish(task.run());
         }
     }
 
     fn check(&mut self, probes: &[Embedding], limit: usize) {
         let all: Vec<IndexedTemplate> = self.truth.values().cloned().collect();
-        let asks: Vec<Ask<'_>> = probes.iter().map(|probe| Ask { probe: probe.values(), limit }).collect();
-        let ranked = self.index.snapshot().best(&asks, &mut self.scratch);
+        let queries: Vec<Query<'_>> = probes.iter().map(|probe| Query { probe: probe.values(), limit }).collect();
+        let ranked = self.index.searcher().search(&queries, &mut self.scratch);
         for (probe, ranked) in probes.iter().zip(ranked) {
-            let expected = naive::best(&all, probe, limit);
+            let expected = brute_force::top_k(&all, probe, limit);
             let bits = |hits: &[Hit]| hits.iter().map(|hit| hit.cosine.get().to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(&ranked.hits), bits(&expected));
             assert_eq!(ranked.hits, expected);
@@ -156,15 +156,15 @@ impl Bench {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
-    fn any_history_gives_the_answers_of_brute_force(
+    fn any_history_equals_brute_force(
         kind in kind(),
         other in kind(),
         dimension in prop_oneof![Just(1usize), Just(7), Just(19), Just(64), Just(128), 1usize..140],
-        smallest in prop_oneof![Just(1usize), Just(300)],
+        min_indexed_rows in prop_oneof![Just(1usize), Just(300)],
         steps in proptest::collection::vec(step(), 1..25),
     ) {
         let mut bench = Bench {
-            index: Index::with_smallest(Revision(0), vec![], smallest),
+            index: Index::with_min_indexed_rows(Revision(0), vec![], min_indexed_rows),
             truth: BTreeMap::new(),
             revision: Revision(0),
             scratch: Scratch::default(),
@@ -187,16 +187,16 @@ proptest! {
                         seeds.iter().map(|seed| vector(if seed % 2 == 0 { kind } else { other }, *seed, dimension)).collect();
                     bench.check(&probes, limit);
                 }
-                Step::Chores { most } => bench.chores(most),
+                Step::Maintain { most } => bench.maintain(most),
             }
         }
-        bench.chores(usize::MAX);
+        bench.maintain(usize::MAX);
         bench.check(&[vector(kind, 1, dimension), vector(other, 2, dimension)], 3);
     }
 }
 
 fn frames(index: &Index) -> Vec<Vec<u8>> {
-    Export::new(index.snapshot()).collect()
+    index.export().collect()
 }
 
 fn restored(revision: Revision, frames: Vec<Vec<u8>>) -> Result<Index, NotAGallery> {
@@ -204,9 +204,9 @@ fn restored(revision: Revision, frames: Vec<Vec<u8>>) -> Result<Index, NotAGalle
 }
 
 #[test]
-fn a_gallery_comes_back_from_its_frames() {
+fn frames_round_trip_a_gallery() {
     let mut bench = Bench {
-        index: Index::with_smallest(Revision(0), vec![], 1),
+        index: Index::with_min_indexed_rows(Revision(0), vec![], 1),
         truth: BTreeMap::new(),
         revision: Revision(0),
         scratch: Scratch::default(),
@@ -215,10 +215,10 @@ fn a_gallery_comes_back_from_its_frames() {
         let samples: Vec<_> = (0..1 + n % 3).map(|s| vector(Kind::Random, n + 10_000 * s, 19)).collect();
         bench.apply(n, &samples);
     }
-    // Samples of one template lie in different segments then.
+    // Now samples of one template lie in different segments.
     (0..700).for_each(|n| bench.apply(3 * n, &[]));
     bench.index = restored(bench.revision, frames(&bench.index)).unwrap();
-    bench.chores(usize::MAX);
+    bench.maintain(usize::MAX);
     let probes: Vec<_> = (0..9).map(|n| vector(Kind::Random, 311 * n, 19)).collect();
     bench.check(&probes, 3);
     (0..400).for_each(|n| bench.apply(5 * n, &[]));
@@ -229,7 +229,7 @@ fn a_gallery_comes_back_from_its_frames() {
 
 proptest! {
     #[test]
-    fn what_is_no_gallery_is_refused(at in 0usize..9000, bit in 0u8..8, length in 0usize..9000) {
+    fn damaged_frames_are_refused(at in 0usize..9000, bit in 0u8..8, length in 0usize..9000) {
         let index = Index::new(Revision(0), (0..60).map(|n| template(n, &[vector(Kind::Random, n, 19)])).collect());
         let whole = frames(&index).remove(0);
         let mut flipped = whole.clone();
@@ -240,7 +240,7 @@ proptest! {
 }
 
 #[test]
-fn a_settled_gallery_compares_few_rows() {
+fn a_maintained_gallery_compares_few_rows() {
     let templates = (0..66_000).map(|n| template(n, &[vector(Kind::Random, n, 128)])).collect();
     let mut bench = Bench {
         index: Index::new(Revision(0), templates),
@@ -248,14 +248,14 @@ fn a_settled_gallery_compares_few_rows() {
         revision: Revision(0),
         scratch: Scratch::default(),
     };
-    bench.chores(usize::MAX);
+    bench.maintain(usize::MAX);
     let probes: Vec<_> = (0..20).map(|n| vector(Kind::Random, n * 997 + 100_000, 128)).collect();
     for probe in &probes {
-        let _ = bench.index.snapshot().best(&[Ask { probe: probe.values(), limit: 1 }], &mut bench.scratch);
+        let _ = bench.index.searcher().search(&[Query { probe: probe.values(), limit: 1 }], &mut bench.scratch);
     }
-    let work = bench.scratch.work;
-    assert_eq!((work.searches, work.rows), (20, 20 * 66_000));
-    assert!(work.compared < work.rows / 20, "{work:?}");
+    let stats = bench.scratch.stats;
+    assert_eq!((stats.searches, stats.rows), (20, 20 * 66_000));
+    assert!(stats.compared < stats.rows / 20, "{stats:?}");
     let bytes = bench.index.size().bytes as f64 / 66_000.0;
     assert!(bytes < 700.0, "{bytes} bytes a template");
 }

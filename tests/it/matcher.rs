@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use semblance::compute::PoolConfig;
 use semblance::domain::{AppId, Embedding, ModelTag, Revision, SampleId, TemplateId};
 use semblance::gallery::{
-    Applied, Change, IndexedTemplate, MatchError, Matcher, MatcherFeed, MemoryMatcher, Sample, naive,
+    Applied, Change, IndexedTemplate, MatchError, Matcher, MatcherFeed, MemoryMatcher, Sample, brute_force,
 };
 
 fn matcher() -> MemoryMatcher {
@@ -79,7 +79,7 @@ proptest! {
                     let probe = Embedding::new(&probe, ModelTag::new("test")).unwrap();
                     let all: Vec<_> = truth.values().cloned().collect();
                     let ranked = search(&matcher, &app, &probe, limit);
-                    prop_assert_eq!(ranked.hits, naive::best(&all, &probe, limit));
+                    prop_assert_eq!(ranked.hits, brute_force::top_k(&all, &probe, limit));
                     prop_assert_eq!(ranked.revision, revision);
                     prop_assert_eq!(ranked.gallery_size, truth.len());
                 }
@@ -159,7 +159,7 @@ async fn searches_that_share_passes_are_all_answered() {
                     // Gone after having been queued.
                     let _ = tokio::time::timeout(Duration::ZERO, search).await;
                 } else {
-                    assert_eq!(search.await.unwrap().hits, naive::best(&all, &probe, 3));
+                    assert_eq!(search.await.unwrap().hits, brute_force::top_k(&all, &probe, 3));
                 }
             }
         });

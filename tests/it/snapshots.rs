@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use semblance::compute::PoolConfig;
 use semblance::domain::{AppId, Calibration, Embedding, ModelTag, SampleId, TemplateId};
-use semblance::gallery::{IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher, Sample, naive};
+use semblance::gallery::{IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher, Sample, brute_force};
 use semblance::service::{Policy, Service, SnapshotConfig};
 use semblance::store::{Cause, DatabaseConfig, Key, KeySource, OnConflict, OpenOptions, Store, open};
 
@@ -185,7 +185,7 @@ impl Node {
         let truth: Vec<IndexedTemplate> = numbers.iter().map(|n| template(*n)).collect();
         for probe in [3, 77, 1234, 99_999].map(embedding) {
             let ranked = self.matcher.best(app, &probe, 4).await.unwrap();
-            let expected = naive::best(&truth, &probe, 4);
+            let expected = brute_force::top_k(&truth, &probe, 4);
             let names = |hits: &[semblance::gallery::Hit]| {
                 hits.iter().map(|hit| (hit.template.to_string(), hit.cosine.get().to_bits())).collect::<Vec<_>>()
             };

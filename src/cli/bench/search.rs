@@ -14,7 +14,7 @@ use super::drawn::{Draw, Person, SplitMix};
 use super::milliseconds;
 use crate::app;
 use crate::domain::{AppId, Embedding, Revision, SampleId};
-use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, MemoryMatcher, Sample, Work};
+use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, MemoryMatcher, Sample, SearchStats};
 use crate::settings::Settings;
 
 #[derive(Debug, Args)]
@@ -69,7 +69,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), C
     let start = Instant::now();
     matcher.replace(&app, Revision(0), std::mem::take(&mut gallery.templates));
     let searchable = start.elapsed();
-    matcher.settle(&app);
+    matcher.wait_for_maintenance(&app);
     let built = start.elapsed();
     let bytes = matcher.size(&app).bytes as f64 / arguments.templates as f64;
     let mated = Timed::measure(&matcher, &app, &gallery.mated, arguments.k).await?;
@@ -79,10 +79,10 @@ pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), C
     }
     let mut rates = Vec::new();
     for &waiting in arguments.waiting.iter().filter(|waiting| **waiting > 0) {
-        let before = matcher.work();
+        let before = matcher.stats();
         let rate = rate(&matcher, &app, &gallery, arguments.k, waiting).await?;
-        let work = matcher.work().since(before);
-        rates.push((waiting, rate, work.searches as f64 / work.passes.max(1) as f64));
+        let stats = matcher.stats().since(before);
+        rates.push((waiting, rate, stats.searches as f64 / stats.passes.max(1) as f64));
     }
 
     let kind = if draw.is_real() { "with the statistics of real embeddings" } else { "random" };
@@ -171,14 +171,14 @@ fn write<'a>(path: &Path, vectors: impl Iterator<Item = &'a Embedding>) -> Resul
 /// Searches one after the other.
 struct Timed {
     times: Vec<Duration>,
-    work: Work,
+    stats: SearchStats,
     /// The ids found by each search, best first.
     found: Vec<Vec<String>>,
 }
 
 impl Timed {
     async fn measure(matcher: &MemoryMatcher, app: &AppId, probes: &[Embedding], k: usize) -> Result<Self, CliError> {
-        let before = matcher.work();
+        let before = matcher.stats();
         let (mut times, mut found) = (Vec::with_capacity(probes.len()), Vec::with_capacity(probes.len()));
         for probe in probes {
             let start = Instant::now();
@@ -187,7 +187,7 @@ impl Timed {
             found.push(ranked.hits.into_iter().map(|hit| hit.template.to_string()).collect());
         }
         times.sort();
-        Ok(Self { times, work: matcher.work().since(before), found })
+        Ok(Self { times, stats: matcher.stats().since(before), found })
     }
 
     fn at(&self, share: f64) -> f64 {
@@ -197,8 +197,14 @@ impl Timed {
 
     /// Rows each stage touched, as a share of all.
     fn shares(&self) -> Vec<f64> {
-        let share = |rows: u64| rows as f64 / self.work.rows.max(1) as f64;
-        self.work.codes.iter().filter(|rows| **rows > 0).chain([&self.work.compared]).map(|rows| share(*rows)).collect()
+        let share = |rows: u64| rows as f64 / self.stats.rows.max(1) as f64;
+        self.stats
+            .codes
+            .iter()
+            .filter(|rows| **rows > 0)
+            .chain([&self.stats.compared])
+            .map(|rows| share(*rows))
+            .collect()
     }
 
     fn json(&self) -> serde_json::Value {

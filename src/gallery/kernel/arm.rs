@@ -30,7 +30,7 @@ pub(super) fn scan(pass: Pass<'_>, results: &mut [Bounds<'_>]) {
 #[inline]
 #[target_feature(enable = "neon")]
 fn bound(pass: Pass<'_>, query: &Weights, group: &[u8], bounds: &mut [u8; GROUP]) {
-    let (lines, lengths) = group.as_chunks::<LINE>();
+    let (lines, norms) = group.as_chunks::<LINE>();
     let (fine, coarse) = lines.split_at(pass.shape.fine);
     let (first, others) = query.quads.split_at(pass.shape.fine * FINE / 4);
     let mut totals = add_lines::<4, { FINE / 4 }>(fine, first.as_chunks().0);
@@ -40,11 +40,11 @@ fn bound(pass: Pass<'_>, query: &Weights, group: &[u8], bounds: &mut [u8; GROUP]
     let (scale, offset) = (vdupq_n_f32(query.scale), vdupq_n_f32(query.offset));
     // A product and a sum, each rounded: not one fused operation, which would round once.
     let parts = totals.map(|t| vqmovn_s32(vcvtnq_s32_f32(vaddq_f32(vmulq_f32(vcvtq_f32_s32(t), scale), offset))));
-    let halves = bounds.as_chunks_mut::<8>().0.iter_mut().zip(lengths.as_chunks::<16>().0);
-    for (half, (bounds, lengths)) in halves.enumerate() {
+    let halves = bounds.as_chunks_mut::<8>().0.iter_mut().zip(norms.as_chunks::<16>().0);
+    for (half, (bounds, norms)) in halves.enumerate() {
         let sum = vcombine_s16(parts[2 * half], parts[2 * half + 1]);
-        let lengths = vreinterpretq_u16_u8(load(lengths));
-        let units = vqaddq_s16(sum, vreinterpretq_s16_u16(high_half(lengths, query.length)));
+        let norms = vreinterpretq_u16_u8(load(norms));
+        let units = vqaddq_s16(sum, vreinterpretq_s16_u16(high_half(norms, query.norm)));
         let units = vqaddq_s16(units, vdupq_n_s16(UNITS_PER_BOUND - 1));
         let bound = vqshrun_n_s16::<{ UNITS_PER_BOUND.trailing_zeros() as i32 }>(units);
         // SAFETY: eight bytes are there, and the store asks for no alignment.

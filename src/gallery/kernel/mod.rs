@@ -1,15 +1,12 @@
-//! The arithmetic of a search: dot products in f32, rotations, and what coarse codes say of dot
-//! products, which is where a search spends its time.
+//! The arithmetic of a search: dot products in f32, rotations, and sums over codes, where a search spends its time.
 //!
-//! Two kinds of codes are read here. *Sketches* are read for every row. A [`GROUP`] of 16 rows lies
-//! together: in each *line* of 64 bytes a 32-bit lane belongs to one row, so one VNNI instruction
-//! feeds 16 rows and nothing is ever summed across a register. First come lines with four bits of each
-//! of [`FINE`] axes, then lines with two bits of each of [`COARSE`] axes; last come the rows' *lengths*,
-//! numbers of 16 bits that say how much the sketches leave. *Fine codes* have four or seven bits for every
-//! axis and lie row by row, as they are read for few rows.
+//! Two kinds of codes are read here. *Sketches* are read for every row. A [`GROUP`] of 16 rows is interleaved: in each
+//! *line* of 64 bytes a 32-bit lane belongs to one row, so one VNNI instruction feeds 16 rows and nothing is summed
+//! across a register. First come lines with four bits of each of [`FINE`] axes, then lines with two bits of each of
+//! [`COARSE`] axes, then the residual norms of the 16 rows, 16 bits each. *Fine codes* have four or seven bits per axis
+//! and are stored row by row, because they are read for few rows.
 //!
-//! Every implementation computes the same integers, to the last bit; the portable one says what
-//! they are.
+//! Every implementation computes the same integers, to the last bit; the portable one is the reference.
 
 #[cfg(target_arch = "aarch64")]
 mod arm;
@@ -19,18 +16,18 @@ mod tests;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
-/// Rows that are sketched together.
+/// Rows whose sketches are interleaved.
 pub(super) const GROUP: usize = 16;
-/// Bytes of a line: what a cache reads at once.
+/// Bytes of a line: one cache line.
 pub(super) const LINE: usize = 64;
-/// Axes of a line of four bits each.
+/// Axes in a line of four bits each.
 pub(super) const FINE: usize = 8;
-/// Axes of a line of two bits each.
+/// Axes in a line of two bits each.
 pub(super) const COARSE: usize = 16;
-/// Axes are a multiple of this, which is what half a line of fine codes holds.
+/// The number of axes is a multiple of this: half a line of fine codes.
 pub(super) const WIDTH: usize = 64;
 
-/// What a sketch is made of.
+/// The layout of a sketch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Shape {
     /// Lines of four bits an axis, of the first axes.
@@ -51,16 +48,16 @@ impl Shape {
     }
 }
 
-/// What a query is to the sketches, and how sums become bounds.
+/// A query for the sketch kernels, and how its sums become bounds.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Weights {
-    /// One weight for each axis, four by four; none is -128.
+    /// One weight per axis, in groups of four; none is -128.
     pub(super) quads: Vec<[i8; 4]>,
     /// A sum of products times this plus `offset`, rounded, is a sum in units.
     pub(super) scale: f32,
     pub(super) offset: f32,
-    /// What a row's length weighs in its bound: 65 536 is one unit. At most `i16::MAX`.
-    pub(super) length: u16,
+    /// The weight of a row's residual norm in its bound: 65 536 is one unit. At most `i16::MAX`.
+    pub(super) norm: u16,
 }
 
 /// One pass over the sketches of some groups for some queries.
@@ -71,19 +68,19 @@ pub(super) struct Pass<'a> {
     pub(super) queries: &'a [Weights],
 }
 
-/// What a pass finds for one query: a bound for each row, and the highest of them.
+/// The result of a pass for one query: a bound for each row, and the highest of them.
 ///
-/// A bound is a byte: [`UNITS_PER_BOUND`] units, rounded upwards; none is below 0 or above 255.
+/// A bound is a byte: [`UNITS_PER_BOUND`] units, rounded up and clamped to 0..=255.
 #[derive(Debug)]
 pub(super) struct Bounds<'a> {
     pub(super) rows: &'a mut [u8],
     pub(super) highest: u8,
 }
 
-/// What is added to units before they are divided, so that bounds are rounded upwards.
+/// Units in one step of a bound.
 pub(super) const UNITS_PER_BOUND: i16 = 16;
 
-/// What can run a pass.
+/// Instruction sets with a kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Isa {
     Portable,
@@ -96,7 +93,7 @@ pub(super) enum Isa {
 }
 
 impl Isa {
-    /// The fastest one that this processor has.
+    /// The fastest one that this processor supports.
     pub(super) fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         {
@@ -117,10 +114,10 @@ impl Isa {
     }
 }
 
-/// Bounds of all rows of some groups, with the fastest instructions there are.
+/// Bounds of all rows of some groups, with the fastest kernel.
 ///
 /// # Panics
-/// When sketches, weights or results are not as long as the others say.
+/// When the lengths of sketches, weights and results do not agree.
 pub(super) fn scan(pass: Pass<'_>, results: &mut [Bounds<'_>]) {
     scan_with(Isa::best(), pass, results);
 }
@@ -145,17 +142,16 @@ fn scan_with(isa: Isa, pass: Pass<'_>, results: &mut [Bounds<'_>]) {
     }
 }
 
-/// Sums of products of weights with the fine codes of some rows, each of `row_bytes`: a byte below 128 for
-/// every weight, or half as many bytes; then of each 64 axes the first 32 are in the low halves, the others in
-/// the high ones.
+/// Sums of products of weights with the fine codes of some rows, each of `row_bytes`: a byte below 128 per weight, or
+/// half as many bytes; then the first 32 of each 64 axes are in the low nibbles and the others in the high nibbles.
 ///
 /// # Panics
-/// When weights are not whole half lines, or a row is not there.
-pub(super) fn sums(codes: &[u8], row_bytes: usize, weights: &[i8], rows: &[u16], sums: &mut Vec<i32>) {
-    sums_with(Isa::best(), codes, row_bytes, weights, rows, sums);
+/// When the number of weights is not a multiple of [`WIDTH`], or a row does not exist.
+pub(super) fn fine_code_sums(codes: &[u8], row_bytes: usize, weights: &[i8], rows: &[u16], sums: &mut Vec<i32>) {
+    fine_code_sums_with(Isa::best(), codes, row_bytes, weights, rows, sums);
 }
 
-fn sums_with(isa: Isa, codes: &[u8], row_bytes: usize, weights: &[i8], rows: &[u16], sums: &mut Vec<i32>) {
+fn fine_code_sums_with(isa: Isa, codes: &[u8], row_bytes: usize, weights: &[i8], rows: &[u16], sums: &mut Vec<i32>) {
     assert!(weights.len().is_multiple_of(WIDTH), "whole half lines");
     assert!(row_bytes == weights.len() || row_bytes == weights.len() / 2, "a code for each weight");
     sums.clear();
@@ -168,8 +164,8 @@ fn sums_with(isa: Isa, codes: &[u8], row_bytes: usize, weights: &[i8], rows: &[u
     }
 }
 
-/// Which bounds reach a threshold.
-pub(super) fn reaching(bounds: &[u8], threshold: u8, rows: &mut Vec<u16>) {
+/// Lists the rows whose bounds reach a threshold.
+pub(super) fn rows_reaching(bounds: &[u8], threshold: u8, rows: &mut Vec<u16>) {
     rows.clear();
     #[cfg(target_arch = "x86_64")]
     if x86::has_avx2() {
@@ -178,7 +174,7 @@ pub(super) fn reaching(bounds: &[u8], threshold: u8, rows: &mut Vec<u16>) {
     reaching_in_groups(0, bounds, threshold, rows);
 }
 
-/// Of bounds from the row `first` on.
+/// As [`rows_reaching`], for bounds whose first row is `first`.
 #[inline(always)]
 fn reaching_in_groups(first: usize, bounds: &[u8], threshold: u8, rows: &mut Vec<u16>) {
     for (group, bounds) in bounds.chunks(32).enumerate() {
@@ -187,7 +183,7 @@ fn reaching_in_groups(first: usize, bounds: &[u8], threshold: u8, rows: &mut Vec
     }
 }
 
-/// Adds the rows of bits that are set.
+/// Appends the rows of the bits that are set.
 #[inline(always)]
 fn push_bits(first: usize, mut bits: u32, rows: &mut Vec<u16>) {
     while bits != 0 {
@@ -196,25 +192,25 @@ fn push_bits(first: usize, mut bits: u32, rows: &mut Vec<u16>) {
     }
 }
 
-/// Asks for memory that will soon be read.
+/// Prefetches memory that will be read soon.
 #[inline]
-pub(super) fn ask_for<T>(memory: &[T]) {
+pub(super) fn prefetch<T>(memory: &[T]) {
     #[cfg(target_arch = "x86_64")]
     {
         let bytes = memory.as_ptr().cast::<u8>();
-        (0..size_of_val(memory)).step_by(LINE).for_each(|at| x86::ask_for(bytes.wrapping_add(at)));
+        (0..size_of_val(memory)).step_by(LINE).for_each(|at| x86::prefetch(bytes.wrapping_add(at)));
     }
     #[cfg(not(target_arch = "x86_64"))]
     let _ = memory;
 }
 
-/// Lanes summed apart from each other, so that the compiler can use vector registers.
+/// Lanes that are summed separately, so that the compiler can use vector registers.
 const LANES: usize = 16;
 
 /// Dot product of two vectors of the same length in f32.
 ///
-/// The order of additions depends only on the length, so a result is the same wherever a row lies
-/// and whichever processor computes it. Of vectors of different lengths the shorter one counts.
+/// The order of additions depends only on the length, so the result is the same on every processor and at every
+/// address. For vectors of different lengths the shorter length counts.
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     #[cfg(target_arch = "x86_64")]
     if x86::has_avx2() {
@@ -239,9 +235,7 @@ fn dot_in_lanes(a: &[f32], b: &[f32]) -> f32 {
 /// Outputs computed together by [`rotate`]; the width of a matrix is a multiple of it.
 pub(super) const ROTATE_WIDTH: usize = 16;
 
-/// Multiplies rows with a matrix that has a line of `width` outputs for each input.
-///
-/// Both hold whole lines; what does not fill one is left out.
+/// Multiplies rows with a matrix that has a line of `width` outputs for each input. Incomplete lines are ignored.
 pub(super) fn rotate(matrix: &[f32], width: usize, rows: &[f32], out: &mut [f32]) {
     if width == 0 || matrix.is_empty() {
         return;

@@ -1,4 +1,4 @@
-//! What is computed, in plain code. The other implementations must agree with it.
+//! The reference kernels in plain code. The other kernels must compute the same integers.
 
 use super::{Bounds, COARSE, FINE, GROUP, LINE, Pass, UNITS_PER_BOUND, WIDTH, Weights};
 
@@ -16,18 +16,18 @@ pub(super) fn scan(pass: Pass<'_>, results: &mut [Bounds<'_>]) {
 }
 
 fn bound_of(pass: Pass<'_>, query: &Weights, group: &[u8], row: usize) -> u8 {
-    let (lines, lengths) = group.split_at((pass.shape.fine + pass.shape.coarse) * LINE);
+    let (lines, norms) = group.split_at((pass.shape.fine + pass.shape.coarse) * LINE);
     let (fine, coarse) = lines.split_at(pass.shape.fine * LINE);
     let (first, others) = query.quads.split_at(pass.shape.fine * FINE / 4);
     let total = products::<4, { FINE / 4 }>(fine, row, first) + products::<2, { COARSE / 4 }>(coarse, row, others);
     let sum = (total as f32 * query.scale + query.offset).round_ties_even() as i32;
-    let length = u16::from_le_bytes([lengths[2 * row], lengths[2 * row + 1]]);
+    let norm = u16::from_le_bytes([norms[2 * row], norms[2 * row + 1]]);
     let sum = sum.clamp(i16::MIN.into(), i16::MAX.into()) as i16;
-    let units = sum.saturating_add(((u32::from(length) * u32::from(query.length)) >> 16) as i16);
+    let units = sum.saturating_add(((u32::from(norm) * u32::from(query.norm)) >> 16) as i16);
     (units.saturating_add(UNITS_PER_BOUND - 1) / UNITS_PER_BOUND).clamp(0, u8::MAX.into()) as u8
 }
 
-/// Of each byte of a row's lane `QUADS` numbers of `BITS` bits, each for the quad of that number.
+/// Sums of products: each byte of a row's lane holds `QUADS` fields of `BITS` bits, one for each quad of weights.
 fn products<const BITS: usize, const QUADS: usize>(lines: &[u8], row: usize, quads: &[[i8; 4]]) -> i32 {
     let mut total = 0;
     for (line, quads) in lines.chunks_exact(LINE).zip(quads.chunks_exact(QUADS)) {

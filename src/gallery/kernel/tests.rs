@@ -17,7 +17,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     /// Every shape, every number of groups and queries, every alignment of the sketches.
     #[test]
-    fn every_kernel_computes_the_bounds_of_the_portable_one(
+    fn every_kernel_equals_the_portable_bounds(
         fine in 0usize..36,
         coarse in 0usize..36,
         groups in 0usize..9,
@@ -36,7 +36,7 @@ proptest! {
                 quads: (0..shape.axes() / 4).map(|n| std::array::from_fn(|d| raw[(n * 4 + d * 7 + q) % raw.len()])).collect(),
                 scale: scale / (q + 1) as f32,
                 offset: f32::from(numbers[q]) / 7.0,
-                length: numbers[q + 20].unsigned_abs().min(i16::MAX as u16),
+                norm: numbers[q + 20].unsigned_abs().min(i16::MAX as u16),
             })
             .collect();
         let length = groups * shape.bytes();
@@ -60,7 +60,7 @@ proptest! {
 
     /// Fine codes: every width and alignment, rows in any order.
     #[test]
-    fn every_kernel_adds_up_fine_codes_alike(
+    fn every_kernel_equals_the_portable_fine_code_sums(
         halves in 0usize..10,
         count in 1usize..40,
         shift in 0usize..65,
@@ -77,7 +77,7 @@ proptest! {
         let rows: Vec<u16> = rows.into_iter().filter(|row| usize::from(*row) < count).collect();
         let run = |isa| {
             let mut totals = vec![1, 2, 3];
-            sums_with(isa, &codes[shift..], row_bytes, &weights, &rows, &mut totals);
+            fine_code_sums_with(isa, &codes[shift..], row_bytes, &weights, &rows, &mut totals);
             totals
         };
         let expected = run(Isa::Portable);
@@ -88,14 +88,14 @@ proptest! {
     }
 
     #[test]
-    fn what_reaches_a_threshold_is_found(
+    fn rows_reaching_lists_all_bounds_at_or_above_the_threshold(
         bounds in proptest::collection::vec(100u8..150, 0..200),
         threshold in prop_oneof![90u8..160, Just(0), Just(255)],
     ) {
         let expected: Vec<u16> =
             bounds.iter().enumerate().filter(|(_, bound)| **bound >= threshold).map(|(at, _)| at as u16).collect();
         let mut found = vec![7];
-        reaching(&bounds, threshold, &mut found);
+        rows_reaching(&bounds, threshold, &mut found);
         prop_assert_eq!(&found, &expected);
         found.clear();
         reaching_in_groups(0, &bounds, threshold, &mut found);

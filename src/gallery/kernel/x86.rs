@@ -86,17 +86,17 @@ fn load(bytes: &[u8; 32]) -> __m256i {
 
 /// Asks for the memory at an address, whatever it is.
 #[inline(always)]
-pub(super) fn ask_for(address: *const u8) {
+pub(super) fn prefetch(address: *const u8) {
     // SAFETY: a hint, which may name any address.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(address.cast()) }
 }
 
-/// The fine lines of a group, its coarse lines, and its lengths.
+/// The fine lines of a group, its coarse lines, and its norms.
 #[inline(always)]
 fn parts<'a>(pass: Pass<'a>, group: &'a [u8]) -> (&'a [[u8; LINE]], &'a [[u8; LINE]], &'a [u8; 32]) {
-    let (lines, lengths) = group.as_chunks::<LINE>();
+    let (lines, norms) = group.as_chunks::<LINE>();
     let (fine, coarse) = lines.split_at(pass.shape.fine);
-    (fine, coarse, lengths.first_chunk().unwrap_or(&[0; 32]))
+    (fine, coarse, norms.first_chunk().unwrap_or(&[0; 32]))
 }
 
 /// The weights of four axes.
@@ -124,7 +124,7 @@ fn add_line<const Q: usize, const BITS: i32, const QUADS: usize>(
     quads: [&[Quad; QUADS]; Q],
     sums: &mut [[__m256i; 2]; Q],
 ) {
-    ask_for(line.as_ptr().wrapping_add(AHEAD));
+    prefetch(line.as_ptr().wrapping_add(AHEAD));
     let mask = _mm256_set1_epi8((1 << BITS) - 1);
     for (half, bytes) in line.as_chunks::<32>().0.iter().enumerate() {
         let mut bytes = load(bytes);
@@ -159,7 +159,7 @@ fn run_avx2<const Q: usize>(pass: Pass<'_>, queries: [&Weights; Q], results: [&m
     let weights = queries.map(|query| quads(pass, query));
     let mut highest = [_mm_setzero_si128(); Q];
     for (at, group) in pass.sketches.chunks_exact(pass.shape.bytes()).enumerate() {
-        let (fine, coarse, lengths) = parts(pass, group);
+        let (fine, coarse, norms) = parts(pass, group);
         let mut totals = zero;
         for (chunk, lines) in fine.chunks(FINE_CHUNK).enumerate() {
             let mut sums = zero;
@@ -176,7 +176,7 @@ fn run_avx2<const Q: usize>(pass: Pass<'_>, queries: [&Weights; Q], results: [&m
             (0..Q).for_each(|q| widen(&mut totals[q], sums[q]));
         }
         for q in 0..Q {
-            let bound = finish(queries[q], totals[q], load(lengths));
+            let bound = finish(queries[q], totals[q], load(norms));
             highest[q] = _mm_max_epu8(highest[q], bound);
             store(bound, &mut results[q].rows[at * GROUP..]);
         }
@@ -207,13 +207,13 @@ fn greatest(numbers: __m128i) -> u8 {
 /// From products to bounds.
 #[inline]
 #[target_feature(enable = "avx2")]
-fn finish(query: &Weights, total: [__m256i; 2], lengths: __m256i) -> __m128i {
+fn finish(query: &Weights, total: [__m256i; 2], norms: __m256i) -> __m128i {
     let (scale, offset) = (_mm256_set1_ps(query.scale), _mm256_set1_ps(query.offset));
     let part =
         total.map(|total| _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(total), scale), offset)));
     // Packing works on halves of 128 bits; the permutation puts the rows back in order.
     let sum = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(part[0], part[1]));
-    let units = _mm256_adds_epi16(sum, _mm256_mulhi_epu16(lengths, _mm256_set1_epi16(query.length as i16)));
+    let units = _mm256_adds_epi16(sum, _mm256_mulhi_epu16(norms, _mm256_set1_epi16(query.norm as i16)));
     let bounds = _mm256_srai_epi16::<{ UNITS_PER_BOUND.trailing_zeros() as i32 }>(_mm256_adds_epi16(
         units,
         _mm256_set1_epi16(UNITS_PER_BOUND - 1),
@@ -228,7 +228,7 @@ fn run_vnni<const Q: usize>(pass: Pass<'_>, queries: [&Weights; Q], results: [&m
     let weights = queries.map(|query| quads(pass, query));
     let mut highest = [_mm_setzero_si128(); Q];
     for (at, group) in pass.sketches.chunks_exact(pass.shape.bytes()).enumerate() {
-        let (fine, coarse, lengths) = parts(pass, group);
+        let (fine, coarse, norms) = parts(pass, group);
         // Two sums of each, so that an addition need not wait for the one before.
         let mut sums = [[_mm512_setzero_si512(); 2]; Q];
         for (n, line) in fine.iter().enumerate() {
@@ -253,7 +253,7 @@ fn run_vnni<const Q: usize>(pass: Pass<'_>, queries: [&Weights; Q], results: [&m
         for q in 0..Q {
             let total = _mm512_add_epi32(sums[q][0], sums[q][1]);
             let total = [_mm512_castsi512_si256(total), _mm512_extracti64x4_epi64::<1>(total)];
-            let bound = finish(queries[q], total, load(lengths));
+            let bound = finish(queries[q], total, load(norms));
             highest[q] = _mm_max_epu8(highest[q], bound);
             store(bound, &mut results[q].rows[at * GROUP..]);
         }
@@ -275,7 +275,7 @@ fn add_fields<const QUADS: usize>(sums: &mut [__m512i; 2], fields: [__m512i; QUA
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn fetch(line: &[u8; LINE]) -> __m512i {
-    ask_for(line.as_ptr().wrapping_add(AHEAD));
+    prefetch(line.as_ptr().wrapping_add(AHEAD));
     // SAFETY: 64 bytes are there, and the load asks for no alignment.
     unsafe { _mm512_loadu_si512(line.as_ptr().cast()) }
 }

@@ -1,55 +1,57 @@
-//! One application's gallery: rows of unit vectors and whose they are.
+//! One gallery that changes.
 
-mod chores;
+mod maintenance;
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::codes::Codes;
-use super::frames::{self, Frames, NotAGallery};
+use super::frames::{self, Export, Frames, NotAGallery};
 use super::ids::{CompactId, Directory};
-use super::quantiser::Quantiser;
-use super::scan::Snapshot;
+use super::quantization::{Codes, Quantizer};
+use super::search::Searcher;
 use super::segment::{Owner, SEGMENT, Segment};
 use super::{Applied, Change, GallerySize, IndexedTemplate};
 use crate::domain::Revision;
 
 /// Galleries with fewer rows are searched without codes.
-const SMALLEST: usize = 2048;
+const MIN_INDEXED_ROWS: usize = 2048;
 
-/// What stands in a slot that waits to be used again.
+/// `from_frames` reserves memory for at most this many frames at once: a hundred million rows.
+const MAX_RESERVED_FRAMES: usize = 100_000;
+
+/// Marks a slot that can be reused.
 const FREE: u32 = u32::MAX;
 
 /// The rows of one gallery in segments without holes, at one revision.
 ///
-/// A search takes a [`Snapshot`], which costs nothing, and needs no lock from then on. A write
-/// changes segments in place, or copies those which a search still reads. Codes are made by
-/// chores, which take their time outside of any lock; rows without codes are compared one by one.
+/// A search takes a [`Searcher`], which is cheap, and then needs no lock. A write changes segments in place, or copies
+/// those that a search still reads. Codes are computed by maintenance tasks outside of any lock; rows without codes are
+/// compared in f32.
 pub(super) struct Index {
     revision: Revision,
     dimension: usize,
     rows: usize,
     segments: Arc<Vec<Arc<Segment>>>,
-    /// For each template a row of it.
+    /// For each template its first row.
     slots: Vec<u32>,
-    /// All rows of the templates that have more than one.
-    several: HashMap<u32, Vec<u32>>,
+    /// All rows of the templates that have more than one sample.
+    multi_sample_rows: HashMap<u32, Vec<u32>>,
     free: Vec<u32>,
     directory: Directory,
-    quantiser: Option<Arc<Quantiser>>,
-    /// Rows when the quantiser was learnt, and rows written since.
-    learnt_from: usize,
+    quantizer: Option<Arc<Quantizer>>,
+    /// Rows when the quantizer was learned, and rows written since then.
+    learned_from: usize,
     written: usize,
-    /// Segments before this one have codes of the quantiser.
+    /// Segments before this one have codes of the current quantizer.
     encoded: usize,
-    /// Runs before this one lie together, but for `loose` writes since.
-    gathered: usize,
-    loose: usize,
-    smallest: usize,
+    /// Groups of segments before this one are packed into huge pages, except for `unpacked` writes since then.
+    packed: usize,
+    unpacked: usize,
+    min_indexed_rows: usize,
 }
 
-/// How much there is: coordinates are shown nowhere.
+/// Sizes only: coordinates are never printed.
 impl fmt::Debug for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Index(revision {}, {} rows, ..)", self.revision, self.rows)
@@ -58,44 +60,62 @@ impl fmt::Debug for Index {
 
 impl Index {
     pub(super) fn new(revision: Revision, templates: Vec<IndexedTemplate>) -> Self {
-        Self::with_smallest(revision, templates, SMALLEST)
+        Self::with_min_indexed_rows(revision, templates, MIN_INDEXED_ROWS)
     }
 
-    pub(super) fn with_smallest(revision: Revision, templates: Vec<IndexedTemplate>, smallest: usize) -> Self {
+    pub(super) fn with_min_indexed_rows(
+        revision: Revision,
+        templates: Vec<IndexedTemplate>,
+        min_indexed_rows: usize,
+    ) -> Self {
         let mut index = Self {
             revision,
             dimension: 0,
             rows: 0,
             segments: Arc::default(),
             slots: Vec::new(),
-            several: HashMap::new(),
+            multi_sample_rows: HashMap::new(),
             free: Vec::new(),
             directory: Directory::default(),
-            quantiser: None,
-            learnt_from: 0,
+            quantizer: None,
+            learned_from: 0,
             written: 0,
             encoded: 0,
-            gathered: 0,
-            loose: 0,
-            smallest,
+            packed: 0,
+            unpacked: 0,
+            min_indexed_rows,
         };
         index.reserve(templates.len());
         for template in templates {
-            index.put(template);
+            index.upsert(template);
         }
         index
     }
 
-    /// A gallery from the frames of an export, which shows `revision`.
+    /// A gallery from the frames of an export at `revision`.
     pub(super) fn from_frames(revision: Revision, frames: &mut Frames<'_>) -> Result<Self, NotAGallery> {
         let mut index = Self::new(revision, Vec::new());
-        frames::read(&mut index, frames)?;
+        while let Some(frame) = frames.next() {
+            let (segment, dimension) = frames::decode(&frame?)?;
+            // Most templates have one sample. The number of frames is authentic once the first one has opened.
+            if index.rows == 0 {
+                index.reserve(segment.len() + frames.size_hint().0.min(MAX_RESERVED_FRAMES) * SEGMENT);
+            }
+            if !index.append(segment, dimension) {
+                return Err(NotAGallery);
+            }
+        }
         Ok(index)
     }
 
-    /// Adds a segment of rows, of templates that may have others already. `false` when it is empty or too large, its
-    /// rows are of another length, or the segments before it are not full.
-    pub(super) fn restore(&mut self, segment: Segment, dimension: usize) -> bool {
+    /// The frames of the current state.
+    pub(super) fn export(&self) -> Export {
+        Export::new(self.revision, self.dimension, Arc::clone(&self.segments))
+    }
+
+    /// Appends a segment; its templates may have rows already. `false` when it is empty or too large, its rows have
+    /// another dimension, or the segments before it are not full.
+    fn append(&mut self, segment: Segment, dimension: usize) -> bool {
         if self.rows == 0 {
             self.dimension = dimension;
         }
@@ -116,12 +136,12 @@ impl Index {
             match known {
                 Some(slot) => {
                     let first = self.slots.get(slot as usize).copied();
-                    self.several.entry(slot).or_insert_with(|| first.into_iter().collect()).push(row);
+                    self.multi_sample_rows.entry(slot).or_insert_with(|| first.into_iter().collect()).push(row);
                 }
-                None => self.enter(id, self.slots.len() as u32, row),
+                None => self.add_slot(id, self.slots.len() as u32, row),
             }
         }
-        drop(segment); // the only other one is this index's
+        drop(segment); // leaves one reference, that of the index
         let segment = self.segment(at);
         owners.into_iter().enumerate().for_each(|(row, slot)| segment.set_slot(row, slot));
         self.rows += count;
@@ -129,15 +149,15 @@ impl Index {
         true
     }
 
-    /// Makes room for so many more templates at once.
-    pub(super) fn reserve(&mut self, templates: usize) {
+    /// Reserves memory for more templates.
+    fn reserve(&mut self, templates: usize) {
         self.slots.reserve_exact(templates);
         let (slots, segments) = (&self.slots, &self.segments);
         self.directory.reserve(templates, |slot| Self::id_of(slots, segments, slot));
     }
 
-    /// Enters a template in a new slot at the end.
-    fn enter(&mut self, id: &CompactId, slot: u32, row: u32) {
+    /// Adds a template in a new slot at the end.
+    fn add_slot(&mut self, id: &CompactId, slot: u32, row: u32) {
         if self.slots.len() == self.slots.capacity() {
             self.slots.reserve_exact(self.slots.len() / 8 + 8);
         }
@@ -146,16 +166,12 @@ impl Index {
         self.directory.insert(id, slot, |slot| Self::id_of(slots, segments, slot));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.rows == 0
-    }
-
     pub(super) fn revision(&self) -> Revision {
         self.revision
     }
 
-    pub(super) fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    pub(super) fn searcher(&self) -> Searcher {
+        Searcher {
             revision: self.revision,
             templates: self.directory.len(),
             rows: self.rows,
@@ -171,23 +187,23 @@ impl Index {
         if change.revision != self.revision.next() {
             return Applied::Gap;
         }
-        self.put(change.template);
+        self.upsert(change.template);
         self.revision = change.revision;
         Applied::Done
     }
 
     pub(super) fn size(&self) -> GallerySize {
-        let several = |rows: &Vec<u32>| rows.capacity() * size_of::<u32>();
+        let multi_sample = |rows: &Vec<u32>| rows.capacity() * size_of::<u32>();
         let bytes = size_of::<Self>()
             + self.segments.capacity() * size_of::<Arc<Segment>>()
             + self.segments.iter().map(|s| s.bytes() + 2 * size_of::<usize>()).sum::<usize>()
-            + self.slabs()
+            + self.huge_page_bytes()
             + self.slots.capacity() * size_of::<u32>()
-            + self.several.capacity() * (1 + size_of::<(u32, Vec<u32>)>())
-            + self.several.values().map(several).sum::<usize>()
+            + self.multi_sample_rows.capacity() * (1 + size_of::<(u32, Vec<u32>)>())
+            + self.multi_sample_rows.values().map(multi_sample).sum::<usize>()
             + self.free.capacity() * size_of::<u32>()
             + self.directory.bytes()
-            + self.quantiser.as_ref().map_or(0, |quantiser| quantiser.bytes());
+            + self.quantizer.as_ref().map_or(0, |quantizer| quantizer.bytes());
         GallerySize { templates: self.directory.len(), samples: self.rows, bytes }
     }
 
@@ -195,22 +211,22 @@ impl Index {
         Arc::make_mut(&mut Arc::make_mut(&mut self.segments)[at])
     }
 
-    /// The id of the template in a slot.
+    /// The id of a slot's template.
     fn id_of<'a>(slots: &[u32], segments: &'a [Arc<Segment>], slot: u32) -> Option<&'a CompactId> {
         let row = *slots.get(slot as usize)? as usize;
-        // There is no such segment for a slot that is free.
+        // A free slot points beyond all segments.
         Some(segments.get(row / SEGMENT)?.template(row % SEGMENT))
     }
 
-    /// Makes a template's rows exactly these. No samples: the template is gone.
-    fn put(&mut self, template: IndexedTemplate) {
+    /// Replaces all rows of a template. Without samples the template is removed.
+    fn upsert(&mut self, template: IndexedTemplate) {
         let id = CompactId::new(&template.id);
         self.remove(&id);
         if self.rows == 0 {
             self.dimension = template.samples.first().map_or(0, |sample| sample.embedding.values().len());
-            self.quantiser = None;
+            self.quantizer = None;
         }
-        // One gallery holds one model's embeddings, so all have one size.
+        // A gallery holds the embeddings of one model, so all have the same dimension.
         let dimension = self.dimension;
         let samples = template.samples.into_iter().filter(|s| s.embedding.values().len() == dimension);
         let mut rows: Vec<u32> = Vec::new();
@@ -219,12 +235,12 @@ impl Index {
             rows.push(self.rows as u32);
             self.push(Owner { sample: sample.id, template: id.clone(), slot }, sample.embedding.values());
         }
-        let Some(&first) = rows.first() else { return self.give_back_memory() };
+        let Some(&first) = rows.first() else { return self.shrink() };
         if rows.len() > 1 {
-            self.several.insert(slot, rows);
+            self.multi_sample_rows.insert(slot, rows);
         }
         if self.free.pop().is_none() {
-            return self.enter(&id, slot, first);
+            return self.add_slot(&id, slot, first);
         }
         self.slots[slot as usize] = first;
         let (slots, segments) = (&self.slots, &self.segments);
@@ -234,7 +250,7 @@ impl Index {
     fn push(&mut self, owner: Owner, values: &[f32]) {
         if self.rows.is_multiple_of(SEGMENT) {
             let mut segment = Segment::default();
-            segment.set_codes(self.quantiser.as_ref().map(|quantiser| Codes::new(Arc::clone(quantiser), &[])));
+            segment.set_codes(self.quantizer.as_ref().map(|quantizer| Codes::new(Arc::clone(quantizer), &[])));
             Arc::make_mut(&mut self.segments).push(Arc::new(segment));
         }
         self.segment(self.rows / SEGMENT).push(owner, values);
@@ -247,18 +263,18 @@ impl Index {
         let id_of = |slot| Self::id_of(slots, segments, slot);
         let Some(slot) = self.directory.remove(id, |slot| id_of(slot) == Some(id), id_of) else { return };
         let first = std::mem::replace(&mut self.slots[slot as usize], FREE);
-        let mut rows = self.several.remove(&slot).unwrap_or_else(|| vec![first]);
+        let mut rows = self.multi_sample_rows.remove(&slot).unwrap_or_else(|| vec![first]);
         self.free.push(slot);
-        // From the last one on, so that no row that is to go is moved.
+        // In descending order, so that no row that is still to be removed is moved.
         rows.sort_unstable_by(|a, b| b.cmp(a));
         for row in rows {
             self.remove_row(row as usize);
         }
     }
 
-    /// Fills the hole of a removed row with the last row.
+    /// Removes a row and moves the last row into its place.
     fn remove_row(&mut self, row: usize) {
-        self.loose += 1;
+        self.unpacked += 1;
         let last = self.rows - 1;
         let popped = self.segment(last / SEGMENT).pop();
         self.rows = last;
@@ -266,19 +282,19 @@ impl Index {
         if let Some(moved) = popped.filter(|_| row != last) {
             let slot = moved.owner.slot;
             let rows = self.slots.get_mut(slot as usize).into_iter();
-            let rows = rows.chain(self.several.get_mut(&slot).into_iter().flatten());
+            let rows = rows.chain(self.multi_sample_rows.get_mut(&slot).into_iter().flatten());
             rows.filter(|at| **at as usize == last).for_each(|at| *at = row as u32);
             self.segment(row / SEGMENT).replace(row % SEGMENT, moved);
         }
         if last.is_multiple_of(SEGMENT) {
             Arc::make_mut(&mut self.segments).pop();
             self.encoded = self.encoded.min(self.segments.len());
-            self.gathered = self.gathered.min(self.full_runs());
+            self.packed = self.packed.min(self.full_packs());
         }
     }
 
-    /// After removals, a gallery keeps at most about twice the memory that it needs.
-    fn give_back_memory(&mut self) {
+    /// After removals, keeps at most about twice the memory that is needed.
+    fn shrink(&mut self) {
         let used = self.directory.len();
         if self.segments.len() < self.segments.capacity() / 4 {
             Arc::make_mut(&mut self.segments).shrink_to_fit();
@@ -286,16 +302,16 @@ impl Index {
         if self.slots.capacity() < 64 || used >= self.slots.capacity() / 4 {
             return;
         }
-        // The slots that are left are numbered anew.
+        // Renumbers the remaining slots.
         let mut slots = Vec::with_capacity(used + used / 8);
-        let mut several = std::mem::take(&mut self.several);
+        let mut multi_sample_rows = std::mem::take(&mut self.multi_sample_rows);
         for (old, first) in std::mem::take(&mut self.slots).into_iter().enumerate().filter(|(_, row)| *row != FREE) {
             let number = slots.len() as u32;
-            let rows = several.remove(&(old as u32));
+            let rows = multi_sample_rows.remove(&(old as u32));
             for row in rows.as_deref().unwrap_or(&[first]) {
                 self.segment(*row as usize / SEGMENT).set_slot(*row as usize % SEGMENT, number);
             }
-            rows.and_then(|rows| self.several.insert(number, rows));
+            rows.and_then(|rows| self.multi_sample_rows.insert(number, rows));
             slots.push(first);
         }
         self.slots = slots;

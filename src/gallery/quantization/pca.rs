@@ -1,12 +1,12 @@
-//! The directions in which a gallery varies most: its principal axes.
+//! The principal axes of a gallery: the directions in which it varies most.
 //!
-//! They need not be exact. Any orthogonal axes give right answers, since what a rotation does not
-//! preserve is measured and allowed for; good axes only let a search stop earlier.
+//! They need not be exact. Any orthogonal axes give exact answers, since the deviation of the rotation from
+//! orthogonality is measured and added to every bound; better axes only make searches faster.
 
-use super::kernel::{ROTATE_WIDTH, rotate};
+use crate::gallery::kernel::{ROTATE_WIDTH, rotate};
 
-/// Rounds of orthogonal iteration, each with two multiplications. Axes whose variances differ by a
-/// third are then told apart a thousand to one.
+/// Rounds of orthogonal iteration, each with two multiplications. They separate axes whose variances differ by a
+/// third a thousand to one.
 const ROUNDS: usize = 12;
 
 /// Learns orthogonal axes of rows whose mean is zero: most variance first.
@@ -25,9 +25,9 @@ pub(super) fn learn(rows: &[f32], dimension: usize) -> Vec<Vec<f64>> {
         for (direction, line) in directions.iter_mut().zip(twice.chunks(width)) {
             direction.iter_mut().zip(line).for_each(|(to, from)| *to = f64::from(*from));
         }
-        orthogonalise(&mut directions);
+        orthogonalize(&mut directions);
     }
-    orthogonalise(&mut directions);
+    orthogonalize(&mut directions);
     let mut order: Vec<(f64, Vec<f64>)> =
         directions.into_iter().map(|direction| (variance(&direction, &covariance, width), direction)).collect();
     order.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -61,7 +61,7 @@ fn variance(direction: &[f64], covariance: &[f32], width: usize) -> f64 {
 }
 
 /// Gram and Schmidt's method, in the modified order. Each direction keeps its place.
-fn orthogonalise(directions: &mut [Vec<f64>]) {
+fn orthogonalize(directions: &mut [Vec<f64>]) {
     for at in 0..directions.len() {
         let (done, rest) = directions.split_at_mut(at + 1);
         let Some(this) = done.last_mut() else { return };

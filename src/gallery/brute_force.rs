@@ -1,11 +1,11 @@
-//! The ten-line reference that the index must agree with, to the last bit.
+//! The reference that the index must agree with, to the last bit.
 
 use super::kernel::dot;
 use super::{Hit, IndexedTemplate};
 use crate::domain::{Cosine, Embedding};
 
-/// Brute force: every sample is compared, everything is sorted, the best `limit` are kept.
-pub fn best(templates: &[IndexedTemplate], probe: &Embedding, limit: usize) -> Vec<Hit> {
+/// Compares every sample, sorts all templates, and returns the best `limit`.
+pub fn top_k(templates: &[IndexedTemplate], probe: &Embedding, limit: usize) -> Vec<Hit> {
     let mut hits: Vec<Hit> = templates
         .iter()
         .filter_map(|template| {
