@@ -68,37 +68,37 @@ ONNXRUNTIME = {  # by platform: the wheel, the library in it, its SHA-256
     "Linux x86_64": (
         Package(
             "onnxruntime",
-            "1.31.1",
-            "5752bd508126ae7c49894d3b9d2e83f0c3d487319246d04c444b393308d7ad7f",
+            "1.28.0",
+            "a166b78ee04f3a37fa1ef82034b6a3ce96d9684e582d4d30b296de83e9998bb5",
             "manylinux_2_28_x86_64",
         ),
-        "libonnxruntime.so.1.31.1",
-        "fc44112fbe06d7d689c57e11d3862031f64711007e4ee020f8eed5185fd2c1d3",
+        "libonnxruntime.so.1.28.0",
+        "aa4079d18f4ea7a5f3a94d80cd4bbe0f2740436626622d64d793803a20381083",
     ),
     "Linux aarch64": (
         Package(
             "onnxruntime",
-            "1.31.1",
-            "da05378364c44d4407e463982d2bf8d5e4cfea873283757e48beeb41df97b7f3",
+            "1.28.0",
+            "8d66f9ceb29909c70839e4e4fb3435c7b490050d8f162bd5f3aba4ca01ee517f",
             "manylinux_2_28_aarch64",
         ),
-        "libonnxruntime.so.1.31.1",
-        "8aa3b76b28c778a2b1dd660d34161adb1d508c9ccd04ff9dc80e26eca5df8467",
+        "libonnxruntime.so.1.28.0",
+        "23a37c2994bc273e1d59a4f49af6cba5bf1cfbc29f04907ec27df375aba50a7d",
     ),
     "Darwin arm64": (
         Package(
             "onnxruntime",
-            "1.31.1",
-            "60b6b69bfe580eab576cacc5d132a0e9cf2a37fcfd18d46dd191042b1d1ed0d7",
+            "1.28.0",
+            "f5c5daabd28aad610f83fdcf32acec8fb57e6adc6c6a39fe2a3c755db957b410",
             "macosx_14_0_arm64",
         ),
-        "libonnxruntime.1.31.1.dylib",
-        "f8b06155feece624e55e49124340eea279da812529ae6fbc46a9f2be9c9cad2e",
+        "libonnxruntime.1.28.0.dylib",
+        "99909e99214e31fe2296c9f7fae5abc2eaf0145342efe8b0a6ed82e9ddb0a0a0",
     ),
 }
 ONNXRUNTIME_PAPERS = {
     "LICENSE": "2f07c72751aed99790b8a4869cf2311df85a860b22ded05fa22803587a48922c",
-    "ThirdPartyNotices.txt": "143764b952fdb1a7c69ce653bfba74a7744d6a8a573bfb73e235fba356c83de3",
+    "ThirdPartyNotices.txt": "0e07b95f3a8d6230037707c5c4a2b554d12c4cb67369669ac255635528ffcee2",
 }
 OLDEST_GLIBC, OLDEST_MACOS = (2, 28), (14,)  # what those wheels ask for
 

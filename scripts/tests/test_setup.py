@@ -52,23 +52,23 @@ class Refusals(unittest.TestCase):
 
     def test_wrong_package(self):
         pip = self.fake_pip("DEST.mkdir()\n(DEST / 'onnxruntime.whl').write_bytes(b'not it')\n")
-        self.assert_refused(self.run_setup(**pip), "the package onnxruntime 1.31.1", "SHA-256", "thrown away")
+        self.assert_refused(self.run_setup(**pip), "the package onnxruntime 1.28.0", "SHA-256", "thrown away")
 
     def test_pip_reports_a_wrong_hash(self):
         pip = self.fake_pip("sys.exit('ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE.')\n")
-        self.assert_refused(self.run_setup(**pip), "onnxruntime 1.31.1", "does not have the SHA-256")
+        self.assert_refused(self.run_setup(**pip), "onnxruntime 1.28.0", "does not have the SHA-256")
 
     def test_no_pip(self):
         self.assert_refused(self.run_setup(python_options=["-S"]), "no pip", "ensurepip")
 
     def test_pip_fails(self):
         pip = self.fake_pip("sys.exit('WARNING: retrying\\nERROR: No matching distribution found')\n")
-        self.assert_refused(self.run_setup(**pip), "could not fetch onnxruntime 1.31.1", "No matching distribution")
+        self.assert_refused(self.run_setup(**pip), "could not fetch onnxruntime 1.28.0", "No matching distribution")
 
     def test_no_network(self):
         nowhere = {"PIP_INDEX_URL": "http://127.0.0.1:1/simple", "PIP_RETRIES": "0", "PIP_NO_CACHE_DIR": "1"}
         done = self.run_setup(PIP_CONFIG_FILE=os.devnull, PIP_FIND_LINKS="", PIP_EXTRA_INDEX_URL="", **nowhere)
-        self.assert_refused(done, "could not fetch onnxruntime 1.31.1", "check the network")
+        self.assert_refused(done, "could not fetch onnxruntime 1.28.0", "check the network")
 
     def test_unwritable_folder(self):
         self.root.write_text("a file")
