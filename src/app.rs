@@ -164,8 +164,11 @@ pub fn shape(settings: &Settings) -> Shape {
     }
 }
 
-/// What `/licences` and `models list --json` tell.
-pub fn licences(manifest: &Manifest) -> serde_json::Value {
+/// What `/licences` and `models list --json` return: the models, and ONNX Runtime with what is inside it.
+///
+/// # Errors
+/// When the list of ONNX Runtime's components is missing or damaged.
+pub fn licences(manifest: &Manifest) -> Result<serde_json::Value, StartError> {
     let models = manifest.models().map(|model| {
         serde_json::json!({
             "id": model.id, "role": model.role, "title": model.title, "file": model.file,
@@ -175,7 +178,14 @@ pub fn licences(manifest: &Manifest) -> serde_json::Value {
             "measured": model.measured,
         })
     });
-    serde_json::json!({ "pack": manifest.name, "models": models.collect::<Vec<_>>() })
+    let mut licences = serde_json::json!({ "pack": manifest.name, "models": models.collect::<Vec<_>>() });
+    if let Some(papers) = &manifest.runtime_papers {
+        licences["runtime"] = serde_json::json!({
+            "title": papers.title, "source": papers.source, "licence": papers.licence, "copyright": papers.copyright,
+            "components": manifest.runtime_components()?,
+        });
+    }
+    Ok(licences)
 }
 
 /// The model that makes the embeddings of this pack.

@@ -131,6 +131,10 @@ class Bill(unittest.TestCase):
         library = pack["runtime"][sbom.RUNTIMES[self.target]]
         (runtime,) = [ref for ref, part in self.components.items() if part["name"] == "onnxruntime"]
         self.assertEqual(self.hash_of(runtime), library["sha256"])
+        inside = self.components[runtime]["components"]
+        self.assertIn({"license": {"id": "MPL-2.0"}}, {part["name"]: part["licenses"] for part in inside}["Eigen"])
+        for part in inside:
+            self.assertTrue(part["name"] and part["licenses"], part)
         self.assertTrue(any(part["name"] == "sqlite" for part in self.components.values()))
 
     def test_licences_go_with_ours(self):

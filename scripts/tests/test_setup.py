@@ -1,5 +1,6 @@
 """The set-up scripts, without the network: pip is replaced by one that does what a test wants."""
 
+import json
 import os
 import struct
 import subprocess
@@ -184,6 +185,73 @@ class Fetching(unittest.TestCase):
         with self.assertRaisesRegex(setup.Problem, "thing has the SHA-256"):
             self.fetch(pinned=b"what was expected")
         self.assertEqual(self.files(), [])
+
+    RUNTIME = ["lib.so", "onnxruntime-LICENSE", "onnxruntime-ThirdPartyNotices.txt", "onnxruntime-components.json"]
+
+    def runtime(self, library):
+        """A set-up whose pinned runtime is `library`."""
+        papers = {"LICENSE": b"licence", "ThirdPartyNotices.txt": b"Notices\n_____\n\nonnx\n\nMIT License\n"}
+        self.content = library
+        with tempfile.TemporaryDirectory() as folder:
+            wheel = Path(folder) / "runtime.whl"
+            with zipfile.ZipFile(wheel, "w") as archive:
+                archive.writestr("onnxruntime/capi/lib.so", library)
+                for paper in papers:
+                    archive.writestr(f"onnxruntime/{paper}", papers[paper])
+            package, content = setup.Package("thing", "1", setup._file_sha256(wheel)), wheel.read_bytes()
+
+        def download(_package, scratch):
+            (scratch / "runtime.whl").write_bytes(content)
+            return scratch / "runtime.whl"
+
+        self.patch(mock.patch.object(setup, "_download", download))
+        self.patch(
+            mock.patch.object(setup, "ONNXRUNTIME", {"Plan9 mips": (package, "lib.so", setup._sha256(library))})
+        )
+        pinned = {paper: setup._sha256(content) for paper, content in papers.items()}
+        self.patch(mock.patch.object(setup, "ONNXRUNTIME_PAPERS", pinned))
+        setup.Setup(self.root, "Plan9 mips").runtime()
+
+    def test_a_runtime_that_sends_telemetry_is_refused(self):
+        markers = [line.split("\t") for line in setup.TELEMETRY_MARKERS.read_text().splitlines() if line[0] != "#"]
+        self.assertGreater(len(markers), 10)
+        for marker, client in markers:
+            with self.assertRaises(setup.Problem) as refused:
+                self.runtime(b"\x7fELF" + bytes(1000) + b"https://eu." + marker.encode() + b"/1\0")
+            for word in ("lib.so", marker, client, "pin a build"):
+                self.assertIn(word, str(refused.exception))
+            self.assertEqual(self.files(), [])
+
+    def test_an_installed_runtime_that_sends_telemetry_is_refused(self):
+        path = self.root / "models" / "fetched" / "lib.so"
+        self.runtime(b"a silent library")
+        self.assertEqual(sorted(self.files()), self.RUNTIME)
+        components = json.loads((path.parent / "onnxruntime-components.json").read_text())
+        self.assertEqual(components, [{"name": "onnx", "source": None, "licences": ["MIT"]}])
+        library = b"https://mobile.events.data.microsoft.com/OneCollector/1.0"
+        path.write_bytes(library)
+        pinned = {"Plan9 mips": (self.package, "lib.so", setup._sha256(library))}
+        with mock.patch.object(setup, "ONNXRUNTIME", pinned):
+            with self.assertRaisesRegex(setup.Problem, "lib.so is a build that sends telemetry"):
+                setup.Setup(self.root, "Plan9 mips").runtime()
+
+    def test_a_runtime_that_is_no_longer_pinned_is_removed(self):
+        fetched = self.root / "models" / "fetched"
+        fetched.mkdir(parents=True)
+        for name in ("ours.so", "changed.so", "theirs.so"):
+            (fetched / name).write_bytes(b"a former library")
+        (fetched / "changed.so").write_bytes(b"a library of their own")
+        former = {name: (setup._sha256(b"a former library"),) for name in ("ours.so", "changed.so", "missing.so")}
+        with mock.patch.object(setup, "FORMER_RUNTIMES", former):
+            self.runtime(b"a silent library")
+        self.assertEqual(sorted(self.files()), sorted([*self.RUNTIME, "changed.so", "theirs.so"]))
+
+    def test_the_pinned_runtimes_are_those_of_the_pack(self):
+        pack = (setup.REPOSITORY / "models" / "pack.toml").read_text()
+        for package, library, sha256 in setup.ONNXRUNTIME.values():
+            self.assertIn(f'file = "fetched/{library}"\nsha256 = "{sha256}"', pack)
+            self.assertIn(package.version, library)
+            self.assertNotIn(library, setup.FORMER_RUNTIMES)
 
     def test_interrupted_write_leaves_nothing(self):
         with mock.patch.object(setup.os, "replace", side_effect=SystemExit(143)):

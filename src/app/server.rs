@@ -87,7 +87,7 @@ impl App {
             admission.clone(),
             metrics,
             api_config(&settings),
-            &licences(&manifest),
+            &licences(&manifest)?,
             journal,
         );
         let listeners = Listener::all(&settings)?;

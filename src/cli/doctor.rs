@@ -1,11 +1,13 @@
 //! `semblance doctor`: everything that would keep the server from working, looked at one by one.
 
+mod leftovers;
+
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use super::CliError;
 use crate::app::{self, StartError};
-use crate::settings::Settings;
+use crate::settings::{Settings, UserFolders};
 use crate::telemetry::error_chain;
 
 /// Runs every check, also after one failed, and says what to do.
@@ -28,6 +30,13 @@ pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
     report("certificate", certificate(&settings).await);
     report("sealing key", key(&settings));
     report("database", database(&settings).await);
+    for path in leftovers::find(&UserFolders::current()) {
+        let path = path.display();
+        println!(
+            "warn  telemetry files: {path} is from the telemetry client of ONNX Runtime 1.29 or later, which earlier \
+             builds of Semblance loaded (other programs may, too); `rm -r '{path}'` removes it"
+        );
+    }
     match failed {
         0 => Ok(()),
         n => Err(CliError::message(format!("{n} checks failed"))),

@@ -33,11 +33,17 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Result<(), CliError
             );
         }
         Command::Golden => print!("{}", app::load_engine(settings)?.golden().map_err(StartError::from)?),
-        Command::List { json: true } => println!("{:#}", app::licences(&manifest)),
+        Command::List { json: true } => println!("{:#}", app::licences(&manifest)?),
         Command::List { json: false } => {
             for model in manifest.models() {
                 println!("{} ({}): {}", model.id, model.role, model.title);
                 println!("  {}\n  {}, {}\n  sha256 {}", model.source, model.licence, model.copyright, model.sha256);
+            }
+            if let Some(papers) = &manifest.runtime_papers {
+                println!("{} (runtime)\n  {}\n  {}, {}", papers.title, papers.source, papers.licence, papers.copyright);
+                for component in manifest.runtime_components().map_err(StartError::from)? {
+                    println!("  with {}: {}", component.name, component.licences.join(", "));
+                }
             }
         }
     }

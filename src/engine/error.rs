@@ -28,6 +28,22 @@ pub enum LoadError {
         /// What the file has.
         found: Sha256Digest,
     },
+    /// The library carries a telemetry client.
+    #[error(
+        "{path} is a build that sends telemetry: it contains {marker:?} ({client}); run `make setup` for the pinned \
+         build of ONNX Runtime, or name one without telemetry in pack.toml, under [runtime]"
+    )]
+    Telemetry {
+        /// The library.
+        path: PathBuf,
+        /// What was found in it.
+        marker: &'static str,
+        /// Whose client that is.
+        client: &'static str,
+    },
+    /// The variable that turns telemetry off is not set.
+    #[error("ORT_DISABLE_TELEMETRY is not 1 in this process; set it to 1 before the program starts")]
+    TelemetryOn,
     /// The pack is not what the engine understands.
     #[error("{path}: {message}")]
     Pack {

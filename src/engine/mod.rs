@@ -3,6 +3,7 @@
 //! One seam, [`Analyze`]. Behind it `Engine` is a plain synchronous value that owns every ONNX
 //! session and belongs to one thread; `EnginePool` puts one on each worker thread.
 
+mod collectors;
 mod detection;
 mod embedder;
 mod error;
@@ -12,6 +13,7 @@ mod networks;
 mod pipeline;
 mod pool;
 mod runtime;
+mod telemetry_lock;
 mod yunet;
 
 use async_trait::async_trait;
@@ -22,7 +24,7 @@ use crate::image::Photo;
 
 pub use crate::image::DecodeLimits;
 pub use error::{InferenceError, LoadError};
-pub use manifest::{FineLimits, Manifest, ModelFile, Sha256Digest};
+pub use manifest::{FineLimits, Manifest, ModelFile, RuntimeComponent, RuntimePapers, Sha256Digest};
 pub use pipeline::{Engine, EngineConfig};
 pub use pool::{EnginePool, Worker};
 

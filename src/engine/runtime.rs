@@ -15,7 +15,7 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{TensorElementType, TensorRef, ValueType};
 
 use super::manifest::golden::{self, Sample};
-use super::{InferenceError, LoadError};
+use super::{InferenceError, LoadError, telemetry_lock};
 
 /// The process's environment and the library it came from. ONNX Runtime allows only one.
 static ENVIRONMENT: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
@@ -28,7 +28,7 @@ impl Runtime {
     /// Loads the library, or hands out what is loaded already.
     ///
     /// # Errors
-    /// When it does not load, or another library was loaded before.
+    /// When telemetry is not turned off, it does not load, or another library was loaded before.
     pub(super) fn load(library: &Path) -> Result<Self, LoadError> {
         // A relative path would be tried beside the program first.
         let library =
@@ -41,6 +41,7 @@ impl Runtime {
                 Err(LoadError::Runtime(format!("{} is loaded already", path.display())))
             };
         }
+        telemetry_lock::confirm()?;
         let failed = |error: &dyn std::fmt::Display| LoadError::Runtime(error.to_string());
         let environment = ort::init_from(&library)
             .map_err(|error| failed(&error))?

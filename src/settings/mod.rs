@@ -4,6 +4,7 @@
 //! a misspelt key in a file or a variable is an error instead of a silent nothing.
 
 mod sections;
+mod user;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ pub use sections::{
     SimilarityKind, Tls,
 };
 use toml::{Table, Value};
+pub use user::UserFolders;
 
 /// Why there is no valid configuration.
 #[derive(Debug, thiserror::Error)]

@@ -84,7 +84,7 @@ fn a_library_lives_in_its_room() {
         ("axum::", &["api/"]),
         ("sqlx::", &["store/"]),
         ("ort::", &["engine/"]),
-        ("std::env::var", &["settings/"]),
+        ("std::env::var", &["settings/", "engine/telemetry_lock.rs"]),
         ("multer::", &["api/"]),
         ("aes_gcm::", &["store/"]),
         ("ring::signature", &["journal/"]),
@@ -105,14 +105,15 @@ fn a_library_lives_in_its_room() {
     assert_eq!(wrong, Vec::<String>::new());
 }
 
-/// The dot products of a search, and nothing else: the lint refuses it elsewhere, and nobody lifts the lint.
+/// The dot products of a search, and the variable that is set before `main`: the lint refuses it elsewhere.
 #[test]
-fn unsafe_code_is_in_the_kernels_only() {
+fn unsafe_code_is_in_the_kernels_and_the_telemetry_lock_only() {
     let named =
         |code: &str| code.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word.starts_with("unsafe"));
     let found: Vec<String> = code().into_iter().filter(|(_, code)| named(code)).map(|(file, _)| file).collect();
-    assert!(found.iter().all(|file| file.starts_with("gallery/kernel/")), "{found:?}");
-    assert!(!found.is_empty());
+    let allowed = |file: &String| file.starts_with("gallery/kernel/") || file == "engine/telemetry_lock.rs";
+    assert!(found.iter().all(allowed), "{found:?}");
+    assert!(found.len() > 1);
     let package: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
     assert_eq!(package["lints"]["rust"]["unsafe_code"].as_str(), Some("deny"));
 }

@@ -3,6 +3,7 @@
 
 mod admin;
 mod crash;
+mod egress;
 mod ending;
 mod erasure;
 mod face;

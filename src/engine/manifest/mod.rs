@@ -6,6 +6,7 @@
 mod fine;
 pub(super) mod golden;
 mod network;
+mod papers;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -18,8 +19,10 @@ pub use fine::FineLimits;
 pub(super) use fine::Limit;
 use golden::Golden;
 pub(super) use network::{DeepfakeSpec, Finding, NetworkInput, NetworkSpec};
+pub use papers::{RuntimeComponent, RuntimePapers};
 
 use super::LoadError;
+use super::collectors::refuse_telemetry;
 use crate::domain::{Check, ModelTag};
 use crate::image::tensor::{Channels, Layout};
 
@@ -79,6 +82,8 @@ pub struct Manifest {
     models: Vec<ModelFile>,
     /// ONNX Runtime, by platform (`linux-x86_64`, `macos-aarch64`, ...).
     pub runtime: BTreeMap<String, LibraryFile>,
+    /// What ONNX Runtime is; absent in packs that bring a runtime of their own without papers.
+    pub runtime_papers: Option<RuntimePapers>,
     /// Which faces are analysed.
     pub faces: Faces,
     /// How faces are found.
@@ -366,6 +371,14 @@ impl Manifest {
         self.models.iter()
     }
 
+    /// What is inside ONNX Runtime, as its notices list it; nothing when the pack has no papers of it.
+    ///
+    /// # Errors
+    /// When the list that the pack names is missing or damaged.
+    pub fn runtime_components(&self) -> Result<Vec<RuntimeComponent>, LoadError> {
+        self.runtime_papers.as_ref().map_or_else(|| Ok(Vec::new()), |papers| papers.components(&self.dir))
+    }
+
     /// The tag that templates of this pack remember.
     pub fn embedding_model(&self) -> ModelTag {
         ModelTag::new(&self.embedder.tag)
@@ -406,14 +419,16 @@ impl Manifest {
         verified(self.dir.join(&model.file), model.sha256).map(|(_, bytes)| bytes)
     }
 
-    /// The path of ONNX Runtime for this platform; its bytes were hashed.
+    /// The path of ONNX Runtime for this platform; its bytes were hashed and searched for telemetry clients.
     ///
     /// # Errors
-    /// When the pack has none for this platform, or the file is missing or another one.
+    /// When the pack has none for this platform, or the file is missing, another one, or sends telemetry.
     pub(super) fn runtime(&self) -> Result<PathBuf, LoadError> {
         let platform = format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH);
         let Some(library) = self.runtime.get(&platform) else { return Err(LoadError::Platform(platform)) };
-        verified(self.dir.join(&library.file), library.sha256).map(|(path, _)| path)
+        let (path, bytes) = verified(self.dir.join(&library.file), library.sha256)?;
+        refuse_telemetry(&path, &bytes)?;
+        Ok(path)
     }
 }
 

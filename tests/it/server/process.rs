@@ -212,8 +212,8 @@ impl Server {
         made
     }
 
-    pub(super) fn app(&self, (id, key): (String, String)) -> App {
-        App { base: format!("{}/api/v1.0", self.url), id, key }
+    pub(super) fn app(&self, credentials: (String, String)) -> App {
+        App::at(&self.url, credentials)
     }
 
     /// Runs another command that may fail: its exit code and what it complained of.
@@ -251,7 +251,7 @@ fn credentials(json: &[u8]) -> (String, String) {
     (value["app_id"].as_str().unwrap().to_owned(), value["app_key"].as_str().unwrap().to_owned())
 }
 
-fn reqwest_client() -> reqwest::Client {
+pub(super) fn reqwest_client() -> reqwest::Client {
     crate::support::crypto();
     reqwest::Client::new()
 }
@@ -272,6 +272,11 @@ pub(super) struct App {
 }
 
 impl App {
+    /// A client of the server at this address.
+    pub(super) fn at(url: &str, (id, key): (String, String)) -> Self {
+        Self { base: format!("{url}/api/v1.0"), id, key }
+    }
+
     pub(super) fn credentials(&self) -> (String, String) {
         (self.id.clone(), self.key.clone())
     }

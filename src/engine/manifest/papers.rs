@@ -1,0 +1,67 @@
+//! What ONNX Runtime is, and what its notices say is inside it.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::LoadError;
+
+/// The papers of ONNX Runtime, the same for every platform.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RuntimePapers {
+    /// Its name and version.
+    pub title: String,
+    /// Where it comes from.
+    pub source: String,
+    /// SPDX expression of its licence.
+    pub licence: String,
+    /// Whose copyright it is.
+    pub copyright: String,
+    /// Path, relative to the folder of the pack, of the list of its components (JSON).
+    pub components: String,
+}
+
+/// Software that is inside ONNX Runtime, as its notices list it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct RuntimeComponent {
+    /// Its name.
+    pub name: String,
+    /// Its address, where the notices give one.
+    pub source: Option<String>,
+    /// Licences whose text the notices have for it.
+    pub licences: Vec<String>,
+}
+
+impl RuntimePapers {
+    /// The components, from their file.
+    pub(super) fn components(&self, dir: &Path) -> Result<Vec<RuntimeComponent>, LoadError> {
+        let path = dir.join(&self.components);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(LoadError::Missing(path)),
+            Err(source) => return Err(LoadError::Read { path, source }),
+        };
+        serde_json::from_str(&text).map_err(|error| LoadError::Pack { path, message: error.to_string() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn components_are_read_and_a_missing_or_damaged_list_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = "title = 'R 1'\nsource = 's'\nlicence = 'MIT'\ncopyright = 'c'\ncomponents = 'list.json'";
+        let papers: RuntimePapers = toml::from_str(text).unwrap();
+        let failed = || papers.components(dir.path()).unwrap_err().to_string();
+        assert!(failed().contains("list.json is missing"), "{}", failed());
+        std::fs::write(dir.path().join("list.json"), "[{}]").unwrap();
+        assert!(failed().contains("list.json: missing field `name`"), "{}", failed());
+        let list = r#"[{"name": "zlib", "source": null, "licences": ["Zlib"]}]"#;
+        std::fs::write(dir.path().join("list.json"), list).unwrap();
+        let zlib = RuntimeComponent { name: "zlib".into(), source: None, licences: vec!["Zlib".into()] };
+        assert_eq!(papers.components(dir.path()).unwrap(), [zlib]);
+    }
+}
