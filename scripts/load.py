@@ -3,10 +3,12 @@
 
     python3 scripts/load.py --app-id ID --app-key KEY PHOTO... [--clients 64] [--seconds 60] [--pid PID]
 
-Each client keeps one connection and sends one identify after the other. A 503 with Retry-After is an
-honest answer of a full server: it is counted apart, and the client waits as it is told. Anything else
-but 200 (or 400 for a photo that has no single face) is an error. With --pid the server's resident
-memory is read each second (Linux). Only the loopback interface is meant to be loaded.
+Each client keeps one connection and sends one identify after the other. A 503 of a full server and a 429 of an
+application beyond its share or rate, both with Retry-After, are refusals: they are counted apart, and the client
+waits as long as they say. Anything else but 200 (or 400 for a photo that has no single face) is an error. One request
+goes ahead: when the server does not answer, or answers 401, 404 or 405, nothing is measured. A server that stops
+answering ends the measurement. With --pid the server's resident memory is read each second (Linux). Only the
+loopback interface is meant to be loaded.
 """
 
 import argparse
@@ -48,15 +50,56 @@ async def answer(reader):
     return status, headers, body
 
 
+class Problem(Exception):
+    """Why nothing can be measured: one sentence."""
+
+
+REFUSALS = (429, 503)
+# What went wrong with a connection or an answer.
+FAILURES = (OSError, ValueError, KeyError, IndexError, asyncio.IncompleteReadError, asyncio.TimeoutError)
+MAX_FAILURES_IN_A_ROW = 50  # of all clients together; then the server is gone
+FAILURE_PAUSE = 0.1  # seconds before a client connects again
+
+
 class Tally:
     def __init__(self):
-        self.served, self.refused, self.errors = [], 0, []
+        self.served, self.refused, self.errors = [], dict.fromkeys(REFUSALS, 0), []
+        self.failures_in_a_row = 0
+
+    def failed(self, error):
+        self.errors.append(repr(error))
+        self.failures_in_a_row += 1
+
+    def is_gone(self):
+        return self.failures_in_a_row >= MAX_FAILURES_IN_A_ROW
+
+
+async def check(url, message):
+    """Sends one request; raises where no measurement makes sense."""
+    where = url.geturl()
+    try:
+        reader, writer = await asyncio.wait_for(asyncio.open_connection(url.hostname, url.port or 80), 10)
+    except (OSError, asyncio.TimeoutError) as error:
+        raise Problem(f"cannot connect to {where} ({error}); is the server running, and is --url right?") from None
+    try:
+        writer.write(message)
+        await writer.drain()
+        status, _, body = await asyncio.wait_for(answer(reader), 60)
+        json.loads(body)["transactionId"]
+    except FAILURES as error:
+        raise Problem(f"{where} does not answer as Semblance does ({error!r}); is --url right?") from None
+    finally:
+        writer.close()
+    if status == 401:
+        raise Problem(f"{where} answers 401; are --app-id and --app-key right?")
+    if status in (404, 405):
+        raise Problem(f"{where} answers {status}; --url must name an endpoint such as /api/v1.0/identify")
 
 
 async def client(url, messages, first, deadline, tally):
     reader = writer = None
     turn = first
-    while time.monotonic() < deadline:
+    while time.monotonic() < deadline and not tally.is_gone():
         try:
             if writer is None:
                 reader, writer = await asyncio.open_connection(url.hostname, url.port or 80)
@@ -66,13 +109,15 @@ async def client(url, messages, first, deadline, tally):
             status, headers, body = await asyncio.wait_for(answer(reader), 60)
             took = time.monotonic() - start
             json.loads(body)["transactionId"]
-        except (OSError, ValueError, KeyError, IndexError, asyncio.IncompleteReadError, asyncio.TimeoutError) as error:
-            tally.errors.append(repr(error))
+        except FAILURES as error:
+            tally.failed(error)
             writer = None
+            await asyncio.sleep(FAILURE_PAUSE)
             continue
-        if status == 503 and int(headers.get("retry-after", 0)) > 0:
-            tally.refused += 1
-            await asyncio.sleep(int(headers["retry-after"]))
+        tally.failures_in_a_row = 0
+        if status in REFUSALS and headers.get("retry-after", "").isdigit():
+            tally.refused[status] += 1
+            await asyncio.sleep(min(int(headers["retry-after"]), max(0.0, deadline - time.monotonic())))
         elif status in (200, 400):
             tally.served.append(took)
             turn += 1
@@ -111,6 +156,11 @@ async def main():
     messages = [
         request(url.netloc, url.path, options.app_id, options.app_key, photo.read_bytes()) for photo in options.photos
     ]
+    try:
+        await check(url, messages[0])
+    except Problem as problem:
+        print(f"load: {problem}", file=sys.stderr)
+        return 2
     tally, memory = Tally(), []
     watcher = asyncio.create_task(watch(options.pid, memory)) if options.pid else None
     start = time.monotonic()
@@ -120,7 +170,10 @@ async def main():
     if watcher:
         watcher.cancel()
     print(f"{options.clients} clients for {took:.1f} s: {len(tally.served)} served, {len(tally.served) / took:.1f} a second")
-    print(f"refused with 503 and Retry-After: {tally.refused}; errors: {len(tally.errors)} {sorted(set(tally.errors))[:5]}")
+    refused = ", ".join(f"{count} with {status}" for status, count in tally.refused.items())
+    print(f"refused, with Retry-After: {refused}; errors: {len(tally.errors)} {sorted(set(tally.errors))[:5]}")
+    if tally.is_gone():
+        print(f"load: stopped early, the last {tally.failures_in_a_row} requests had no answer", file=sys.stderr)
     if len(tally.served) >= 2:
         cut = statistics.quantiles(tally.served, n=100, method="inclusive")
         print("latency of what was served: " + ", ".join(f"p{p} {cut[p - 1] * 1000:.0f} ms" for p in (50, 95, 99)))
