@@ -51,6 +51,27 @@ def fold(data, input_hw=None, output=None):
     )
 
 
+def with_outputs(data, names):
+    """Returns the model with these outputs alone; the graph that computes them, and the others, stays as it is."""
+    found = set()
+
+    def graph(data):
+        for number, _, value, raw in _fields(data):
+            if number == GRAPH_OUTPUT:
+                if _name(value) not in names:
+                    continue
+                found.add(_name(value))
+            yield raw
+
+    model = b"".join(
+        _field(MODEL_GRAPH, b"".join(graph(value))) if number == MODEL_GRAPH else raw
+        for number, _, value, raw in _fields(data)
+    )
+    if found != set(names):
+        raise FoldError(f"the graph has no output {', '.join(sorted(set(names) - found))}")
+    return model
+
+
 def _fold_graph(data, input_hw, output):
     fields = list(_fields(data))
     of = lambda wanted: [value for number, _, value, _ in fields if number == wanted]

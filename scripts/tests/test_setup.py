@@ -16,7 +16,7 @@ SCRIPTS = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(SCRIPTS))
 import onnx_fold
 import setup
-from onnx_fold import FLOAT, INT8, INT64, UINT8, FoldError, Node, Tensor, fold
+from onnx_fold import FLOAT, INT8, INT64, UINT8, FoldError, Node, Tensor, fold, with_outputs
 
 
 class Refusals(unittest.TestCase):
@@ -374,6 +374,17 @@ class Folding(unittest.TestCase):
         self.assertEqual(folded.outputs, {"y": [1, 4, 2], "inner": [1, 8, 7]})
         with self.assertRaisesRegex(FoldError, "no other in the graph"):
             self.fold(nodes, [], output=("other", [1]))
+
+    def test_outputs_are_left_out(self):
+        graph = [field(1, node("Conv", ["x"], "inner")), field(1, node("Relu", ["inner"], "y"))]
+        graph += [field(11, value("x", [1])), field(12, value("y", [1, 4])), field(12, value("inner", [1, 8]))]
+        model = number(1, 6) + field(7, b"".join(graph)) + field(8, number(2, 21))
+        kept = with_outputs(model, ["y"])
+        self.assertEqual(Folded(kept).outputs, {"y": [1, 4]})
+        self.assertEqual([each.op for each in Folded(kept).nodes], ["Conv", "Relu"])
+        self.assertEqual(with_outputs(model, ["inner", "y"]), model)
+        with self.assertRaisesRegex(FoldError, "no output z"):
+            with_outputs(model, ["y", "z"])
 
     def test_what_is_no_model_is_refused(self):
         for data in (b"\x3a\x7f", b"\x3f", b"\xff"):

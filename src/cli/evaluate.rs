@@ -1,5 +1,6 @@
 //! `semblance evaluate`: error rates on labelled photos, in the words of ISO/IEC 19795-1.
 
+mod comparisons;
 mod statistics;
 
 use std::collections::BTreeMap;
@@ -7,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use statistics::{Comparisons, Embedded, ten_folds};
+use comparisons::{Comparisons, Leading, Weight, leading_genuine, leading_impostors};
+use statistics::{Embedded, ten_folds};
 
 use super::CliError;
 use super::photos::{analyze_all, people};
@@ -24,10 +26,19 @@ pub(super) struct Arguments {
     /// verification accuracy by its standard protocol.
     #[arg(long, value_name = "FILE")]
     pairs: Option<PathBuf>,
+    /// Write the embeddings to a file, a line of JSON a photo (person, photo, embedding), for statistics of your own.
+    /// They are not sealed: whoever has the file can recognise these people.
+    #[arg(long, value_name = "FILE")]
+    embeddings: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
+
+/// False match rates at which operating points are given.
+const FMRS: [f64; 4] = [1e-3, 1e-4, 1e-5, 1e-6];
+/// The one of them at which the people are named who match each other most often.
+const LEADING_AT_FMR: f64 = 1e-5;
 
 pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), CliError> {
     let engine: Arc<dyn Analyze> = app::start_engine(&settings)?;
@@ -40,7 +51,11 @@ pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), 
         Some(file) => Some(ten_folds(&embedded, &read_pairs(file)?)?),
         None => None,
     };
-    let comparisons = Comparisons::of(&embedded);
+    if let Some(file) = &arguments.embeddings {
+        let lines = embedded.lines().map(|line| format!("{line}\n")).collect::<String>();
+        std::fs::write(file, lines).map_err(CliError::file(file))?;
+    }
+    let comparisons = Comparisons::new(&embedded);
     let report = report(&photos, &embedded, &faults, folds, &comparisons);
     if arguments.json {
         println!("{report:#}");
@@ -135,11 +150,31 @@ fn report(
     folds: Option<statistics::Folds>,
     comparisons: &Comparisons,
 ) -> serde_json::Value {
-    let points: Vec<_> = [1e-3, 1e-4, 1e-5, 1e-6]
-        .into_iter()
-        .filter_map(|fmr| comparisons.at_fmr(fmr).map(|point| (fmr, point)))
-        .map(|(fmr, point)| serde_json::json!({ "fmr": fmr, "cosine": point.cosine, "fnmr": point.fnmr }))
-        .collect();
+    let points = |weight| -> Vec<_> {
+        let at = |fmr| comparisons.at_fmr(fmr, weight).map(|cosine| (fmr, cosine));
+        let of = |(fmr, cosine)| {
+            let (by_comparison, by_person) =
+                (comparisons.rates(cosine, Weight::Comparison), comparisons.rates(cosine, Weight::Person));
+            let own = if weight == Weight::Comparison { by_comparison } else { by_person };
+            serde_json::json!({
+                "fmr": fmr, "cosine": cosine, "fnmr": own.fnmr,
+                "by_comparison": { "fmr": by_comparison.fmr, "fnmr": by_comparison.fnmr },
+                "by_person": { "fmr": by_person.fmr, "fnmr": by_person.fnmr },
+            })
+        };
+        FMRS.into_iter().filter_map(at).map(of).collect()
+    };
+    let named = |leading: Option<Leading>| {
+        leading.map(|leading| {
+            serde_json::json!({ "people": leading.people, "count": leading.count, "of": leading.of })
+        })
+    };
+    let cosine = comparisons.at_fmr(LEADING_AT_FMR, Weight::Comparison);
+    let leading = serde_json::json!({
+        "genuine": named(leading_genuine(embedded)),
+        "impostor_matches_at_fmr": LEADING_AT_FMR,
+        "impostor_matches": named(cosine.and_then(|cosine| leading_impostors(embedded, cosine))),
+    });
     let identification: Vec<_> = embedded
         .identification(&[0.4, 0.45, 0.5, 0.55, 0.6])
         .into_iter()
@@ -154,7 +189,11 @@ fn report(
             "pairs_without_embedding": f.missing,
         })),
         "comparisons": { "genuine": comparisons.genuine(), "impostor": comparisons.impostor() },
-        "operating_points": points,
+        "operating_points": points(Weight::Comparison),
+        "people_with_several_photos": comparisons.people_with_several(),
+        "pairs_of_people": comparisons.pairs_of_people(),
+        "operating_points_by_person": points(Weight::Person),
+        "leading": leading,
         "identification": {
             "gallery": embedded.enrolled(), "mated_probes": embedded.mated(), "non_mated_probes": embedded.non_mated(),
             "points": identification,
@@ -176,12 +215,18 @@ fn print(report: &serde_json::Value) {
         );
     }
     println!(
-        "{} genuine and {} impostor comparisons",
+        "{} genuine and {} impostor comparisons, each of the same weight",
         report["comparisons"]["genuine"], report["comparisons"]["impostor"]
     );
-    for point in report["operating_points"].as_array().into_iter().flatten() {
-        println!("  FMR {}: cosine {:.4}, FNMR {:.4}", point["fmr"], as_f64(&point["cosine"]), as_f64(&point["fnmr"]));
-    }
+    print_points(&report["operating_points"], "by_person", "by person");
+    let leading = &report["leading"];
+    print_leading(&leading["genuine"], "genuine comparisons");
+    print_leading(&leading["impostor_matches"], &format!("impostor matches at FMR {LEADING_AT_FMR}"));
+    println!(
+        "{} people with several photos and {} pairs of people, each of the same weight",
+        report["people_with_several_photos"], report["pairs_of_people"]
+    );
+    print_points(&report["operating_points_by_person"], "by_comparison", "by comparison");
     let open = &report["identification"];
     println!(
         "open-set identification: gallery {}, {} mated and {} non-mated probes",
@@ -194,6 +239,28 @@ fn print(report: &serde_json::Value) {
             as_f64(&point["fnir"]),
             as_f64(&point["fpir"])
         );
+    }
+}
+
+/// Operating points, and what the other way of counting gives at the same cosine.
+fn print_points(points: &serde_json::Value, other: &str, title: &str) {
+    for point in points.as_array().into_iter().flatten() {
+        println!(
+            "  FMR {}: cosine {:.4}, FNMR {:.4} ({title}: FMR {:.1e}, FNMR {:.4})",
+            point["fmr"],
+            as_f64(&point["cosine"]),
+            as_f64(&point["fnmr"]),
+            as_f64(&point[other]["fmr"]),
+            as_f64(&point[other]["fnmr"])
+        );
+    }
+}
+
+/// Whose comparisons decide a rate.
+fn print_leading(leading: &serde_json::Value, of: &str) {
+    if let Some(people) = leading["people"].as_array() {
+        let names: Vec<&str> = people.iter().filter_map(serde_json::Value::as_str).collect();
+        println!("  {} of {} {of} are of {}", leading["count"], leading["of"], names.join(" and "));
     }
 }
 

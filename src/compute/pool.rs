@@ -3,7 +3,7 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -39,7 +39,7 @@ pub struct PoolConfig {
     pub name: &'static str,
     /// Number of threads, at least 1.
     pub threads: usize,
-    /// Most jobs waiting; further ones are refused as busy.
+    /// Most jobs waiting for which a client waits; further ones are refused as busy.
     pub queue: usize,
     /// Jobs that waited longer than this are dropped unstarted.
     pub deadline: Duration,
@@ -51,6 +51,8 @@ struct Queued<W> {
     job: Job<W>,
     since: Instant,
     span: Span,
+    /// Upgrades as long as a client waits for the job.
+    client: Weak<()>,
 }
 
 struct Queue<W> {
@@ -148,7 +150,14 @@ impl<W> fmt::Debug for Pool<W> {
 
 /// What became of a submitted piece of work.
 #[derive(Debug)]
-pub struct Submit<T>(Result<oneshot::Receiver<Result<T, WorkError>>, WorkError>);
+pub struct Submit<T>(Result<Waiting<T>, WorkError>);
+
+#[derive(Debug)]
+struct Waiting<T> {
+    result: oneshot::Receiver<Result<T, WorkError>>,
+    /// Dropped with the wait: the job is abandoned then.
+    _client: Arc<()>,
+}
 
 impl<T> Submit<T> {
     /// Waits for the result. Dropping the future cancels the work if it has not started.
@@ -156,7 +165,8 @@ impl<T> Submit<T> {
     /// # Errors
     /// See [`WorkError`].
     pub async fn result(self) -> Result<T, WorkError> {
-        self.0?.await.unwrap_or(Err(WorkError::Panicked))
+        let mut waiting = self.0?;
+        (&mut waiting.result).await.unwrap_or(Err(WorkError::Panicked))
     }
 
     /// Waits for the result on a thread without a runtime.
@@ -164,7 +174,7 @@ impl<T> Submit<T> {
     /// # Errors
     /// See [`WorkError`].
     pub fn wait(self) -> Result<T, WorkError> {
-        self.0?.blocking_recv().unwrap_or(Err(WorkError::Panicked))
+        self.0?.result.blocking_recv().unwrap_or(Err(WorkError::Panicked))
     }
 }
 
@@ -237,13 +247,13 @@ impl<W: 'static> Pool<W> {
         party: u64,
         work: impl FnOnce(&mut W, Duration) -> T + Send + 'static,
     ) -> Submit<T> {
-        let (reply, receiver) = oneshot::channel();
+        let (reply, result) = oneshot::channel();
         let since = Instant::now();
         let job: Job<W> = Box::new(move |worker| match worker {
             Ok(_) if reply.is_closed() => {}
             Ok(worker) => {
-                let result = work(worker, since.elapsed());
-                let _ = reply.send(Ok(result));
+                let done = work(worker, since.elapsed());
+                let _ = reply.send(Ok(done));
             }
             Err(error) => {
                 let _ = reply.send(Err(error));
@@ -254,12 +264,17 @@ impl<W: 'static> Pool<W> {
             return Submit(Err(WorkError::Stopped));
         }
         if queue.jobs.len() >= self.shared.config.queue {
+            // Jobs that their clients gave up, or got their answer without, hold nobody else up.
+            drop(queue.jobs.take(|job| job.client.strong_count() == 0));
+        }
+        if queue.jobs.len() >= self.shared.config.queue {
             return Submit(Err(WorkError::Busy));
         }
-        queue.jobs.push(party, Queued { job, since, span: Span::current() });
+        let client = Arc::new(());
+        queue.jobs.push(party, Queued { job, since, span: Span::current(), client: Arc::downgrade(&client) });
         drop(queue);
         self.shared.wake.notify_one();
-        Submit(Ok(receiver))
+        Submit(Ok(Waiting { result, _client: client }))
     }
 
     /// Jobs waiting now.
@@ -377,6 +392,26 @@ mod tests {
         hold.send(()).unwrap();
         assert_eq!(running.wait(), Ok(()));
         assert_eq!(queued.wait(), Ok(()));
+    }
+
+    #[test]
+    fn jobs_that_nobody_waits_for_do_not_fill_the_queue() {
+        let pool = pool(1, 2, Duration::from_secs(5));
+        let (hold, held) = std::sync::mpsc::channel::<()>();
+        let (started, has_started) = std::sync::mpsc::channel::<()>();
+        let running = pool.submit(move |_, _| {
+            started.send(()).unwrap();
+            held.recv().unwrap();
+        });
+        has_started.recv().unwrap();
+        let queued = pool.submit(|_, _| 1);
+        for _ in 0..10 {
+            drop(pool.submit(|_, _| panic!("an abandoned job was run")));
+        }
+        let last = pool.submit(|_, _| 2);
+        assert_eq!(pool.submit(|_, _| 3).wait(), Err(WorkError::Busy), "two jobs have a client");
+        hold.send(()).unwrap();
+        assert_eq!((running.wait(), queued.wait(), last.wait()), (Ok(()), Ok(1), Ok(2)));
     }
 
     #[test]

@@ -96,9 +96,7 @@ impl Engine {
         let timed = self.models().map(|model| {
             let failed = |id: String, error: InferenceError| LoadError::Model { model: id, message: error.message };
             let id = model.id().to_owned();
-            let times = (0..=rounds).map(|_| model.time()).collect::<Result<Vec<_>, _>>();
-            // The first run plans.
-            times.map(|times| (id.clone(), times[1..].to_vec())).map_err(|error| failed(id, error))
+            model.time(rounds).map(|times| (id.clone(), times)).map_err(|error| failed(id, error))
         });
         timed.collect()
     }

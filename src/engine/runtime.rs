@@ -158,26 +158,33 @@ impl Model {
     /// As [`Model::run`].
     pub(super) fn sample(&mut self) -> Result<Sample, InferenceError> {
         let mut sample = Sample::new();
-        self.run_built_in(|name, numbers| {
+        let inputs = self.built_in();
+        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        self.run(&inputs, |name, numbers| {
             sample.insert(name.to_owned(), golden::kept(numbers));
         })?;
         Ok(sample)
     }
 
-    /// How long the model takes on the built-in input.
+    /// How long so many runs on the built-in input take, after a first one, in which ONNX Runtime plans. The making of
+    /// the input is not part of it.
     ///
     /// # Errors
     /// As [`Model::run`].
-    pub(super) fn time(&mut self) -> Result<Duration, InferenceError> {
-        let start = Instant::now();
-        self.run_built_in(|_, _| ())?;
-        Ok(start.elapsed())
+    pub(super) fn time(&mut self, rounds: usize) -> Result<Vec<Duration>, InferenceError> {
+        let inputs = self.built_in();
+        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+        self.run(&inputs, |_, _| ())?;
+        let times = (0..rounds).map(|_| {
+            let start = Instant::now();
+            self.run(&inputs, |_, _| ())?;
+            Ok(start.elapsed())
+        });
+        times.collect()
     }
 
-    fn run_built_in(&mut self, read: impl FnMut(&str, &[f32])) -> Result<(), InferenceError> {
-        let inputs: Vec<Vec<f32>> = self.inputs.iter().map(|input| golden::input(&input.shape)).collect();
-        let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
-        self.run(&inputs, read)
+    fn built_in(&self) -> Vec<Vec<f32>> {
+        self.inputs.iter().map(|input| golden::input(&input.shape)).collect()
     }
 
     /// An error of this model.

@@ -76,6 +76,7 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
         .collect::<Result<Vec<_>, CliError>>()?;
     let mut rows: Vec<Vec<[Duration; 5]>> = vec![Vec::new(); photos.len()];
     let mut embeddings = vec![Vec::new(); photos.len()];
+    let mut boxes = vec![[0.0; 4]; photos.len()];
     let mut landmarks = vec![[[0.0; 2]; 5]; photos.len()];
     for round in 0..=arguments.rounds.max(1) {
         for (at, photo) in photos.iter().enumerate() {
@@ -90,6 +91,8 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
             if round > 0 {
                 rows[at].push([total, took.decode, took.detect, took.embed, took.assess]);
             }
+            let found = analysis.face;
+            boxes[at] = [found.x, found.y, found.width, found.height];
             landmarks[at] = analysis.landmarks.0.map(|p| [p.x, p.y]);
             embeddings[at] = analysis.embedding.map(|e| e.values().to_vec()).unwrap_or_default();
         }
@@ -100,7 +103,7 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
         if arguments.json {
             let line = serde_json::json!({
                 "photo": path, "total_ms": total, "decode_ms": decode, "detect_ms": detect, "embed_ms": embed,
-                "assess_ms": assess, "landmarks": landmarks[at], "embedding": embeddings[at],
+                "assess_ms": assess, "box": boxes[at], "landmarks": landmarks[at], "embedding": embeddings[at],
             });
             println!("{line}");
         } else {

@@ -13,6 +13,8 @@ pub(super) struct Embedded {
     person: Vec<usize>,
     names: Vec<String>,
     photos: HashMap<String, usize>,
+    /// File names without their ending.
+    stems: Vec<String>,
 }
 
 /// The accuracy over folds.
@@ -22,13 +24,6 @@ pub(super) struct Folds {
     pub(super) standard_error: f64,
     pub(super) pairs: usize,
     pub(super) missing: usize,
-}
-
-/// A threshold and the share of genuine comparisons below it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct OperatingPoint {
-    pub(super) cosine: f32,
-    pub(super) fnmr: f64,
 }
 
 /// A threshold and the two error rates of open-set identification.
@@ -48,9 +43,9 @@ impl Embedded {
         }
         self.dimension = values.len();
         self.values.extend_from_slice(values);
-        if let Some(stem) = photo.file_stem().and_then(|s| s.to_str()) {
-            self.photos.insert(stem.to_owned(), self.person.len());
-        }
+        let stem = photo.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        self.photos.insert(stem.clone(), self.person.len());
+        self.stems.push(stem);
         self.person.push(self.names.len() - 1);
     }
 
@@ -60,6 +55,35 @@ impl Embedded {
 
     pub(super) fn people(&self) -> usize {
         self.names.len()
+    }
+
+    /// The name of a person, by their number.
+    pub(super) fn name(&self, person: usize) -> &str {
+        &self.names[person]
+    }
+
+    /// How many photos each person has.
+    pub(super) fn photos_per_person(&self) -> Vec<usize> {
+        let mut photos = vec![0; self.names.len()];
+        self.person.iter().for_each(|person| photos[*person] += 1);
+        photos
+    }
+
+    /// Compares each photo with each other one, and gives the people of both and the cosine.
+    pub(super) fn compare_all(&self, mut each: impl FnMut(usize, usize, f32)) {
+        for a in 0..self.len() {
+            for b in a + 1..self.len() {
+                each(self.person[a], self.person[b], self.cosine(a, b));
+            }
+        }
+    }
+
+    /// Each photo as an object of JSON.
+    pub(super) fn lines(&self) -> impl Iterator<Item = serde_json::Value> {
+        (0..self.len()).map(|at| {
+            let (person, photo) = (self.name(self.person[at]), &self.stems[at]);
+            serde_json::json!({ "person": person, "photo": photo, "embedding": self.row(at) })
+        })
     }
 
     fn row(&self, at: usize) -> &[f32] {
@@ -129,68 +153,6 @@ impl Embedded {
     }
 }
 
-/// All pairs of photos, compared: genuine cosines in full, impostor cosines as a histogram.
-#[derive(Debug)]
-pub(super) struct Comparisons {
-    genuine: Vec<f32>,
-    /// Impostor cosines in bins of 1e-4 from -1 to 1.
-    impostor: Vec<u64>,
-}
-
-const BINS: usize = 20_001;
-
-fn bin(cosine: f32) -> usize {
-    (((cosine.clamp(-1.0, 1.0) + 1.0) * 10_000.0).round() as usize).min(BINS - 1)
-}
-
-impl Comparisons {
-    pub(super) fn of(embedded: &Embedded) -> Self {
-        let mut all = Self { genuine: Vec::new(), impostor: vec![0; BINS] };
-        for a in 0..embedded.len() {
-            for b in a + 1..embedded.len() {
-                let cosine = embedded.cosine(a, b);
-                if embedded.person[a] == embedded.person[b] {
-                    all.genuine.push(cosine);
-                } else {
-                    all.impostor[bin(cosine)] += 1;
-                }
-            }
-        }
-        all.genuine.sort_by(f32::total_cmp);
-        all
-    }
-
-    pub(super) fn genuine(&self) -> usize {
-        self.genuine.len()
-    }
-
-    pub(super) fn impostor(&self) -> u64 {
-        self.impostor.iter().sum()
-    }
-
-    /// The lowest threshold (to 1e-4) at which at most this share of the impostor comparisons
-    /// match. `None` when there are too few comparisons to speak of such a rate.
-    pub(super) fn at_fmr(&self, fmr: f64) -> Option<OperatingPoint> {
-        let total = self.impostor();
-        let allowed = (fmr * total as f64).floor() as u64;
-        if allowed == 0 {
-            return None;
-        }
-        let mut matches = 0;
-        let mut lowest = BINS;
-        for (at, count) in self.impostor.iter().enumerate().rev() {
-            matches += count;
-            if matches > allowed {
-                break;
-            }
-            lowest = at;
-        }
-        let cosine = (lowest as f32 / 10_000.0) - 1.0 - 0.5e-4;
-        let below = self.genuine.partition_point(|&c| c < cosine);
-        Some(OperatingPoint { cosine, fnmr: share(below, self.genuine.len()) })
-    }
-}
-
 /// The standard protocol: for each fold, the threshold that is best on the nine others is applied
 /// to it. A pair with a photo without an embedding counts as "different": the system would say so.
 pub(super) fn ten_folds(embedded: &Embedded, folds: &[Vec<Pair>]) -> Result<Folds, CliError> {
@@ -243,7 +205,7 @@ fn best_threshold(mut scored: Vec<(f32, bool)>) -> f32 {
     threshold
 }
 
-fn share(part: usize, whole: usize) -> f64 {
+pub(super) fn share(part: usize, whole: usize) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
@@ -271,19 +233,6 @@ mod tests {
     fn equal_scores_are_never_parted() {
         let threshold = best_threshold(vec![(0.5, false), (0.5, true), (0.5, true)]);
         assert!(threshold <= 0.5);
-    }
-
-    #[test]
-    fn the_operating_point_lets_through_at_most_the_share_asked_for() {
-        let mut impostor = vec![0; BINS];
-        for at in 0..1000 {
-            impostor[bin(at as f32 / 1000.0)] += 1;
-        }
-        let all = Comparisons { genuine: vec![0.5, 0.985, 0.999], impostor };
-        let point = all.at_fmr(0.01).unwrap();
-        assert!((point.cosine - 0.99).abs() < 1e-3, "{point:?}");
-        assert!((point.fnmr - 2.0 / 3.0).abs() < 1e-9);
-        assert!(all.at_fmr(1e-4).is_none(), "1000 comparisons say nothing of a rate of 1e-4");
     }
 
     #[test]
