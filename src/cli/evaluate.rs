@@ -165,9 +165,7 @@ fn report(
         FMRS.into_iter().filter_map(at).map(of).collect()
     };
     let named = |leading: Option<Leading>| {
-        leading.map(|leading| {
-            serde_json::json!({ "people": leading.people, "count": leading.count, "of": leading.of })
-        })
+        leading.map(|leading| serde_json::json!({ "people": leading.people, "count": leading.count, "of": leading.of }))
     };
     let cosine = comparisons.at_fmr(LEADING_AT_FMR, Weight::Comparison);
     let leading = serde_json::json!({

@@ -309,7 +309,7 @@ impl<W: 'static> Pool<W> {
 
 /// One thread's life: take a job, run it, and build a new worker after a panic.
 fn run<'a, W, E: fmt::Display>(shared: &'a Shared<W>, mut present: Present<'a, W>, build: impl Fn() -> Result<W, E>) {
-    while let Some(Queued { job, since, span }) = shared.next() {
+    while let Some(Queued { job, since, span, .. }) = shared.next() {
         let whole = span.in_scope(|| {
             if since.elapsed() > shared.config.deadline {
                 job(Err(WorkError::Expired));

@@ -38,7 +38,8 @@ mod tests {
     fn files_of_the_telemetry_client_are_found_and_others_are_not() {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
-        let folders = UserFolders { caches: vec![at("xdg"), at("cache")], temporary: vec![at("t1"), at("t2"), at("t3")] };
+        let folders =
+            UserFolders { caches: vec![at("xdg"), at("cache")], temporary: vec![at("t1"), at("t2"), at("t3")] };
         assert_eq!(find(&folders), Vec::<PathBuf>::new());
 
         for temporary in &folders.temporary {

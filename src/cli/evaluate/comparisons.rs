@@ -169,7 +169,8 @@ pub(super) fn leading_impostors(embedded: &Embedded, threshold: f32) -> Option<L
 pub(super) fn leading_genuine(embedded: &Embedded) -> Option<Leading> {
     let photos = embedded.photos_per_person();
     let pairs = |count: usize| count as u64 * (count as u64).saturating_sub(1) / 2;
-    let (person, count) = photos.iter().copied().enumerate().max_by_key(|&(at, count)| (count, std::cmp::Reverse(at)))?;
+    let (person, count) =
+        photos.iter().copied().enumerate().max_by_key(|&(at, count)| (count, std::cmp::Reverse(at)))?;
     let of = photos.iter().map(|&count| pairs(count)).sum();
     (of > 0).then(|| Leading { people: vec![embedded.name(person).to_owned()], count: pairs(count), of })
 }
@@ -235,8 +236,7 @@ mod tests {
         for fmr in [0.01, 0.1, 0.5] {
             let cosine = all.at_fmr(fmr, Weight::Comparison).unwrap();
             assert_eq!(all.at_fmr(fmr, Weight::Person), Some(cosine));
-            let (by_comparison, by_person) =
-                (all.rates(cosine, Weight::Comparison), all.rates(cosine, Weight::Person));
+            let (by_comparison, by_person) = (all.rates(cosine, Weight::Comparison), all.rates(cosine, Weight::Person));
             assert!((by_comparison.fmr - by_person.fmr).abs() < 1e-9 && by_comparison.fmr <= fmr);
         }
     }

@@ -91,12 +91,12 @@ async fn watched_run(in_namespace: bool) {
     world.run(&["analyze", photo.to_str().unwrap(), "--json"]);
     for command in [
         &["app", "list"][..],
-        &["gallery", "check", &text("app_id")],
+        &["gallery", "check", "--app", &text("app_id")],
         &["models", "check"],
         &["key", "status"],
         &["journal", "verify"],
         &["doctor"],
-        &["bench", "models"],
+        &["bench", "models", "--rounds", "3"],
     ] {
         world.run(command);
     }
@@ -144,7 +144,9 @@ impl World {
             std::fs::create_dir_all(fresh.path().join(folder)).unwrap();
         }
         let tracer = Tracer::new().map_err(|reason| {
-            report(&format!("SKIPPED in part: no strace ({reason}), so sockets and new files were NOT watched one by one"));
+            report(&format!(
+                "SKIPPED in part: no strace ({reason}), so sockets and new files were NOT watched one by one"
+            ));
         });
         Self { data, fresh, tracer: tracer.ok() }
     }
@@ -181,7 +183,8 @@ impl World {
             }
         };
         std::thread::spawn(move || lines.for_each(drop));
-        let ready = || async { reqwest_client().get(format!("{url}/readyz")).send().await.is_ok_and(|r| r.status() == 200) };
+        let ready =
+            || async { reqwest_client().get(format!("{url}/readyz")).send().await.is_ok_and(|r| r.status() == 200) };
         super::until("the server never became ready", ready).await;
         (child, url)
     }

@@ -29,8 +29,8 @@ impl Tracer {
 
     pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new("strace");
-        command.args(["-D", "-f", "--seccomp-bpf", "-qq", "-s", "4096", "-e", "signal=none", "-e"]);
-        command.arg(format!("trace={CALLS}")).arg("-e").arg("quiet=none").arg("-o");
+        command.args(["-D", "-f", "--seccomp-bpf", "-q", "-s", "4096", "-e", "signal=none", "-e"]);
+        command.arg(format!("trace={CALLS}")).arg("-o");
         command.arg(self.path(self.count.fetch_add(1, Ordering::SeqCst))).arg(program);
         command
     }
