@@ -13,6 +13,7 @@ pub struct UserFolders {
 
 impl UserFolders {
     /// Those of the user who runs this process.
+    #[expect(clippy::disallowed_methods, reason = "read in settings, where it is allowed")]
     pub fn current() -> Self {
         let absolute = |path: &PathBuf| path.is_absolute();
         let xdg = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(absolute);

@@ -12,6 +12,7 @@ mod first;
 mod hostile;
 mod journal;
 mod keys;
+mod measures;
 mod nodes;
 mod patience;
 mod process;
