@@ -130,7 +130,7 @@ fn photo_row(fault: PhotoFault) -> Row {
         PhotoFault::Missing => (1, "photo should not be empty"),
         PhotoFault::WrongType => (2, "wrong mime-type in input data"),
         PhotoFault::Empty => (3, "photo size is 0 bytes"),
-        PhotoFault::Undecodable => (4, "can not decode image, check it is valid jpeg or png file"),
+        PhotoFault::Undecodable(_) => (4, "can not decode image, check it is valid jpeg or png file"),
         PhotoFault::NoFace => (5, "can not detect face"),
         PhotoFault::ManyFaces => (6, "more than one face detected on photo"),
         PhotoFault::TooSmall => (9, "can not extract features from sample, probably it is too small"),

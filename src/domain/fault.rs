@@ -1,5 +1,7 @@
 //! What can be wrong with a photo.
 
+use super::DecodeFault;
+
 /// Why a photo cannot be analysed. Each has a code and a text on the wire (`api::error`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PhotoFault {
@@ -12,9 +14,9 @@ pub enum PhotoFault {
     /// The photo has no bytes.
     #[error("the photo is empty")]
     Empty,
-    /// The bytes are not a JPEG or PNG that can be decoded within the limits.
-    #[error("the photo cannot be decoded")]
-    Undecodable,
+    /// The bytes cannot be decoded within the limits, or are of a format that is not accepted.
+    #[error(transparent)]
+    Undecodable(#[from] DecodeFault),
     /// No face was found.
     #[error("no face was found")]
     NoFace,

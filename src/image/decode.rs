@@ -20,7 +20,7 @@ use image::{DynamicImage, ImageDecoder, Limits};
 
 use super::orient::upright;
 use super::{Photo, UprightImage};
-use crate::domain::PhotoFault;
+use crate::domain::{DecodeFault, PhotoFault};
 
 /// Most scans of a JPEG, those of its thumbnails counted. Usual are 1, 10 (progressive) and 18 (progressive CMYK).
 const MOST_SCANS: usize = 64;
@@ -93,7 +93,7 @@ fn decode_bytes(bytes: &[u8], limits: &DecodeLimits) -> Result<UprightImage, Pho
 
 fn undecodable(reason: impl std::fmt::Display) -> PhotoFault {
     tracing::debug!(photo.reason = %reason, "a photo cannot be decoded");
-    PhotoFault::Undecodable
+    DecodeFault::NotAPhoto.into()
 }
 
 fn read(mut decoder: impl ImageDecoder, limits: &DecodeLimits) -> Result<UprightImage, PhotoFault> {

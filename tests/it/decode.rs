@@ -102,7 +102,7 @@ fn all_eight_orientations_give_the_same_upright_picture() {
 fn no_bytes_and_foreign_bytes_are_told_apart() {
     assert_eq!(decoded([]), Err(PhotoFault::Empty));
     for bytes in [&b"\xff"[..], b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a\x01\0\x01\0\0\0\0;", b"<svg/>", b"BM"] {
-        assert_eq!(decoded(bytes), Err(PhotoFault::Undecodable), "{bytes:?}");
+        assert!(matches!(decoded(bytes), Err(PhotoFault::Undecodable(_))), "{bytes:?}");
     }
 }
 
@@ -115,11 +115,17 @@ fn a_photo_that_ends_too_early_is_refused() {
     assert!(decoded(&whole[..whole.len() - 2]).is_ok(), "only the end marker is lost");
     // At 97 % only a part of the last row of blocks is lost: that is let through.
     for share in [3, 10, 30, 50, 70, 90] {
-        assert_eq!(decoded(&whole[..whole.len() * share / 100]), Err(PhotoFault::Undecodable), "{share} % of a JPEG");
+        assert!(
+            matches!(decoded(&whole[..whole.len() * share / 100]), Err(PhotoFault::Undecodable(_))),
+            "{share} % of a JPEG"
+        );
     }
     let whole = png(noise.as_raw(), 256, 256, ExtendedColorType::Rgb8);
     for share in [3, 10, 30, 50, 70, 90, 97] {
-        assert_eq!(decoded(&whole[..whole.len() * share / 100]), Err(PhotoFault::Undecodable), "{share} % of a PNG");
+        assert!(
+            matches!(decoded(&whole[..whole.len() * share / 100]), Err(PhotoFault::Undecodable(_))),
+            "{share} % of a PNG"
+        );
     }
 }
 
@@ -141,12 +147,12 @@ fn a_decompression_bomb_is_refused_by_its_header() {
     bomb[24..26].copy_from_slice(&[16, 6]);
     let crc = crc32(&bomb[12..29]);
     bomb[29..33].copy_from_slice(&crc.to_be_bytes());
-    assert_eq!(decoded(bomb), Err(PhotoFault::Undecodable));
+    assert!(matches!(decoded(bomb), Err(PhotoFault::Undecodable(_))));
 
     let mut bomb = jpeg(&quarters(), 90);
     let frame = bomb.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
     bomb[frame + 5..frame + 9].copy_from_slice(&[0xff; 4]);
-    assert_eq!(decoded(bomb), Err(PhotoFault::Undecodable));
+    assert!(matches!(decoded(bomb), Err(PhotoFault::Undecodable(_))));
 }
 
 /// Found by fuzzing: the decoder panics when the last colour of a palette lacks a part.
@@ -166,8 +172,8 @@ fn a_palette_of_broken_entries_is_refused() {
 #[test]
 fn a_jpeg_of_very_many_scans_is_refused() {
     assert!(decoded(progressive(64, 48, 3, 60)).is_ok());
-    assert_eq!(decoded(progressive(64, 48, 3, 65)), Err(PhotoFault::Undecodable));
-    assert_eq!(decoded(scanned_again(16_384, 64, 10_000)), Err(PhotoFault::Undecodable));
+    assert!(matches!(decoded(progressive(64, 48, 3, 65)), Err(PhotoFault::Undecodable(_))));
+    assert!(matches!(decoded(scanned_again(16_384, 64, 10_000)), Err(PhotoFault::Undecodable(_))));
     // The decoder takes a few of them for a picture.
     assert!(decoded(scanned_again(160, 64, 60)).is_ok());
 }
@@ -178,7 +184,7 @@ fn scans_count_by_their_pixels() {
     let limits = |pixels| DecodeLimits { pixels, ..DecodeLimits::default() };
     let photo = Photo::new(progressive(64, 48, 3, 40));
     assert!(decode(&photo, &limits(2 * 64 * 48)).is_ok());
-    assert_eq!(decode(&photo, &limits(2 * 64 * 48 - 1)), Err(PhotoFault::Undecodable));
+    assert!(matches!(decode(&photo, &limits(2 * 64 * 48 - 1)), Err(PhotoFault::Undecodable(_))));
 }
 
 #[test]

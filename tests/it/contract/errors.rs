@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use semblance::api::ApiError;
 use semblance::compute::PoolConfig;
-use semblance::domain::{Check, PhotoFault};
+use semblance::domain::{Check, DecodeFault, PhotoFault};
 use semblance::engine::{Ahead, Analyze, EnginePool, Manifest};
 use semblance::service::Error;
 use semblance::store::StoreError;
@@ -23,7 +23,12 @@ fn the_whole_table() {
         (photo(PhotoFault::Missing), 400, 1, "photo should not be empty"),
         (photo(PhotoFault::WrongType), 400, 2, "wrong mime-type in input data"),
         (photo(PhotoFault::Empty), 400, 3, "photo size is 0 bytes"),
-        (photo(PhotoFault::Undecodable), 400, 4, "can not decode image, check it is valid jpeg or png file"),
+        (
+            photo(PhotoFault::Undecodable(DecodeFault::NotAPhoto)),
+            400,
+            4,
+            "can not decode image, check it is valid jpeg or png file",
+        ),
         (photo(PhotoFault::NoFace), 400, 5, "can not detect face"),
         (photo(PhotoFault::ManyFaces), 400, 6, "more than one face detected on photo"),
         (photo(PhotoFault::TooSmall), 400, 9, "can not extract features from sample, probably it is too small"),

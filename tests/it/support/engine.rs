@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use semblance::domain::{
-    Analysis, BoundingBox, Check, Demography, Embedding, Landmarks, ModelTag, Need, PhotoFault, Point, Pose, Quality,
-    Threshold, Timings,
+    Analysis, BoundingBox, Check, DecodeFault, Demography, Embedding, Landmarks, ModelTag, Need, PhotoFault, Point,
+    Pose, Quality, Threshold, Timings,
 };
 use semblance::engine::{Ahead, Analyze, AnalyzeError};
 use semblance::image::Photo;
@@ -92,16 +92,16 @@ impl Analyze for ScriptedEngine {
 
 /// The name that a photo is of.
 fn name(photo: &Photo) -> Result<&str, PhotoFault> {
-    let name = photo.bytes().strip_prefix(SIGNATURE).ok_or(PhotoFault::Undecodable)?;
+    let name = photo.bytes().strip_prefix(SIGNATURE).ok_or(PhotoFault::Undecodable(DecodeFault::NotAPhoto))?;
     // Some tests send large photos: the name ends where the padding begins.
     let name = name.split(|&byte| byte == 0).next().unwrap_or_default();
-    str::from_utf8(name).map_err(|_| PhotoFault::Undecodable)
+    str::from_utf8(name).map_err(|_| PhotoFault::Undecodable(DecodeFault::NotAPhoto))
 }
 
 /// What is seen in a photo.
 pub fn seen(photo: &Photo, need: Need, model: &ModelTag) -> Result<Analysis, AnalyzeError> {
     match name(photo)? {
-        "broken" => Err(PhotoFault::Undecodable.into()),
+        "broken" => Err(PhotoFault::Undecodable(DecodeFault::NotAPhoto).into()),
         "nobody" => Err(PhotoFault::NoFace.into()),
         "crowd" => Err(PhotoFault::ManyFaces.into()),
         "tiny" => Err(PhotoFault::TooSmall.into()),
