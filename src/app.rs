@@ -18,12 +18,12 @@ pub use server::{App, FirstRun};
 
 use crate::api::Shape;
 use crate::compute::PoolConfig;
-use crate::domain::{CalibrationError, ModelTag};
+use crate::domain::{CalibrationError, ModelTag, PhotoFormat, PhotoFormats};
 use crate::engine::{DecodeLimits, Engine, EngineConfig, EnginePool, LoadError, Manifest};
 use crate::gallery::MemoryMatcher;
 use crate::journal::JournalError;
 use crate::service;
-use crate::settings::{Settings, SettingsError, ShapeKind};
+use crate::settings::{FormatKind, Settings, SettingsError, ShapeKind};
 use crate::store::{
     self, DatabaseConfig, Key, KeyError, KeyFile, KeySource, OpenError, OpenOptions, Store, StoreError,
 };
@@ -119,8 +119,25 @@ fn engine_config(settings: &Settings) -> Result<EngineConfig, StartError> {
     }
     Ok(EngineConfig {
         manifest: Arc::new(manifest),
-        limits: DecodeLimits { pixels: settings.limits.photo_pixels, ..DecodeLimits::default() },
+        limits: DecodeLimits {
+            pixels: settings.limits.photo_pixels,
+            formats: photo_formats(settings),
+            ..DecodeLimits::default()
+        },
     })
+}
+
+/// The formats of photos that are accepted.
+fn photo_formats(settings: &Settings) -> PhotoFormats {
+    let format = |kind: &FormatKind| match kind {
+        FormatKind::Jpeg => PhotoFormat::Jpeg,
+        FormatKind::Png => PhotoFormat::Png,
+        FormatKind::WebP => PhotoFormat::WebP,
+        FormatKind::Bmp => PhotoFormat::Bmp,
+        FormatKind::Tiff => PhotoFormat::Tiff,
+        FormatKind::Gif => PhotoFormat::Gif,
+    };
+    settings.photo.formats.iter().map(format).collect()
 }
 
 /// One engine, for a thread of the caller's.

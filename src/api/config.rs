@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::domain::PhotoFormats;
+
 /// Which of the two documented layouts a reply has.
 ///
 /// The vendor changed the shape of its replies in place, and both official clients are still in
@@ -48,6 +50,8 @@ pub struct ApiConfig {
     pub drain_bytes: usize,
     /// Longest time spent on that.
     pub drain_timeout: Duration,
+    /// Formats of photos that are accepted.
+    pub formats: PhotoFormats,
     /// Origins whose pages may call; none means that no CORS header is ever sent. `*` is any.
     pub cors_origins: Vec<String>,
     /// For how many seconds a browser that was here is to come by HTTPS only; `None`: it is not told.
@@ -80,6 +84,7 @@ impl Default for ApiConfig {
             body_idle_timeout: Duration::from_secs(10),
             drain_bytes: 64 * 1024 * 1024,
             drain_timeout: Duration::from_secs(30),
+            formats: PhotoFormats::CONTRACT,
             cors_origins: Vec::new(),
             hsts_s: None,
             retry_after_s: 1,

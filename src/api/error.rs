@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::envelope::Outcome;
-use crate::domain::{Check, PhotoFault};
+use crate::domain::{Check, DecodeFault, PhotoFault};
 use crate::service::Error;
 
 /// Why a request failed.
@@ -64,6 +64,14 @@ impl ApiError {
     /// A request that cannot be understood.
     pub fn bad_request(info: impl Into<Cow<'static, str>>) -> Self {
         Self::BadRequest(info.into())
+    }
+
+    /// Why a photo was not decoded, if that is the failure. Clients get the fixed text of code 4.
+    pub(super) fn decode_fault(&self) -> Option<DecodeFault> {
+        match self {
+            Self::Service(Error::Photo(PhotoFault::Undecodable(fault))) => Some(*fault),
+            _ => None,
+        }
     }
 
     /// The table. No wildcard: a new failure does not compile until it has its row.

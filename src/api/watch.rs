@@ -37,10 +37,11 @@ impl Watch {
     }
 
     /// The line in the journal. What is for machines is no operation.
-    fn journal(&self, status: u16, code: u16) {
+    fn journal(&self, status: u16, failure: Option<&ApiError>) {
         if !self.route().starts_with("/api/") {
             return;
         }
+        let code = failure.map_or(0, |error| error.row().code);
         let told = self.note.entry();
         self.api.journal(Entry {
             transaction_id: self.id.to_string(),
@@ -48,6 +49,7 @@ impl Watch {
             status,
             code,
             outcome: told.outcome.filter(|_| code == 0),
+            reason: failure.and_then(ApiError::decode_fault).map(|fault| fault.to_string()),
             ms: Some(self.started.elapsed().as_secs_f64() * 1e3),
             ..told
         });
@@ -66,7 +68,7 @@ impl Watch {
         let code = failure.map_or(0, |error| error.row().code);
         let error = failure.map(|error| error_chain(error));
         self.api.metrics().request(self.route(), status.as_u16(), code, elapsed);
-        self.journal(status.as_u16(), code);
+        self.journal(status.as_u16(), failure);
         macro_rules! line {
             ($level:ident) => {
                 tracing::$level!(
@@ -98,7 +100,7 @@ impl Drop for Watch {
     fn drop(&mut self) {
         if !self.finished {
             self.api.metrics().abandoned(self.route());
-            self.journal(WENT_AWAY, 0);
+            self.journal(WENT_AWAY, None);
             tracing::info!(
                 http.method = %self.method,
                 http.route = self.route(),

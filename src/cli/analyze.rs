@@ -27,7 +27,8 @@ pub(super) struct Arguments {
     central: bool,
 }
 
-pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), CliError> {
+pub(super) async fn run(mut settings: Settings, arguments: Arguments) -> Result<(), CliError> {
+    settings.accept_every_format();
     let engine: Arc<dyn Analyze> = app::start_engine(&settings)?;
     // Every check for which a model is installed.
     let checks = Checks { liveness: engine.offers(Check::Liveness), deepfake: engine.offers(Check::Deepfake) };

@@ -16,7 +16,8 @@ impl Point {
     }
 }
 
-/// The face box in pixels of the upright photo. May reach outside the photo.
+/// The face box in pixels of the upright photo. A detector's may reach outside the photo; [`BoundingBox::clamped`]
+/// cuts it off.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BoundingBox {
     /// Left edge.
@@ -33,6 +34,19 @@ impl BoundingBox {
     /// Area in square pixels.
     pub fn area(&self) -> f32 {
         self.width.max(0.0) * self.height.max(0.0)
+    }
+
+    /// The part that lies in a photo of so many pixels, also when its numbers are rounded.
+    #[must_use]
+    pub fn clamped(&self, (width, height): (u32, u32)) -> Self {
+        let span = |start: f32, length: f32, limit: u32| {
+            let limit = limit as f32;
+            let first = start.clamp(0.0, limit);
+            let last = (start + length).clamp(first, limit);
+            (first, (last - first).min(limit - first.round()))
+        };
+        let ((x, width), (y, height)) = (span(self.x, self.width, width), span(self.y, self.height, height));
+        Self { x, y, width, height }
     }
 
     /// The centre of the box.
@@ -65,6 +79,13 @@ impl Landmarks {
     pub fn eye_distance(&self) -> f32 {
         self.0[0].distance(self.0[1])
     }
+
+    /// The nearest points in a photo of so many pixels.
+    #[must_use]
+    pub fn clamped(&self, (width, height): (u32, u32)) -> Self {
+        let inside = |value: f32, limit: u32| value.clamp(0.0, limit.saturating_sub(1) as f32);
+        Self(self.0.map(|point| Point { x: inside(point.x, width), y: inside(point.y, height) }))
+    }
 }
 
 /// Head pose in degrees. `pitch` > 0: looking down; `yaw` > 0: nose towards image right;
@@ -77,4 +98,31 @@ pub struct Pose {
     pub yaw: f64,
     /// Rotation in the picture plane.
     pub roll: f64,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn clamped_geometry_lies_in_the_photo_also_when_rounded(
+            x in -300i32..900, y in -300i32..900, width in 0i32..900, height in 0i32..900, photo in (1u32..600, 1u32..600),
+        ) {
+            // Halves, for they are what rounding turns up.
+            let [x, y, width, height] = [x, y, width, height].map(|value| value as f32 / 2.0);
+            let face = BoundingBox { x, y, width, height };
+            let clamped = face.clamped(photo);
+            let limit = (photo.0 as f32, photo.1 as f32);
+            prop_assert!(clamped.x >= 0.0 && clamped.y >= 0.0 && clamped.width >= 0.0 && clamped.height >= 0.0);
+            prop_assert!(clamped.x.round() + clamped.width.round() <= limit.0, "{clamped:?}");
+            prop_assert!(clamped.y.round() + clamped.height.round() <= limit.1, "{clamped:?}");
+            let inside = x >= 0.0 && y >= 0.0 && x + width < limit.0 && y + height < limit.1;
+            prop_assert!(!inside || clamped == face, "{clamped:?}");
+            let Point { x, y } = Landmarks([Point { x, y }; 5]).clamped(photo).0[4];
+            prop_assert!(x >= 0.0 && y >= 0.0 && x.round() < limit.0 && y.round() < limit.1);
+        }
+    }
 }

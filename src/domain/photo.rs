@@ -1,7 +1,6 @@
 //! Formats of photos, and why a photo cannot be decoded.
 
 use std::fmt;
-use std::str::FromStr;
 
 /// A format of photos that is recognized by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,19 +91,6 @@ impl fmt::Display for PhotoFormat {
     }
 }
 
-/// By the name used in settings; only formats that can be decoded.
-impl FromStr for PhotoFormat {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let known = Self::DECODABLE;
-        known.into_iter().find(|format| format.name() == text).ok_or_else(|| {
-            let names: Vec<&str> = known.iter().map(|format| format.name()).collect();
-            format!("{text:?} is no photo format that can be decoded; known are {}", names.join(", "))
-        })
-    }
-}
-
 /// A set of formats.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PhotoFormats(u8);
@@ -175,9 +161,9 @@ pub enum DecodeFault {
     /// A JPEG that ends too early or has lost a part: more than one row of blocks is missing.
     Incomplete {
         /// Rows of blocks of which a part or all is missing, in the scan that lost most.
-        missing: u32,
+        missing: u64,
         /// How many rows of blocks the photo has.
-        total: u32,
+        total: u64,
     },
     /// The bytes break the rules of their format, or end too early.
     Damaged(PhotoFormat),

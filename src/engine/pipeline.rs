@@ -161,8 +161,8 @@ impl Engine {
 
         Ok(Analysis {
             photo_size: (image.width(), image.height()),
-            face: seen.face,
-            landmarks: seen.landmarks,
+            face: seen.face.clamped((image.width(), image.height())),
+            landmarks: seen.landmarks.clamped((image.width(), image.height())),
             detection_score: seen.score,
             pose,
             quality,

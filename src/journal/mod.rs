@@ -55,6 +55,9 @@ pub struct Entry {
     /// What became of it, such as `found` or `enrolled`; absent for failures. Of an erasure, why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
+    /// Why a photo was not decoded: the value, the limit and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// The template that it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_id: Option<String>,

@@ -10,7 +10,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use sections::{
-    Compute, Database, Limits, Log, LogFormat, Matching, PolicySection, Response, Secret, Server, Settings, ShapeKind,
+    Compute, Database, FormatKind, Limits, Log, LogFormat, Matching, PhotoSection, PolicySection, Response, Secret, Server, Settings, ShapeKind,
     SimilarityKind, Tls,
 };
 use toml::{Table, Value};

@@ -46,6 +46,7 @@ pub struct Settings {
     pub tls: Tls,
     pub server: Server,
     pub limits: Limits,
+    pub photo: PhotoSection,
     pub compute: Compute,
     pub matching: Matching,
     pub policy: PolicySection,
@@ -138,6 +139,32 @@ pub struct Limits {
     pub app_share: f64,
     pub app_per_s: f64,
     pub app_burst: u32,
+}
+
+/// `[photo]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "default.toml is the reference")]
+pub struct PhotoSection {
+    pub formats: Vec<FormatKind>,
+}
+
+/// A format of photos that can be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names of the formats")]
+pub enum FormatKind {
+    Jpeg,
+    Png,
+    WebP,
+    Bmp,
+    Tiff,
+    Gif,
+}
+
+impl FormatKind {
+    /// Every one.
+    pub const ALL: [Self; 6] = [Self::Jpeg, Self::Png, Self::WebP, Self::Bmp, Self::Tiff, Self::Gif];
 }
 
 /// `[compute]`
@@ -257,6 +284,9 @@ impl Settings {
         if self.limits.photo_pixels == 0 {
             return wrong("limits.photo_pixels", "must be at least 1");
         }
+        if self.photo.formats.is_empty() {
+            return wrong("photo.formats", "must name a format: jpeg, png, webp, bmp, tiff or gif");
+        }
         if self.database.connections == 0 || self.database.timeout_ms == 0 || self.database.poll_ms == 0 {
             return wrong("database", "connections, timeout_ms and poll_ms must be at least 1");
         }
@@ -279,6 +309,11 @@ impl Settings {
             self.limits.store = 8 * self.database.connections as usize;
         }
         Ok(self)
+    }
+
+    /// Takes photos of every format that can be decoded, for the operator's own files.
+    pub fn accept_every_format(&mut self) {
+        self.photo.formats = FormatKind::ALL.to_vec();
     }
 
     /// Longest wait of a photo for a free worker.

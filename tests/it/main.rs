@@ -14,6 +14,7 @@ mod clients;
 mod contract;
 mod decode;
 mod erasure;
+mod flavours;
 mod fuzz;
 mod matcher;
 mod overload;

@@ -19,7 +19,7 @@ use super::media::{Declared, is_image};
 use super::parse_template_id;
 use super::stream::{ReadError, capped, collect};
 use crate::api::{ApiError, ApiState};
-use crate::domain::{PhotoFault, TemplateId};
+use crate::domain::{PhotoFault, PhotoFormats, TemplateId};
 use crate::image::Photo;
 
 /// The names under which each photo of a request may come.
@@ -72,14 +72,14 @@ pub(in crate::api) async fn read_form(api: &ApiState, request: Request, names: N
     let cap = api.config().max_body_bytes.saturating_mul(names.len());
     let (headers, stream) = capped(request, cap)?;
     match multer::parse_boundary(content_type(&headers)) {
-        Ok(boundary) => read_parts(Parts::new(stream, boundary, api.config().max_parts), names).await,
-        Err(_) => read_bare(stream, names).await,
+        Ok(boundary) => read_parts(Parts::new(stream, boundary, api.config().max_parts), names, api.config().formats).await,
+        Err(_) => read_bare(stream, names, api.config().formats).await,
     }
 }
 
-async fn read_parts(mut parts: Parts, names: Names) -> Result<Form, ApiError> {
+async fn read_parts(mut parts: Parts, names: Names, formats: PhotoFormats) -> Result<Form, ApiError> {
     let mut form = Form { photos: names.iter().map(|_| None).collect(), template: None };
-    let outcome = fill(&mut form, &mut parts, names).await;
+    let outcome = fill(&mut form, &mut parts, names, formats).await;
     match outcome {
         // What a broken form lacks, it lacks: that tells the caller more than that it is broken.
         Err(FormError::Broken(_)) if form.photos.iter().any(Option::is_none) => Err(PhotoFault::Missing.into()),
@@ -88,7 +88,7 @@ async fn read_parts(mut parts: Parts, names: Names) -> Result<Form, ApiError> {
     }
 }
 
-async fn fill(form: &mut Form, parts: &mut Parts, names: Names) -> Result<(), FormError> {
+async fn fill(form: &mut Form, parts: &mut Parts, names: Names, formats: PhotoFormats) -> Result<(), FormError> {
     while let Some(mut part) = parts.next().await? {
         let name = part.name().unwrap_or_default().to_owned();
         if let Some(index) = names.iter().position(|aliases| aliases.contains(&name.as_str())) {
@@ -97,7 +97,7 @@ async fn fill(form: &mut Form, parts: &mut Parts, names: Names) -> Result<(), Fo
                 tracing::warn!(part = name, "more than one photo of this name was sent; the first counts");
                 skip(&mut part).await?;
             } else {
-                *slot = read_photo(&mut part).await.map_err(FormError::within_a_photo)?;
+                *slot = read_photo(&mut part, formats).await.map_err(FormError::within_a_photo)?;
             }
         } else if name == "templateId" && form.template.is_none() {
             form.template = Some(read_text(&mut part).await?);
@@ -109,8 +109,8 @@ async fn fill(form: &mut Form, parts: &mut Parts, names: Names) -> Result<(), Fo
 }
 
 /// A photo, or what is wrong with it, or nothing when the part is text.
-async fn read_photo(part: &mut Field<'static>) -> Result<Slot, FormError> {
-    let declared = Declared::of(part.headers());
+async fn read_photo(part: &mut Field<'static>, formats: PhotoFormats) -> Result<Slot, FormError> {
+    let declared = Declared::of(part.headers(), formats);
     let is_text = part.file_name().is_none() && declared != Declared::Image;
     if declared == Declared::Other && !is_text {
         skip(part).await?;
@@ -120,7 +120,7 @@ async fn read_photo(part: &mut Field<'static>) -> Result<Slot, FormError> {
     while let Some(piece) = part.chunk().await? {
         bytes.extend_from_slice(&piece);
     }
-    Ok(match (is_text, is_image(&bytes)) {
+    Ok(match (is_text, is_image(&bytes, formats)) {
         (true, false) => None,
         (false, _) if bytes.is_empty() => Some(Err(PhotoFault::Empty)),
         (true, true) | (false, _) => Some(Ok(Photo::new(bytes))),
@@ -164,9 +164,10 @@ pub(super) async fn read_text_field(
 async fn read_bare(
     mut stream: impl Stream<Item = Result<Bytes, ReadError>> + Send + Unpin,
     names: Names,
+    formats: PhotoFormats,
 ) -> Result<Form, ApiError> {
-    /// The longer of the two signatures.
-    const SIGNATURE: usize = 8;
+    /// Enough for the longest signature.
+    const SIGNATURE: usize = 32;
     let mut bytes = Vec::new();
     while bytes.len() < SIGNATURE {
         match stream.next().await {
@@ -174,7 +175,7 @@ async fn read_bare(
             None => break,
         }
     }
-    if names.len() != 1 || !is_image(&bytes) {
+    if names.len() != 1 || !is_image(&bytes, formats) {
         return Err(PhotoFault::Missing.into());
     }
     let bytes = collect(stream, bytes).await?;

@@ -2,10 +2,12 @@
 
 use axum::http::{HeaderMap, header};
 
+use crate::domain::{PhotoFormat, PhotoFormats};
+
 /// What the sender says that a photo is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Declared {
-    /// A JPEG or a PNG. Which of the two it is, its bytes tell.
+    /// A photo of a format that is accepted. Which one it is, its bytes tell.
     Image,
     /// Nothing, or `application/octet-stream`, which is what curl says of an extension it does
     /// not know. The bytes decide.
@@ -16,13 +18,13 @@ pub(super) enum Declared {
 
 impl Declared {
     /// From the `Content-Type` among some headers.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(super) fn of(headers: &HeaderMap, formats: PhotoFormats) -> Self {
         let value = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         let essence = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
         let is = |name: &str| essence.eq_ignore_ascii_case(name.as_bytes());
         if essence.is_empty() || is("application/octet-stream") {
             Self::Unknown
-        } else if ["image/jpeg", "image/jpg", "image/pjpeg", "image/png"].into_iter().any(is) {
+        } else if TYPES.iter().any(|(name, format)| is(name) && formats.contains(*format)) {
             Self::Image
         } else {
             Self::Other
@@ -30,9 +32,23 @@ impl Declared {
     }
 }
 
-/// Whether bytes begin as a JPEG or a PNG does.
-pub(super) fn is_image(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\xFF\xD8\xFF") || bytes.starts_with(b"\x89PNG\r\n\x1A\n")
+/// The media types that a photo of each format is declared as.
+const TYPES: [(&str, PhotoFormat); 10] = [
+    ("image/jpeg", PhotoFormat::Jpeg),
+    ("image/jpg", PhotoFormat::Jpeg),
+    ("image/pjpeg", PhotoFormat::Jpeg),
+    ("image/png", PhotoFormat::Png),
+    ("image/webp", PhotoFormat::WebP),
+    ("image/bmp", PhotoFormat::Bmp),
+    ("image/x-ms-bmp", PhotoFormat::Bmp),
+    ("image/tiff", PhotoFormat::Tiff),
+    ("image/gif", PhotoFormat::Gif),
+    ("image/x-bmp", PhotoFormat::Bmp),
+];
+
+/// Whether bytes begin as a photo of an accepted format does.
+pub(super) fn is_image(bytes: &[u8], formats: PhotoFormats) -> bool {
+    PhotoFormat::sniff(bytes).is_some_and(|format| formats.contains(format))
 }
 
 #[cfg(test)]
@@ -55,8 +71,17 @@ mod tests {
             ("image", Declared::Other),
         ] {
             let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_str(text).unwrap())]);
-            assert_eq!(Declared::of(&headers), expected, "{text}");
+            assert_eq!(Declared::of(&headers, PhotoFormats::CONTRACT), expected, "{text}");
         }
-        assert_eq!(Declared::of(&HeaderMap::new()), Declared::Unknown);
+        assert_eq!(Declared::of(&HeaderMap::new(), PhotoFormats::CONTRACT), Declared::Unknown);
+    }
+
+    #[test]
+    fn a_format_counts_where_it_is_accepted() {
+        let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("image/WebP"))]);
+        assert_eq!(Declared::of(&headers, PhotoFormats::CONTRACT), Declared::Other);
+        assert_eq!(Declared::of(&headers, PhotoFormats::ALL), Declared::Image);
+        let webp = b"RIFF\x04\0\0\0WEBPVP8 ";
+        assert!(is_image(webp, PhotoFormats::ALL) && !is_image(webp, PhotoFormats::CONTRACT));
     }
 }

@@ -13,7 +13,7 @@ use axum::response::Response;
 use futures_util::{StreamExt, stream};
 use semblance::cli::exchange::Line;
 use semblance::compute::PoolConfig;
-use semblance::domain::{AppId, Embedding, ModelTag, Revision, SampleId};
+use semblance::domain::{AppId, Embedding, ModelTag, PhotoFormats, Revision, SampleId};
 use semblance::engine::Manifest;
 use semblance::gallery::{Applied, Change, Frames, IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher};
 use semblance::image::{DecodeLimits, Photo, decode};
@@ -44,7 +44,7 @@ pub const ALL: [(&str, Target); 10] = [
 
 /// A photo: JPEG or PNG, its metadata and its orientation.
 pub fn photo(data: &[u8]) {
-    let limits = DecodeLimits { pixels: 1 << 18, side: 4096, bytes: 8 << 18 };
+    let limits = DecodeLimits { pixels: 1 << 18, side: 4096, bytes: 8 << 18, formats: PhotoFormats::ALL };
     if let Ok(image) = decode(&Photo::new(data), &limits) {
         let (width, height) = (u64::from(image.width()), u64::from(image.height()));
         assert!(width * height <= limits.pixels && width.max(height) <= u64::from(limits.side));
