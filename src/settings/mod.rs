@@ -10,8 +10,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 pub use sections::{
-    Compute, Database, FormatKind, Limits, Log, LogFormat, Matching, PhotoSection, PolicySection, Response, Secret, Server, Settings, ShapeKind,
-    SimilarityKind, Tls,
+    Compute, Database, FormatKind, Limits, Log, LogFormat, Matching, PhotoSection, PolicySection, Response, Secret,
+    Server, Settings, ShapeKind, SimilarityKind, Tls,
 };
 use toml::{Table, Value};
 pub use user::UserFolders;

@@ -5,7 +5,7 @@ use image::codecs::png::PngEncoder;
 use image::metadata::Orientation;
 use image::{DynamicImage, ExtendedColorType, ImageEncoder, RgbImage};
 use proptest::prelude::*;
-use semblance::domain::{DecodeFault, PhotoFault, PhotoFormat, PhotoFormats};
+use semblance::domain::{DecodeFault, PhotoFault};
 use semblance::image::{DecodeLimits, Photo, UprightImage, decode};
 
 use crate::pictures::{chunk, crc32, exif, fixture, jpeg, png, progressive, scanned_again};

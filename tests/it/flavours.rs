@@ -183,8 +183,18 @@ pub fn reference(jpeg: &[u8]) -> (u32, u32, Vec<u8>) {
     }
 }
 
-/// The kinds of coding.
-fn codings() -> Vec<(&'static str, Kind)> {
+/// The names of the kinds of coding.
+pub fn codings() -> Vec<&'static str> {
+    kinds_of_coding().into_iter().map(|(name, _)| name).collect()
+}
+
+/// A picture of three full components in a kind of coding.
+pub fn coded(coding: &str, size: (u32, u32)) -> Vec<u8> {
+    let found = kinds_of_coding().into_iter().find(|(name, _)| *name == coding);
+    encoded(&Kind { size, ..found.unwrap().1 })
+}
+
+fn kinds_of_coding() -> Vec<(&'static str, Kind)> {
     let kind = Kind::default;
     vec![
         ("baseline", kind()),
@@ -228,7 +238,7 @@ fn numbers(sampling: &[(c_int, c_int)]) -> String {
 /// All kinds.
 pub fn all() -> Vec<Flavour> {
     let mut kinds: Vec<(String, Kind)> = Vec::new();
-    for (name, coding) in codings() {
+    for (name, coding) in kinds_of_coding() {
         for sampling in SAMPLINGS {
             let kind = Kind { sampling: sampling.to_vec(), ..coding.clone() };
             kinds.push((format!("{name}, {}", numbers(&sampling)), kind));

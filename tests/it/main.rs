@@ -12,9 +12,11 @@
 mod architecture;
 mod clients;
 mod contract;
+mod damage;
 mod decode;
 mod erasure;
 mod flavours;
+mod formats;
 mod fuzz;
 mod matcher;
 mod overload;

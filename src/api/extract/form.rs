@@ -72,7 +72,9 @@ pub(in crate::api) async fn read_form(api: &ApiState, request: Request, names: N
     let cap = api.config().max_body_bytes.saturating_mul(names.len());
     let (headers, stream) = capped(request, cap)?;
     match multer::parse_boundary(content_type(&headers)) {
-        Ok(boundary) => read_parts(Parts::new(stream, boundary, api.config().max_parts), names, api.config().formats).await,
+        Ok(boundary) => {
+            read_parts(Parts::new(stream, boundary, api.config().max_parts), names, api.config().formats).await
+        }
         Err(_) => read_bare(stream, names, api.config().formats).await,
     }
 }

@@ -196,7 +196,9 @@ impl<'a> Decoder<'a> {
         // SAFETY: where it is not null, libjpeg keeps 64 numbers for each component there, until it is destroyed.
         let bits = unsafe { std::slice::from_raw_parts(self.info.coef_bits.cast::<[c_int; 64]>(), count) };
         let unfinished = bits.as_flattened().iter().any(|&bits| bits > 0);
-        unfinished || bits.iter().any(|bits| bits[0] < 0) || bits.first().is_some_and(|first| first.iter().any(|&bits| bits < 0))
+        unfinished
+            || bits.iter().any(|bits| bits[0] < 0)
+            || bits.first().is_some_and(|first| first.iter().any(|&bits| bits < 0))
     }
 }
 
@@ -240,7 +242,7 @@ extern "C-unwind" fn note(info: &mut ffi::jpeg_common_struct, _level: c_int) {
         // The actions of `jpeg_resync_to_restart`: 1 goes on after the marker, 3 leaves the interval empty, 2 looks on.
         ffi::JTRC_RECOVERY_ACTION if value(1) == 1 => Event::Restart { found: true },
         ffi::JTRC_RECOVERY_ACTION if value(1) == 3 => Event::Restart { found: false },
-        ffi::JWRN_HIT_MARKER | ffi::JWRN_HUFF_BAD_CODE | ARITH_BAD_CODE => Event::Lost,
+        ffi::JWRN_HIT_MARKER | ARITH_BAD_CODE => Event::Lost,
         _ => return,
     };
     // SAFETY: libjpeg sends messages of a decompressor only here; its common part is its first field.

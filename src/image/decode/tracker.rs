@@ -86,8 +86,11 @@ impl Tracker {
             }
             Event::Restart { found } => {
                 self.restarts += 1;
-                if found && let Some(since) = self.since.take() {
-                    self.lost += (self.restarts * self.interval).saturating_sub(since);
+                let place = self.restarts * self.interval;
+                if !found {
+                    self.since.get_or_insert(place);
+                } else if let Some(since) = self.since.take() {
+                    self.lost += place.saturating_sub(since);
                 }
             }
             Event::Lost => self.lose(row),
@@ -200,6 +203,8 @@ mod tests {
         let twice = [&once[..], &[(FOUND, 3), (Event::Lost, 3), (FOUND, 4)]].concat();
         assert_eq!(tracked(5, &twice), Some(2), "two intervals of one row");
         assert_eq!(tracked(5, &[(Event::Lost, 0), (MISSED, 1), (MISSED, 2), (FOUND, 3)]), Some(3), "lost markers");
+        assert_eq!(tracked(5, &[(MISSED, 1), (FOUND, 2)]), None, "a lost row");
+        assert_eq!(tracked(5, &[(MISSED, 1), (MISSED, 2), (FOUND, 3)]), Some(2), "two lost rows");
     }
 
     #[test]
