@@ -51,7 +51,10 @@ fn a_part_of_the_last_row_may_be_missing() {
     assert_eq!(decoded(&cut(3)), Err(DecodeFault::Incomplete { missing: 2, total: 32 }.into()));
     // Rows are not exactly as long as each other.
     let half = decoded(&cut(32));
-    assert!(matches!(half, Err(PhotoFault::Undecodable(DecodeFault::Incomplete { missing: 15..=18, total: 32 }))), "{half:?}");
+    assert!(
+        matches!(half, Err(PhotoFault::Undecodable(DecodeFault::Incomplete { missing: 15..=18, total: 32 }))),
+        "{half:?}"
+    );
 }
 
 /// The places of the restart markers.

@@ -13,7 +13,8 @@ use semblance::image::{DecodeLimits, Photo, UprightImage, decode};
 use crate::flavours::coded;
 use crate::pictures::{chunk, exif, with_chunk, with_segment};
 
-const OTHERS: [PhotoFormat; 4] = [PhotoFormat::WebP, PhotoFormat::Bmp, PhotoFormat::Tiff, PhotoFormat::Gif];
+/// Those beside JPEG and PNG.
+pub const OTHERS: [PhotoFormat; 4] = [PhotoFormat::WebP, PhotoFormat::Bmp, PhotoFormat::Tiff, PhotoFormat::Gif];
 
 fn decoded_as(bytes: &[u8], formats: PhotoFormats) -> Result<UprightImage, PhotoFault> {
     decode(&Photo::new(bytes), &DecodeLimits { formats, ..DecodeLimits::default() })
@@ -32,7 +33,8 @@ fn flag() -> RgbaImage {
     )
 }
 
-fn encoded(format: PhotoFormat) -> Vec<u8> {
+/// A picture of two halves.
+pub fn encoded(format: PhotoFormat) -> Vec<u8> {
     let (picture, mut bytes) = (flag(), std::io::Cursor::new(Vec::new()));
     let rgba = ExtendedColorType::Rgba8;
     let done = match format {
@@ -135,7 +137,7 @@ fn bombs_are_refused_by_their_headers() {
 }
 
 /// A packet of XMP with an orientation, as attribute or as element.
-fn xmp(orientation: u8, element: bool) -> Vec<u8> {
+pub fn xmp(orientation: u8, element: bool) -> Vec<u8> {
     let inside = if element { format!("<tiff:Orientation>{orientation}</tiff:Orientation>") } else { String::new() };
     let attribute = if element { String::new() } else { format!(r#" tiff:Orientation="{orientation}""#) };
     format!(

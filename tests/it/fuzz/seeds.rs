@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::targets::{BOUNDARY, journal_key, sealed_row, snapshot_key};
 use crate::pictures::{FIXTURES, chunk, exif, fixture, jpeg, png, with_chunk, with_segment, zeros};
 use crate::support::{Form, photo as portrait};
+use crate::{flavours, formats};
 
 /// The seeds of a target.
 pub fn of(target: &str) -> Vec<Vec<u8>> {
@@ -36,11 +37,15 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
 fn photos() -> Vec<Vec<u8>> {
     let picture = RgbImage::from_fn(20, 12, |x, y| image::Rgb([x * 12, y * 20, x ^ y].map(|v| v as u8)));
     let (jpeg, png) = (jpeg(&picture, 80), png(picture.as_raw(), 20, 12, ExtendedColorType::Rgb8));
+    let coded = flavours::codings().into_iter().map(|coding| flavours::coded(coding, (40, 24)));
     let profile = [b"icc\0\0".as_slice(), &zeros(1)].concat();
     let text = [b"Comment\0\0".as_slice(), &zeros(1)].concat();
     let turned = |orientation| [b"Exif\0\0".to_vec(), exif(orientation, true)].concat();
     let icc = [b"ICC_PROFILE\0\x01\x02".as_slice(), &[7; 40]].concat();
     let mut all: Vec<_> = FIXTURES.map(fixture).to_vec();
+    all.extend(coded);
+    all.extend(formats::OTHERS.map(formats::encoded));
+    all.push(with_segment(&jpeg, 0xe1, &[b"http://ns.adobe.com/xap/1.0/\0", &formats::xmp(6, false)[..]].concat()));
     all.extend([1, 6, 8].map(|orientation| with_segment(&jpeg, 0xe1, &turned(orientation))));
     all.extend([with_segment(&jpeg, 0xe2, &icc), with_segment(&jpeg, 0xfe, b"a comment"), jpeg]);
     all.extend([with_chunk(&png, &chunk(b"eXIf", &exif(5, false)))]);

@@ -354,3 +354,32 @@ async fn a_data_folder_has_one_server() {
     let (code, message) = try_start(&server.into_dir(), &database);
     assert!(code == Some(1) && message.contains("is damaged"), "{message}");
 }
+
+/// The reply has the contract's text alone; the log and the journal have the limit and the values.
+#[tokio::test]
+async fn a_photo_over_a_limit_is_journalled_with_the_limit() {
+    let database = Database::sqlite();
+    let settings = [("SEMBLANCE_LIMITS_PHOTO_PIXELS", "100"), ("SEMBLANCE_PHOTO_FORMATS", "jpeg,webp")];
+    let server = Server::start_in(tempfile::tempdir().unwrap(), &database, &settings).await;
+    let app = server.first_app();
+    let picture = image::RgbImage::new(20, 10);
+    let mut webp = Vec::new();
+    image::codecs::webp::WebPEncoder::new_lossless(&mut webp)
+        .encode(&picture, 20, 10, image::ExtendedColorType::Rgb8)
+        .unwrap();
+    let expected = [
+        (webp, "20 x 10 = 200 pixels exceed limits.photo_pixels = 100; send a smaller photo, or raise the limit"),
+        (
+            super::process::png(&picture),
+            "PNG is not in photo.formats; convert the photo to JPEG or PNG, or add the format to photo.formats",
+        ),
+    ];
+    for (bytes, reason) in expected {
+        let (status, reply) = app.post_bytes("identify", bytes).await;
+        assert_eq!(status, 400);
+        assert_eq!(reply["result"]["code"], 4);
+        assert_eq!(reply["result"]["info"], "can not decode image, check it is valid jpeg or png file");
+        let found = |line: &Value| line["reason"] == reason && line["code"] == 4;
+        until(reason, || async { lines(&server, &database, found).len() == 1 && server.log().contains(reason) }).await;
+    }
+}
