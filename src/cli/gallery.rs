@@ -168,6 +168,7 @@ async fn import_photos(
     let paths: Vec<PathBuf> = photos.iter().map(|(_, path)| path.clone()).collect();
     let need = Need {
         embedding: true,
+        quality: false,
         checks: Checks::default(),
         attributes: false,
         subject: Subject::Only,

@@ -84,6 +84,9 @@ pub struct Need {
     pub embedding: bool,
     /// Run these checks.
     pub checks: Checks,
+    /// Measure the quality. Without it the pose and `crfiqa`, which cost next to nothing, are still there; the rest of
+    /// the quality is not.
+    pub quality: bool,
     /// Estimate age, gender and race, where a model for it is installed.
     pub attributes: bool,
     /// Whose face.

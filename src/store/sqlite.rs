@@ -23,7 +23,7 @@ use super::{
     KeyStatus, KeyStore, Notice, OnConflict, OutboxStore, Resealed, SampleCursor, SampleRecord, SnapshotId,
     SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
 };
-use crate::domain::{AppId, ModelTag, Revision, TemplateId};
+use crate::domain::{AppId, EnrollRules, Guard, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
 
 const MIGRATIONS: [(i64, &str, &str); 7] = [

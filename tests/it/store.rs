@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use semblance::domain::{AppId, Embedding, ModelTag, Revision, SampleId, TemplateId};
+use semblance::domain::{AppId, Embedding, EnrollRules, Guard, ModelTag, Revision, SampleId, TemplateId};
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{
     AppRecord, Cause, Changes, DatabaseConfig, FormerKey, InsertError, Key, KeyFile, KeyHash, KeyId, KeySource,
@@ -158,6 +158,7 @@ fn record(name: &str) -> AppRecord {
         former_key: None,
         attributes: true,
         retention: None,
+        rules: EnrollRules::default(),
     }
 }
 
