@@ -255,7 +255,11 @@ pub fn journal_dir(settings: &Settings) -> PathBuf {
     settings.data.join("journal")
 }
 
-fn make_private_dir(dir: &Path) -> std::io::Result<()> {
+/// Makes a folder that only its owner can look into, if there is none.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_private_dir(dir: &Path) -> std::io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }
