@@ -122,9 +122,10 @@ impl FalseMatchCurve {
     /// From which cosine on a face counts as enrolled already under another id, where it is compared with so many
     /// others (templates, times the photos of this person). One comparison in 100 000 of different people reaches
     /// the operating point, so with a fixed limit a tenth of 10 000 honest people would be stopped; this limit rises
-    /// with the gallery, and stops [`Self::FALSE_ALARMS`] of them whatever its size.
+    /// with the gallery, and stops at most [`Self::FALSE_ALARMS`] of them whatever its size. It is never below that of
+    /// [`Self::SAMPLE_RATE`], where hardly a photo of the same person is missed.
     pub fn enrolled_elsewhere(&self, comparisons: usize) -> Cosine {
-        self.cutoff(Self::FALSE_ALARMS / comparisons.max(1) as f64)
+        self.cutoff((Self::FALSE_ALARMS / comparisons.max(1) as f64).min(Self::SAMPLE_RATE))
     }
 
     /// From which cosine on two of so many photos count as of one person. Of very many, by chance, some strangers
@@ -169,6 +170,7 @@ mod tests {
 
     #[test]
     fn the_limit_rises_with_the_gallery_and_stops_one_in_a_hundred() {
+        assert_eq!(curve().enrolled_elsewhere(1), curve().cutoff(FalseMatchCurve::SAMPLE_RATE));
         for templates in [10, 100, 1_000, 10_000] {
             let limit = curve().enrolled_elsewhere(templates);
             let stopped = 1.0 - (1.0 - curve().rate(limit)).powi(templates as i32);
