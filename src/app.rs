@@ -255,7 +255,7 @@ pub fn journal_dir(settings: &Settings) -> PathBuf {
     settings.data.join("journal")
 }
 
-/// Makes a folder that only its owner can look into, if there is none.
+/// Makes a folder that only its owner can read, if it does not exist.
 ///
 /// # Errors
 /// When it cannot be made.

@@ -75,7 +75,7 @@ impl FalseMatchCurve {
     /// Highest cutoff that is ever given. Two photos of one person rarely reach it, two copies of a photo always do.
     pub const MAX_CUTOFF: f64 = 0.95;
 
-    /// Share of honest enrollments that may be stopped because somebody else's template looks alike: 1 %.
+    /// Share of honest enrollments that may be reported because another person's template looks alike: 1 %.
     pub const FALSE_ALARMS: f64 = 0.01;
 
     /// False match rate at which two samples count as of one person: 1 in 1000. On LFW 0.15 % of the pairs of photos
@@ -121,8 +121,8 @@ impl FalseMatchCurve {
 
     /// From which cosine on a face counts as enrolled already under another id, where it is compared with so many
     /// others (templates, times the photos of this person). One comparison in 100 000 of different people reaches
-    /// the operating point, so with a fixed limit a tenth of 10 000 honest people would be stopped; this limit rises
-    /// with the gallery, and stops at most [`Self::FALSE_ALARMS`] of them whatever its size. It is never below that of
+    /// the operating point, so with a fixed limit a tenth of 10 000 honest people would be reported; this limit rises
+    /// with the gallery, and reports at most [`Self::FALSE_ALARMS`] of them whatever its size. It is never below that of
     /// [`Self::SAMPLE_RATE`], where hardly a photo of the same person is missed.
     pub fn enrolled_elsewhere(&self, comparisons: usize) -> Cosine {
         self.cutoff((Self::FALSE_ALARMS / comparisons.max(1) as f64).min(Self::SAMPLE_RATE))

@@ -220,8 +220,8 @@ impl Applications {
         Ok(found)
     }
 
-    /// Sets the least quality of a photo that is enrolled; `None`: there is none. `false` when there is no such
-    /// application.
+    /// Sets the least quality of a photo that is enrolled; `None` for no limit. `false` when the application does not
+    /// exist.
     ///
     /// # Errors
     /// When the store fails.

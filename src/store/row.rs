@@ -70,7 +70,7 @@ pub(super) fn key_hash(bytes: &[u8], app: &str) -> KeyHash {
     )
 }
 
-/// A guard that this version does not know refuses: of what an operator may want, it is the safest.
+/// An unknown guard, written by a newer version, counts as `refuse`: the safest choice.
 pub(super) fn guard(text: &str, app: &str) -> Guard {
     text.parse().unwrap_or_else(|_| {
         tracing::error!(app, guard = text, "the application's guard is not known; `semblance app guard` sets it");

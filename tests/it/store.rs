@@ -349,7 +349,7 @@ async fn rules_of_enrollment_are_kept_per_application(fixture: Fixture) {
     let made = AppRecord { rules: EnrollRules { guard: Guard::Warn, min_quality: Some(1.0) }, ..record("three") };
     assert!(store.apps.create(&made).await.unwrap());
     assert_eq!(rules(&made.id).await, made.rules);
-    // Of a newer version: what is not known refuses, and shuts nobody out.
+    // Written by a newer version: an unknown guard refuses, and the list is still read.
     fixture.tamper("UPDATE applications SET guard = 'ask' WHERE app_id = 'two'").await;
     assert_eq!(rules(&two).await.guard, Guard::Refuse);
 }

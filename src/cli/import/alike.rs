@@ -5,7 +5,7 @@ use crate::domain::{Cosine, Embedding, FalseMatchCurve};
 /// Photos that are compared each with each; of more, so many, spread evenly, stand for all.
 const MAX_COMPARED: usize = 256;
 
-/// How the photos that are said to be one person's go together.
+/// Which of the photos filed under one person show that person.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Alike {
     /// Of each photo, whether it is of the person that most photos show.

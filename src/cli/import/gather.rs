@@ -247,8 +247,8 @@ impl Gatherer<'_> {
                         self.state.enrolled(key(self.root, path), &person.id, digest)?;
                     } else {
                         self.rows.push(Row::left(path, person.id.as_str(), "template_exists").because(
-                            "somebody else enrolled a template of this id meanwhile",
-                            "import with --add-samples to add it, or with --replace to enroll this person anew",
+                            "a template of this id was enrolled during the import",
+                            "import with --add-samples to add it, or with --replace to replace the template",
                         ));
                     }
                 }

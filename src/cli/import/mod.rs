@@ -104,7 +104,7 @@ pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), 
     }
     if let Some(flag) = arguments.for_folders() {
         let from = arguments.from.display();
-        return Err(CliError::message(format!("{flag} is for folders of photos, and {from} is none")));
+        return Err(CliError::message(format!("{flag} is for folders of photos; {from} is not a folder")));
     }
     let app = record.id;
     let on_conflict = if arguments.replace { OnConflict::Replace(Cause::IMPORT) } else { OnConflict::Refuse };

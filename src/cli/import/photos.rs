@@ -122,15 +122,15 @@ pub(super) async fn import(
         (None, Some(_)) => "is interrupted",
         (None, None) => "ends",
     };
-    let told = format!(
+    let summary = format!(
         "{how}: {} templates with {} samples, {} files left, {} warnings, {} photos not reached",
         counts.templates, counts.samples, counts.left, counts.warned, counts.not_reached
     );
-    let told = tell(store, "gallery import", Some(app), &told).await;
+    let journaled = tell(store, "gallery import", Some(app), &summary).await;
     if let Some(error) = ended.error {
         return Err(error);
     }
-    told?;
+    journaled?;
     clear_away(&*store.vault).await?;
     match (ended.interrupted, counts.left) {
         (Some(code), _) => Err(CliError::Exit {

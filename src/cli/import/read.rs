@@ -98,7 +98,7 @@ pub(super) fn key(root: &Path, photo: &Path) -> String {
 }
 
 impl Reader {
-    /// Sends what becomes of each photo, in no order, until all are done or nobody receives any more.
+    /// Sends the result of each photo, in any order, until all are done or the receiver is closed.
     pub(super) async fn run(self: Arc<Self>, results: mpsc::Sender<Seen>) {
         let window = IN_WORK * self.threads.max(1);
         let reader = &self;
@@ -165,8 +165,8 @@ impl Reader {
         }
         if matches!(known, Known::Samples(_)) && self.existing == Existing::Leave {
             return Outcome::Left(Row::left(path, id.as_str(), "template_exists").because(
-                "a template of this id exists, and this photo is none of its samples",
-                "import with --add-samples to add it, or with --replace to enroll this person anew",
+                "a template of this id exists without this photo",
+                "import with --add-samples to add it, or with --replace to replace the template",
             ));
         }
         self.analyze(path, id, digest, Photo::new(bytes)).await

@@ -1,4 +1,4 @@
-//! What somebody at a desk can do about a photo.
+//! The report's code for a fault of a photo, and what the user can do about it.
 
 use crate::domain::PhotoFault;
 

@@ -1,4 +1,4 @@
-//! What became of the files that were not taken, or taken with a warning: one row a file, as CSV and as JSON.
+//! The report: one row for each file that was not enrolled, or enrolled with a warning, as CSV and as JSON.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -14,11 +14,11 @@ use crate::cli::private::write_private;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Outcome {
-    /// It is not enrolled, and somebody has to do something about it.
+    /// Not enrolled; the user has to act.
     Left,
-    /// It is enrolled; somebody should look at it.
+    /// Enrolled; the user should check it.
     Warned,
-    /// It is not enrolled, and need not be.
+    /// Not enrolled, and no action is needed.
     Skipped,
 }
 

@@ -10,13 +10,13 @@ use super::sniff::looks_like_a_photo;
 /// Bytes of a file that are read to tell whether it is a photo.
 const HEAD_BYTES: u64 = 512;
 
-/// Deepest folder that is looked into. Nobody sorts people deeper than that; a loop of mounts is that deep.
+/// Deepest folder that is read; a loop of mounts ends there.
 const MAX_DEPTH: usize = 32;
 
 /// Largest file that is read, in bytes: 64 MiB. The largest photos of phones have 20.
 pub(super) const MAX_FILE_BYTES: u64 = 64 << 20;
 
-/// Folders and files that systems leave behind; nobody wants to hear of them.
+/// Folders and files that operating systems create; they are counted, not reported.
 const SYSTEM_NAMES: [&str; 6] =
     ["thumbs.db", "desktop.ini", "__macosx", "@eadir", "$recycle.bin", "system volume information"];
 
@@ -157,7 +157,7 @@ pub(super) fn unreadable(path: &Path, person: &str, error: &std::io::Error) -> R
     }
 }
 
-/// Whether a file or folder is hidden, or left behind by a system.
+/// Whether a file or folder is hidden, or created by an operating system.
 fn is_system(path: &Path) -> bool {
     let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     name.starts_with('.') || SYSTEM_NAMES.contains(&name.as_str())

@@ -153,7 +153,7 @@ async fn people_are_found_wherever_they_lie_and_what_is_left_has_a_reason(databa
     #[cfg(target_os = "linux")]
     {
         std::os::unix::fs::symlink("/nowhere/x.jpg", desk.photos.path().join("Law/gone.jpg")).unwrap();
-        // A file that is there, and that nobody can read.
+        // A file that exists, and cannot be read.
         std::os::unix::fs::symlink("/proc/self/mem", desk.photos.path().join("Law/worn.jpg")).unwrap();
         left.extend([("Law/gone.jpg", "dangling_link"), ("Law/worn.jpg", "unreadable")]);
     }
@@ -183,7 +183,7 @@ async fn people_are_found_wherever_they_lie_and_what_is_left_has_a_reason(databa
     let (_, report) = desk.import(&["--add-samples"]);
     assert_eq!((report.count("samples"), report.count("enrolled_before")), (0, 7), "a photo is added once");
 
-    // One photo is gone: who is replaced has the others; whoever is as before is left alone.
+    // One photo is removed: its person is replaced by the remaining photos; unchanged people are not.
     std::fs::remove_file(desk.photos.path().join("Sales/ann/1.jpg")).unwrap();
     let (_, report) = desk.import(&["--replace", "--faces", "largest", "--guard", "off"]);
     assert_eq!((report.count("templates"), report.count("samples")), (1, 2));
@@ -227,7 +227,7 @@ async fn an_interrupted_import_goes_on_where_it_ended(database: Database) {
         assert_eq!(status.code(), code, "{signal}: {}", text(&stderr));
         let templates = desk.templates();
         assert!(templates.len() < PEOPLE as usize, "it was at work");
-        assert!(templates.iter().all(|(_, samples)| *samples == 2), "nobody is half there: {templates:?}");
+        assert!(templates.iter().all(|(_, samples)| *samples == 2), "no person is enrolled in part: {templates:?}");
         assert!(2 * templates.len() >= written(), "what is in the state file is in the database");
         if code.is_some() {
             let report = desk.report();
@@ -272,7 +272,7 @@ async fn the_guard_of_an_import_warns_or_refuses(database: Database) {
     assert_eq!(report.of(&format!("{other}/1.jpg")), ("warned", "enrolled_elsewhere"));
     assert_eq!(desk.templates()[0], ("ann".to_owned(), 3));
     assert_eq!(desk.names().len(), 3);
-    // Unless somebody says that they are.
+    // Unless the layout says that they are.
     let (_, report) = desk.import(&["--layout", "folders"]);
     assert_eq!(report.of("Board/1.jpg"), ("warned", "unlike_samples"));
     assert!(desk.names().contains(&"Board".to_owned()));
