@@ -1,6 +1,6 @@
 //! Import of a folder of photos: plan, read, gather, report.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -153,6 +153,10 @@ fn places(settings: &Settings, app: &AppId, arguments: &Arguments) -> Result<Pla
         && (arguments.state.is_none() || arguments.report.is_none())
     {
         app::make_private_dir(dir).map_err(CliError::file(dir))?;
+    }
+    let parent = arguments.report.as_deref().and_then(Path::parent).filter(|dir| !dir.as_os_str().is_empty());
+    if let Some(dir) = parent.filter(|dir| !dir.is_dir()) {
+        return Err(CliError::message(format!("the report cannot be written: {} is not a folder", dir.display())));
     }
     Ok(Places {
         report: arguments.report.clone().unwrap_or_else(|| default.with_extension("")),

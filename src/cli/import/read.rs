@@ -64,8 +64,6 @@ pub(super) enum Outcome {
 enum Known {
     /// Nothing that counts.
     New,
-    /// Every photo and no other.
-    All,
     /// These samples.
     Samples(Arc<HashSet<SampleId>>),
 }
@@ -138,19 +136,19 @@ impl Reader {
         let mut found = HashSet::new();
         for photo in &person.photos {
             match self.read(photo).await {
-                Ok((_, digest)) => found.insert(digest.sample(&self.app, &person.id)),
+                // What was refused before is refused again, and changes nothing.
+                Ok((_, digest)) if self.refusals.get(photo, key(&self.root, photo), digest).is_some() => {}
+                Ok((_, digest)) => drop(found.insert(digest.sample(&self.app, &person.id))),
                 Err(_) => return Ok(Known::New),
-            };
+            }
         }
-        Ok(if found == samples && all == samples.len() { Known::All } else { Known::New })
+        let is_unchanged = found == samples && all == samples.len();
+        Ok(if is_unchanged { Known::Samples(Arc::new(samples)) } else { Known::New })
     }
 
     async fn look(&self, person: usize, photo: usize, known: &Known) -> Outcome {
         let Some(Person { id, photos, .. }) = self.people.get(person) else { return Outcome::Enrolled };
         let Some(path) = photos.get(photo) else { return Outcome::Enrolled };
-        if matches!(known, Known::All) {
-            return Outcome::Enrolled;
-        }
         let (bytes, digest) = match self.read(path).await {
             Ok(read) => read,
             Err(error) => return Outcome::Left(unreadable(path, id.as_str(), &error)),

@@ -138,6 +138,7 @@ async fn people_are_found_wherever_they_lie_and_what_is_left_has_a_reason(databa
     desk.put("Law/cy.jpeg", &photo("impostor_1.jpg"));
     desk.put("Law/dee/passport", &photo("impostor_2.jpg"));
     desk.put("Law/eve.png", &png(&RgbImage::from_pixel(300, 300, image::Rgb([90, 120, 90]))));
+    desk.put("Sales/ann/4.png", &png(&RgbImage::from_pixel(300, 300, image::Rgb([90, 90, 120]))));
     desk.put("Law/both.png", &two_people());
     desk.put("Law/list.txt", b"ann, bob, cy");
     desk.put("Law/half.jpg", &photo("person_a_1.jpg")[..2000]);
@@ -145,6 +146,7 @@ async fn people_are_found_wherever_they_lie_and_what_is_left_has_a_reason(databa
     desk.put("Law/Thumbs.db", b"\xff\xd8\xff");
     let mut left = vec![
         ("Law/eve.png", "no_face"),
+        ("Sales/ann/4.png", "no_face"),
         ("Law/both.png", "many_faces"),
         ("Law/list.txt", "not_a_photo"),
         ("Law/half.jpg", "undecodable"),
@@ -169,6 +171,10 @@ async fn people_are_found_wherever_they_lie_and_what_is_left_has_a_reason(databa
     // Again: what is enrolled is known, and what is left is reported again, with the same reasons.
     let (code, again) = desk.import(&[]);
     assert_eq!((code, again.count("templates"), again.count("enrolled_before")), (3, 0, 4));
+    assert_eq!(again.0["files"], report.0["files"]);
+    // Nothing is replaced by itself, also where one of the photos is refused.
+    let (_, again) = desk.import(&["--replace"]);
+    assert_eq!((again.count("templates"), again.count("enrolled_before")), (0, 4));
     assert_eq!(again.0["files"], report.0["files"]);
 
     // Mended, added, and with the largest face meant.
