@@ -226,8 +226,7 @@ impl Gatherer<'_> {
     pub(super) async fn flush(&mut self) -> Result<(), CliError> {
         let batch = std::mem::take(&mut self.work.batch);
         if !batch.is_empty() {
-            let (order, templates): (Vec<(usize, Vec<(usize, PhotoDigest)>)>, Vec<IndexedTemplate>) =
-                batch.into_iter().map(|ready| ((ready.person, ready.photos), ready.template)).unzip();
+            let templates: Vec<IndexedTemplate> = batch.iter().map(|ready| ready.template.clone()).collect();
             let on_conflict = match self.existing {
                 Existing::Leave => OnConflict::Refuse,
                 Existing::Replace => OnConflict::Replace(Cause::IMPORT),
@@ -235,13 +234,13 @@ impl Gatherer<'_> {
             };
             let revisions = self.store.templates.insert_all(self.app, &templates, on_conflict).await?;
             let people = Arc::clone(&self.people);
-            for (((number, photos), template), revision) in order.into_iter().zip(&templates).zip(revisions) {
-                let Some(person) = people.get(number) else { continue };
+            for (ready, revision) in batch.into_iter().zip(revisions) {
+                let Some(person) = people.get(ready.person) else { continue };
                 if revision.is_some() {
                     self.counts.templates += 1;
-                    self.counts.samples += template.samples.len();
+                    self.counts.samples += ready.template.samples.len();
                 }
-                for (at, digest) in photos {
+                for (at, digest) in ready.photos {
                     let path = photo(person, at);
                     if revision.is_some() {
                         self.state.enrolled(key(self.root, path), &person.id, digest)?;
