@@ -272,7 +272,11 @@ pub fn journal_dir(settings: &Settings) -> PathBuf {
     settings.data.join("journal")
 }
 
-fn make_private_dir(dir: &Path) -> std::io::Result<()> {
+/// Makes a folder that only its owner can read, if it does not exist.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn make_private_dir(dir: &Path) -> std::io::Result<()> {
     if dir.is_dir() {
         return Ok(());
     }

@@ -123,6 +123,13 @@ fn service_row(error: &Error) -> Row {
         Error::TemplateNotFound => row(S::BAD_REQUEST, 400, "Template not found"),
         Error::Refused(Check::Liveness) => row(S::BAD_REQUEST, 400, "photo did not pass the liveness check"),
         Error::Refused(Check::Deepfake) => row(S::BAD_REQUEST, 400, "photo did not pass the deepfake check"),
+        Error::LowQuality { measured, least } => row(
+            S::BAD_REQUEST,
+            400,
+            format!("photo quality (crfiqa) {measured:.2} is below the least of {least:.2}, take a better photo"),
+        ),
+        Error::QualityNotInstalled => row(S::NOT_IMPLEMENTED, 501, "no quality model (crfiqa) is installed"),
+        Error::Suspicious(suspicion) => row(S::BAD_REQUEST, 400, suspicion.to_string()),
         Error::NotInstalled(Check::Liveness) => row(S::NOT_IMPLEMENTED, 501, "no liveness model is installed"),
         Error::NotInstalled(Check::Deepfake) => row(S::NOT_IMPLEMENTED, 501, "no deepfake model is installed"),
         Error::Unauthenticated => row(S::UNAUTHORIZED, 401, "APP-ID or APP-KEY is missing or wrong"),

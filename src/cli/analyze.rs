@@ -33,8 +33,14 @@ pub(super) async fn run(mut settings: Settings, arguments: Arguments) -> Result<
     // Every check for which a model is installed.
     let checks = Checks { liveness: engine.offers(Check::Liveness), deepfake: engine.offers(Check::Deepfake) };
     let subject = if arguments.central { Subject::Central } else { Subject::Only };
-    let need =
-        Need { embedding: true, checks, attributes: settings.policy.attributes, subject, party: Party::default() };
+    let need = Need {
+        embedding: true,
+        quality: true,
+        checks,
+        attributes: settings.policy.attributes,
+        subject,
+        party: Party::default(),
+    };
     let shape = app::shape(&settings);
     let mut failed = 0;
     analyze_all(&engine, settings.compute.inference_threads, &arguments.photos, need, |at, outcome| {

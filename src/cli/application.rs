@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 
 use super::{CliError, clear_away, tell};
 use crate::app;
-use crate::domain::AppId;
+use crate::domain::{AppId, Guard};
 use crate::service::{Applications, Credentials};
 use crate::settings::Settings;
 
@@ -45,6 +45,23 @@ pub(super) enum Command {
         #[arg(value_enum)]
         reported: Switch,
     },
+    /// Set what happens when an enrollment looks like a mix-up: a photo unlike the other samples of its template, or a
+    /// face that is enrolled already under another id; in force within a second.
+    Guard {
+        /// The application's id.
+        id: String,
+        /// `off`; `warn`: enrolled, with a warning in the reply; `refuse`: 400.
+        #[arg(value_name = "off|warn|refuse")]
+        guard: Guard,
+    },
+    /// Set the least quality (`crfiqa`) of a photo that is enrolled; in force within a second.
+    Quality {
+        /// The application's id.
+        id: String,
+        /// From 0 to 1, such as 0.57; `off`: any.
+        #[arg(value_parser = min_quality, value_name = "NUMBER|off")]
+        least: MinQuality,
+    },
     /// Say how long templates are kept after their enrolment; then they are deleted, for good.
     Retention {
         /// The application's id.
@@ -72,6 +89,20 @@ pub(super) enum Switch {
 pub(super) enum Retention {
     Off,
     For(Duration),
+}
+
+/// The least quality of a photo that is enrolled.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct MinQuality(Option<f64>);
+
+fn min_quality(text: &str) -> Result<MinQuality, String> {
+    if text == "off" {
+        return Ok(MinQuality(None));
+    }
+    let number = text.parse().ok().filter(|number| *number > 0.0 && *number <= 1.0);
+    number
+        .map(|number| MinQuality(Some(number)))
+        .ok_or_else(|| format!("'{text}' is neither `off` nor a number above 0 and up to 1, such as 0.57"))
 }
 
 /// A number with its unit: s, m, h or d.
@@ -140,6 +171,23 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             tell(&store, "app retention", Some(&id), &said).await?;
             println!("{id}: templates are kept {said}");
         }
+        Command::Guard { id, guard } => {
+            let id = parse(&id)?;
+            if !applications.set_guard(&id, guard).await? {
+                return Err(unknown(&id));
+            }
+            tell(&store, "app guard", Some(&id), guard.as_str()).await?;
+            println!("{id}: the guard is set to {guard}");
+        }
+        Command::Quality { id, least } => {
+            let id = parse(&id)?;
+            if !applications.set_min_quality(&id, least.0).await? {
+                return Err(unknown(&id));
+            }
+            let least = least.0.map_or_else(|| "off".to_owned(), |least| least.to_string());
+            tell(&store, "app quality", Some(&id), &least).await?;
+            println!("{id}: the least quality is set to {least}");
+        }
         Command::Delete { id } => {
             let id = parse(&id)?;
             let count = applications.delete(&id, &*store.templates).await?.ok_or_else(|| unknown(&id))?;
@@ -177,10 +225,14 @@ async fn list(applications: &Applications, json: bool) -> Result<(), CliError> {
                     "name": record.name,
                     "attributes": record.attributes,
                     "retention_s": record.retention.map(|period| period.as_secs()),
+                    "guard": record.rules.guard.as_str(),
+                    "min_quality": record.rules.min_quality,
                 })
             );
         } else {
-            println!("{}  {}", record.id, record.name);
+            let rules = record.rules;
+            let quality = rules.min_quality.map_or_else(|| "off".to_owned(), |least| least.to_string());
+            println!("{}  {}  (guard {}, quality {quality})", record.id, record.name, rules.guard);
         }
     }
     Ok(())

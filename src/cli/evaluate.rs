@@ -75,6 +75,7 @@ async fn embed(
     let paths: Vec<PathBuf> = photos.iter().map(|(_, path)| path.clone()).collect();
     let need = Need {
         embedding: true,
+        quality: false,
         checks: Checks::default(),
         attributes: false,
         subject: Subject::Central,

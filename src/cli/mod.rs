@@ -8,10 +8,12 @@ mod evaluate;
 pub mod exchange;
 mod gallery;
 mod healthcheck;
+mod import;
 mod journal;
 mod key;
 mod models;
 mod photos;
+mod private;
 mod serve;
 
 use std::path::PathBuf;
@@ -108,6 +110,14 @@ pub enum CliError {
     /// Standard output is gone.
     #[error("output: {0}")]
     Output(#[from] std::io::Error),
+    /// A command that did what it could ends with a code of its own.
+    #[error("{message}")]
+    Exit {
+        /// The exit code.
+        code: u8,
+        /// What there is to say.
+        message: String,
+    },
     /// Anything a sentence can say.
     #[error("{0}")]
     Message(String),
@@ -163,7 +173,10 @@ pub fn main() -> ExitCode {
         Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("semblance: {}", error_chain(&error));
-            ExitCode::FAILURE
+            match error {
+                CliError::Exit { code, .. } => ExitCode::from(code),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ mod yunet;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-use crate::domain::{Analysis, Check, Embedding, ModelTag, Need, PhotoFault};
+use crate::domain::{Analysis, Check, Embedding, FalseMatchCurve, ModelTag, Need, PhotoFault};
 use crate::image::Photo;
 
 pub use crate::image::DecodeLimits;
@@ -87,6 +87,9 @@ pub trait Analyze: Send + Sync {
 
     /// The model that makes the embeddings.
     fn embedding_model(&self) -> &ModelTag;
+
+    /// How often embeddings of different people are alike.
+    fn false_matches(&self) -> &FalseMatchCurve;
 
     /// Whether every worker is warm and working.
     fn is_ready(&self) -> bool;

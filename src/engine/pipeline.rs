@@ -152,10 +152,18 @@ impl Engine {
             Finding::Liveness => need.checks.liveness,
             Finding::Deepfake => need.checks.deepfake && !too_small,
             Finding::Age | Finding::Male | Finding::Race => need.attributes,
-            _ => true,
+            Finding::Pose | Finding::Crfiqa => true,
+            _ => need.quality,
         };
         let found = self.networks.look(&mut self.scaler, &view, wanted).map_err(AnalyzeError::failed)?;
-        let quality = self.quality(&image, &seen, &aligned, &found);
+        let quality = if need.quality {
+            self.quality(&image, &seen, &aligned, &found)
+        } else {
+            Quality {
+                crfiqa: self.learnt(&found, self.config.manifest.fine.crfiqa, Finding::Crfiqa),
+                ..Quality::default()
+            }
+        };
         let pose = pose(&seen.landmarks, &found)?;
         timings.assess = start.elapsed();
 
@@ -196,11 +204,16 @@ impl Engine {
         }
     }
 
+    /// A measure that a network gives.
+    fn learnt(&self, found: &Findings, limit: Limit, finding: Finding) -> Option<Verdict> {
+        found.number(finding).map(|value| Threshold::from(limit).judge(value))
+    }
+
     fn quality(&self, image: &UprightImage, seen: &Detection, aligned: &AlignedFace, found: &Findings) -> Quality {
         let measured = measure(image, &seen.face, &seen.landmarks, aligned);
         let fine = &self.config.manifest.fine;
         let judge = |limit: Limit, value: f64| Threshold::from(limit).judge(value);
-        let learnt = |limit: Limit, finding| found.number(finding).map(|value| judge(limit, value));
+        let learnt = |limit: Limit, finding| self.learnt(found, limit, finding);
         Quality {
             uniformity: measured.uniformity.map(|value| judge(fine.uniformity, value)),
             exposure: Some(judge(fine.exposure, measured.exposure)),

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::{Ahead, Analyze, AnalyzeError, Engine, EngineConfig, LoadError, Manifest};
 use crate::compute::{Pool, PoolConfig, WorkError};
-use crate::domain::{Analysis, Check, ModelTag, Need};
+use crate::domain::{Analysis, Check, FalseMatchCurve, ModelTag, Need};
 use crate::image::Photo;
 
 /// What a worker does with a photo. It belongs to one thread, and is made anew after a panic.
@@ -91,6 +91,10 @@ impl Analyze for EnginePool {
 
     fn embedding_model(&self) -> &ModelTag {
         &self.model
+    }
+
+    fn false_matches(&self) -> &FalseMatchCurve {
+        self.manifest.false_matches()
     }
 
     fn is_ready(&self) -> bool {

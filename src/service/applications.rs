@@ -14,16 +14,18 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::Error;
-use crate::domain::{AppId, TransactionId};
+use crate::domain::{AppId, EnrollRules, Guard, TransactionId};
 use crate::store::{AppRecord, AppStore, Cause, FormerKey, KeyHash, StoreError, TemplateStore};
 
 /// A caller whose credentials were right.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Caller {
     /// The application that calls.
     pub app: AppId,
     /// Whether age, gender and race are reported to it.
     pub attributes: bool,
+    /// What it enrolls, and what is refused.
+    pub rules: EnrollRules,
     /// The request that it calls with.
     pub transaction: TransactionId,
 }
@@ -55,6 +57,7 @@ impl Credentials {
             former_key: None,
             attributes: true,
             retention: None,
+            rules: EnrollRules::default(),
         }
     }
 }
@@ -72,6 +75,7 @@ struct Known {
     former_key: Option<FormerKey>,
     attributes: bool,
     retention: Option<Duration>,
+    rules: EnrollRules,
 }
 
 /// Templates of an application that is deleted that go in one transaction.
@@ -96,8 +100,8 @@ impl Applications {
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let known = self.store.list().await?.into_iter();
         let known = known.map(|app| {
-            let AppRecord { id, key_hash, former_key, attributes, retention, .. } = app;
-            (id, Known { key_hash, former_key, attributes, retention })
+            let AppRecord { id, key_hash, former_key, attributes, retention, rules, .. } = app;
+            (id, Known { key_hash, former_key, attributes, retention, rules })
         });
         self.known.store(Arc::new(known.collect()));
         Ok(())
@@ -110,17 +114,25 @@ impl Applications {
     /// [`Error::Unauthenticated`].
     pub fn authenticate(&self, app_id: &str, app_key: &str, transaction: TransactionId) -> Result<Caller, Error> {
         const NO_KEY: KeyHash = KeyHash([0; 32]);
-        const NOBODY: Known = Known { key_hash: NO_KEY, former_key: None, attributes: false, retention: None };
+        let unknown = Known {
+            key_hash: NO_KEY,
+            former_key: None,
+            attributes: false,
+            retention: None,
+            rules: EnrollRules::default(),
+        };
         let presented = hash(app_key);
         let app = app_id.parse::<AppId>().ok();
         let known = self.known.load();
         let found = app.as_ref().and_then(|app| known.get(app));
-        let expected = found.unwrap_or(&NOBODY);
+        let expected = found.unwrap_or(&unknown);
         let former = expected.former_key.filter(|former| SystemTime::now() < former.until);
         let present = presented.0.ct_eq(&expected.key_hash.0);
         let same = bool::from(present | presented.0.ct_eq(&former.map_or(NO_KEY, |former| former.hash).0));
         match app {
-            Some(app) if same && found.is_some() => Ok(Caller { app, attributes: expected.attributes, transaction }),
+            Some(app) if same && found.is_some() => {
+                Ok(Caller { app, attributes: expected.attributes, rules: expected.rules, transaction })
+            }
             Some(_) | None => Err(Error::Unauthenticated),
         }
     }
@@ -194,6 +206,27 @@ impl Applications {
     /// When the store fails.
     pub async fn set_retention(&self, app: &AppId, retention: Option<Duration>) -> Result<bool, Error> {
         let found = self.store.set_retention(app, retention).await?;
+        self.take_note().await;
+        Ok(found)
+    }
+
+    /// Sets what happens to a likely mix-up; `false` when there is no such application.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_guard(&self, app: &AppId, guard: Guard) -> Result<bool, Error> {
+        let found = self.store.set_guard(app, guard).await?;
+        self.take_note().await;
+        Ok(found)
+    }
+
+    /// Sets the least quality of a photo that is enrolled; `None` for no limit. `false` when the application does not
+    /// exist.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_min_quality(&self, app: &AppId, least: Option<f64>) -> Result<bool, Error> {
+        let found = self.store.set_min_quality(app, least).await?;
         self.take_note().await;
         Ok(found)
     }

@@ -1,6 +1,6 @@
 //! Enrol: a photo becomes a template, or another sample of one.
 
-use super::{Caller, Error, Service};
+use super::{Caller, Error, Service, Suspicion};
 use crate::domain::{Analysis, Check, Checks, Embedding, SampleId, TemplateId};
 use crate::gallery::Sample;
 use crate::image::Photo;
@@ -26,27 +26,32 @@ pub struct Enrolled {
     pub sample: SampleId,
     /// What was found on the photo.
     pub analysis: Analysis,
+    /// What looks like a mix-up; empty unless the application's guard warns.
+    pub warnings: Vec<Suspicion>,
 }
 
 impl Service {
     /// Enrols a template.
     ///
     /// # Errors
-    /// Photo faults, [`Error::TemplateExists`], [`Error::Refused`], store failures.
+    /// Photo faults, [`Error::TemplateExists`], [`Error::Refused`], [`Error::LowQuality`], [`Error::Suspicious`], store
+    /// failures.
     pub async fn enroll(&self, caller: &Caller, photo: Photo, options: EnrollOptions) -> Result<Enrolled, Error> {
         let (analysis, sample) = self.sample(caller, photo, options.checks).await?;
+        let warnings = self.guard(caller, options.template.as_ref(), false, &sample.embedding).await?;
         let template = options.template.unwrap_or_else(TemplateId::random);
         let replace = OnConflict::Replace(Cause::replace(caller.transaction));
         let on_conflict = if options.replace { replace } else { OnConflict::Refuse };
         let revision = self.store.templates.insert(&caller.app, &template, &sample, on_conflict).await?;
         self.replicator.show(&caller.app, revision).await;
-        Ok(Enrolled { template, sample: sample.id, analysis })
+        Ok(Enrolled { template, sample: sample.id, analysis, warnings })
     }
 
     /// Adds a sample to a template.
     ///
     /// # Errors
-    /// Photo faults, [`Error::TemplateNotFound`], [`Error::Refused`], store failures.
+    /// Photo faults, [`Error::TemplateNotFound`], [`Error::Refused`], [`Error::LowQuality`], [`Error::Suspicious`], store
+    /// failures.
     pub async fn add_sample(
         &self,
         caller: &Caller,
@@ -55,10 +60,11 @@ impl Service {
         checks: Checks,
     ) -> Result<Enrolled, Error> {
         let (analysis, sample) = self.sample(caller, photo, checks).await?;
+        let warnings = self.guard(caller, Some(&template), true, &sample.embedding).await?;
         let added = self.store.templates.add_sample(&caller.app, &template, &sample).await?;
         let revision = added.ok_or(Error::TemplateNotFound)?;
         self.replicator.show(&caller.app, revision).await;
-        Ok(Enrolled { template, sample: sample.id, analysis })
+        Ok(Enrolled { template, sample: sample.id, analysis, warnings })
     }
 
     async fn sample(&self, caller: &Caller, photo: Photo, checks: Checks) -> Result<(Analysis, Sample), Error> {
@@ -67,6 +73,12 @@ impl Service {
             && let Some(check) = failed_check(&analysis)
         {
             return Err(Error::Refused(check));
+        }
+        if let Some(least) = caller.rules.min_quality {
+            let measured = analysis.quality.crfiqa.ok_or(Error::QualityNotInstalled)?.score;
+            if !(measured >= least) {
+                return Err(Error::LowQuality { measured, least });
+            }
         }
         Ok((analysis, Sample { id: SampleId::random(), embedding }))
     }

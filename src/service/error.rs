@@ -1,5 +1,6 @@
 //! What can go wrong in a use case. No status codes, no numbers: `api::error` has the one table.
 
+use super::Suspicion;
 use crate::domain::{Check, PhotoFault};
 use crate::gallery::MatchError;
 use crate::store::{InsertError, StoreError};
@@ -19,6 +20,20 @@ pub enum Error {
     /// The photo failed a check, and the operator refuses to enrol such photos.
     #[error("the photo failed the {0:?} check")]
     Refused(Check),
+    /// The photo's quality is under the least that the application enrolls.
+    #[error("the photo's quality (crfiqa) is {measured:.2}, under the least of {least:.2}")]
+    LowQuality {
+        /// What was measured.
+        measured: f64,
+        /// The application's limit.
+        least: f64,
+    },
+    /// The application has a least quality, and there is no model that measures quality.
+    #[error("no model for quality (crfiqa) is installed")]
+    QualityNotInstalled,
+    /// It looks like a mix-up, and the application's guard refuses that.
+    #[error(transparent)]
+    Suspicious(#[from] Suspicion),
     /// The model for a check is not installed.
     #[error("no model for {0:?} is installed")]
     NotInstalled(Check),

@@ -6,6 +6,7 @@
 mod applications;
 mod enroll;
 mod error;
+mod guard;
 mod identify;
 mod inspect;
 mod load;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 pub use applications::{Applications, Caller, Credentials};
 pub use enroll::{EnrollOptions, Enrolled};
 pub use error::Error;
+pub use guard::Suspicion;
 pub use identify::{Identified, IdentifyOptions, Match};
 pub use load::Loading;
 pub use replicate::Replicator;
@@ -121,7 +123,7 @@ impl Service {
 
     fn need(&self, caller: &Caller, checks: Checks, embedding: bool) -> Need {
         let attributes = self.policy.attributes && caller.attributes;
-        Need { embedding, checks, attributes, subject: Subject::Only, party: Party::of(&caller.app) }
+        Need { embedding, quality: true, checks, attributes, subject: Subject::Only, party: Party::of(&caller.app) }
     }
 
     async fn analyze(&self, caller: &Caller, photo: Photo, checks: Checks, embedding: bool) -> Result<Analysis, Error> {

@@ -15,7 +15,7 @@ use super::{
     Anchor, AppRecord, AppStore, Cause, Changes, Claim, Head, InsertError, Key, KeyHash, Notice, OnConflict,
     OutboxStore, SnapshotId, SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord, TemplateStore,
 };
-use crate::domain::{AppId, ModelTag, Revision, TemplateId};
+use crate::domain::{AppId, Guard, ModelTag, Revision, TemplateId};
 use crate::gallery::{IndexedTemplate, Sample};
 
 /// A call may wait for a connection and then for a few statements, each of which has the limit of the
@@ -69,6 +69,14 @@ impl AppStore for Limited<dyn AppStore> {
 
     async fn set_attributes(&self, id: &AppId, reported: bool) -> Result<bool, StoreError> {
         within(self.limit, self.inner.set_attributes(id, reported)).await
+    }
+
+    async fn set_guard(&self, id: &AppId, guard: Guard) -> Result<bool, StoreError> {
+        within(self.limit, self.inner.set_guard(id, guard)).await
+    }
+
+    async fn set_min_quality(&self, id: &AppId, least: Option<f64>) -> Result<bool, StoreError> {
+        within(self.limit, self.inner.set_min_quality(id, least)).await
     }
 
     async fn delete(&self, id: &AppId) -> Result<bool, StoreError> {
@@ -126,6 +134,10 @@ impl TemplateStore for Limited<dyn TemplateStore> {
 
     async fn get(&self, app: &AppId, template: &TemplateId) -> Result<Option<TemplateRecord>, StoreError> {
         within(self.limit, self.inner.get(app, template)).await
+    }
+
+    async fn samples(&self, app: &AppId, model: &ModelTag, template: &TemplateId) -> Result<Vec<Sample>, StoreError> {
+        within(self.limit, self.inner.samples(app, model, template)).await
     }
 
     async fn page(

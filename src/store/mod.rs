@@ -28,7 +28,7 @@ pub use open::{DatabaseConfig, KeySource, OpenError, OpenOptions, open};
 pub use outbox::{Anchor, Cause, Claim, Notice, OutboxStore};
 pub use sealed_row::SealedRow;
 
-use crate::domain::{AppId, ModelTag, Revision, SampleId, TemplateId};
+use crate::domain::{AppId, EnrollRules, Guard, ModelTag, Revision, SampleId, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
 
 /// SHA-256 of an APP-KEY. The key itself is never stored.
@@ -42,7 +42,7 @@ impl std::fmt::Debug for KeyHash {
 }
 
 /// An application as stored.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct AppRecord {
     /// Its id: the `APP-ID` header.
     pub id: AppId,
@@ -58,6 +58,8 @@ pub struct AppRecord {
     pub attributes: bool,
     /// How long after its enrolment a template is kept (whole seconds); `None`: for ever.
     pub retention: Option<Duration>,
+    /// What is enrolled, and what is refused.
+    pub rules: EnrollRules,
 }
 
 /// A key that was replaced.
@@ -98,6 +100,8 @@ pub enum OnConflict {
     Refuse,
     /// Replace it, with all its samples; what is erased says why.
     Replace(Cause),
+    /// Add the samples to those that it has.
+    Extend,
 }
 
 /// A part of a gallery.
@@ -229,6 +233,12 @@ pub trait AppStore: Send + Sync {
     /// Says whether age, gender and race are reported to it; `false` when there is no such application.
     async fn set_attributes(&self, id: &AppId, reported: bool) -> Result<bool, StoreError>;
 
+    /// Sets what happens to a likely mix-up; `false` when there is no such application.
+    async fn set_guard(&self, id: &AppId, guard: Guard) -> Result<bool, StoreError>;
+
+    /// Sets the least quality of a photo that is enrolled; `false` when there is no such application.
+    async fn set_min_quality(&self, id: &AppId, least: Option<f64>) -> Result<bool, StoreError>;
+
     /// Deletes an application with its whole gallery in one transaction, of every template that is left with a
     /// notice in the outbox; `false` when there is none.
     async fn delete(&self, id: &AppId) -> Result<bool, StoreError>;
@@ -282,6 +292,10 @@ pub trait TemplateStore: Send + Sync {
 
     /// One template; `None` when there is none.
     async fn get(&self, app: &AppId, template: &TemplateId) -> Result<Option<TemplateRecord>, StoreError>;
+
+    /// The samples of one model that a template has, oldest first, those left out that cannot be opened; empty when
+    /// there is no such template.
+    async fn samples(&self, app: &AppId, model: &ModelTag, template: &TemplateId) -> Result<Vec<Sample>, StoreError>;
 
     /// Up to `limit` templates whose id comes after `after`, in byte order of the ids.
     async fn page(

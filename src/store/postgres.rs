@@ -24,10 +24,10 @@ use super::{
     KeyStatus, KeyStore, Notice, OnConflict, OutboxStore, Resealed, SampleCursor, SampleRecord, SnapshotId,
     SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
 };
-use crate::domain::{AppId, ModelTag, Revision, TemplateId};
+use crate::domain::{AppId, EnrollRules, Guard, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
 
-const MIGRATIONS: [(i64, &str, &str); 7] = [
+const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "first", include_str!("../../migrations/postgres/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/postgres/0002_attributes.sql")),
     (3, "snapshots", include_str!("../../migrations/postgres/0003_snapshots.sql")),
@@ -35,6 +35,7 @@ const MIGRATIONS: [(i64, &str, &str); 7] = [
     (5, "periods", include_str!("../../migrations/postgres/0005_periods.sql")),
     (6, "outbox", include_str!("../../migrations/postgres/0006_outbox.sql")),
     (7, "tags", include_str!("../../migrations/postgres/0007_tags.sql")),
+    (8, "enrollment", include_str!("../../migrations/postgres/0008_enrollment.sql")),
 ];
 
 /// Waits for the writers of galleries and keeps others waiting; readers go on.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::ring::KeyRing;
 use super::seal::{Place, SealError};
 use super::{KeyHash, Notice, SnapshotId, StoreError, Unread, UnreadFault};
-use crate::domain::{AppId, ModelTag, Revision, SampleId, TemplateId};
+use crate::domain::{AppId, Guard, ModelTag, Revision, SampleId, TemplateId};
 use crate::gallery::{IndexedTemplate, Sample};
 
 pub(super) fn now() -> i64 {
@@ -68,6 +68,14 @@ pub(super) fn key_hash(bytes: &[u8], app: &str) -> KeyHash {
         },
         KeyHash,
     )
+}
+
+/// An unknown guard, written by a newer version, counts as `refuse`: the safest choice.
+pub(super) fn guard(text: &str, app: &str) -> Guard {
+    text.parse().unwrap_or_else(|_| {
+        tracing::error!(app, guard = text, "the application's guard is not known; `semblance app guard` sets it");
+        Guard::Refuse
+    })
 }
 
 pub(super) fn uuid(bytes: &[u8]) -> Result<Uuid, StoreError> {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use async_trait::async_trait;
 
 use super::Metrics;
-use crate::domain::{Analysis, AppId, Check, Embedding, ModelTag, Need};
+use crate::domain::{Analysis, AppId, Check, Embedding, FalseMatchCurve, ModelTag, Need};
 use crate::engine::{Ahead, Analyze, AnalyzeError};
 use crate::gallery::{MatchError, Matcher, Ranked};
 use crate::image::Photo;
@@ -40,6 +40,10 @@ impl Analyze for MeasuredAnalyze {
 
     fn embedding_model(&self) -> &ModelTag {
         self.inner.embedding_model()
+    }
+
+    fn false_matches(&self) -> &FalseMatchCurve {
+        self.inner.false_matches()
     }
 
     fn is_ready(&self) -> bool {

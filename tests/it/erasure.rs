@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-use semblance::domain::{AppId, Embedding, ModelTag, SampleId, TemplateId};
+use semblance::domain::{AppId, Embedding, EnrollRules, ModelTag, SampleId, TemplateId};
 use semblance::gallery::Sample;
 use semblance::store::{
     AppRecord, Cause, DatabaseConfig, Key, KeyHash, KeySource, OnConflict, OpenOptions, Store, open,
@@ -36,6 +36,7 @@ async fn with_app(store: &Store, name: &str) -> AppId {
         former_key: None,
         attributes: true,
         retention: None,
+        rules: EnrollRules::default(),
     };
     assert!(store.apps.create(&record).await.unwrap());
     id

@@ -37,6 +37,8 @@ macro_rules! on_both_databases {
     };
 }
 
+mod import; // below the macro that it uses
+
 on_both_databases! {
     people_are_recognised_and_strangers_are_not;
     an_acknowledged_write_survives_a_kill;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use semblance::domain::{AppId, Embedding, ModelTag, Revision, SampleId, TemplateId};
+use semblance::domain::{AppId, Embedding, EnrollRules, Guard, ModelTag, Revision, SampleId, TemplateId};
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{
     AppRecord, Cause, Changes, DatabaseConfig, FormerKey, InsertError, Key, KeyFile, KeyHash, KeyId, KeySource,
@@ -101,6 +101,8 @@ conformance! {
     many_are_inserted_at_once
     of_many_first_applications_one_is_made
     attributes_are_switched_per_application
+    rules_of_enrollment_are_kept_per_application
+    samples_are_added_to_many_at_once_and_read_one_by_one
     keys_of_snapshots_go_with_what_is_removed
     samples_are_added_to_what_exists
     removing_twice_is_said
@@ -158,6 +160,7 @@ fn record(name: &str) -> AppRecord {
         former_key: None,
         attributes: true,
         retention: None,
+        rules: EnrollRules::default(),
     }
 }
 
@@ -326,6 +329,51 @@ async fn attributes_are_switched_per_application(fixture: Fixture) {
     let of = |id: &AppId| listed.iter().find(|record| record.id == *id).unwrap().attributes;
     assert_eq!((of(&one), of(&two)), (false, true));
     assert!(!store.apps.set_attributes(&app("nobody"), false).await.unwrap());
+}
+
+async fn rules_of_enrollment_are_kept_per_application(fixture: Fixture) {
+    let store = fixture.open().await;
+    let (one, two) = (with_app(&store, "one").await, with_app(&store, "two").await);
+    assert!(store.apps.set_guard(&one, Guard::Refuse).await.unwrap());
+    assert!(store.apps.set_min_quality(&one, Some(0.57)).await.unwrap());
+    let rules = async |id: &AppId| {
+        let listed = store.apps.list().await.unwrap();
+        listed.iter().find(|record| record.id == *id).unwrap().rules
+    };
+    assert_eq!(rules(&one).await, EnrollRules { guard: Guard::Refuse, min_quality: Some(0.57) });
+    assert_eq!(rules(&two).await, EnrollRules::default());
+    assert!(store.apps.set_min_quality(&one, None).await.unwrap());
+    assert_eq!(rules(&one).await, EnrollRules { guard: Guard::Refuse, min_quality: None });
+    assert!(!store.apps.set_guard(&app("nobody"), Guard::Warn).await.unwrap());
+    assert!(!store.apps.set_min_quality(&app("nobody"), None).await.unwrap());
+    let made = AppRecord { rules: EnrollRules { guard: Guard::Warn, min_quality: Some(1.0) }, ..record("three") };
+    assert!(store.apps.create(&made).await.unwrap());
+    assert_eq!(rules(&made.id).await, made.rules);
+    // Written by a newer version: an unknown guard refuses, and the list is still read.
+    fixture.tamper("UPDATE applications SET guard = 'ask' WHERE app_id = 'two'").await;
+    assert_eq!(rules(&two).await.guard, Guard::Refuse);
+}
+
+async fn samples_are_added_to_many_at_once_and_read_one_by_one(fixture: Fixture) {
+    let store = fixture.open().await;
+    let app = with_app(&store, "one").await;
+    insert(&store, &app, "b", &sample(1)).await.unwrap();
+    let template = |name: &str, seed: u32| IndexedTemplate { id: id(name), samples: vec![sample(seed)] };
+    let batch = [template("a", 2), template("b", 3)];
+    let revisions = store.templates.insert_all(&app, &batch, OnConflict::Extend).await.unwrap();
+    assert_eq!(revisions, [Some(Revision(2)), Some(Revision(3))]);
+    let samples = async |name: &str| {
+        let samples = store.templates.samples(&app, &model(), &id(name)).await.unwrap();
+        samples.into_iter().map(|sample| sample.embedding).collect::<Vec<_>>()
+    };
+    assert_eq!(samples("a").await, [sample(2).embedding]);
+    let both = samples("b").await;
+    assert!(both.len() == 2 && [1, 3].iter().all(|seed| both.contains(&sample(*seed).embedding)), "{both:?}");
+    assert_eq!(samples("nobody").await, []);
+    let other = ModelTag::new("another");
+    assert_eq!(store.templates.samples(&app, &other, &id("b")).await.unwrap(), []);
+    let one = store.templates.insert(&app, &id("a"), &sample(4), OnConflict::Extend).await.unwrap();
+    assert_eq!((one, samples("a").await.len()), (Revision(4), 2));
 }
 
 async fn keys_of_snapshots_go_with_what_is_removed(fixture: Fixture) {

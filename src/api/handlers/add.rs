@@ -24,7 +24,7 @@ pub(in crate::api) async fn add(
     let photo = form.photo()?;
     let options = EnrollOptions { template, replace, checks };
     let enrolled = api.service().enroll(&caller, photo, options).await?;
-    note::outcome("enrolled");
+    note::outcome(if enrolled.warnings.is_empty() { "enrolled" } else { "enrolled with a warning" });
     note::template(&enrolled.template);
     Ok(Outcome::result(&reply::enrolled(&enrolled, api.config().shape)))
 }
@@ -43,6 +43,6 @@ pub(in crate::api) async fn add_sample(
     let _ticket = api.admit(&caller, 1)?;
     let photo = read_form(&api, request, ONE_PHOTO).await?.photo()?;
     let enrolled = api.service().add_sample(&caller, template, photo, checks).await?;
-    note::outcome("sample added");
+    note::outcome(if enrolled.warnings.is_empty() { "sample added" } else { "sample added with a warning" });
     Ok(Outcome::result(&reply::enrolled(&enrolled, api.config().shape)))
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::Shape;
 use crate::domain::Analysis;
-use crate::service::{Enrolled, Identified, Match, Verified};
+use crate::service::{Enrolled, Identified, Match, Suspicion, Verified};
 use modern::ModernFace;
 use number::Number;
 use seed::SeedFace;
@@ -86,6 +86,31 @@ pub(super) struct EnrolledReply<'a> {
     #[serde(flatten)]
     modern: Option<modern::Enrolled<'a>>,
     sample_id: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<WarningReply<'a>>,
+}
+
+/// Something about an enrollment that looks like a mix-up.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct WarningReply<'a> {
+    code: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template_id: Option<&'a str>,
+    similarity: Number,
+    message: String,
+}
+
+impl<'a> From<&'a Suspicion> for WarningReply<'a> {
+    fn from(suspicion: &'a Suspicion) -> Self {
+        let (code, template_id, similarity) = match suspicion {
+            Suspicion::EnrolledElsewhere { template, similarity } => {
+                ("enrolled_elsewhere", Some(template.as_str()), *similarity)
+            }
+            Suspicion::UnlikeSamples { similarity } => ("unlike_samples", None, *similarity),
+        };
+        Self { code, template_id, similarity: similarity.into(), message: suspicion.to_string() }
+    }
 }
 
 /// Of an enrolment.
@@ -98,6 +123,7 @@ pub(super) fn enrolled(enrolled: &Enrolled, shape: Shape) -> EnrolledReply<'_> {
             face: ModernFace::of(&enrolled.analysis),
         }),
         sample_id: enrolled.sample.to_string(),
+        warnings: enrolled.warnings.iter().map(WarningReply::from).collect(),
     }
 }
 

@@ -69,7 +69,14 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
     }
     let mut engine = app::load_engine(&settings)?;
     let checks = Checks { liveness: engine.offers(Check::Liveness), deepfake: engine.offers(Check::Deepfake) };
-    let need = Need { embedding: true, checks, attributes: true, subject: Subject::Only, party: Party::default() };
+    let need = Need {
+        embedding: true,
+        quality: true,
+        checks,
+        attributes: true,
+        subject: Subject::Only,
+        party: Party::default(),
+    };
     let photos = paths
         .iter()
         .map(|path| Ok(Photo::new(std::fs::read(path).map_err(CliError::file(path))?)))

@@ -23,7 +23,7 @@ pub use papers::{RuntimeComponent, RuntimePapers};
 
 use super::LoadError;
 use super::collectors::refuse_telemetry;
-use crate::domain::{Check, ModelTag};
+use crate::domain::{Check, CurveError, FalseMatchCurve, ModelTag};
 use crate::image::tensor::{Channels, Layout};
 
 /// A SHA-256, written as 64 hexadecimal digits.
@@ -287,6 +287,21 @@ pub struct EmbedderSpec {
     pub input: InputSpec,
     /// The cosine at a false match rate of 1e-5, which becomes similarity 0.75.
     pub operating_point: f32,
+    /// The false match rate at each cosine: `[rate, cosine]` as measured, highest rate first.
+    pub false_matches: MeasuredCurve,
+}
+
+/// A [`FalseMatchCurve`] as the pack has it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "Vec<(f64, f64)>")]
+pub struct MeasuredCurve(FalseMatchCurve);
+
+impl TryFrom<Vec<(f64, f64)>> for MeasuredCurve {
+    type Error = CurveError;
+
+    fn try_from(points: Vec<(f64, f64)>) -> Result<Self, CurveError> {
+        FalseMatchCurve::new(&points).map(Self)
+    }
 }
 
 impl Manifest {
@@ -387,6 +402,11 @@ impl Manifest {
     /// The cosine at a false match rate of 1e-5.
     pub fn operating_point(&self) -> f32 {
         self.embedder.operating_point
+    }
+
+    /// The false match rate at each cosine.
+    pub fn false_matches(&self) -> &FalseMatchCurve {
+        &self.embedder.false_matches.0
     }
 
     /// Whether a network for a check is in the box.

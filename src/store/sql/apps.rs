@@ -6,8 +6,8 @@ macro_rules! apps {
         impl AppStore for $store {
             async fn create(&self, app: &AppRecord) -> Result<bool, StoreError> {
                 let done = sqlx::query(
-                    "INSERT INTO applications (app_id, name, key_hash, created_at, attributes, retention_s)
-                     VALUES ($1, $2, $3, $4, $5, $6)
+                    "INSERT INTO applications (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
                      ON CONFLICT (app_id) DO NOTHING",
                 )
                 .bind(app.id.as_str())
@@ -16,6 +16,8 @@ macro_rules! apps {
                 .bind(row::millis(app.created_at))
                 .bind(app.attributes)
                 .bind(app.retention.map(row::seconds))
+                .bind(app.rules.guard.as_str())
+                .bind(app.rules.min_quality)
                 .execute(&self.write)
                 .await
                 .map_err($failed)?;
@@ -28,8 +30,8 @@ macro_rules! apps {
                     sqlx::query(statement).execute(&mut *work).await.map_err($failed)?;
                 }
                 let done = sqlx::query(
-                    "INSERT INTO applications (app_id, name, key_hash, created_at, attributes, retention_s)
-                     SELECT $1, $2, $3, $4, $5, $6 WHERE NOT EXISTS (SELECT 1 FROM applications)",
+                    "INSERT INTO applications (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality)
+                     SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE NOT EXISTS (SELECT 1 FROM applications)",
                 )
                 .bind(app.id.as_str())
                 .bind(app.name.as_str())
@@ -37,6 +39,8 @@ macro_rules! apps {
                 .bind(row::millis(app.created_at))
                 .bind(app.attributes)
                 .bind(app.retention.map(row::seconds))
+                .bind(app.rules.guard.as_str())
+                .bind(app.rules.min_quality)
                 .execute(&mut *work)
                 .await
                 .map_err($failed)?;
@@ -45,16 +49,29 @@ macro_rules! apps {
             }
 
             async fn list(&self) -> Result<Vec<AppRecord>, StoreError> {
-                type Row = (String, String, Vec<u8>, i64, bool, Option<Vec<u8>>, Option<i64>, Option<i64>);
+                type Row = (
+                    String,
+                    String,
+                    Vec<u8>,
+                    i64,
+                    bool,
+                    Option<Vec<u8>>,
+                    Option<i64>,
+                    Option<i64>,
+                    String,
+                    Option<f64>,
+                );
                 let rows: Vec<Row> = sqlx::query_as(
-                    "SELECT app_id, name, key_hash, created_at, attributes, former_key_hash, former_until, retention_s
+                    "SELECT app_id, name, key_hash, created_at, attributes, former_key_hash, former_until, retention_s,
+                            guard, min_quality
                      FROM applications ORDER BY created_at, app_id",
                 )
                 .fetch_all(&self.read)
                 .await
                 .map_err($failed)?;
                 rows.into_iter()
-                    .map(|(id, name, key, created_at, attributes, former, until, retention)| {
+                    .map(|(id, name, key, created_at, attributes, former, until, retention, guard, min_quality)| {
+                        let rules = EnrollRules { guard: row::guard(&guard, &id), min_quality };
                         let former = former.as_deref().map(|hash| row::key_hash(hash, &id));
                         Ok(AppRecord {
                             key_hash: row::key_hash(&key, &id),
@@ -66,6 +83,7 @@ macro_rules! apps {
                                 .map(|(hash, until)| FormerKey { hash, until: row::time(until) }),
                             attributes,
                             retention: retention.map(row::duration),
+                            rules,
                         })
                     })
                     .collect()
@@ -107,6 +125,26 @@ macro_rules! apps {
                 let done = sqlx::query("UPDATE applications SET attributes = $2 WHERE app_id = $1")
                     .bind(id.as_str())
                     .bind(reported)
+                    .execute(&self.write)
+                    .await
+                    .map_err($failed)?;
+                Ok(done.rows_affected() == 1)
+            }
+
+            async fn set_guard(&self, id: &AppId, guard: Guard) -> Result<bool, StoreError> {
+                let done = sqlx::query("UPDATE applications SET guard = $2 WHERE app_id = $1")
+                    .bind(id.as_str())
+                    .bind(guard.as_str())
+                    .execute(&self.write)
+                    .await
+                    .map_err($failed)?;
+                Ok(done.rows_affected() == 1)
+            }
+
+            async fn set_min_quality(&self, id: &AppId, least: Option<f64>) -> Result<bool, StoreError> {
+                let done = sqlx::query("UPDATE applications SET min_quality = $2 WHERE app_id = $1")
+                    .bind(id.as_str())
+                    .bind(least)
                     .execute(&self.write)
                     .await
                     .map_err($failed)?;

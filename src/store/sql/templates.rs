@@ -12,7 +12,8 @@ macro_rules! templates {
                 on_conflict: OnConflict,
             ) -> Result<Revision, InsertError> {
                 let (mut work, revision) = self.begin(app).await?;
-                if !self.insert_template(&mut work, app, template, revision, on_conflict).await? {
+                let fresh = self.insert_template(&mut work, app, template, revision, on_conflict).await?;
+                if !fresh && on_conflict != OnConflict::Extend {
                     work.rollback().await.map_err($failed)?; // gives the revision back
                     return Err(InsertError::Exists);
                 }
@@ -31,7 +32,8 @@ macro_rules! templates {
                 let sealer = self.sealer(&mut work).await?;
                 let (mut next, mut inserted) = (first, Vec::with_capacity(templates.len()));
                 for template in templates {
-                    if !self.insert_template(&mut work, app, &template.id, next, on_conflict).await? {
+                    let fresh = self.insert_template(&mut work, app, &template.id, next, on_conflict).await?;
+                    if !fresh && on_conflict != OnConflict::Extend {
                         inserted.push(None);
                         continue;
                     }
@@ -146,6 +148,30 @@ macro_rules! templates {
                 .await
                 .map_err($failed)?;
                 Ok(Self::records(rows)?.pop())
+            }
+
+            async fn samples(
+                &self,
+                app: &AppId,
+                model: &ModelTag,
+                template: &TemplateId,
+            ) -> Result<Vec<Sample>, StoreError> {
+                let rows: Vec<(Vec<u8>, Vec<u8>, Option<Vec<u8>>)> = sqlx::query_as(
+                    "SELECT sample_id, sealed, data_key FROM samples
+                     WHERE app_id = $1 AND template_id = $2 AND model = $3 ORDER BY created_at, sample_id",
+                )
+                .bind(app.as_str())
+                .bind(template.as_str())
+                .bind(model.as_str())
+                .fetch_all(&self.read)
+                .await
+                .map_err($failed)?;
+                let mut gather = row::Gather::new(&self.keys, app, model);
+                for (sample, sealed, data_key) in &rows {
+                    let columns = row::SampleColumns { sample, sealed, data_key: data_key.as_deref() };
+                    gather.take(template.as_str(), Some(columns))?;
+                }
+                Ok(gather.finish().into_iter().flat_map(|template| template.samples).collect())
             }
 
             async fn page(

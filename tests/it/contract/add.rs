@@ -1,4 +1,5 @@
 use semblance::api::{ApiConfig, Shape};
+use semblance::domain::Guard;
 use semblance::service::Policy;
 use uuid::Uuid;
 
@@ -121,4 +122,48 @@ async fn another_sample_is_added_to_a_template() {
     }
     let answer = server.send_photo("templates/unknown/samples", &photo("eve")).await;
     assert_eq!(answer.error(), (400, 400, "Template not found".to_owned()));
+}
+
+#[tokio::test]
+async fn a_likely_mix_up_is_warned_of_in_both_layouts_or_refused() {
+    for shape in [Shape::Seed, Shape::Modern, Shape::Both] {
+        let config = ApiConfig { shape, ..ApiConfig::default() };
+        let server = Server::with(Setup { config, ..Setup::default() }).await;
+        server.enroll("ann", &photo("ann")).await;
+        let set =
+            async |guard| assert!(server.service.applications().set_guard(&server.app.app_id, guard).await.unwrap());
+        set(Guard::Warn).await;
+        let warned = server.enroll("anna", &photo("ann")).await.json();
+        assert_eq!(warned.text("result.warnings.0.code"), "enrolled_elsewhere");
+        assert_eq!(warned.text("result.warnings.0.templateId"), "ann");
+        server.enroll("bob", &photo("bob")).await;
+        let warned = server.send_photo("templates/bob/samples", &photo("ann")).await;
+        assert_eq!((warned.status, warned.json().text("result.warnings.0.code")), (200, "unlike_samples"));
+        set(Guard::Refuse).await;
+        let refused = server.send_photo("add", &photo("ann")).await;
+        let (status, code, info) = refused.error();
+        assert!((status, code) == (400, 400) && info.starts_with("the face is enrolled already under templateId "));
+        set(Guard::Off).await;
+        assert_eq!(server.send_photo("add", &photo("ann")).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_photo_under_the_least_quality_is_refused_and_unmeasured_quality_is_not_guessed() {
+    let server = Server::start().await;
+    server.enroll("ann", &photo("ann")).await;
+    let set = async |least| {
+        assert!(server.service.applications().set_min_quality(&server.app.app_id, least).await.unwrap());
+    };
+    set(Some(0.999)).await;
+    for endpoint in ["add", "templates/ann/samples"] {
+        let refused = server.send_photo(endpoint, &photo("bob")).await;
+        let (status, code, info) = refused.error();
+        assert!((status, code) == (400, 400) && info.starts_with("photo quality (crfiqa) 0.54 is below"), "{info}");
+        // An engine with few models.
+        assert_eq!(server.send_photo(endpoint, &photo("plain")).await.status, 501);
+    }
+    assert_eq!(server.send_photo("identify", &photo("bob")).await.status, 200);
+    set(None).await;
+    assert_eq!(server.send_photo("add", &photo("bob")).await.status, 200);
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use semblance::domain::{AppId, Embedding, ModelTag, SampleId};
+use semblance::domain::{AppId, Embedding, EnrollRules, ModelTag, SampleId};
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{AppRecord, DatabaseConfig, KeyFile, KeyHash, KeySource, OnConflict, OpenOptions, Store, open};
 use serde_json::Value;
@@ -204,8 +204,17 @@ async fn everything(dir: &Path, app: &AppId) -> Vec<IndexedTemplate> {
 async fn an_app(store: &Store) -> AppId {
     let app: AppId = "a".parse().unwrap();
     let (name, key_hash, created_at) = ("a".to_owned(), KeyHash([7; 32]), UNIX_EPOCH);
-    let record =
-        AppRecord { id: app.clone(), name, key_hash, created_at, former_key: None, attributes: true, retention: None };
+    let rules = EnrollRules::default();
+    let record = AppRecord {
+        id: app.clone(),
+        name,
+        key_hash,
+        created_at,
+        former_key: None,
+        attributes: true,
+        retention: None,
+        rules,
+    };
     store.apps.create(&record).await.unwrap();
     app
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use semblance::domain::{
-    Analysis, BoundingBox, Check, DecodeFault, Demography, Embedding, Landmarks, ModelTag, Need, PhotoFault, Point,
-    Pose, Quality, Threshold, Timings,
+    Analysis, BoundingBox, Check, DecodeFault, Demography, Embedding, FalseMatchCurve, Landmarks, ModelTag, Need, PhotoFault,
+    Point, Pose, Quality, Threshold, Timings,
 };
 use semblance::engine::{Ahead, Analyze, AnalyzeError};
 use semblance::image::Photo;
@@ -23,6 +23,7 @@ pub fn photo(name: &str) -> Vec<u8> {
 /// The engine.
 pub struct ScriptedEngine {
     model: ModelTag,
+    curve: FalseMatchCurve,
     pub liveness: AtomicBool,
     pub deepfake: AtomicBool,
     pub ready: AtomicBool,
@@ -38,6 +39,7 @@ impl ScriptedEngine {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             model: ModelTag::new("scripted"),
+            curve: FalseMatchCurve::new(&[(1e-3, 0.372), (1e-5, 0.505)]).unwrap(),
             liveness: AtomicBool::new(true),
             deepfake: AtomicBool::new(true),
             ready: AtomicBool::new(true),
@@ -83,6 +85,10 @@ impl Analyze for ScriptedEngine {
 
     fn embedding_model(&self) -> &ModelTag {
         &self.model
+    }
+
+    fn false_matches(&self) -> &FalseMatchCurve {
+        &self.curve
     }
 
     fn is_ready(&self) -> bool {

@@ -20,10 +20,11 @@ impl Json {
         serde_json::from_slice(bytes).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)))
     }
 
-    /// Follows keys; `None` where there is no such key.
+    /// Follows keys, and numbers in lists; `None` where there is no such.
     pub fn find(&self, path: &str) -> Option<&Json> {
         path.split('.').try_fold(self, |json, key| match json {
             Json::Object(pairs) => pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value),
+            Json::List(items) => items.get(key.parse::<usize>().ok()?),
             _ => None,
         })
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use semblance::domain::{AppId, ModelTag, Revision, TemplateId};
+use semblance::domain::{AppId, Guard, ModelTag, Revision, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
 use semblance::store::{
     Anchor, AppRecord, AppStore, Cause, Changes, Claim, FormerKey, Head, HintStore, InsertError, Key, KeyHash, KeyId,
@@ -29,6 +29,17 @@ impl Gallery {
         self.changes.push(template.clone());
         self.revision = self.revision.next();
         self.revision
+    }
+
+    /// `None` when a template exists that is to be left alone.
+    fn put(&mut self, id: &TemplateId, samples: Vec<Sample>, on_conflict: OnConflict) -> Option<Revision> {
+        match (on_conflict, self.templates.get_mut(id)) {
+            (OnConflict::Refuse, Some(_)) => return None,
+            (OnConflict::Extend, Some(known)) => known.extend(samples),
+            (_, Some(known)) => *known = samples,
+            (_, None) => drop(self.templates.insert(id.clone(), samples)),
+        }
+        Some(self.changed(id))
     }
 
     fn indexed(&self, id: &TemplateId) -> IndexedTemplate {
@@ -130,6 +141,20 @@ impl AppStore for MemoryStore {
         })
     }
 
+    async fn set_guard(&self, id: &AppId, guard: Guard) -> Result<bool, StoreError> {
+        self.state(|state| {
+            let app = state.apps.iter_mut().find(|app| app.id == *id);
+            app.map(|app| app.rules.guard = guard).is_some()
+        })
+    }
+
+    async fn set_min_quality(&self, id: &AppId, least: Option<f64>) -> Result<bool, StoreError> {
+        self.state(|state| {
+            let app = state.apps.iter_mut().find(|app| app.id == *id);
+            app.map(|app| app.rules.min_quality = least).is_some()
+        })
+    }
+
     async fn delete(&self, id: &AppId) -> Result<bool, StoreError> {
         self.state(|state| {
             state.apps.retain(|app| app.id != *id);
@@ -148,11 +173,8 @@ impl TemplateStore for MemoryStore {
         on_conflict: OnConflict,
     ) -> Result<Revision, InsertError> {
         self.gallery(app, |gallery| {
-            if on_conflict == OnConflict::Refuse && gallery.templates.contains_key(template) {
-                return Err(InsertError::Exists);
-            }
-            gallery.templates.insert(template.clone(), vec![sample.clone()]);
-            Ok(gallery.changed(template))
+            let samples = vec![sample.clone()];
+            gallery.put(template, samples, on_conflict).ok_or(InsertError::Exists)
         })?
     }
 
@@ -163,15 +185,13 @@ impl TemplateStore for MemoryStore {
         on_conflict: OnConflict,
     ) -> Result<Vec<Option<Revision>>, StoreError> {
         self.gallery(app, |gallery| {
-            let insert = |template: &IndexedTemplate| {
-                if on_conflict == OnConflict::Refuse && gallery.templates.contains_key(&template.id) {
-                    return None;
-                }
-                gallery.templates.insert(template.id.clone(), template.samples.clone());
-                Some(gallery.changed(&template.id))
-            };
+            let insert = |template: &IndexedTemplate| gallery.put(&template.id, template.samples.clone(), on_conflict);
             templates.iter().map(insert).collect()
         })
+    }
+
+    async fn samples(&self, app: &AppId, _: &ModelTag, template: &TemplateId) -> Result<Vec<Sample>, StoreError> {
+        self.gallery(app, |gallery| gallery.templates.get(template).cloned().unwrap_or_default())
     }
 
     async fn count(&self, app: &AppId) -> Result<usize, StoreError> {

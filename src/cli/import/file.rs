@@ -1,0 +1,79 @@
+//! Import from a file that `export` wrote.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+
+use super::BATCH;
+use super::sniff::looks_like_a_photo;
+use crate::cli::CliError;
+use crate::cli::exchange::Line;
+use crate::domain::AppId;
+use crate::gallery::IndexedTemplate;
+use crate::store::{OnConflict, Store};
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Imported {
+    pub(super) templates: usize,
+    pub(super) samples: usize,
+    pub(super) existing: usize,
+}
+
+/// Imports a file, batch by batch. What was written before an error stays.
+pub(super) async fn import(
+    store: &Store,
+    app: &AppId,
+    path: &Path,
+    on_conflict: OnConflict,
+) -> Result<Imported, CliError> {
+    let mut file = File::open(path).map_err(CliError::file(path))?;
+    let mut head = Vec::new();
+    file.by_ref().take(512).read_to_end(&mut head).map_err(CliError::file(path))?;
+    if looks_like_a_photo(&head) {
+        return Err(CliError::message(format!(
+            "{} is a photo: import the folder that it is in, or a file that `gallery export` wrote",
+            path.display()
+        )));
+    }
+    let reader = BufReader::new(head.as_slice().chain(file));
+    let mut imported = Imported::default();
+    let mut batch = Vec::with_capacity(BATCH);
+    for (number, line) in reader.lines().enumerate() {
+        let line = line.map_err(CliError::file(path))?;
+        let at = |what: String| CliError::message(format!("{}, line {}: {what}", path.display(), number + 1));
+        let template = Line::read(&line).map_err(|error| at(error.to_string()))?;
+        if template.samples.is_empty() {
+            continue;
+        }
+        batch.push(template);
+        if batch.len() == BATCH {
+            insert(store, app, &batch, on_conflict, &mut imported).await?;
+            batch.clear();
+        }
+    }
+    insert(store, app, &batch, on_conflict, &mut imported).await?;
+    Ok(imported)
+}
+
+async fn insert(
+    store: &Store,
+    app: &AppId,
+    templates: &[IndexedTemplate],
+    on_conflict: OnConflict,
+    imported: &mut Imported,
+) -> Result<(), CliError> {
+    if templates.is_empty() {
+        return Ok(());
+    }
+    let revisions = store.templates.insert_all(app, templates, on_conflict).await?;
+    for (template, revision) in templates.iter().zip(revisions) {
+        if revision.is_none() {
+            imported.existing += 1;
+        } else {
+            imported.templates += 1;
+            imported.samples += template.samples.len();
+        }
+    }
+    Ok(())
+}

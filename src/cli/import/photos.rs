@@ -1,0 +1,286 @@
+//! Import of a folder of photos: plan, read, gather, report.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::mpsc;
+
+use super::gather::{Gatherer, Guarding, Work};
+use super::plan::{Layout, Plan};
+use super::progress::Progress;
+use super::read::{Reader, Seen, file_threads};
+use super::report::{Counts, Outcome, Report, Row, path_text};
+use super::state::{Refusals, State};
+use super::{Arguments, BATCH};
+use crate::cli::gallery::each_page;
+use crate::cli::{CliError, clear_away, tell};
+use crate::domain::{AppId, Checks, Guard, ModelTag, Need, Party, Revision, Subject, rfc3339};
+use crate::engine::Analyze;
+use crate::gallery::{MatcherFeed as _, MemoryMatcher};
+use crate::settings::Settings;
+use crate::store::{AppRecord, Store};
+use crate::{app, lifecycle};
+
+/// Longest that a template waits to be written.
+const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Exit code when files are left.
+const EXIT_LEFT: u8 = 3;
+
+/// Lines of the report that are printed, too.
+const PRINTED_ROWS: usize = 50;
+
+/// Where the two files of an import are.
+struct Places {
+    state: PathBuf,
+    report: PathBuf,
+}
+
+/// How an import ended.
+struct Ended {
+    counts: Counts,
+    rows: Vec<Row>,
+    /// The exit code of the signal that ended it.
+    interrupted: Option<u8>,
+    /// Why it broke off.
+    error: Option<CliError>,
+}
+
+pub(super) async fn import(
+    settings: &Settings,
+    store: &Store,
+    record: &AppRecord,
+    arguments: &Arguments,
+) -> Result<(), CliError> {
+    let (app, root, started) = (&record.id, &arguments.from, SystemTime::now());
+    let places = places(settings, app, arguments)?;
+    let engine: Arc<dyn Analyze> = app::start_engine(settings)?;
+    let faces = arguments.faces.unwrap_or_default();
+    // On everything that decides about a photo by itself.
+    let under = format!(
+        "version {}, models {}, faces {faces:?}, quality {:?}, pixels {}",
+        env!("CARGO_PKG_VERSION"),
+        app::manifest(settings)?.version(),
+        record.rules.min_quality,
+        settings.limits.photo_pixels,
+    );
+    let (state, refusals) = State::open(&places.state, &under)?;
+    let refusals = if arguments.again { Refusals::default() } else { refusals };
+    let layout = arguments.layout.unwrap_or(Layout::Auto);
+    let plan = Plan::new(root, layout);
+    let guard =
+        arguments.guard.unwrap_or(if record.rules.guard == Guard::Refuse { Guard::Refuse } else { Guard::Warn });
+    let guard = guarding(settings, store, app, guard, &*engine, plan.people.len()).await?;
+    let photos = plan.people.iter().map(|person| person.photos.len()).sum();
+    tell(store, "gallery import", Some(app), &format!("begins: {photos} photos of {} people", plan.people.len()))
+        .await?;
+
+    let people = Arc::new(plan.people);
+    let reader = Reader {
+        need: need(faces, app),
+        min_quality: record.rules.min_quality,
+        store: store.clone(),
+        app: app.clone(),
+        root: root.clone(),
+        people: Arc::clone(&people),
+        existing: arguments.existing(),
+        refusals,
+        files: file_threads(settings.compute.inference_threads)?,
+        threads: settings.compute.inference_threads,
+        engine,
+    };
+    let gatherer = Gatherer {
+        store,
+        app,
+        root,
+        people,
+        layout,
+        existing: arguments.existing(),
+        guard,
+        state,
+        progress: Progress::new(photos),
+        counts: Counts { photos, ignored: plan.ignored, ..Counts::default() },
+        rows: plan.rows,
+        work: Work::default(),
+    };
+    let ended = follow(reader, gatherer).await;
+    let report = Report {
+        folder: path_text(root),
+        application: app.as_str(),
+        started: rfc3339(started),
+        ended: rfc3339(SystemTime::now()),
+        interrupted: ended.interrupted.is_some(),
+        counts: &ended.counts,
+        files: &ended.rows,
+    };
+    let files = report.write(&places.report)?;
+    print(&ended, &files);
+    let counts = &ended.counts;
+    let how = match (&ended.error, ended.interrupted) {
+        (Some(_), _) => "breaks off",
+        (None, Some(_)) => "is interrupted",
+        (None, None) => "ends",
+    };
+    let summary = format!(
+        "{how}: {} templates with {} samples, {} files left, {} warnings, {} photos not reached",
+        counts.templates, counts.samples, counts.left, counts.warned, counts.not_reached
+    );
+    let journaled = tell(store, "gallery import", Some(app), &summary).await;
+    if let Some(error) = ended.error {
+        return Err(error);
+    }
+    journaled?;
+    clear_away(&*store.vault).await?;
+    match (ended.interrupted, counts.left) {
+        (Some(code), _) => Err(CliError::Exit {
+            code,
+            message: format!(
+                "interrupted with {} photos to go; the same command goes on from here",
+                counts.not_reached
+            ),
+        }),
+        (None, 0) => Ok(()),
+        (None, left) => Err(CliError::Exit { code: EXIT_LEFT, message: format!("{left} files were left") }),
+    }
+}
+
+/// Where state and report are to be; their folder is made.
+fn places(settings: &Settings, app: &AppId, arguments: &Arguments) -> Result<Places, CliError> {
+    let real = std::fs::canonicalize(&arguments.from).map_err(CliError::file(&arguments.from))?;
+    let default = State::default_path(&settings.data, &real, app);
+    if let Some(dir) = default.parent()
+        && (arguments.state.is_none() || arguments.report.is_none())
+    {
+        app::make_private_dir(dir).map_err(CliError::file(dir))?;
+    }
+    let parent = arguments.report.as_deref().and_then(Path::parent).filter(|dir| !dir.as_os_str().is_empty());
+    if let Some(dir) = parent.filter(|dir| !dir.is_dir()) {
+        return Err(CliError::message(format!("the report cannot be written: {} is not a folder", dir.display())));
+    }
+    Ok(Places {
+        report: arguments.report.clone().unwrap_or_else(|| default.with_extension("")),
+        state: arguments.state.clone().unwrap_or(default),
+    })
+}
+
+fn need(faces: Subject, app: &AppId) -> Need {
+    Need {
+        embedding: true,
+        quality: false,
+        checks: Checks::default(),
+        attributes: false,
+        subject: faces,
+        party: Party::of(app),
+    }
+}
+
+/// Loads what the people are compared with.
+async fn guarding(
+    settings: &Settings,
+    store: &Store,
+    app: &AppId,
+    guard: Guard,
+    engine: &dyn Analyze,
+    people: usize,
+) -> Result<Guarding, CliError> {
+    let model = engine.embedding_model().clone();
+    let gallery = match guard {
+        Guard::Off => None,
+        Guard::Warn | Guard::Refuse => Some(load(settings, store, app, &model).await?),
+    };
+    let size = store.templates.count(app).await?.saturating_add(people);
+    let curve = engine.false_matches().clone();
+    Ok(Guarding { guard, curve, model, gallery, size, revision: Revision::default() })
+}
+
+async fn load(settings: &Settings, store: &Store, app: &AppId, model: &ModelTag) -> Result<MemoryMatcher, CliError> {
+    let mut templates = Vec::new();
+    // What cannot be read is reported, and is no reason not to enroll others.
+    each_page(store, app, model, |page| {
+        templates.extend(page);
+        Ok(())
+    })
+    .await?;
+    let gallery = app::start_matcher(settings);
+    gallery.replace(app, Revision::default(), templates);
+    Ok(gallery)
+}
+
+/// Gathers what is read until it ends, is interrupted or breaks off. What is done by then is written.
+async fn follow(reader: Reader, mut gatherer: Gatherer<'_>) -> Ended {
+    let (results, mut seen) = mpsc::channel(BATCH);
+    let reading = tokio::spawn(Arc::new(reader).run(results));
+    let mut interrupted = None;
+    let mut error = gather(&mut seen, &mut gatherer, &mut interrupted).await.err();
+    seen.close();
+    reading.abort();
+    if error.is_none() {
+        // What was analysed by the time of an interrupt is not thrown away.
+        while let Ok(one) = seen.try_recv() {
+            if let Err(failed) = gatherer.take(one).await {
+                error = Some(failed);
+                break;
+            }
+        }
+    }
+    if let Err(failed) = gatherer.flush().await {
+        error = error.or(Some(failed));
+    }
+    gatherer.progress.finish();
+    let Gatherer { mut counts, mut rows, progress, .. } = gatherer;
+    let of = |outcome| rows.iter().filter(|row| row.outcome == outcome).count();
+    counts.left = of(Outcome::Left);
+    counts.warned = of(Outcome::Warned);
+    counts.skipped = of(Outcome::Skipped);
+    counts.not_reached = progress.left();
+    rows.sort_by(|a, b| a.path.cmp(&b.path));
+    Ended { counts, rows, interrupted, error }
+}
+
+async fn gather(
+    seen: &mut mpsc::Receiver<Seen>,
+    gatherer: &mut Gatherer<'_>,
+    interrupted: &mut Option<u8>,
+) -> Result<(), CliError> {
+    let mut signal = std::pin::pin!(lifecycle::interruption());
+    let mut flush = tokio::time::interval(FLUSH_INTERVAL);
+    flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            code = &mut signal => {
+                *interrupted = Some(code);
+                return Ok(());
+            }
+            _ = flush.tick() => gatherer.flush().await?,
+            one = seen.recv() => match one {
+                Some(one) => gatherer.take(one).await?,
+                None => return Ok(()),
+            },
+        }
+    }
+}
+
+fn print(ended: &Ended, files: &[PathBuf; 2]) {
+    for row in ended.rows.iter().filter(|row| row.outcome != Outcome::Skipped).take(PRINTED_ROWS) {
+        eprintln!("{}: {} ({}); {}", row.path, row.reason, row.code, row.remedy);
+    }
+    if ended.rows.len() > PRINTED_ROWS {
+        eprintln!("... and more: {} rows in the report", ended.rows.len());
+    }
+    let counts = &ended.counts;
+    println!("{} templates with {} samples imported", counts.templates, counts.samples);
+    let more = [
+        (counts.enrolled_before, "photos were enrolled before"),
+        (counts.left, "files were left"),
+        (counts.warned, "warnings"),
+        (counts.skipped, "photos were there twice"),
+        (counts.ignored, "hidden and system files were ignored"),
+        (counts.not_reached, "photos were not reached"),
+    ];
+    for (count, what) in more.into_iter().filter(|(count, _)| *count > 0) {
+        println!("{count} {what}");
+    }
+    let [csv, json] = files.each_ref().map(|file| path_text(file));
+    println!("report: {csv} and {json}");
+}

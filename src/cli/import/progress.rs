@@ -1,0 +1,74 @@
+//! How far an import is: a bar on a terminal, a line now and then elsewhere.
+
+use std::io::IsTerminal as _;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// From one line to the next where there is no terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(10);
+
+const BAR: &str = "{bar:30} {pos} of {len} photos, {per_sec}, {eta} left; {msg}";
+
+pub(super) struct Progress {
+    /// `None`: lines.
+    bar: Option<ProgressBar>,
+    total: usize,
+    done: usize,
+    started: Instant,
+    last_line: Instant,
+}
+
+impl Progress {
+    pub(super) fn new(total: usize) -> Self {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
+            // The default style, if this one were ever wrong.
+            bar.set_style(ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar
+        });
+        Self { bar, total, done: 0, started: Instant::now(), last_line: Instant::now() }
+    }
+
+    /// One photo more is done; so many templates are written by now.
+    pub(super) fn advance(&mut self, templates: usize) {
+        self.done += 1;
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("{templates} templates written"));
+            bar.inc(1);
+        } else if self.last_line.elapsed() >= LINE_INTERVAL {
+            self.last_line = Instant::now();
+            eprintln!("{}; {templates} templates written", line(self.done, self.total, self.started.elapsed()));
+        }
+    }
+
+    /// Photos that are not done.
+    pub(super) fn left(&self) -> usize {
+        self.total.saturating_sub(self.done)
+    }
+
+    /// Takes the bar away.
+    pub(super) fn finish(&self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+fn line(done: usize, total: usize, elapsed: Duration) -> String {
+    let rate = done as f64 / elapsed.as_secs_f64().max(1e-3);
+    let left = (total.saturating_sub(done) as f64 / rate.max(1e-9)).round() as u64;
+    let left = if left >= 120 { format!("{} min", left.div_ceil(60)) } else { format!("{left} s") };
+    format!("{done} of {total} photos, {rate:.1} a second, {left} left")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_tells_rate_and_time_left() {
+        assert_eq!(line(100, 400, Duration::from_secs(10)), "100 of 400 photos, 10.0 a second, 30 s left");
+        assert_eq!(line(100, 13_000, Duration::from_secs(10)), "100 of 13000 photos, 10.0 a second, 22 min left");
+    }
+}

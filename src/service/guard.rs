@@ -1,0 +1,84 @@
+//! The guard of enrollment: an enrollment that looks like a mix-up is reported or refused.
+//!
+//! It is a help against mistakes, no lock: two enrollments of one face under two ids that run at the same moment do
+//! not see each other.
+
+use super::{Caller, Error, Service};
+use crate::domain::{Embedding, Guard, Similarity, TemplateId};
+
+/// Why an enrollment looks like a mix-up. Its text is for the caller, whose own application all of it is about.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Suspicion {
+    /// The face is enrolled already under another id.
+    #[error("the face is enrolled already under templateId {template} (similarity {similarity:.2})")]
+    EnrolledElsewhere {
+        /// That id.
+        template: TemplateId,
+        /// How similar its best sample is.
+        similarity: Similarity,
+    },
+    /// The photo matches no other sample of its template.
+    #[error("the photo matches no other sample of its template (similarity {similarity:.2} at best)")]
+    UnlikeSamples {
+        /// How similar the best of them is.
+        similarity: Similarity,
+    },
+}
+
+impl Service {
+    /// What looks like a mix-up about a new sample: of a template that has samples, where they are compared, and that
+    /// replaces or makes one. Empty when the application's guard is off.
+    ///
+    /// # Errors
+    /// [`Error::Suspicious`] when the guard refuses; [`Error::Loading`], [`Error::Busy`], store failures.
+    pub(super) async fn guard(
+        &self,
+        caller: &Caller,
+        template: Option<&TemplateId>,
+        extends: bool,
+        embedding: &Embedding,
+    ) -> Result<Vec<Suspicion>, Error> {
+        let mut found = Vec::new();
+        if caller.rules.guard == Guard::Off {
+            return Ok(found);
+        }
+        if let Some(template) = template.filter(|_| extends) {
+            found.extend(self.unlike_samples(caller, template, embedding).await?);
+        }
+        found.extend(self.enrolled_elsewhere(caller, template, embedding).await?);
+        match found.first() {
+            Some(first) if caller.rules.guard == Guard::Refuse => Err(Error::Suspicious(first.clone())),
+            _ => Ok(found),
+        }
+    }
+
+    async fn unlike_samples(
+        &self,
+        caller: &Caller,
+        template: &TemplateId,
+        embedding: &Embedding,
+    ) -> Result<Option<Suspicion>, Error> {
+        let samples = self.store.templates.samples(&caller.app, embedding.model(), template).await?;
+        let limit = self.analyze.false_matches().same_person(samples.len() + 1);
+        let cosines = samples.iter().filter_map(|sample| sample.embedding.cosine(embedding).ok());
+        let best = cosines.max_by(|a, b| a.get().total_cmp(&b.get()));
+        let unlike = best.filter(|best| *best < limit);
+        Ok(unlike.map(|best| Suspicion::UnlikeSamples { similarity: self.similarity(best) }))
+    }
+
+    async fn enrolled_elsewhere(
+        &self,
+        caller: &Caller,
+        template: Option<&TemplateId>,
+        embedding: &Embedding,
+    ) -> Result<Option<Suspicion>, Error> {
+        // The template itself may be the best hit.
+        let ranked = self.matcher.best(&caller.app, embedding, 2).await?;
+        let limit = self.analyze.false_matches().enrolled_elsewhere(ranked.gallery_size);
+        let other = ranked.hits.into_iter().find(|hit| Some(&hit.template) != template);
+        Ok(other.filter(|hit| hit.cosine >= limit).map(|hit| Suspicion::EnrolledElsewhere {
+            template: hit.template,
+            similarity: self.similarity(hit.cosine),
+        }))
+    }
+}
