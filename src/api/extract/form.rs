@@ -11,10 +11,10 @@ use std::task::Poll;
 
 use axum::body::Bytes;
 use axum::extract::Request;
-use axum::http::{HeaderMap, header};
 use futures_util::{Stream, StreamExt};
 use multer::{Field, Multipart};
 
+use super::boundary::boundary;
 use super::media::{Declared, is_image};
 use super::parse_template_id;
 use super::stream::{ReadError, capped, collect};
@@ -62,18 +62,13 @@ impl Form {
     }
 }
 
-/// The `Content-Type` among some headers, as text.
-pub(super) fn content_type(headers: &HeaderMap) -> &str {
-    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
 /// Reads the photos (and the template id, if any) of a request.
 pub(in crate::api) async fn read_form(api: &ApiState, request: Request, names: Names) -> Result<Form, ApiError> {
     let cap = api.config().max_body_bytes.saturating_mul(names.len());
     let (headers, stream) = capped(request, cap)?;
-    match multer::parse_boundary(content_type(&headers)) {
-        Ok(boundary) => read_parts(Parts::new(stream, boundary, api.config().max_parts), names).await,
-        Err(_) => read_bare(stream, names).await,
+    match boundary(&headers) {
+        Some(boundary) => read_parts(Parts::new(stream, boundary, api.config().max_parts), names).await,
+        None => read_bare(stream, names).await,
     }
 }
 
