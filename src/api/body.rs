@@ -134,10 +134,11 @@ impl Remainder {
         // Over HTTP/2 each request has a stream of its own: there is nothing to save.
         let is_small = HttpBody::size_hint(&body).lower() <= SMALL_REST_BYTES as u64;
         if version < Version::HTTP_2 && is_small && !timed_out {
-            match timeout(SMALL_REST_WAIT, discard(&mut body, SMALL_REST_BYTES)).await {
+            let rest = discard(&mut body, SMALL_REST_BYTES, SMALL_REST_WAIT);
+            match timeout(SMALL_REST_WAIT, rest).await {
                 Ok(Discarded::ToTheEnd) => return true,
                 Ok(Discarded::Broken) => return false,
-                Ok(Discarded::TooMuch) | Err(_) => {}
+                Ok(Discarded::TooMuch | Discarded::Stalled) | Err(_) => {}
             }
         }
         drain_in_background(body, self.bounds);
@@ -205,7 +206,7 @@ fn drain_in_background(mut body: BodyDataStream, bounds: Bounds) {
     if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(async move {
             // Out of time or out of bounds, the connection is closed with what is left in it.
-            let _ = timeout(bounds.drain_time, discard(&mut body, bounds.drain_bytes)).await;
+            let _ = timeout(bounds.drain_time, discard(&mut body, bounds.drain_bytes, bounds.idle)).await;
         });
     }
 }
@@ -214,18 +215,23 @@ fn drain_in_background(mut body: BodyDataStream, bounds: Bounds) {
 enum Discarded {
     ToTheEnd,
     TooMuch,
+    Stalled,
     Broken,
 }
 
-/// Reads and discards so many bytes at most.
-async fn discard(body: &mut BodyDataStream, limit: usize) -> Discarded {
+/// Reads and discards so many bytes at most, until nothing comes for so long.
+async fn discard(body: &mut BodyDataStream, limit: usize, idle: Duration) -> Discarded {
     let mut left = limit;
-    while let Some(piece) = body.next().await {
-        let Ok(piece) = piece else { return Discarded::Broken };
+    loop {
+        let piece = match timeout(idle, body.next()).await {
+            Ok(Some(Ok(piece))) => piece,
+            Ok(None) => return Discarded::ToTheEnd,
+            Ok(Some(Err(_))) => return Discarded::Broken,
+            Err(_) => return Discarded::Stalled,
+        };
         match left.checked_sub(piece.len()) {
             Some(rest) => left = rest,
             None => return Discarded::TooMuch,
         }
     }
-    Discarded::ToTheEnd
 }

@@ -5,13 +5,14 @@
 //! the same; so does a whole body that is no form. The first photo of a name counts.
 
 use std::future::poll_fn;
+use std::mem::replace;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use axum::body::Bytes;
 use axum::extract::Request;
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use multer::{Field, Multipart};
 
 use super::boundary::boundary;
@@ -196,6 +197,7 @@ impl Parts {
                 count.fetch_add(piece.len(), Ordering::Relaxed);
             }
         });
+        let stream = stream.chain(late_end());
         Self { form: Multipart::new(stream, boundary), received, left: max_parts }
     }
 
@@ -218,6 +220,22 @@ impl Parts {
         }
         Ok(part)
     }
+}
+
+/// An empty stream that ends with its second poll.
+///
+/// Multer 3.1 looks for the first boundary, polls its stream once more, and calls the form incomplete if the stream has
+/// ended by then. So a body that arrives whole between two polls, as over HTTP/2 from another thread, would be refused;
+/// this keeps the last piece and the end of the body in different polls.
+fn late_end<T>() -> impl Stream<Item = T> {
+    let mut polled = false;
+    stream::poll_fn(move |cx| {
+        if replace(&mut polled, true) {
+            return Poll::Ready(None);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
 }
 
 /// Why a form could not be read to its end.

@@ -175,7 +175,8 @@ pub fn boundary(data: &[u8]) {
         on_host(|host| host.send(Method::POST, Uri::from_static("/api/v1.0/identify"), content_type, &body, 1 << 16));
     let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !b"\";".contains(byte);
     if (1..=70).contains(&data.len()) && data.iter().all(plain) && data.trim_ascii() == data {
-        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(data));
+        let (data, text) = (String::from_utf8_lossy(data), String::from_utf8_lossy(&answer.body));
+        assert_eq!(answer.status, 200, "{data}: {text}");
     }
 }
 
