@@ -16,6 +16,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -341,8 +342,8 @@ class Run:
         steps = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") == 3]
         good = bool(steps) and done.returncode == 0 and all(right == of for _, right, of, _ in steps)
         told = ", ".join(f"{step} {right} of {of}{f' ({detail})' if detail else ''}" for step, right, of, detail in steps)
-        if not steps or done.returncode != 0:
-            told += f" exit {done.returncode}: {(done.stderr or done.stdout).strip()[-1500:]}"
+        if not good:
+            told += f" exit {done.returncode}: {(done.stderr or done.stdout).strip()[-6000:]}"
         self.tell(name, route, told, good)
 
     def tell(self, name, route, text, good):
@@ -408,6 +409,8 @@ def main():
     parser.add_argument("--direct", action="store_true", help="no proxies")
     parser.add_argument("--prepare", action="store_true", help="fetch libraries, run nothing")
     options = parser.parse_args()
+    # However this is ended, the programs that it started are ended too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if options.prepare:
         prepare()
         return 0

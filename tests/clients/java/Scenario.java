@@ -14,6 +14,7 @@ final class Scenario {
 
     static final class Answer {
         final int status;
+        /** Null: the client does not show it. */
         final String text;
 
         Answer(int status, String text) {
@@ -61,7 +62,7 @@ final class Scenario {
             Client client, String step, String endpoint, String key, boolean expect, byte[] form, int status, String part) {
         try {
             Answer answer = client.send(endpoint, key, expect, form);
-            boolean good = answer.status == status && answer.text.contains(part);
+            boolean good = answer.status == status && (answer.text == null || answer.text.contains(part));
             return good ? "" : step + ": " + answer.status + " " + answer.text;
         } catch (Exception error) {
             return step + ": " + error;
@@ -69,6 +70,10 @@ final class Scenario {
     }
 
     static void run(Client client) throws IOException {
+        run(client, true);
+    }
+
+    static void run(Client client, boolean canExpect) throws IOException {
         byte[] enrol = content("CLIENT_ENROL");
         byte[] large = form(content("CLIENT_LARGE"), null);
         String key = System.getenv("CLIENT_APP_KEY");
@@ -81,7 +86,7 @@ final class Scenario {
         String found = trouble(client, "identify", "identify", key, false, probe, 200, named);
         report("identify", found.isEmpty() ? 1 : 0, 1, found);
         byte[] next = form(enrol, null);
-        for (boolean expect : new boolean[] {false, true}) {
+        for (boolean expect : canExpect ? new boolean[] {false, true} : new boolean[] {false}) {
             int count = 0;
             String first = "";
             for (int round = 0; round < rounds; round++) {
