@@ -128,7 +128,7 @@ def which(*names):
 
 
 def nginx(program, folder, port, server):
-    """Bodies are passed on as they come, and connections to the server are kept."""
+    """Connections to the server are kept. Request buffering stays on, as docs/clients.md advises."""
     root = "user root;" if os.geteuid() == 0 else ""
     temporary = "".join(
         f"{kind}_temp_path {folder}/{kind};"
@@ -144,7 +144,6 @@ http {{
         listen 127.0.0.1:{port};
         location / {{
             proxy_pass http://semblance; proxy_http_version 1.1; proxy_set_header Connection "";
-            proxy_request_buffering off;
         }}
     }}
 }}
