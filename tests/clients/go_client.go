@@ -95,6 +95,9 @@ func main() {
 	trouble = check("identify", status, text, err, 200, named)
 	report("identify", one(trouble), 1, trouble)
 	for _, expect := range []bool{false, true} {
+		if expect && os.Getenv("CLIENT_NO_EXPECT") != "" {
+			continue
+		}
 		count, first := 0, ""
 		for round := 0; round < rounds; round++ {
 			status, text, err := send("identify", "wrong", expect, large, "")
