@@ -6,7 +6,7 @@ PYTHON ?= python3
 CARGO ?= cargo
 BINARY = $${CARGO_TARGET_DIR:-target}/release/semblance
 
-.PHONY: setup run test fmt lint doc sbom secrets clean
+.PHONY: setup run test clients fmt lint doc sbom secrets clean
 
 setup:
 	$(PYTHON) scripts/setup.py --with-photos
@@ -19,6 +19,13 @@ test:
 	$(PYTHON) scripts/setup.py --with-tests
 	$(PYTHON) -m unittest discover -s scripts/tests
 	$(PYTHON) scripts/postgres.py run -- $(CARGO) test --release --locked --no-fail-fast
+	$(PYTHON) tests/clients/run.py --prepare
+	$(PYTHON) tests/clients/run.py --quick
+
+# Every HTTP client and reverse proxy that this machine has, in full; `make test` runs a quick form.
+clients: setup
+	$(PYTHON) tests/clients/run.py --prepare
+	$(PYTHON) tests/clients/run.py
 
 fmt:
 	$(CARGO) fmt

@@ -1,21 +1,25 @@
 //! The guard around every request body.
 //!
-//! Two things go wrong when a server merely stops reading a body. A client that sends slowly holds
-//! its place for as long as it likes; so the guard ends a body that does not arrive in time. And a
+//! Three things go wrong when a server merely stops reading a body. A client that sends slowly holds
+//! its place for as long as it likes; so the guard ends a body that does not arrive in time. A
 //! client that is refused early (401, 413, 503) is still sending: a connection that is closed with
-//! unread bytes in it is reset, and the reset overtakes the answer, so that the client sees a
-//! broken connection instead of the reason. So a guarded body that is dropped unread goes on being
-//! read, and thrown away, in the background, within bounds, while the answer is already on its way.
+//! unread bytes in it is reset, and the reset overtakes the response, so that the client sees a
+//! broken connection instead of the reason. So a body that is dropped unread goes on being read, and
+//! discarded, in the background, within bounds, while the response is already on its way. And a client that keeps
+//! connections open would send its next request where the server still expects the rest of the body,
+//! or on a connection that is about to be closed. So the guard reports whether the body was read to its end;
+//! where it was not, the envelope adds `Connection: close` to a response over HTTP/1.
 //!
-//! A client that waits for `100 Continue` has sent nothing; it must not be told to go on, so its
+//! A client that waits for `100 Continue` has sent nothing; reading its body would ask it to go on, so its
 //! untouched body is dropped as it is.
 
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Version, header};
 use futures_util::{Stream, StreamExt};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep, timeout};
@@ -33,7 +37,13 @@ pub(super) enum BodyError {
     Broken(#[source] axum::Error),
 }
 
-/// How long to wait for a body, and how much of it to throw away.
+/// A rest of a body up to this size is read before the response, so that the connection can be used again.
+const SMALL_REST_BYTES: usize = 64 * 1024;
+
+/// Longest wait for such a rest. It has usually arrived together with the head of the request.
+const SMALL_REST_WAIT: Duration = Duration::from_millis(100);
+
+/// How long to wait for a body, and how much of it to discard.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     total: Duration,
@@ -47,32 +57,93 @@ struct Clock {
     idle: Pin<Box<Sleep>>,
 }
 
+/// What the guard reports to the envelope.
+#[derive(Default)]
+struct Progress {
+    /// The body was read to its end.
+    complete: bool,
+    /// The body took too long. Its rest will not come soon either.
+    timed_out: bool,
+    /// The response is decided: nobody takes `rest` any more.
+    answered: bool,
+    /// The body, dropped before its end.
+    rest: Option<BodyDataStream>,
+}
+
+type SharedProgress = Arc<Mutex<Progress>>;
+
+fn lock(progress: &SharedProgress) -> MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 struct Guarded {
-    /// Taken once there is nothing more to read, or no more patience.
+    /// Taken once there is nothing more to read.
     body: Option<BodyDataStream>,
     /// Runs from the first attempt to read.
     clock: Option<Clock>,
+    timed_out: bool,
     bounds: Bounds,
     awaits_continue: bool,
+    progress: SharedProgress,
+}
+
+/// The envelope's end of a guarded body.
+pub(super) struct Remainder {
+    progress: SharedProgress,
+    bounds: Bounds,
 }
 
 /// Puts the guard around a body.
-pub(super) fn guard(body: Body, headers: &HeaderMap, config: &ApiConfig) -> Body {
-    if body.is_end_stream() {
-        return body;
+pub(super) fn guard(body: Body, headers: &HeaderMap, config: &ApiConfig) -> (Body, Remainder) {
+    let bounds = Bounds {
+        total: config.body_timeout,
+        idle: config.body_idle_timeout,
+        drain_bytes: config.drain_bytes,
+        drain_time: config.drain_timeout,
+    };
+    let complete = body.is_end_stream();
+    let progress = Arc::new(Mutex::new(Progress { complete, ..Progress::default() }));
+    let remainder = Remainder { progress: Arc::clone(&progress), bounds };
+    if complete {
+        return (body, remainder);
     }
     let expected = headers.get(header::EXPECT).map(|value| value.as_bytes());
-    Body::from_stream(Guarded {
+    let guarded = Guarded {
         body: Some(body.into_data_stream()),
         clock: None,
-        bounds: Bounds {
-            total: config.body_timeout,
-            idle: config.body_idle_timeout,
-            drain_bytes: config.drain_bytes,
-            drain_time: config.drain_timeout,
-        },
+        timed_out: false,
+        bounds,
         awaits_continue: expected.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")),
-    })
+        progress,
+    };
+    (Body::from_stream(guarded), remainder)
+}
+
+impl Remainder {
+    /// Decides, before the response is sent, what becomes of the rest of the body. Returns whether the body was read to
+    /// its end; if not, the connection cannot serve another request over HTTP/1.
+    pub(super) async fn settle(self, version: Version) -> bool {
+        let (mut body, timed_out) = {
+            let mut progress = lock(&self.progress);
+            progress.answered = true;
+            match progress.rest.take() {
+                None => return progress.complete,
+                Some(body) => (body, progress.timed_out),
+            }
+        };
+        // Over HTTP/2 each request has a stream of its own: there is nothing to save.
+        let is_small = HttpBody::size_hint(&body).lower() <= SMALL_REST_BYTES as u64;
+        if version < Version::HTTP_2 && is_small && !timed_out {
+            let rest = discard(&mut body, SMALL_REST_BYTES, SMALL_REST_WAIT);
+            match timeout(SMALL_REST_WAIT, rest).await {
+                Ok(Discarded::ToTheEnd) => return true,
+                Ok(Discarded::Broken) => return false,
+                Ok(Discarded::TooMuch | Discarded::Stalled) | Err(_) => {}
+            }
+        }
+        drain_in_background(body, self.bounds);
+        false
+    }
 }
 
 impl Stream for Guarded {
@@ -80,7 +151,7 @@ impl Stream for Guarded {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let Some(body) = this.body.as_mut() else {
+        let Some(body) = this.body.as_mut().filter(|_| !this.timed_out) else {
             return Poll::Ready(None);
         };
         let bounds = this.bounds;
@@ -98,11 +169,12 @@ impl Stream for Guarded {
             }
             Poll::Ready(None) => {
                 this.body = None;
+                lock(&this.progress).complete = true;
                 Poll::Ready(None)
             }
             Poll::Pending => {
                 if clock.idle.as_mut().poll(cx).is_ready() || clock.total.as_mut().poll(cx).is_ready() {
-                    this.body = None;
+                    this.timed_out = true;
                     return Poll::Ready(Some(Err(BodyError::TimedOut)));
                 }
                 Poll::Pending
@@ -115,26 +187,51 @@ impl Drop for Guarded {
     fn drop(&mut self) {
         let Some(body) = self.body.take() else { return };
         let untouched = self.clock.is_none();
-        if body.is_end_stream() || (self.awaits_continue && untouched) {
-            return;
-        }
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(drain(body, self.bounds));
+        let mut progress = lock(&self.progress);
+        if body.is_end_stream() {
+            progress.complete = true;
+        } else if self.awaits_continue && untouched {
+            // Dropped as it is.
+        } else if progress.answered {
+            drain_in_background(body, self.bounds);
+        } else {
+            progress.timed_out = self.timed_out;
+            progress.rest = Some(body);
         }
     }
 }
 
-/// Reads and throws away what a refused client is still sending.
-async fn drain(mut body: BodyDataStream, bounds: Bounds) {
-    let mut left = bounds.drain_bytes;
-    let all = async {
-        while let Some(Ok(bytes)) = body.next().await {
-            match left.checked_sub(bytes.len()) {
-                Some(rest) => left = rest,
-                None => break,
-            }
+/// Reads and discards what a refused client is still sending.
+fn drain_in_background(mut body: BodyDataStream, bounds: Bounds) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(async move {
+            // Out of time or out of bounds, the connection is closed with what is left in it.
+            let _ = timeout(bounds.drain_time, discard(&mut body, bounds.drain_bytes, bounds.idle)).await;
+        });
+    }
+}
+
+/// How far [`discard`] came.
+enum Discarded {
+    ToTheEnd,
+    TooMuch,
+    Stalled,
+    Broken,
+}
+
+/// Reads and discards so many bytes at most, until nothing comes for so long.
+async fn discard(body: &mut BodyDataStream, limit: usize, idle: Duration) -> Discarded {
+    let mut left = limit;
+    loop {
+        let piece = match timeout(idle, body.next()).await {
+            Ok(Some(Ok(piece))) => piece,
+            Ok(None) => return Discarded::ToTheEnd,
+            Ok(Some(Err(_))) => return Discarded::Broken,
+            Err(_) => return Discarded::Stalled,
+        };
+        match left.checked_sub(piece.len()) {
+            Some(rest) => left = rest,
+            None => return Discarded::TooMuch,
         }
-    };
-    // Out of time or out of bounds, the connection is closed with what is left in it.
-    let _ = timeout(bounds.drain_time, all).await;
+    }
 }

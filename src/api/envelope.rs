@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
@@ -25,6 +25,9 @@ use crate::service::Error;
 
 /// The header that repeats the transaction id.
 pub(super) const TRANSACTION_ID: HeaderName = HeaderName::from_static("x-transaction-id");
+
+/// `Connection: close`: the request was not read to its end, so the connection cannot serve another one.
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// What a handler decided, before it is put into the envelope.
 #[derive(Clone)]
@@ -81,12 +84,17 @@ pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Ne
     let handled = async {
         let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(id);
-        let incoming = body::guard(incoming, &parts.headers, api.config());
+        let version = parts.version;
+        let (incoming, remainder) = body::guard(incoming, &parts.headers, api.config());
         let handled = AssertUnwindSafe(next.run(Request::from_parts(parts, incoming))).catch_unwind().await;
         let mut response =
             handled.unwrap_or_else(|panic| ApiError::Panicked(panic_text(panic.as_ref())).into_response());
         let failure = render(&mut response, id, api.config().retry_after_s);
         watch.finish(response.status(), failure.as_deref());
+        if !remainder.settle(version).await && version < Version::HTTP_2 {
+            // HTTP/2 has no such header: there, a request is a stream of its own.
+            response.headers_mut().insert(header::CONNECTION, CLOSE);
+        }
         response
     };
     NOTE.scope(note, handled).instrument(span).await
@@ -124,6 +132,11 @@ fn render(response: &mut Response, id: TransactionId, retry_after_s: u64) -> Opt
         response.headers_mut().insert(TRANSACTION_ID, value);
     }
     failure
+}
+
+/// Whether a response announces that its connection ends with it.
+pub fn ends_connection(response: &Response) -> bool {
+    response.headers().get(header::CONNECTION).is_some_and(|value| value == CLOSE)
 }
 
 /// The outermost layer: what every answer tells a browser, those to its own questions about CORS too.

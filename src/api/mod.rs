@@ -9,6 +9,7 @@
 mod body;
 mod config;
 mod cors;
+mod document;
 mod envelope;
 mod error;
 mod extract;
@@ -20,7 +21,9 @@ mod routes;
 mod state;
 mod watch;
 
+pub use axum::response::Response;
 pub use config::{ApiConfig, Shape};
+pub use envelope::ends_connection;
 pub use error::{ApiError, Row};
 pub use routes::{Routes, paths, router};
 pub use state::ApiState;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 
-use super::{ApiConfig, ApiError};
+use super::{ApiConfig, ApiError, document};
 use crate::compute::{Admission, NoTicket, Throttle, Ticket};
 use crate::domain::AppId;
 use crate::journal::{Entry, Journal};
@@ -22,6 +22,7 @@ struct Inner {
     throttle: Option<Throttle<AppId>>,
     journal: Option<Arc<Journal>>,
     licences: Bytes,
+    openapi: Bytes,
 }
 
 /// The state of the HTTP side. Cheap to clone.
@@ -42,9 +43,10 @@ impl ApiState {
         journal: Option<Arc<Journal>>,
     ) -> Self {
         let licences = Bytes::from(licences.to_string());
+        let openapi = document::document(&config, service.policy().max_candidates);
         let throttle = Throttle::new(config.per_second, config.burst);
         let store_desk = Admission::new(config.store_inside, config.store_share);
-        Self(Arc::new(Inner { service, admission, store_desk, metrics, config, throttle, journal, licences }))
+        Self(Arc::new(Inner { service, admission, store_desk, metrics, config, throttle, journal, licences, openapi }))
     }
 
     pub(super) fn service(&self) -> &Service {
@@ -57,6 +59,11 @@ impl ApiState {
 
     pub(super) fn config(&self) -> &ApiConfig {
         &self.0.config
+    }
+
+    /// The document of the API, with this server's limits.
+    pub(super) fn openapi(&self) -> Bytes {
+        self.0.openapi.clone()
     }
 
     pub(super) fn licences(&self) -> Bytes {

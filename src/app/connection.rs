@@ -14,8 +14,13 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 use tower::Service;
 
+use crate::api;
 use crate::compute::{Admission, Throttle, Ticket};
 use crate::settings::Server;
+
+/// Longest time that a connection is read on after its last response, where the peer is still sending. Closed with
+/// unread bytes in it, a connection is reset, and the reset overtakes the response.
+const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Lets connections in, of which each peer has no more than a share; one too many is closed at once, for a descriptor
 /// that waits costs as much as one that is served.
@@ -65,11 +70,12 @@ impl Door {
         })?;
         Ok(Connection {
             stream,
-            requests: Arc::new(Requests(Mutex::new((0, Instant::now())))),
+            requests: Arc::new(Requests::new()),
             write_timeout: self.write_timeout,
             stalled: None,
             idle_timeout: self.idle_timeout,
             idle: Box::pin(sleep(self.idle_timeout)),
+            closing: Closing::NotYet,
             _ticket: ticket,
         })
     }
@@ -83,19 +89,32 @@ fn network(ip: IpAddr) -> String {
     }
 }
 
-/// The requests of a connection: how many are under way, and when the last one ended.
+/// The requests of a connection.
 #[derive(Debug)]
-struct Requests(Mutex<(usize, Instant)>);
+struct Requests(Mutex<RequestState>);
+
+#[derive(Debug)]
+struct RequestState {
+    under_way: usize,
+    /// When the last one ended.
+    ended: Instant,
+    /// A response announced that the connection ends with it; the peer may still be sending the request.
+    last_was_sent: bool,
+}
 
 impl Requests {
-    fn lock(&self) -> MutexGuard<'_, (usize, Instant)> {
+    fn new() -> Self {
+        Self(Mutex::new(RequestState { under_way: 0, ended: Instant::now(), last_was_sent: false }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, RequestState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// When there has been none for so long; `None`: there has been none.
     fn idle_at(&self, limit: Duration) -> Option<Instant> {
-        let (under_way, ended) = *self.lock();
-        let from = if under_way > 0 { Instant::now() } else { ended };
+        let state = self.lock();
+        let from = if state.under_way > 0 { Instant::now() } else { state.ended };
         Some(from + limit).filter(|at| *at > Instant::now())
     }
 }
@@ -105,15 +124,16 @@ struct UnderWay(Arc<Requests>);
 
 impl UnderWay {
     fn start(requests: &Arc<Requests>) -> Self {
-        requests.lock().0 += 1;
+        requests.lock().under_way += 1;
         Self(Arc::clone(requests))
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        let mut requests = self.0.lock();
-        *requests = (requests.0.saturating_sub(1), Instant::now());
+        let mut state = self.0.lock();
+        state.under_way = state.under_way.saturating_sub(1);
+        state.ended = Instant::now();
     }
 }
 
@@ -126,7 +146,7 @@ pub(super) struct Counted<S> {
 
 impl<S, Request> Service<Request> for Counted<S>
 where
-    S: Service<Request>,
+    S: Service<Request, Response = api::Response>,
     S::Future: Send + 'static,
 {
     type Response = S::Response;
@@ -140,8 +160,11 @@ where
     fn call(&mut self, request: Request) -> Self::Future {
         let (under_way, answer) = (UnderWay::start(&self.requests), self.service.call(request));
         Box::pin(async move {
-            let _under_way = under_way;
-            answer.await
+            let answer = answer.await?;
+            if api::ends_connection(&answer) {
+                under_way.0.lock().last_was_sent = true;
+            }
+            Ok(answer)
         })
     }
 }
@@ -156,7 +179,17 @@ pub(super) struct Connection {
     stalled: Option<Pin<Box<Sleep>>>,
     idle_timeout: Duration,
     idle: Pin<Box<Sleep>>,
+    closing: Closing,
     _ticket: Ticket,
+}
+
+/// How far a connection is on its way to be closed.
+#[derive(Debug)]
+enum Closing {
+    NotYet,
+    /// Nothing more is written. What the peer still sends is read and discarded, until it closes its side, too, or
+    /// this runs out.
+    Lingering(Pin<Box<Sleep>>),
 }
 
 impl Connection {
@@ -211,7 +244,24 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+        let this = self.get_mut();
+        if matches!(this.closing, Closing::NotYet) {
+            ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
+            if !this.requests.lock().last_was_sent {
+                return Poll::Ready(Ok(()));
+            }
+            this.closing = Closing::Lingering(Box::pin(sleep(LINGER_TIMEOUT)));
+        }
+        let Closing::Lingering(end) = &mut this.closing else { return Poll::Ready(Ok(())) };
+        let mut discarded = [0; 16 * 1024];
+        while end.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut discarded);
+            let read = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 

@@ -4,6 +4,8 @@
 //! one whose absence or null makes that client fail. Every body also passes the strict parser of
 //! `support::json`, since a key that comes twice is fatal to the Kotlin client.
 
+mod early;
+
 use std::collections::HashMap;
 
 use serde::Deserialize;

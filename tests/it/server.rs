@@ -2,6 +2,7 @@
 //! Postgres.
 
 mod admin;
+mod closing;
 mod crash;
 mod egress;
 mod ending;

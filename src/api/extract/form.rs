@@ -5,16 +5,17 @@
 //! the same; so does a whole body that is no form. The first photo of a name counts.
 
 use std::future::poll_fn;
+use std::mem::replace;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 
 use axum::body::Bytes;
 use axum::extract::Request;
-use axum::http::{HeaderMap, header};
-use futures_util::{Stream, StreamExt};
+use futures_util::{Stream, StreamExt, stream};
 use multer::{Field, Multipart};
 
+use super::boundary::boundary;
 use super::media::{Declared, is_image};
 use super::parse_template_id;
 use super::stream::{ReadError, capped, collect};
@@ -62,20 +63,14 @@ impl Form {
     }
 }
 
-/// The `Content-Type` among some headers, as text.
-pub(super) fn content_type(headers: &HeaderMap) -> &str {
-    headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default()
-}
-
 /// Reads the photos (and the template id, if any) of a request.
 pub(in crate::api) async fn read_form(api: &ApiState, request: Request, names: Names) -> Result<Form, ApiError> {
     let cap = api.config().max_body_bytes.saturating_mul(names.len());
     let (headers, stream) = capped(request, cap)?;
-    match multer::parse_boundary(content_type(&headers)) {
-        Ok(boundary) => {
-            read_parts(Parts::new(stream, boundary, api.config().max_parts), names, api.config().formats).await
-        }
-        Err(_) => read_bare(stream, names, api.config().formats).await,
+    let formats = api.config().formats;
+    match boundary(&headers) {
+        Some(boundary) => read_parts(Parts::new(stream, boundary, api.config().max_parts), names, formats).await,
+        None => read_bare(stream, names, formats).await,
     }
 }
 
@@ -204,6 +199,7 @@ impl Parts {
                 count.fetch_add(piece.len(), Ordering::Relaxed);
             }
         });
+        let stream = stream.chain(late_end());
         Self { form: Multipart::new(stream, boundary), received, left: max_parts }
     }
 
@@ -226,6 +222,22 @@ impl Parts {
         }
         Ok(part)
     }
+}
+
+/// An empty stream that ends with its second poll.
+///
+/// Multer 3.1 looks for the first boundary, polls its stream once more, and calls the form incomplete if the stream has
+/// ended by then. So a body that arrives whole between two polls, as over HTTP/2 from another thread, would be refused;
+/// this keeps the last piece and the end of the body in different polls.
+fn late_end<T>() -> impl Stream<Item = T> {
+    let mut polled = false;
+    stream::poll_fn(move |cx| {
+        if replace(&mut polled, true) {
+            return Poll::Ready(None);
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
 }
 
 /// Why a form could not be read to its end.

@@ -9,8 +9,7 @@ use crate::domain::{PhotoFormat, PhotoFormats};
 pub(super) enum Declared {
     /// A photo of a format that is accepted. Which one it is, its bytes tell.
     Image,
-    /// Nothing, or `application/octet-stream`, which is what curl says of an extension it does
-    /// not know. The bytes decide.
+    /// Nothing that tells a photo from another file; see [`says_nothing`]. The bytes decide.
     Unknown,
     /// Something else.
     Other,
@@ -22,7 +21,7 @@ impl Declared {
         let value = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         let essence = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
         let is = |name: &str| essence.eq_ignore_ascii_case(name.as_bytes());
-        if essence.is_empty() || is("application/octet-stream") {
+        if says_nothing(essence) {
             Self::Unknown
         } else if TYPES.iter().any(|(name, format)| is(name) && formats.contains(*format)) {
             Self::Image
@@ -30,6 +29,21 @@ impl Declared {
             Self::Other
         }
     }
+}
+
+/// Whether a declared type names no format: what clients send that do not know the type of their file.
+///
+/// That is `application/octet-stream`, which curl declares for an extension that it does not know, and its unofficial
+/// siblings; a range such as `image/*`, taken over from a file chooser; the type of the form instead of the part's; an
+/// unofficial name of PNG or JPEG; and what is no media type at all, such as `null` or `undefined`.
+fn says_nothing(essence: &[u8]) -> bool {
+    const NAMES: [&str; 5] = ["multipart/form-data", "image/x-png", "image/x-jpeg", "image/x-jpg", "image/jfif"];
+    let Ok(text) = str::from_utf8(essence) else { return true };
+    let Some((kind, subtype)) = text.split_once('/') else { return true };
+    kind.is_empty()
+        || matches!(subtype, "" | "*")
+        || subtype.eq_ignore_ascii_case("octet-stream")
+        || NAMES.iter().any(|name| text.eq_ignore_ascii_case(name))
 }
 
 /// The media types that a photo of each format is declared as.
@@ -50,6 +64,7 @@ const TYPES: [(&str, PhotoFormat); 10] = [
 pub(super) fn is_image(bytes: &[u8], formats: PhotoFormats) -> bool {
     PhotoFormat::sniff(bytes).is_some_and(|format| formats.contains(format))
 }
+}
 
 #[cfg(test)]
 mod tests {
@@ -68,7 +83,20 @@ mod tests {
             ("application/octet-stream", Declared::Unknown),
             ("image/gif", Declared::Other),
             ("text/plain; charset=utf-8", Declared::Other),
-            ("image", Declared::Other),
+            ("image/webp", Declared::Other),
+            ("application/json", Declared::Other),
+            ("image/*", Declared::Unknown),
+            ("*/*", Declared::Unknown),
+            ("application/*", Declared::Unknown),
+            ("multipart/form-data; boundary=x", Declared::Unknown),
+            ("binary/octet-stream", Declared::Unknown),
+            ("Application/Octet-Stream", Declared::Unknown),
+            ("null", Declared::Unknown),
+            ("undefined", Declared::Unknown),
+            ("image", Declared::Unknown),
+            ("image/", Declared::Unknown),
+            ("image/x-png", Declared::Unknown),
+            ("image/jfif", Declared::Unknown),
         ] {
             let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_str(text).unwrap())]);
             assert_eq!(Declared::of(&headers, PhotoFormats::CONTRACT), expected, "{text}");

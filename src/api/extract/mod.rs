@@ -1,5 +1,6 @@
 //! From the wire to typed values.
 
+mod boundary;
 mod caller;
 mod form;
 mod media;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use axum::extract::Request;
 
+use super::boundary::boundary;
 use super::form::read_text_field;
 use super::stream::{capped, collect};
 use crate::api::{ApiError, ApiState};
@@ -28,9 +29,9 @@ pub(in crate::api) fn parse_template_id_named(name: &str, text: &str) -> Result<
 /// documented curl sends JSON under the label of a form, the oldest clients send a multipart form.
 pub(in crate::api) async fn read_template_id(api: &ApiState, request: Request) -> Result<TemplateId, ApiError> {
     let (headers, stream) = capped(request, MOST_BYTES)?;
-    let bytes = match multer::parse_boundary(super::form::content_type(&headers)) {
-        Ok(boundary) => read_text_field(stream, boundary, NAME, api.config().max_parts).await?,
-        Err(_) => {
+    let bytes = match boundary(&headers) {
+        Some(boundary) => read_text_field(stream, boundary, NAME, api.config().max_parts).await?,
+        None => {
             let body = collect(stream, Vec::new()).await?;
             text_of(&body)?.map(Cow::into_owned).map(String::into_bytes)
         }

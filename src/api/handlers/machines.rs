@@ -10,8 +10,6 @@ use crate::api::{ApiError, ApiState};
 use crate::service::Error;
 use crate::telemetry::Metrics;
 
-const OPENAPI: &str = include_str!("../openapi.json");
-
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The process runs.
@@ -78,8 +76,8 @@ pub(in crate::api) async fn metrics(State(api): State<ApiState>) -> Response {
     }
 }
 
-pub(in crate::api) async fn openapi() -> Response {
-    Outcome::plain(([(header::CONTENT_TYPE, JSON)], OPENAPI))
+pub(in crate::api) async fn openapi(State(api): State<ApiState>) -> Response {
+    Outcome::plain(([(header::CONTENT_TYPE, JSON)], api.openapi()))
 }
 
 pub(in crate::api) async fn licences(State(api): State<ApiState>) -> Response {

@@ -29,7 +29,15 @@ async fn declared_types() {
         ("image/heic", 2),
         ("text/plain", 2),
         ("application/pdf", 2),
-        ("image", 2),
+        ("application/json", 2),
+        ("image/*", 0),
+        ("*/*", 0),
+        ("multipart/form-data", 0),
+        ("binary/octet-stream", 0),
+        ("null", 0),
+        ("undefined", 0),
+        ("image", 0),
+        ("image/x-png", 0),
     ] {
         let form = Form::new().file("photo", media_type, &photo("ann"));
         assert_eq!(code(&server, &form).await, expected, "{media_type}");
@@ -46,6 +54,8 @@ async fn faults_in_their_order() {
         ("text/plain", b"".to_vec(), 2),
         ("image/jpeg", b"".to_vec(), 3),
         ("application/octet-stream", b"".to_vec(), 3),
+        ("image/*", b"".to_vec(), 3),
+        ("image/*", b"not an image".to_vec(), 4),
         ("image/jpeg", b"not an image".to_vec(), 4),
         ("image/jpeg", photo("broken"), 4),
         ("image/jpeg", photo("nobody"), 5),
@@ -151,6 +161,25 @@ async fn what_surrounds_a_form_is_ignored() {
     }
     let quoted = "Multipart/Form-Data; charset=utf-8; boundary=\"boundary-7d8f\"";
     assert_eq!(server.post("identify").body(quoted, form.finished()).send().await.status, 200);
+}
+
+#[tokio::test]
+async fn an_unquoted_boundary_is_read_as_it_stands() {
+    let server = Server::start().await;
+    for (boundary, content_type) in [
+        ("===1718000000000===", "multipart/form-data; boundary====1718000000000==="),
+        ("b/c=", "multipart/form-data; boundary=b/c="),
+        ("a:b?c,d e", "multipart/form-data; boundary=a:b?c,d e"),
+        ("abc", "multipart/form-data;  boundary=abc"),
+        ("abc", "multipart/form-data;\tboundary=abc"),
+        ("abc", "multipart/form-data;; boundary=abc;"),
+    ] {
+        let form = Form::with_boundary(boundary).photo(&photo("ann")).text("templateId", "ann").finished();
+        let call = |endpoint| server.post(endpoint).body(content_type, form.clone());
+        assert_eq!(call("add?replace=true").send().await.status, 200, "{content_type}");
+        assert_eq!(call("identify").send().await.json().text("result.templateId"), "ann", "{content_type}");
+        assert_eq!(call("delete").send().await.status, 200, "{content_type}");
+    }
 }
 
 #[tokio::test]

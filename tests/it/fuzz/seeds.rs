@@ -22,6 +22,11 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
     match target {
         "photo" => photos(),
         "multipart" => forms(),
+        "boundary" => {
+            ["b", "===1718000000000===", "boundary_.oOo._MjA0OTQ/NzE0==", "a:b?c,d e", "\"a\\\"b\"", "b; x=y"]
+                .map(|text| text.into())
+                .to_vec()
+        }
         "query" => queries(),
         "json" => bodies(),
         "snapshot" => snapshots(),

@@ -29,9 +29,10 @@ use crate::support::{Answer, Form, Parts, Setup, photo as portrait};
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `fuzz/seeds`.
-pub const ALL: [(&str, Target); 10] = [
+pub const ALL: [(&str, Target); 11] = [
     ("photo", photo),
     ("multipart", multipart),
+    ("boundary", boundary),
     ("query", query),
     ("json", json),
     ("snapshot", snapshot),
@@ -70,7 +71,7 @@ impl Host {
     }
 
     /// Sends a request, its body in pieces of so many bytes, and checks the answer.
-    fn send(&mut self, method: Method, uri: Uri, content_type: HeaderValue, body: &[u8], piece: usize) {
+    fn send(&mut self, method: Method, uri: Uri, content_type: HeaderValue, body: &[u8], piece: usize) -> Answer {
         let pieces: Vec<Bytes> = body.chunks(piece.max(1)).map(Bytes::copy_from_slice).collect();
         // Each piece comes by itself, as from a socket.
         let body = stream::iter(pieces).then(|piece| async {
@@ -90,6 +91,7 @@ impl Host {
             received(response).await
         });
         assert_envelope(&method, &answer);
+        answer
     }
 }
 
@@ -123,16 +125,17 @@ fn is_staged(data: &[u8]) -> bool {
     ["panics", "fails", "held"].iter().any(|name| data.windows(name.len()).any(|seen| seen == name.as_bytes()))
 }
 
-fn on_host(request: impl FnOnce(&mut Host)) {
+fn on_host(request: impl FnOnce(&mut Host) -> Answer) -> Answer {
     thread_local!(static HOST: RefCell<Option<Host>> = const { RefCell::new(None) });
     HOST.with_borrow_mut(|slot| {
         let host = slot.get_or_insert_with(Host::new);
-        request(host);
+        let answer = request(host);
         host.used += 1;
         if host.used >= Host::LIFE {
             *slot = None;
         }
-    });
+        answer
+    })
 }
 
 /// The boundary of the forms that [`multipart`] reads.
@@ -161,6 +164,20 @@ pub fn multipart(data: &[u8]) {
         _ => "/api/v1.0/add",
     };
     on_host(|host| host.send(Method::POST, Uri::from_static(endpoint), content_type, body, usize::from(*piece)));
+}
+
+/// The boundary of a form, without quotes. One of printable ASCII is understood as it stands.
+pub fn boundary(data: &[u8]) {
+    let Ok(content_type) = HeaderValue::from_bytes(&[b"multipart/form-data; boundary=", data].concat()) else { return };
+    let body = [b"--", data, b"\r\nContent-Disposition: form-data; name=photo; filename=a\r\n\r\n"].concat();
+    let body = [body, portrait("ann"), [b"\r\n--", data, b"--\r\n"].concat()].concat();
+    let answer =
+        on_host(|host| host.send(Method::POST, Uri::from_static("/api/v1.0/identify"), content_type, &body, 1 << 16));
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !b"\";".contains(byte);
+    if (1..=70).contains(&data.len()) && data.iter().all(plain) && data.trim_ascii() == data {
+        let (data, text) = (String::from_utf8_lossy(data), String::from_utf8_lossy(&answer.body));
+        assert_eq!(answer.status, 200, "{data}: {text}");
+    }
 }
 
 /// Path and query of a request; the first byte is its method.

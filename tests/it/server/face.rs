@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::process::{App, Database, Server};
+use crate::support::schema::Schema;
 
 /// The measures under `score`, by their names in both layouts; whether high is good.
 const SCORES: [(&str, &str, bool); 9] = [
@@ -64,10 +65,16 @@ fn assert_whole(result: &Value, checks: bool) {
 async fn every_field_is_there_on_every_photo() {
     let server = Server::start(&Database::sqlite()).await;
     let app = server.first_app();
+    let document = reqwest::get(format!("{}/openapi.json", server.url())).await.unwrap();
+    let schema = Schema(document.json().await.unwrap());
+    let documented = |path: &str, reply: &Value| schema.check("POST", path, 200, reply.to_string().as_bytes());
     for name in PHOTOS {
-        assert_whole(&app.identify(name).await["result"], false);
+        let reply = app.identify(name).await;
+        documented("/api/v1.0/identify", &reply);
+        assert_whole(&reply["result"], false);
         let (status, reply) = app.post_photo("identify?check_liveness=true&check_deepfake=true", name, &[]).await;
         assert_eq!(status, 200, "{reply}");
+        documented("/api/v1.0/identify", &reply);
         assert_whole(&reply["result"], true);
     }
     let (status, reply) = app.verify("verify", ("first_photo", PHOTOS[0]), ("second_photo", PHOTOS[1])).await;
