@@ -64,7 +64,6 @@ const TYPES: [(&str, PhotoFormat); 10] = [
 pub(super) fn is_image(bytes: &[u8], formats: PhotoFormats) -> bool {
     PhotoFormat::sniff(bytes).is_some_and(|format| formats.contains(format))
 }
-}
 
 #[cfg(test)]
 mod tests {
