@@ -223,11 +223,16 @@ impl DecodeFault {
     }
 }
 
-impl fmt::Display for DecodeFault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl DecodeFault {
+    /// The fault with its values, without the remedy.
+    pub fn cause(self) -> impl fmt::Display {
+        fmt::from_fn(move |f| self.write_cause(f))
+    }
+
+    fn write_cause(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::TooManyPixels { width, height, limit } => {
-                let pixels = u64::from(*width) * u64::from(*height);
+                let pixels = u64::from(width) * u64::from(height);
                 let key = "limits.photo_pixels";
                 write!(f, "{width} x {height} = {pixels} pixels exceed {key} = {limit}")
             }
@@ -249,8 +254,13 @@ impl fmt::Display for DecodeFault {
             Self::NotAccepted(format) => write!(f, "{format} is not in photo.formats"),
             Self::NotAPhoto => f.write_str("the file is of no known photo format"),
             Self::DecoderFailed(format) => write!(f, "the {format} decoder failed"),
-        }?;
-        write!(f, "; {}", self.remedy())
+        }
+    }
+}
+
+impl fmt::Display for DecodeFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.cause(), self.remedy())
     }
 }
 

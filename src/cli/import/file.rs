@@ -5,10 +5,9 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
 
 use super::BATCH;
-use super::sniff::looks_like_a_photo;
 use crate::cli::CliError;
 use crate::cli::exchange::Line;
-use crate::domain::AppId;
+use crate::domain::{AppId, PhotoFormat};
 use crate::gallery::IndexedTemplate;
 use crate::store::{OnConflict, Store};
 
@@ -30,7 +29,7 @@ pub(super) async fn import(
     let mut file = File::open(path).map_err(CliError::file(path))?;
     let mut head = Vec::new();
     file.by_ref().take(512).read_to_end(&mut head).map_err(CliError::file(path))?;
-    if looks_like_a_photo(&head) {
+    if PhotoFormat::sniff(&head).is_some() {
         return Err(CliError::message(format!(
             "{} is a photo: import the folder that it is in, or a file that `gallery export` wrote",
             path.display()

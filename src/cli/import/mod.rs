@@ -10,7 +10,6 @@ mod progress;
 mod read;
 mod remedies;
 mod report;
-mod sniff;
 mod state;
 mod walk;
 
@@ -96,7 +95,8 @@ impl Arguments {
     }
 }
 
-pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), CliError> {
+pub(super) async fn run(mut settings: Settings, arguments: Arguments) -> Result<(), CliError> {
+    settings.accept_every_format();
     let store = app::open_store(&settings).await?;
     let record = find_app(&store, &arguments.target).await?;
     if arguments.from.is_dir() {

@@ -180,8 +180,8 @@ impl Reader {
         let analysis = match analyzed {
             Ok(analysis) => analysis,
             Err(AnalyzeError::Fault(fault)) => {
-                let (code, remedy) = remedies::of(fault);
-                return Outcome::Refused(digest, Row::left(path, id.as_str(), code).because(fault.to_string(), remedy));
+                let (code, reason, remedy) = remedies::explain(fault);
+                return Outcome::Refused(digest, Row::left(path, id.as_str(), code).because(reason, remedy));
             }
             Err(error) => {
                 return Outcome::Left(Row::left(path, id.as_str(), "engine_failed").because(

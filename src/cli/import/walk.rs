@@ -5,7 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use super::report::{Row, path_text};
-use super::sniff::looks_like_a_photo;
+use crate::domain::PhotoFormat;
 
 /// Bytes of a file that are read to tell whether it is a photo.
 const HEAD_BYTES: u64 = 512;
@@ -122,7 +122,7 @@ impl Tree {
                 );
                 None
             }
-            Ok(_) if looks_like_a_photo(&head) => Some(path),
+            Ok(_) if PhotoFormat::sniff(&head).is_some() => Some(path),
             Ok(_) => {
                 self.left.push(Row::left(&path, "", "not_a_photo").because(
                     "the file is no photo of a known format, whatever its name is",

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use image::RgbImage;
+use image::{DynamicImage, ImageFormat, RgbImage};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -12,6 +12,7 @@ use super::process::{Database, Server, command, decode, photo, png};
 
 on_both_databases! {
     people_are_found_wherever_they_lie_and_what_is_left_has_a_reason;
+    every_format_is_imported_or_left_by_its_name;
     an_interrupted_import_goes_on_where_it_ended;
     the_guard_of_an_import_warns_or_refuses;
     the_guard_and_the_least_quality_of_an_application;
@@ -131,6 +132,33 @@ fn two_people() -> Vec<u8> {
     png(&both)
 }
 
+/// Formats that the API refuses by default are imported, whatever the file is called; HEIC and AVIF are named.
+async fn every_format_is_imported_or_left_by_its_name(database: Database) {
+    let desk = Desk::new(database);
+    let picture = DynamicImage::from(decode("person_b_1.jpg"));
+    let formats = [
+        ("ann.jpg", ImageFormat::WebP),
+        ("bob", ImageFormat::Bmp),
+        ("cy.tif", ImageFormat::Tiff),
+        ("dee.gif", ImageFormat::Gif),
+    ];
+    for (name, format) in formats {
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, format).unwrap();
+        desk.put(name, bytes.get_ref());
+    }
+    desk.put("eve.jpg", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic");
+    desk.put("fay.heic", b"\0\0\0\x18ftypavif\0\0\0\0mif1avif");
+    let (code, report) = desk.import(&["--guard", "off"]);
+    assert_eq!((code, desk.names()), (3, ["ann", "bob", "cy", "dee"].map(str::to_owned).to_vec()));
+    for (path, format, remedy) in [("eve.jpg", "HEIC", "Most Compatible"), ("fay.heic", "AVIF", "JPEG")] {
+        assert_eq!(report.of(path), ("left", "unsupported_format"));
+        let row = report.row(path);
+        assert_eq!(row["reason"], format!("{format} is not decoded"));
+        assert!(row["remedy"].as_str().unwrap().contains(remedy), "{row}");
+    }
+}
+
 async fn people_are_found_wherever_they_lie_and_what_is_left_has_a_reason(database: Database) {
     let desk = Desk::new(database);
     desk.put("Sales/ann/1.jpg", &photo("person_a_1.jpg"));
@@ -149,7 +177,7 @@ async fn people_are_found_wherever_they_lie_and_what_is_left_has_a_reason(databa
         ("Sales/ann/4.png", "no_face"),
         ("Law/both.png", "many_faces"),
         ("Law/list.txt", "not_a_photo"),
-        ("Law/half.jpg", "undecodable"),
+        ("Law/half.jpg", "incomplete"),
         ("Law/none.jpg", "empty_file"),
     ];
     #[cfg(target_os = "linux")]
