@@ -282,7 +282,12 @@ CLIENTS = {
 # What is generated from /openapi.json, and what tries the server by it: without a proxy.
 FROM_DOCUMENT = {
     "generated Python client": lambda folder: [*prepared("openapi-python-client"), "python", str(folder)],
-    "generated TypeScript client": lambda folder: [sys.executable, str(HERE / "generated.py"), "typescript", str(folder)],
+    "generated TypeScript client": lambda folder: [
+        sys.executable,
+        str(HERE / "generated.py"),
+        "typescript",
+        str(folder),
+    ],
     "schemathesis": lambda folder: [*prepared("schemathesis"), "schemathesis", str(folder)],
 }
 
@@ -353,7 +358,9 @@ class Run:
         self.ran.add(name)
         steps = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") == 3]
         good = bool(steps) and done.returncode == 0 and all(right == of for _, right, of, _ in steps)
-        told = ", ".join(f"{step} {right} of {of}{f' ({detail})' if detail else ''}" for step, right, of, detail in steps)
+        told = ", ".join(
+            f"{step} {right} of {of}{f' ({detail})' if detail else ''}" for step, right, of, detail in steps
+        )
         if not good:
             told += f" exit {done.returncode}: {(done.stderr or done.stdout).strip()[-6000:]}"
         self.tell(name, route, told, good)
@@ -418,7 +425,8 @@ def main():
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--quick", action="store_true", help="3 rounds, fewer examples")
     parser.add_argument("--only", action="append", choices=[*CLIENTS, *FROM_DOCUMENT], help="this client")
-    parser.add_argument("--proxy", action="append", choices=["none", *(name for name, _, _ in PROXIES)], help="this proxy")
+    names = ["none", *(name for name, _, _ in PROXIES)]
+    parser.add_argument("--proxy", action="append", choices=names, help="this proxy")
     parser.add_argument("--prepare", action="store_true", help="fetch libraries, run nothing")
     options = parser.parse_args()
     # However this is ended, the programs that it started are ended too.

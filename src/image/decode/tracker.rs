@@ -95,8 +95,9 @@ impl Tracker {
             }
             Event::Lost => self.lose(row),
             // Flat parts of a picture take no data at all when coded arithmetically, so only the scan that carries
-            // the shape is judged, and that is never flat to the end in a photo of a face.
-            Event::UsedUp if self.has_shape => self.lose(row),
+            // the shape is judged, and that is never flat to the end in a photo of a face. In the last row the decoder
+            // always reads ahead.
+            Event::UsedUp if self.has_shape && u64::from(row) + 1 < self.rows() => self.lose(row),
             Event::UsedUp => {}
         }
     }
