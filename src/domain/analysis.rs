@@ -1,6 +1,7 @@
 //! What is asked of a photo, and what was found.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::str::FromStr;
 use std::time::Duration;
 
 use super::{AppId, BoundingBox, Demography, Embedding, Landmarks, Pose, Quality, Verdict};
@@ -32,15 +33,30 @@ impl Checks {
     }
 }
 
-/// Which face of a photo is meant.
+/// Which face of a photo is meant. Its text form is that of the query parameter and the flag `faces`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Subject {
     /// The only one that matters; a second one is a fault. Never choose a face silently.
     #[default]
     Only,
+    /// The largest one, whoever else is in the picture: an ID card with a small second portrait.
+    Largest,
     /// The one nearest to the middle, whoever else is in the picture: how the photos of research sets
-    /// are labelled. For evaluation only.
+    /// are labelled.
     Central,
+}
+
+impl FromStr for Subject {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "only" => Ok(Self::Only),
+            "largest" => Ok(Self::Largest),
+            "central" => Ok(Self::Central),
+            _ => Err("must be only, largest or central"),
+        }
+    }
 }
 
 /// On whose behalf a photo is looked at: where many wait, parties take turns. The default is nobody in particular.

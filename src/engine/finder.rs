@@ -66,7 +66,7 @@ impl Finder {
     ) -> Result<Detection, AnalyzeError> {
         let mut found = self.search(scaler, image).map_err(AnalyzeError::failed)?;
         match subject {
-            Subject::Only => found.sort_by(|a, b| b.face.area().total_cmp(&a.face.area())),
+            Subject::Only | Subject::Largest => found.sort_by(|a, b| b.face.area().total_cmp(&a.face.area())),
             Subject::Central => {
                 let middle = Point { x: image.width() as f32 / 2.0, y: image.height() as f32 / 2.0 };
                 let away = |seen: &Detection| seen.face.center().distance(middle);
