@@ -117,6 +117,10 @@ fn engine_config(settings: &Settings) -> Result<EngineConfig, StartError> {
         let wrong = |message| SettingsError::Value { key: format!("fine.{measure}"), message };
         manifest.fine.set(measure, limit).map_err(wrong)?;
     }
+    for (name, limit) in settings.faces.iter().filter(|(_, limit)| !limit.is_empty()) {
+        let wrong = |message| SettingsError::Value { key: format!("faces.{name}"), message };
+        manifest.faces.set(name, limit).map_err(wrong)?;
+    }
     Ok(EngineConfig {
         manifest: Arc::new(manifest),
         limits: DecodeLimits { pixels: settings.limits.photo_pixels, ..DecodeLimits::default() },

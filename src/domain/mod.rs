@@ -14,10 +14,10 @@ mod score;
 mod similarity;
 mod time;
 
-pub use analysis::{Analysis, Check, Checks, Need, Party, Subject, Timings};
+pub use analysis::{Analysis, Check, Checks, Look, Need, Party, Subject, Timings};
 pub use embedding::{Embedding, EmbeddingError, ModelTag};
 pub use face::{BoundingBox, Landmarks, Point, Pose};
-pub use fault::PhotoFault;
+pub use fault::{PhotoFault, Shortfall};
 pub use id::{AppId, IdError, Revision, SampleId, TemplateId, TransactionId};
 pub use quality::{Demography, Quality};
 pub use score::{Threshold, Verdict};

@@ -3,6 +3,7 @@
 //! One seam, [`Analyze`]. Behind it `Engine` is a plain synchronous value that owns every ONNX
 //! session and belongs to one thread; `EnginePool` puts one on each worker thread.
 
+mod chooser;
 mod detection;
 mod embedder;
 mod error;

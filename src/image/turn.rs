@@ -4,6 +4,8 @@
 //! that is turned alike; what it finds there is mapped back to the photo. The photo itself is never
 //! turned, so the cost depends on the window's pixels and not on the photo's.
 
+use std::borrow::Cow;
+
 use super::align::{Similarity, sampled};
 use super::{Scaler, UprightImage, Window};
 use crate::domain::{BoundingBox, Point};
@@ -35,7 +37,11 @@ impl TurnedWindow {
 
     /// A point of the window, resampled to `size` pixels, in photo coordinates.
     pub fn to_photo(&self, point: Point, size: u32) -> Point {
-        if self.degrees == 0.0 { self.window.to_photo(point, size) } else { self.from_photo(size).inverse().apply(point) }
+        if self.degrees == 0.0 {
+            self.window.to_photo(point, size)
+        } else {
+            self.from_photo(size).inverse().apply(point)
+        }
     }
 
     /// A box of the window in photo coordinates. It keeps its sides: the box about the mapped middle
@@ -69,19 +75,19 @@ impl Scaler {
     /// A turned window of the photo as `size` x `size` packed RGB pixels, black outside the photo.
     ///
     /// Nothing but black comes out when the window is not a finite square.
-    pub fn turned(&mut self, image: &UprightImage, turned: &TurnedWindow, size: u32) -> Vec<u8> {
+    pub fn turned(&mut self, image: &UprightImage, turned: &TurnedWindow, size: u32) -> Cow<'_, [u8]> {
         if turned.degrees == 0.0 {
-            return self.square(image, &turned.window, size).to_vec();
+            return Cow::Borrowed(self.square(image, &turned.window, size));
         }
         if size == 0 || !turned.is_square() {
-            return vec![0; 3 * size as usize * size as usize];
+            return Cow::Owned(vec![0; 3 * size as usize * size as usize]);
         }
-        sampled(self, image, &turned.from_photo(size), size)
+        Cow::Owned(sampled(self, image, &turned.from_photo(size), size))
     }
 
-    /// A window of the photo as a picture of its own, from which turned squares of `size` pixels, about its
-    /// middle and of the window's scale, are cut without looking at the photo again. The window is enlarged so that these have no
-    /// black corners where the photo goes on.
+    /// A window of the photo as a picture of its own, from which turned squares of `size` pixels are cut about its middle,
+    /// at the window's scale, without looking at the photo again. It is large enough that these have no black corners
+    /// where the photo goes on.
     pub fn patch(&mut self, image: &UprightImage, window: &Window, size: u32) -> Patch {
         let side = window.side * std::f64::consts::SQRT_2;
         let grown = Window {
@@ -96,7 +102,7 @@ impl Scaler {
     }
 
     /// The middle square of a patch, turned by `degrees`.
-    pub fn turned_patch(&mut self, patch: &Patch, degrees: f64) -> Vec<u8> {
+    pub fn turned_patch(&mut self, patch: &Patch, degrees: f64) -> Cow<'_, [u8]> {
         let (all, side) = (f64::from(patch.image.width()), f64::from(patch.size));
         let window = Window { left: (all - side) / 2.0, top: (all - side) / 2.0, side };
         self.turned(&patch.image, &TurnedWindow { window, degrees }, patch.size)
@@ -108,20 +114,6 @@ impl Scaler {
 pub struct Patch {
     image: UprightImage,
     size: u32,
-}
-
-impl BoundingBox {
-    /// The smallest upright box that holds this one after a turn about its middle.
-    pub fn turned(&self, degrees: f64) -> Self {
-        if degrees == 0.0 {
-            return *self;
-        }
-        let (sin, cos) = degrees.to_radians().sin_cos();
-        let (sin, cos) = (sin.abs() as f32, cos.abs() as f32);
-        let (width, height) = (self.width * cos + self.height * sin, self.width * sin + self.height * cos);
-        let center = self.center();
-        Self { x: center.x - width / 2.0, y: center.y - height / 2.0, width, height }
-    }
 }
 
 #[cfg(test)]
@@ -155,7 +147,8 @@ mod tests {
             let image = gradient(300, 200);
             let turned = TurnedWindow { window: Window { left, top, side }, degrees };
             let size = 96;
-            let canvas = Scaler::default().turned(&image, &turned, size);
+            let mut scaler = Scaler::default();
+            let canvas = scaler.turned(&image, &turned, size);
             let pixel = (side / f64::from(size)) as f32;
             for (row, column) in [(10u32, 10u32), (48, 48), (80, 20), (20, 80)] {
                 let p = turned.to_photo(Point { x: column as f32, y: row as f32 }, size);
@@ -210,7 +203,8 @@ mod tests {
     fn a_quarter_turn_is_a_quarter_turn() {
         let image = gradient(96, 96);
         let turned = TurnedWindow::whole(&image, 0.0, 90.0);
-        let canvas = Scaler::default().turned(&image, &turned, 96);
+        let mut scaler = Scaler::default();
+        let canvas = scaler.turned(&image, &turned, 96);
         for (row, column) in [(0usize, 0usize), (5, 90), (95, 1)] {
             // What is at the right in the photo is at the top of a window that is turned clockwise ...
             let photo = 3 * (column * 96 + (95 - row));
@@ -227,9 +221,9 @@ mod tests {
         let mut scaler = Scaler::default();
         let patch = scaler.patch(&image, &window, 64);
         for degrees in [0.0, 30.0, 90.0, 210.0] {
-            let there = scaler.turned(&image, &TurnedWindow { window, degrees }, 64);
+            let there = scaler.turned(&image, &TurnedWindow { window, degrees }, 64).into_owned();
             let from_patch = scaler.turned_patch(&patch, degrees);
-            let worst = there.iter().zip(&from_patch).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+            let worst = there.iter().zip(from_patch.iter()).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
             assert!(worst <= 4, "{degrees}: {worst}");
         }
     }
@@ -237,7 +231,9 @@ mod tests {
     #[test]
     fn a_window_without_size_is_black() {
         let image = gradient(100, 50);
-        for (left, side, degrees) in [(0.0, 0.0, 10.0), (f64::NAN, 10.0, 10.0), (0.0, f64::INFINITY, 10.0), (0.0, 9.0, f64::NAN)] {
+        for (left, side, degrees) in
+            [(0.0, 0.0, 10.0), (f64::NAN, 10.0, 10.0), (0.0, f64::INFINITY, 10.0), (0.0, 9.0, f64::NAN)]
+        {
             let turned = TurnedWindow { window: Window { left, top: 0.0, side }, degrees };
             assert!(Scaler::default().turned(&image, &turned, 8).iter().all(|&v| v == 0), "{turned:?}");
         }

@@ -15,6 +15,13 @@ async fn junk_is_refused_by_name_rather_than_skipping_a_check() {
         ("identify?candidates=0", "candidates must be a whole number from 1 to 5"),
         ("identify?candidates=6", "candidates must be a whole number from 1 to 5"),
         ("liveness?check_deepfake=junk", "check_deepfake must be true or false"),
+        ("identify?faces=all", "faces must be only, largest or central"),
+        ("add?faces=Largest", "faces must be only, largest or central"),
+        ("verify?faces=2", "faces must be only, largest or central"),
+        ("doc/verify?faces=first", "faces must be only, largest or central"),
+        ("liveness?faces=any", "faces must be only, largest or central"),
+        ("deepfake?faces=any", "faces must be only, largest or central"),
+        ("templates/t/samples?faces=any", "faces must be only, largest or central"),
     ] {
         let answer = server.send_photo(endpoint, &photo("ann")).await;
         assert_eq!(answer.error(), (400, 400, info.to_owned()), "{endpoint}");
