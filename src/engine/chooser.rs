@@ -152,6 +152,16 @@ impl Chooser {
             let wanted = |finding| need.attributes || !matches!(finding, Finding::Age | Finding::Male | Finding::Race);
             match self.judge(tools, image, seen, wanted)? {
                 Ok(chosen) => match self.not_human(&chosen.findings) {
+                    // Of a face that the detector is sure of, the network alone does not make nothing.
+                    None if need.subject == Subject::Only
+                        && refused.is_some_and(|(first, _)| first.score >= self.faces.sure_score) =>
+                    {
+                        return Ok(Attempt {
+                            outcome: Err(PhotoFault::ManyFaces),
+                            first: Some(seen),
+                            others: Vec::new(),
+                        });
+                    }
                     None => {
                         let first = Some(refused.map_or(seen, |(first, _)| first));
                         return Ok(Attempt { outcome: Ok(chosen), first, others });
@@ -271,10 +281,10 @@ impl Chooser {
         wanted: impl Fn(Finding) -> bool,
     ) -> Result<Result<Chosen, PhotoFault>, AnalyzeError> {
         let start = Instant::now();
-        let aligned = match self.align(tools.scaler, image, &seen.landmarks) {
-            Ok(aligned) => aligned,
-            Err(fault) => return Ok(Err(fault)),
-        };
+        if let Some(fault) = eyes_too_close(&seen.landmarks, self.faces.min_eye_distance) {
+            return Ok(Err(fault));
+        }
+        let Some(aligned) = align(tools.scaler, image, &seen.landmarks) else { return Ok(Err(PhotoFault::TooSmall)) };
         let embedding = self.embedder.embed(&aligned).map_err(AnalyzeError::failed)?;
         let trunk = self.embedder.take_trunk();
         let findings = tools.networks.look_at_trunk(&trunk, wanted).map_err(AnalyzeError::failed)?;
@@ -282,32 +292,41 @@ impl Chooser {
         Ok(Ok(Chosen { seen, aligned, embedding, trunk, findings }))
     }
 
-    /// The face in its canonical place, or why there is none.
-    fn align(
-        &self,
-        scaler: &mut Scaler,
-        image: &UprightImage,
-        landmarks: &Landmarks,
-    ) -> Result<AlignedFace, PhotoFault> {
-        let least = self.faces.min_eye_distance;
-        if !(landmarks.eye_distance() >= least) {
-            return Err(if width_of_eyes(landmarks) >= least { PhotoFault::Profile } else { PhotoFault::TooSmall });
-        }
-        align(scaler, image, landmarks).ok_or(PhotoFault::TooSmall)
-    }
-
     fn not_human(&self, findings: &Findings) -> Option<Shortfall> {
         self.faces.min_human.and_then(|limit| shortfall(findings, Finding::Human, limit))
     }
 }
 
-/// The distance that the eyes of a face of this height have when it is seen from the front.
-fn width_of_eyes(landmarks: &Landmarks) -> f32 {
+/// Why eyes that are this close admit no embedding, if they do not: the face is small, or seen from the side.
+fn eyes_too_close(landmarks: &Landmarks, least: f32) -> Option<PhotoFault> {
+    if landmarks.eye_distance() >= least {
+        return None;
+    }
+    // The distance between the eyes of a face of this height that is seen from the front.
     let front = Landmarks(TEMPLATE);
-    landmarks.eyes_to_mouth() * front.eye_distance() / front.eyes_to_mouth()
+    let expected = landmarks.eyes_to_mouth() * front.eye_distance() / front.eyes_to_mouth();
+    Some(if expected >= least { PhotoFault::Profile } else { PhotoFault::TooSmall })
 }
 
 /// By how much a finding misses its limit. One that was not looked for misses none.
 fn shortfall(findings: &Findings, finding: Finding, limit: f64) -> Option<Shortfall> {
     findings.number(finding).filter(|value| *value < limit).map(|value| Shortfall::new(value, limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Point;
+
+    #[test]
+    fn a_profile_is_not_called_small() {
+        // The template's eyes are 35 pixels apart, its mouth 41 below them.
+        let scaled = |across: f32, down: f32| Landmarks(TEMPLATE.map(|p| Point { x: p.x * across, y: p.y * down }));
+        assert_eq!(eyes_too_close(&scaled(1.0, 1.0), 12.0), None);
+        assert_eq!(eyes_too_close(&scaled(0.3, 0.3), 12.0), Some(PhotoFault::TooSmall));
+        assert_eq!(eyes_too_close(&scaled(0.1, 1.0), 12.0), Some(PhotoFault::Profile));
+        assert_eq!(eyes_too_close(&scaled(0.1, 0.3), 12.0), Some(PhotoFault::TooSmall));
+        assert_eq!(eyes_too_close(&scaled(0.0, 0.0), 12.0), Some(PhotoFault::TooSmall));
+        assert_eq!(eyes_too_close(&scaled(f32::NAN, 1.0), 12.0), Some(PhotoFault::TooSmall));
+    }
 }

@@ -167,6 +167,24 @@ mod tests {
         }
     }
 
+    /// The outline holds the turned face; the tilt is what is left of the turn.
+    #[test]
+    fn an_outline_is_upright_and_a_tilt_is_relative() {
+        let mut seen = detection(100.0, 50.0, 40.0, 0.9);
+        seen.face.height = 60.0;
+        assert_eq!(seen.outline(), seen.face);
+        assert_eq!(seen.tilt(), 0.0);
+        seen.turn = 90.0;
+        let outline = seen.outline();
+        assert!((outline.width - 60.0).abs() < 1e-3 && (outline.height - 40.0).abs() < 1e-3, "{outline:?}");
+        assert!(outline.center().distance(seen.face.center()) < 1e-3);
+        assert_eq!(seen.tilt(), -90.0);
+        let [eye, ..] = seen.landmarks.0;
+        seen.landmarks.0[1] = Point { x: eye.x - 10.0, y: eye.y };
+        seen.turn = -170.0;
+        assert!((seen.tilt() + 10.0).abs() < 1e-4, "{}", seen.tilt());
+    }
+
     #[test]
     fn candidates_that_agree_are_averaged() {
         let how = Merge { nms_iou: 0.3, vote_iou: 0.5 };

@@ -23,6 +23,9 @@ pub const TEMPLATE: [Point; 5] = [
 /// because bilinear sampling looks at four pixels only and would alias.
 const SHARP_UP_TO: f64 = 2.0;
 
+/// What a detector looks at need not be as sharp: it is shrunk to so many times its size.
+const SHRUNK_TO: f64 = 1.25;
+
 /// A square view of a face in its canonical place: how many pixels, and how much of the scene.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -189,9 +192,11 @@ pub(super) fn sampled(scaler: &mut Scaler, image: &UprightImage, transform: &Sim
         return warp(&pixels, &transform.inverse(), side);
     }
     let window = window_of(transform, side);
-    let size = (window.side * scale * SHARP_UP_TO).ceil() as u32;
+    let size = (window.side * scale * SHRUNK_TO).ceil() as u32;
     let pixels = Pixels { rgb: scaler.square(image, &window, size), width: size as usize, height: size as usize };
-    warp(&pixels, &transform.of_window(&window, size).inverse(), side)
+    let out = warp(&pixels, &transform.of_window(&window, size).inverse(), side);
+    scaler.release();
+    out
 }
 
 /// The part of the photo that a square of `side` pixels is made of, and a little more.

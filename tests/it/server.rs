@@ -16,6 +16,7 @@ mod patience;
 mod process;
 mod proxy;
 mod tls;
+mod turned;
 
 use std::time::{Duration, Instant};
 

@@ -381,3 +381,50 @@ fn verified(path: PathBuf, expected: Sha256Digest) -> Result<(PathBuf, Vec<u8>),
     let found = Sha256Digest::of(&bytes);
     if found == expected { Ok((path, bytes)) } else { Err(LoadError::Hash { path, expected, found }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACK: &str = include_str!("../../../models/pack.toml");
+
+    fn parsed(pack: &str) -> Result<Manifest, String> {
+        Manifest::parse(pack, Path::new("models"))
+    }
+
+    #[test]
+    fn a_limit_needs_its_network_and_lies_between_0_and_1() {
+        parsed(PACK).unwrap();
+        let doubt = PACK.lines().find(|line| line.starts_with("doubt = ")).unwrap();
+        // The network that finds this looks at pixels, which is too late.
+        let late = PACK.replace(doubt, "doubt = { finding = \"liveness\", below = 0.5 }");
+        let error = parsed(&late).unwrap_err();
+        assert!(error.contains("detector.turn.doubt") && error.contains("liveness"), "{error}");
+        let beyond = PACK.replace(doubt, "doubt = { finding = \"crfiqa\", below = 1.5 }");
+        assert!(parsed(&beyond).unwrap_err().contains("not 1.5"));
+        assert!(parsed(&PACK.replace("looks = 12", "looks = 0")).unwrap_err().contains("looks"));
+    }
+
+    #[test]
+    fn a_pack_without_turns_and_gate_loads() {
+        let turn = PACK.find("[detector.turn]").unwrap();
+        let end = PACK.find("[detector.inputs.wide]").unwrap();
+        let upright = [&PACK[..turn], &PACK[end..]].concat();
+        let upright: Vec<&str> =
+            upright.lines().filter(|line| !line.starts_with("min_human") && !line.starts_with("min_trusted")).collect();
+        let manifest = parsed(&upright.join("\n")).unwrap();
+        assert!(manifest.detector.turn.is_none() && manifest.faces.min_human.is_none());
+    }
+
+    #[test]
+    fn what_counts_as_a_second_face_is_a_share() {
+        let mut faces = parsed(PACK).unwrap().faces;
+        faces.set("second_area", " 0.25 ").unwrap();
+        faces.set("second_score", "1").unwrap();
+        assert_eq!((faces.second_area, faces.second_score), (0.25, 1.0));
+        for text in ["-0.1", "1.1", "NaN", "a tenth"] {
+            assert!(faces.set("second_area", text).unwrap_err().contains(text), "{text}");
+        }
+        assert!(faces.set("same_overlap", "0.5").is_err());
+    }
+}
