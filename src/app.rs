@@ -19,7 +19,7 @@ pub use server::{App, FirstRun};
 use crate::api::Shape;
 use crate::compute::PoolConfig;
 use crate::domain::{CalibrationError, ModelTag};
-use crate::engine::{DecodeLimits, Engine, EngineConfig, EnginePool, LoadError, Manifest};
+use crate::engine::{DecodeLimits, Engine, EngineConfig, EnginePool, LoadError, Manifest, TemplateCheck};
 use crate::gallery::MemoryMatcher;
 use crate::journal::JournalError;
 use crate::service;
@@ -147,6 +147,14 @@ pub fn start_engine(settings: &Settings) -> Result<Arc<EnginePool>, StartError> 
         deadline: settings.queue_deadline(),
     };
     Ok(Arc::new(EnginePool::start(engine_config(settings)?, pool)?))
+}
+
+/// What looks at stored templates; `None` when the pack has nothing for it.
+///
+/// # Errors
+/// When its model is missing, damaged, or does not load.
+pub fn load_template_check(settings: &Settings) -> Result<Option<TemplateCheck>, StartError> {
+    Ok(TemplateCheck::load(&manifest(settings)?)?)
 }
 
 /// An empty index.

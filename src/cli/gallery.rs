@@ -10,7 +10,7 @@ use clap::{Args, Subcommand};
 
 use super::exchange::Line;
 use super::photos::{analyze_all, people};
-use super::{CliError, clear_away, tell};
+use super::{CliError, clear_away, tell, template_check};
 use crate::app;
 use crate::domain::{AppId, Checks, ModelTag, Need, Party, Revision, SampleId, Subject, TemplateId};
 use crate::engine::{Analyze, AnalyzeError};
@@ -300,5 +300,5 @@ async fn check(settings: &Settings, store: &Store, app: &AppId) -> Result<(), Cl
         return Err(CliError::message(format!("{wrong} of {searched} searches differ from brute force")));
     }
     println!("{searched} searches agree with brute force");
-    Ok(())
+    template_check::run(settings, &templates)
 }

@@ -13,6 +13,7 @@ mod key;
 mod models;
 mod photos;
 mod serve;
+mod template_check;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

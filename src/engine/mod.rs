@@ -13,6 +13,7 @@ mod networks;
 mod pipeline;
 mod pool;
 mod runtime;
+mod template_check;
 mod yunet;
 
 use async_trait::async_trait;
@@ -23,9 +24,10 @@ use crate::image::Photo;
 
 pub use crate::image::DecodeLimits;
 pub use error::{InferenceError, LoadError};
-pub use manifest::{FineLimits, Manifest, ModelFile, Sha256Digest};
+pub use manifest::{FineLimits, Manifest, ModelFile, Sha256Digest, TemplateCheckRates};
 pub use pipeline::{Engine, EngineConfig};
 pub use pool::{EnginePool, Worker};
+pub use template_check::{TemplateCheck, TemplateCheckError};
 
 /// Why a photo has no analysis.
 #[derive(Debug, thiserror::Error)]

@@ -8,6 +8,7 @@ use super::manifest::golden::Golden;
 use super::manifest::{Finding, Limit, Manifest};
 use super::networks::{Findings, Networks, View};
 use super::runtime::{Model, Runtime};
+use super::template_check::TemplateCheck;
 use super::{Ahead, AnalyzeError, InferenceError, LoadError};
 use crate::domain::{
     Analysis, Check, Demography, Landmarks, Need, PhotoFault, Pose, Quality, Threshold, Timings, Verdict,
@@ -32,6 +33,8 @@ pub struct Engine {
     scaler: Scaler,
     chooser: Chooser,
     networks: Networks,
+    /// Looks at no photo; loaded so that the self-check covers every model of the pack.
+    template_check: Option<TemplateCheck>,
 }
 
 impl Engine {
@@ -47,6 +50,7 @@ impl Engine {
             scaler: Scaler::default(),
             chooser: Chooser::load(&runtime, manifest)?,
             networks: Networks::load(&runtime, manifest)?,
+            template_check: TemplateCheck::load_with(&runtime, manifest)?,
         })
     }
 
@@ -105,7 +109,8 @@ impl Engine {
     }
 
     fn models(&mut self) -> impl Iterator<Item = &mut Model> {
-        self.chooser.models().chain(self.networks.models())
+        let template_check = self.template_check.iter_mut().map(TemplateCheck::model);
+        self.chooser.models().chain(self.networks.models()).chain(template_check)
     }
 
     /// Analyses one photo.

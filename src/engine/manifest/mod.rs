@@ -7,6 +7,7 @@ mod detector;
 mod fine;
 pub(super) mod golden;
 mod network;
+mod template_check;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,6 +21,8 @@ pub use fine::FineLimits;
 pub(super) use fine::Limit;
 use golden::Golden;
 pub(super) use network::{DeepfakeSpec, Finding, NetworkInput, NetworkSpec};
+pub use template_check::TemplateCheckRates;
+pub(super) use template_check::TemplateCheckSpec;
 
 use super::LoadError;
 use crate::domain::{Check, ModelTag};
@@ -94,6 +97,8 @@ pub struct Manifest {
     pub deepfake: DeepfakeSpec,
     /// Where each measure counts as fine.
     pub fine: FineLimits,
+    /// What looks at stored templates, if anything does.
+    pub template_check: Option<TemplateCheckSpec>,
     #[serde(skip)]
     golden: Golden,
 }
@@ -268,6 +273,12 @@ impl Manifest {
         for finding in self.networks.iter().flat_map(|network| &network.gives) {
             if self.networks.iter().filter(|network| network.gives.contains(finding)).count() > 1 {
                 return Err(format!("two networks give {}", finding.output()));
+            }
+        }
+        if let Some(check) = &self.template_check {
+            check.check(&self.embedder)?;
+            if self.model(&check.model).is_none() {
+                return Err(format!("there is no model {:?}", check.model));
             }
         }
         if !self.networks.iter().any(|network| network.gives.contains(&Finding::Pose)) {
