@@ -15,6 +15,7 @@ mod nodes;
 mod patience;
 mod process;
 mod proxy;
+mod template_check;
 mod tls;
 mod turned;
 
