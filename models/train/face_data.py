@@ -290,6 +290,8 @@ COMPARED = (
     ("jpeg", 5.0),
     ("turned", 90.0),
     ("blur", 0.12),
+    ("blur", 0.08),
+    ("upper", 0.2),
 )
 COMPARED_PEOPLE = {"test": 1000, "validate": 300}
 TURNS = tuple(range(0, 360, 30))
