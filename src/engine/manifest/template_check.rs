@@ -36,8 +36,8 @@ impl TemplateCheckRates {
     /// The rates as one sentence.
     pub fn sentence(&self) -> String {
         format!(
-            "Of templates of upright, whole faces about {} are listed as well; of templates of faces turned by 60 degrees \
-             or more about {} are found, of half faces {}, of animals and things {}.",
+            "Of templates of upright, whole faces about {} are listed as well; of templates of faces turned by at least \
+             60 degrees {} are found, of half faces {}, of animals and things {}.",
             percent(self.honest_listed),
             percent(self.turned_found),
             percent(self.halved_found),
@@ -46,10 +46,14 @@ impl TemplateCheckRates {
     }
 }
 
-/// A share in per cent: one decimal below ten.
+/// A share in per cent: one decimal below ten, and never a promise of all.
 fn percent(share: f64) -> String {
     let percent = 100.0 * share;
-    if percent < 10.0 { format!("{percent:.1} %") } else { format!("{percent:.0} %") }
+    match percent {
+        ..10.0 => format!("{percent:.1} %"),
+        99.0.. => "more than 99 %".to_owned(),
+        _ => format!("{percent:.0} %"),
+    }
 }
 
 impl TemplateCheckSpec {
@@ -77,9 +81,9 @@ mod tests {
     #[test]
     fn rates_are_per_cent() {
         let rates =
-            TemplateCheckRates { honest_listed: 0.0052, turned_found: 0.914, halved_found: 0.5, no_face_found: 1.0 };
+            TemplateCheckRates { honest_listed: 0.0052, turned_found: 0.914, halved_found: 0.5, no_face_found: 0.999 };
         let sentence = rates.sentence();
-        for part in ["about 0.5 % are listed", "about 91 % are found", "half faces 50 %", "things 100 %"] {
+        for part in ["about 0.5 % are listed", "60 degrees 91 % are found", "half faces 50 %", "things more than 99 %"] {
             assert!(sentence.contains(part), "{part}: {sentence}");
         }
     }
