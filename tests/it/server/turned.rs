@@ -215,3 +215,31 @@ async fn what_counts_as_a_second_face_is_a_setting() {
         assert_eq!(identify(&app, "", photo()).await["search"]["templateId"], "a", "{setting:?}");
     }
 }
+
+/// The template of a photo that is degraded beyond trust would resemble those of strangers: it is refused wherever one
+/// would be made, the log says by how much, and nothing is enrolled.
+#[tokio::test]
+async fn a_negative_is_refused_everywhere() {
+    let server = Server::start(&Database::sqlite()).await;
+    let app = server.first_app();
+    app.add("person_a_1.jpg", &[("templateId", "a")]).await;
+    for name in ["person_a_2.jpg", "person_b_1.jpg", "impostor_2.jpg"] {
+        let mut negative = decode(name);
+        image::imageops::invert(&mut negative);
+        let negative = jpeg(&negative, 95);
+        for path in ["identify?threshold=0", "add", "templates/a/samples"] {
+            let (status, reply) = app.post_photos(path, &[("photo", negative.clone())], &[]).await;
+            let code = &reply["result"]["code"];
+            assert!(status == 400 && (*code == 5 || *code == 9), "{name} {path}: {reply}");
+        }
+        let pair = [("first_photo", super::photo("person_a_1.jpg")), ("second_photo", negative)];
+        let (status, reply) = app.post_photos("verify", &pair, &[]).await;
+        assert!(status == 400 && reply["result"]["comparison"].is_null(), "{name}: {reply}");
+    }
+    let (_, reply) = app.get("templates").await;
+    assert_eq!(reply["result"]["templates"].as_array().unwrap().len(), 1, "{reply}");
+    let (_, reply) = app.get("templates/a").await;
+    assert_eq!(reply["result"]["samples"].as_array().map(Vec::len), Some(1), "{reply}");
+    let log = server.log();
+    assert!(log.contains("is below"), "{log}");
+}
