@@ -173,10 +173,11 @@ impl Finder {
         image: &UprightImage,
         mut seen: Detection,
     ) -> Result<Detection, InferenceError> {
-        let (most, rounds) = self.spec.turn.as_ref().map_or((0.0, 0), |turn| (turn.tilt, turn.rounds));
+        let (limit, rounds) = self.spec.turn.as_ref().map_or((0.0, 0), |turn| (turn.tilt, turn.rounds));
         for _ in 0..rounds {
             let tilt = seen.tilt();
-            if tilt.abs() <= most {
+            // A face that is turned anyway is leveled more exactly.
+            if tilt.abs() <= if seen.turn == 0.0 { limit } else { limit / 3.0 } {
                 break;
             }
             let level = Detection { turn: normal(seen.turn + tilt), ..seen };

@@ -133,7 +133,7 @@ async fn what_is_reported_lies_where_the_face_is() {
             let found = identify(&app, "", turned.bytes()).await;
             for (at, (was, is)) in points(&straight).into_iter().zip(points(&found)).enumerate() {
                 let off = distance(turned.point(was), is) / eyes;
-                assert!(off < 0.12, "{name} turned by {degrees}: landmark {at} is off by {off} eye distances");
+                assert!(off < 0.15, "{name} turned by {degrees}: landmark {at} is off by {off} eye distances");
             }
             let side = |field: &str| found["box"][field].as_f64().unwrap();
             let within = |(x, y): (f64, f64)| {
