@@ -19,7 +19,7 @@ pub use server::{App, FirstRun};
 use crate::api::Shape;
 use crate::compute::PoolConfig;
 use crate::domain::{CalibrationError, ModelTag, PhotoFormat, PhotoFormats};
-use crate::engine::{DecodeLimits, Engine, EngineConfig, EnginePool, LoadError, Manifest};
+use crate::engine::{DecodeLimits, Engine, EngineConfig, EnginePool, LoadError, Manifest, TemplateCheck};
 use crate::gallery::MemoryMatcher;
 use crate::journal::JournalError;
 use crate::service;
@@ -117,6 +117,10 @@ fn engine_config(settings: &Settings) -> Result<EngineConfig, StartError> {
         let wrong = |message| SettingsError::Value { key: format!("fine.{measure}"), message };
         manifest.fine.set(measure, limit).map_err(wrong)?;
     }
+    for (name, limit) in settings.faces.iter().filter(|(_, limit)| !limit.is_empty()) {
+        let wrong = |message| SettingsError::Value { key: format!("faces.{name}"), message };
+        manifest.faces.set(name, limit).map_err(wrong)?;
+    }
     Ok(EngineConfig {
         manifest: Arc::new(manifest),
         limits: DecodeLimits {
@@ -160,6 +164,14 @@ pub fn start_engine(settings: &Settings) -> Result<Arc<EnginePool>, StartError> 
         deadline: settings.queue_deadline(),
     };
     Ok(Arc::new(EnginePool::start(engine_config(settings)?, pool)?))
+}
+
+/// What looks at stored templates; `None` when the pack has nothing for it.
+///
+/// # Errors
+/// When its model is missing, damaged, or does not load.
+pub fn load_template_check(settings: &Settings) -> Result<Option<TemplateCheck>, StartError> {
+    Ok(TemplateCheck::load(&manifest(settings)?)?)
 }
 
 /// An empty index.

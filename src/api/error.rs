@@ -146,9 +146,11 @@ fn photo_row(fault: PhotoFault) -> Row {
         PhotoFault::WrongType => (2, "wrong mime-type in input data"),
         PhotoFault::Empty => (3, "photo size is 0 bytes"),
         PhotoFault::Undecodable(_) => (4, "can not decode image, check it is valid jpeg or png file"),
-        PhotoFault::NoFace => (5, "can not detect face"),
+        PhotoFault::NoFace | PhotoFault::NotHuman(_) => (5, "can not detect face"),
         PhotoFault::ManyFaces => (6, "more than one face detected on photo"),
-        PhotoFault::TooSmall => (9, "can not extract features from sample, probably it is too small"),
+        PhotoFault::TooSmall | PhotoFault::Profile | PhotoFault::Untrusted(_) => {
+            (9, "can not extract features from sample, probably it is too small")
+        }
     };
     row(StatusCode::BAD_REQUEST, code, info)
 }

@@ -21,9 +21,12 @@ pub(super) struct Arguments {
     /// Print one JSON object a line: the photo, and the result as the server would give it.
     #[arg(long)]
     json: bool,
-    /// Where there are several faces, take the one nearest to the middle, as the photos of research
-    /// sets are labelled, instead of refusing the photo.
-    #[arg(long)]
+    /// Which face is meant where there are several: only (such a photo is refused), largest, or central (the one
+    /// nearest to the middle, as the photos of research sets are labelled).
+    #[arg(long, default_value = "only", value_name = "WHICH")]
+    faces: Subject,
+    /// The same as --faces central.
+    #[arg(long, conflicts_with = "faces")]
     central: bool,
 }
 
@@ -32,7 +35,7 @@ pub(super) async fn run(mut settings: Settings, arguments: Arguments) -> Result<
     let engine: Arc<dyn Analyze> = app::start_engine(&settings)?;
     // Every check for which a model is installed.
     let checks = Checks { liveness: engine.offers(Check::Liveness), deepfake: engine.offers(Check::Deepfake) };
-    let subject = if arguments.central { Subject::Central } else { Subject::Only };
+    let subject = if arguments.central { Subject::Central } else { arguments.faces };
     let need = Need {
         embedding: true,
         quality: true,

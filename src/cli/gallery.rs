@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use super::exchange::Line;
-use super::{CliError, tell};
+use super::{CliError, tell, template_check};
 use crate::app;
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, brute_force};
@@ -26,7 +26,12 @@ pub(super) enum Command {
         #[command(flatten)]
         target: Target,
     },
-    /// Read every template and check that it opens and that a search for it finds it.
+    /// Read every template, check that it opens and that a search for it finds it, and list those that look like templates
+    /// of turned, halved or no faces.
+    ///
+    /// The list is made from the embeddings alone; nothing is removed. Of templates of upright, whole faces about 0.9 %
+    /// are listed as well; of templates of faces turned by at least 60 degrees more than 99 % are found, of half faces 97 %,
+    /// of animals and things 90 %.
     Check {
         #[command(flatten)]
         target: Target,
@@ -161,5 +166,5 @@ async fn check(settings: &Settings, store: &Store, app: &AppId) -> Result<(), Cl
         return Err(CliError::message(format!("{wrong} of {searched} searches differ from brute force")));
     }
     println!("{searched} searches agree with brute force");
-    Ok(())
+    template_check::run(settings, &templates)
 }

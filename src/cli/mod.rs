@@ -15,6 +15,7 @@ mod models;
 mod photos;
 mod private;
 mod serve;
+mod template_check;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -59,6 +59,15 @@ impl FromStr for Subject {
     }
 }
 
+/// How a photo is looked at, as its sender says: whose face, and what is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Look {
+    /// Whose face.
+    pub subject: Subject,
+    /// The checks to make.
+    pub checks: Checks,
+}
+
 /// On whose behalf a photo is looked at: where many wait, parties take turns. The default is nobody in particular.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Party(u64);

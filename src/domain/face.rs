@@ -67,10 +67,22 @@ impl BoundingBox {
         let union = self.area() + other.area() - intersection;
         if union > 0.0 { intersection / union } else { 0.0 }
     }
+
+    /// The smallest upright box that holds this one after a turn about its middle.
+    pub fn turned(&self, degrees: f64) -> Self {
+        if degrees == 0.0 {
+            return *self;
+        }
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        let (sin, cos) = (sin.abs() as f32, cos.abs() as f32);
+        let (width, height) = (self.width * cos + self.height * sin, self.width * sin + self.height * cos);
+        let center = self.center();
+        Self { x: center.x - width / 2.0, y: center.y - height / 2.0, width, height }
+    }
 }
 
 /// Five landmarks in the order of the wire: eye at image left, eye at image right, nose tip, mouth
-/// corner at image left, mouth corner at image right.
+/// corner at image left, mouth corner at image right; left and right as they are when the face is upright.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Landmarks(pub [Point; 5]);
 
@@ -85,6 +97,20 @@ impl Landmarks {
     pub fn clamped(&self, (width, height): (u32, u32)) -> Self {
         let inside = |value: f32, limit: u32| value.clamp(0.0, limit.saturating_sub(1) as f32);
         Self(self.0.map(|point| Point { x: inside(point.x, width), y: inside(point.y, height) }))
+    }
+
+    /// Distance between the middle of the eyes and the middle of the mouth, in pixels. Unlike the distance
+    /// between the eyes it stays when the head is turned to the side.
+    pub fn eyes_to_mouth(&self) -> f32 {
+        let middle = |a: Point, b: Point| Point { x: (a.x + b.x) / 2.0, y: (a.y + b.y) / 2.0 };
+        middle(self.0[0], self.0[1]).distance(middle(self.0[3], self.0[4]))
+    }
+
+    /// By how much the line from the first eye to the second is turned, in degrees from -180 to 180, clockwise as
+    /// the photo is seen.
+    pub fn eye_line(&self) -> f64 {
+        let (dx, dy) = (self.0[1].x - self.0[0].x, self.0[1].y - self.0[0].y);
+        f64::from(dy).atan2(f64::from(dx)).to_degrees()
     }
 }
 

@@ -1,5 +1,7 @@
 //! What can be wrong with a photo.
 
+use std::fmt;
+
 use super::DecodeFault;
 
 /// Why a photo cannot be analysed. Each has a code and a text on the wire (`api::error`).
@@ -23,7 +25,43 @@ pub enum PhotoFault {
     /// More than one face that matters was found.
     #[error("more than one face was found")]
     ManyFaces,
+    /// What was found is no human face, by the network that tells.
+    #[error("no human face was found: human {0}")]
+    NotHuman(Shortfall),
     /// The face is too small, or its landmarks are degenerate: no embedding could be trusted.
     #[error("the face is too small")]
     TooSmall,
+    /// The face is seen from the side: its eyes fall together, though it is large enough.
+    #[error("the face is seen in full profile")]
+    Profile,
+    /// The face is so covered, degraded or turned that its embedding cannot be trusted.
+    #[error("the face cannot be told from others: trusted {0}")]
+    Untrusted(Shortfall),
+}
+
+/// A measured value from 0 to 1 and the limit that it missed, in ten-thousandths, so that faults can be compared.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Shortfall {
+    value: u16,
+    limit: u16,
+}
+
+impl Shortfall {
+    /// A value below its limit.
+    pub fn new(value: f64, limit: f64) -> Self {
+        let steps = |number: f64| (number.clamp(0.0, 1.0) * 1e4).round() as u16;
+        Self { value: steps(value), limit: steps(limit) }
+    }
+}
+
+impl fmt::Display for Shortfall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is below {}", f64::from(self.value) / 1e4, f64::from(self.limit) / 1e4)
+    }
+}
+
+impl fmt::Debug for Shortfall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }

@@ -16,10 +16,10 @@ mod score;
 mod similarity;
 mod time;
 
-pub use analysis::{Analysis, Check, Checks, Need, Party, Subject, Timings};
+pub use analysis::{Analysis, Check, Checks, Look, Need, Party, Subject, Timings};
 pub use embedding::{Embedding, EmbeddingError, ModelTag};
 pub use face::{BoundingBox, Landmarks, Point, Pose};
-pub use fault::PhotoFault;
+pub use fault::{PhotoFault, Shortfall};
 pub use guard::{CurveError, EnrollRules, FalseMatchCurve, Guard};
 pub use id::{AppId, IdError, Revision, SampleId, TemplateId, TransactionId};
 pub use photo::{DecodeFault, PhotoFormat, PhotoFormats};

@@ -11,12 +11,25 @@ pub(super) struct Detection {
     pub(super) landmarks: Landmarks,
     /// Confidence, 0 to 1.
     pub(super) score: f32,
+    /// By how many degrees the picture was turned to see the face upright. The box is that of the upright face, about
+    /// its middle in the picture; [`Detection::outline`] is the one to report.
+    pub(super) turn: f64,
 }
 
 impl Detection {
     /// The same face in another coordinate system.
     pub(super) fn mapped(&self, face: impl Fn(&BoundingBox) -> BoundingBox, point: impl Fn(Point) -> Point) -> Self {
-        Self { face: face(&self.face), landmarks: Landmarks(self.landmarks.0.map(point)), score: self.score }
+        Self { face: face(&self.face), landmarks: Landmarks(self.landmarks.0.map(point)), ..*self }
+    }
+
+    /// The box, upright in the picture, that holds the face.
+    pub(super) fn outline(&self) -> BoundingBox {
+        self.face.turned(self.turn)
+    }
+
+    /// By how many degrees, from -180 to 180, the line of the eyes is turned in the upright view of the face.
+    pub(super) fn tilt(&self) -> f64 {
+        (self.landmarks.eye_line() - self.turn + 180.0).rem_euclid(360.0) - 180.0
     }
 
     /// The same face in the mirror image of a picture of so many pixels' width. Left and right are
@@ -25,7 +38,7 @@ impl Detection {
         let last = width as f32 - 1.0;
         let [a, b, c, d, e] = self.landmarks.0.map(|p| Point { x: last - p.x, y: p.y });
         let face = BoundingBox { x: last - self.face.x - self.face.width, ..self.face };
-        Self { face, landmarks: Landmarks([b, a, c, e, d]), score: self.score }
+        Self { face, landmarks: Landmarks([b, a, c, e, d]), ..*self }
     }
 
     /// The weighted mean of detections of one face, with the score of the first.
@@ -36,7 +49,7 @@ impl Detection {
             total += weight;
             sum.iter_mut().zip(detection.numbers()).for_each(|(s, n)| *s += weight * n);
         }
-        if total > 0.0 { Self::from_numbers(sum.map(|s| s / total), first.score) } else { *first }
+        if total > 0.0 { Self::from_numbers(sum.map(|s| s / total), first) } else { *first }
     }
 
     /// The middle between two detections of one face, with the better score.
@@ -51,12 +64,12 @@ impl Detection {
         [x, y, width, height, a.x, a.y, b.x, b.y, c.x, c.y, d.x, d.y, e.x, e.y]
     }
 
-    fn from_numbers(n: [f32; 14], score: f32) -> Self {
+    fn from_numbers(n: [f32; 14], first: &Self) -> Self {
         let point = |i: usize| Point { x: n[i], y: n[i + 1] };
         Self {
             face: BoundingBox { x: n[0], y: n[1], width: n[2], height: n[3] },
             landmarks: Landmarks([point(4), point(6), point(8), point(10), point(12)]),
-            score,
+            ..*first
         }
     }
 }
@@ -121,6 +134,7 @@ mod tests {
                 point(0.65, 0.8),
             ]),
             score,
+            turn: 0.0,
         }
     }
 
@@ -151,6 +165,24 @@ mod tests {
             let back = seen.mirrored(320).mirrored(320);
             prop_assert!(seen.numbers().iter().zip(back.numbers()).all(|(a, b)| (a - b).abs() < 1e-3));
         }
+    }
+
+    /// The outline holds the turned face; the tilt is what is left of the turn.
+    #[test]
+    fn an_outline_is_upright_and_a_tilt_is_relative() {
+        let mut seen = detection(100.0, 50.0, 40.0, 0.9);
+        seen.face.height = 60.0;
+        assert_eq!(seen.outline(), seen.face);
+        assert_eq!(seen.tilt(), 0.0);
+        seen.turn = 90.0;
+        let outline = seen.outline();
+        assert!((outline.width - 60.0).abs() < 1e-3 && (outline.height - 40.0).abs() < 1e-3, "{outline:?}");
+        assert!(outline.center().distance(seen.face.center()) < 1e-3);
+        assert_eq!(seen.tilt(), -90.0);
+        let [eye, ..] = seen.landmarks.0;
+        seen.landmarks.0[1] = Point { x: eye.x - 10.0, y: eye.y };
+        seen.turn = -170.0;
+        assert!((seen.tilt() + 10.0).abs() < 1e-4, "{}", seen.tilt());
     }
 
     #[test]

@@ -40,9 +40,9 @@ impl Embedder {
         &mut self.model
     }
 
-    /// The map that the last face's embedding was made of.
-    pub(super) fn trunk(&self) -> &[f32] {
-        &self.trunk
+    /// Hands over the map that the last face's embedding was made of.
+    pub(super) fn take_trunk(&mut self) -> Vec<f32> {
+        std::mem::take(&mut self.trunk)
     }
 
     /// The embedding of a face, of unit length.

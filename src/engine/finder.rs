@@ -1,19 +1,21 @@
-//! From a photo to the one face that matters.
+//! From a photo to faces on it.
 //!
-//! A search over the whole photo finds faces; the steps and their limits are the pack's. The main
-//! face is looked at a second time, in a square around it at a canonical scale and in that square's
+//! A search over the whole photo finds faces; the steps and their limits are the pack's. A face
+//! is looked at a second time, in a square around it at a canonical scale and in that square's
 //! mirror image: landmarks are best where a face is 200 to 300 pixels high in the network's input,
 //! whatever its size in the photo, and a false alarm of the search rarely survives.
+//!
+//! Every look may be turned ([`TurnedWindow`]): the network finds upright faces only.
 
 use super::detection::{Detection, Merge, merge};
 use super::manifest::{DetectorFamily, DetectorSpec, Faces, Manifest, When};
 use super::runtime::{Model, Runtime};
 use super::yunet::YuNet;
-use super::{AnalyzeError, InferenceError, LoadError};
-use crate::domain::{BoundingBox, PhotoFault, Point, Subject};
-use crate::image::{Scaler, UprightImage, Window};
+use super::{InferenceError, LoadError};
+use crate::domain::{Point, Subject};
+use crate::image::{Scaler, TurnedWindow, UprightImage, Window};
 
-/// Finds the face that matters.
+/// Finds faces.
 #[derive(Debug)]
 pub(super) struct Finder {
     /// By name, as the steps call them.
@@ -44,27 +46,32 @@ impl Finder {
         self.detectors.iter_mut().map(|(_, detector)| detector.model())
     }
 
-    /// Searches a black picture that fits into none of the inputs, so that no step is left out.
+    /// Searches a black picture that fits into none of the inputs, upright, under every turn and turned, so that no
+    /// step is left out.
     ///
     /// # Errors
     /// When a run fails.
     pub(super) fn warm(&mut self, scaler: &mut Scaler) -> Result<(), InferenceError> {
         let largest = self.detectors.iter().map(|(_, detector)| detector.size()).max();
-        self.search(scaler, &UprightImage::black(1 + largest.unwrap_or_default())).map(drop)
+        let black = UprightImage::black(1 + largest.unwrap_or_default());
+        self.search(scaler, &black, 0.0)?;
+        self.best_turn(scaler, &black, None)?;
+        self.search(scaler, &black, 30.0).map(drop)
     }
 
-    /// The face that is meant, in photo coordinates.
+    /// Looks over the whole photo, step by step as the pack says, turned by so many degrees. The best face for
+    /// the subject comes first.
     ///
     /// # Errors
-    /// [`PhotoFault::NoFace`], [`PhotoFault::ManyFaces`] (only when the only face is meant), or a
-    /// failed run.
+    /// When a run fails.
     pub(super) fn find(
         &mut self,
         scaler: &mut Scaler,
         image: &UprightImage,
         subject: Subject,
-    ) -> Result<Detection, AnalyzeError> {
-        let mut found = self.search(scaler, image).map_err(AnalyzeError::failed)?;
+        degrees: f64,
+    ) -> Result<Vec<Detection>, InferenceError> {
+        let mut found = self.search(scaler, image, degrees)?;
         match subject {
             Subject::Only | Subject::Largest => found.sort_by(|a, b| b.face.area().total_cmp(&a.face.area())),
             Subject::Central => {
@@ -73,17 +80,15 @@ impl Finder {
                 found.sort_by(|a, b| away(a).total_cmp(&away(b)));
             }
         }
-        for (at, candidate) in found.iter().enumerate() {
-            let Some(face) = self.confirm(scaler, image, candidate).map_err(AnalyzeError::failed)? else { continue };
-            // Larger ones were false alarms, or this one would not be looked at.
-            let company = found.iter().skip(at + 1).any(|other| matters(&self.faces, &candidate.face, other));
-            return if company && subject == Subject::Only { Err(PhotoFault::ManyFaces.into()) } else { Ok(face) };
-        }
-        Err(PhotoFault::NoFace.into())
+        Ok(found)
     }
 
-    /// Looks over the whole photo, step by step as the pack says.
-    fn search(&mut self, scaler: &mut Scaler, image: &UprightImage) -> Result<Vec<Detection>, InferenceError> {
+    fn search(
+        &mut self,
+        scaler: &mut Scaler,
+        image: &UprightImage,
+        degrees: f64,
+    ) -> Result<Vec<Detection>, InferenceError> {
         let mut found: Vec<Detection> = Vec::new();
         let mut sure = false;
         for step in &self.spec.search {
@@ -98,10 +103,9 @@ impl Finder {
             if !wanted {
                 continue;
             }
-            let window = Window::whole(image, step.margin);
-            let candidates = detector.candidates(scaler.square(image, &window, size), self.spec.score)?;
-            let how = Merge { nms_iou: self.spec.nms_iou, vote_iou: self.spec.vote_iou };
-            let faces = merge(candidates, how);
+            let window = TurnedWindow::whole(image, step.margin, degrees);
+            let candidates = detector.candidates(&scaler.turned(image, &window, size), self.spec.score)?;
+            let faces = merge(candidates, how(&self.spec));
             let largest = faces.iter().max_by(|a, b| a.face.area().total_cmp(&b.face.area()));
             // A larger input shows no more of a photo that fitted into this one.
             sure = longest <= size
@@ -114,8 +118,28 @@ impl Finder {
         Ok(found)
     }
 
-    /// Looks at a face a second time. `None`: it was a false alarm.
-    fn confirm(
+    /// Looks at a face a second time, and again where it is tilted, turned upright by its eyes. `None`: it was a
+    /// false alarm.
+    ///
+    /// # Errors
+    /// When a run fails.
+    pub(super) fn confirm(
+        &mut self,
+        scaler: &mut Scaler,
+        image: &UprightImage,
+        candidate: &Detection,
+    ) -> Result<Option<Detection>, InferenceError> {
+        let seen = match self.second_look(scaler, image, candidate)? {
+            None if candidate.score >= self.spec.refine.trust => *candidate,
+            None => return Ok(None),
+            Some(seen) if seen.score.max(candidate.score) < self.spec.refine.confirm => return Ok(None),
+            Some(seen) => Detection { score: seen.score.max(candidate.score), ..seen },
+        };
+        self.turned_upright(scaler, image, seen).map(Some)
+    }
+
+    /// The face in a square around it that is turned as the candidate is, and in that square's mirror image.
+    fn second_look(
         &mut self,
         scaler: &mut Scaler,
         image: &UprightImage,
@@ -126,41 +150,108 @@ impl Finder {
             return Ok(Some(*candidate));
         };
         let size = detector.size();
-        let window = Window::around(&candidate.face, spec.factor);
-        let square = scaler.square(image, &window, size);
-        mirror(square, size as usize, &mut self.mirror);
-        let how = Merge { nms_iou: self.spec.nms_iou, vote_iou: self.spec.vote_iou };
+        let window = TurnedWindow { window: Window::around(&candidate.face, spec.factor), degrees: candidate.turn };
+        let square = scaler.turned(image, &window, size);
+        mirror(&square, size as usize, &mut self.mirror);
+        let how = how(&self.spec);
         let mut look = |rgb: &[u8]| -> Result<Option<Detection>, InferenceError> {
             Ok(central(merge(detector.candidates(rgb, spec.score)?, how), size, spec.factor))
         };
-        let straight = look(square)?;
+        let straight = look(&square)?;
         let mirrored = look(&self.mirror)?.map(|seen| seen.mirrored(size));
         let seen = match (straight, mirrored) {
             (Some(a), Some(b)) => Some(a.between(b)),
             (a, b) => a.or(b),
         };
-        Ok(match seen {
-            None => (candidate.score >= spec.trust).then_some(*candidate),
-            Some(seen) if seen.score.max(candidate.score) < spec.confirm => None,
-            Some(seen) => {
-                let score = seen.score.max(candidate.score);
-                Some(Detection { score, ..to_photo(&seen, &window, size) })
+        Ok(seen.map(|seen| to_photo(&seen, &window, size)))
+    }
+
+    /// A face whose eyes are not level is looked at once more with the eyes level, while that helps.
+    fn turned_upright(
+        &mut self,
+        scaler: &mut Scaler,
+        image: &UprightImage,
+        mut seen: Detection,
+    ) -> Result<Detection, InferenceError> {
+        let (limit, rounds) = self.spec.turn.as_ref().map_or((0.0, 0), |turn| (turn.tilt, turn.rounds));
+        for _ in 0..rounds {
+            let tilt = seen.tilt();
+            // A face that is turned anyway is leveled more exactly.
+            if tilt.abs() <= if seen.turn == 0.0 { limit } else { limit / 3.0 } {
+                break;
             }
-        })
+            let level = Detection { turn: normal(seen.turn + tilt), ..seen };
+            match self.second_look(scaler, image, &level)? {
+                Some(better) if better.score >= self.spec.refine.confirm => {
+                    seen = Detection { score: better.score.max(seen.score), ..better };
+                }
+                _ => break,
+            }
+        }
+        Ok(seen)
+    }
+
+    /// Looks at the surroundings of a face, or at the whole photo, under turns all round. `None` when no turn shows
+    /// a face clearer than the look that is not turned further.
+    ///
+    /// # Errors
+    /// When a run fails.
+    pub(super) fn best_turn(
+        &mut self,
+        scaler: &mut Scaler,
+        image: &UprightImage,
+        around: Option<&Detection>,
+    ) -> Result<Option<f64>, InferenceError> {
+        let Some(spec) = &self.spec.turn else { return Ok(None) };
+        let Some((_, detector)) = self.detectors.iter_mut().find(|(name, _)| *name == spec.input) else {
+            return Ok(None);
+        };
+        let size = detector.size();
+        let base = around.map_or(0.0, |seen| seen.turn);
+        let window =
+            around.map_or_else(|| Window::whole(image, spec.margin), |seen| Window::around(&seen.face, spec.factor));
+        let patch = scaler.patch(image, &window, size);
+        let mut scores = Vec::with_capacity(spec.looks as usize);
+        for look in 0..spec.looks {
+            let degrees = normal(base + 360.0 * f64::from(look) / f64::from(spec.looks));
+            let candidates = detector.candidates(&scaler.turned_patch(&patch, degrees), self.spec.score)?;
+            let score = candidates.iter().map(|seen| seen.score).fold(0.0, f32::max);
+            scores.push((degrees, score));
+        }
+        let unturned = scores.first().map_or(0.0, |(_, score)| *score);
+        let best = scores.into_iter().max_by(|a, b| a.1.total_cmp(&b.1));
+        Ok(best.filter(|(_, score)| *score > unturned + spec.gain).map(|(degrees, _)| degrees))
+    }
+
+    /// Whether another face is one the caller must know of.
+    pub(super) fn matters(&self, main: &Detection, other: &Detection) -> bool {
+        let faces = &self.faces;
+        other.score >= faces.second_score
+            && other.face.area() >= faces.second_area * main.face.area()
+            && !self.is_same(main, other)
+    }
+
+    /// Whether two detections are of one face.
+    pub(super) fn is_same(&self, main: &Detection, other: &Detection) -> bool {
+        let smaller = main.face.area().min(other.face.area());
+        smaller > 0.0 && main.face.intersection(&other.face) / smaller > self.faces.same_overlap
     }
 }
 
-fn to_photo(seen: &Detection, window: &Window, size: u32) -> Detection {
-    seen.mapped(|face| window.box_to_photo(face, size), |point| window.to_photo(point, size))
+fn how(spec: &DetectorSpec) -> Merge {
+    Merge { nms_iou: spec.nms_iou, vote_iou: spec.vote_iou }
 }
 
-/// Whether another face is one the caller must know of.
-fn matters(faces: &Faces, main: &BoundingBox, other: &Detection) -> bool {
-    let smaller = main.area().min(other.face.area());
-    let same = smaller > 0.0 && main.intersection(&other.face) / smaller > faces.same_overlap;
-    other.score >= faces.second_score && other.face.area() >= faces.second_area * main.area() && !same
+/// The same turn, above -180 and up to 180 degrees.
+fn normal(degrees: f64) -> f64 {
+    let turned = degrees.rem_euclid(360.0);
+    if turned > 180.0 { turned - 360.0 } else { turned }
 }
 
+fn to_photo(seen: &Detection, window: &TurnedWindow, size: u32) -> Detection {
+    let mapped = seen.mapped(|face| window.box_to_photo(face, size), |point| window.to_photo(point, size));
+    Detection { turn: window.degrees, ..mapped }
+}
 /// The detection nearest to the middle of the square, and to the size the face must have there.
 fn central(found: Vec<Detection>, size: u32, factor: f64) -> Option<Detection> {
     let expected = f64::from(size) / factor;

@@ -3,6 +3,7 @@
 //! One seam, [`Analyze`]. Behind it `Engine` is a plain synchronous value that owns every ONNX
 //! session and belongs to one thread; `EnginePool` puts one on each worker thread.
 
+mod chooser;
 mod collectors;
 mod detection;
 mod embedder;
@@ -14,6 +15,7 @@ mod pipeline;
 mod pool;
 mod runtime;
 mod telemetry_lock;
+mod template_check;
 mod yunet;
 
 use async_trait::async_trait;
@@ -24,9 +26,12 @@ use crate::image::Photo;
 
 pub use crate::image::DecodeLimits;
 pub use error::{InferenceError, LoadError};
-pub use manifest::{FineLimits, Manifest, ModelFile, RuntimeComponent, RuntimePapers, Sha256Digest};
+pub use manifest::{
+    FineLimits, Manifest, ModelFile, RuntimeComponent, RuntimePapers, Sha256Digest, TemplateCheckRates,
+};
 pub use pipeline::{Engine, EngineConfig};
 pub use pool::{EnginePool, Worker};
+pub use template_check::{TemplateCheck, TemplateCheckError};
 
 /// Why a photo has no analysis.
 #[derive(Debug, thiserror::Error)]

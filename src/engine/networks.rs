@@ -52,21 +52,42 @@ impl Networks {
         manifest.networks.iter().map(|spec| Network::load(runtime, manifest, spec)).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Runs each network that gives something `wanted`.
+    /// Runs each network that needs nothing but the map of the embedding and gives something `wanted`. This takes
+    /// well under a millisecond, so it is done before anything else is decided about a face.
     ///
     /// # Errors
     /// When a run fails, or an output is not what it should be.
-    pub(super) fn look(
+    pub(super) fn look_at_trunk(
+        &mut self,
+        trunk: &[f32],
+        wanted: impl Fn(Finding) -> bool,
+    ) -> Result<Findings, InferenceError> {
+        let mut found = Findings::default();
+        for network in self.0.iter_mut().filter(|network| network.wants_trunk_only() && network.is_wanted(&wanted)) {
+            for planes in &mut network.planes {
+                planes.clear();
+                planes.extend_from_slice(trunk);
+            }
+            network.run(&mut found)?;
+        }
+        Ok(found)
+    }
+
+    /// Runs each of the other networks that gives something `wanted`, and adds what it finds.
+    ///
+    /// # Errors
+    /// When a run fails, or an output is not what it should be.
+    pub(super) fn look_at_face(
         &mut self,
         scaler: &mut Scaler,
         view: &View<'_>,
         wanted: impl Fn(Finding) -> bool,
-    ) -> Result<Findings, InferenceError> {
-        let mut found = Findings::default();
-        for network in self.0.iter_mut().filter(|network| network.gives.iter().any(|&finding| wanted(finding))) {
-            network.look(scaler, view, &mut found)?;
+        found: &mut Findings,
+    ) -> Result<(), InferenceError> {
+        for network in self.0.iter_mut().filter(|network| !network.wants_trunk_only() && network.is_wanted(&wanted)) {
+            network.look(scaler, view, found)?;
         }
-        Ok(found)
+        Ok(())
     }
 
     /// The models, for their self-check.
@@ -109,6 +130,14 @@ impl Network {
         Ok(Self { model, inputs, gives: spec.gives.clone(), planes })
     }
 
+    fn wants_trunk_only(&self) -> bool {
+        self.inputs.iter().all(|input| *input == NetworkInput::Trunk)
+    }
+
+    fn is_wanted(&self, wanted: impl Fn(Finding) -> bool) -> bool {
+        self.gives.iter().any(|&finding| wanted(finding))
+    }
+
     fn look(&mut self, scaler: &mut Scaler, view: &View<'_>, found: &mut Findings) -> Result<(), InferenceError> {
         for (input, planes) in self.inputs.iter().zip(&mut self.planes) {
             match input {
@@ -124,6 +153,11 @@ impl Network {
                 }
             }
         }
+        self.run(found)
+    }
+
+    /// Runs the model on the planes that were filled.
+    fn run(&mut self, found: &mut Findings) -> Result<(), InferenceError> {
         let inputs: Vec<&[f32]> = self.planes.iter().map(Vec::as_slice).collect();
         let (gives, before) = (&self.gives, found.0.len());
         self.model.run(&inputs, |name, numbers| {

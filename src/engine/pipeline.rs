@@ -3,20 +3,19 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::detection::Detection;
-use super::embedder::Embedder;
-use super::finder::Finder;
+use super::chooser::{Chooser, Chosen, Tools};
 use super::manifest::golden::Golden;
 use super::manifest::{Finding, Limit, Manifest};
 use super::networks::{Findings, Networks, View};
 use super::runtime::{Model, Runtime};
+use super::template_check::TemplateCheck;
 use super::{Ahead, AnalyzeError, InferenceError, LoadError};
 use crate::domain::{
     Analysis, Check, Demography, Landmarks, Need, PhotoFault, Pose, Quality, Threshold, Timings, Verdict,
 };
 use crate::image::align::TEMPLATE;
 use crate::image::measure::measure;
-use crate::image::{AlignedFace, DecodeLimits, Photo, Scaler, Similarity, UprightImage, align, decode};
+use crate::image::{DecodeLimits, Photo, Scaler, Similarity, UprightImage, decode};
 
 /// How an engine is set up.
 #[derive(Debug, Clone)]
@@ -32,9 +31,10 @@ pub struct EngineConfig {
 pub struct Engine {
     config: EngineConfig,
     scaler: Scaler,
-    finder: Finder,
-    embedder: Embedder,
+    chooser: Chooser,
     networks: Networks,
+    /// Looks at no photo; loaded so that the self-check covers every model of the pack.
+    template_check: Option<TemplateCheck>,
 }
 
 impl Engine {
@@ -48,9 +48,9 @@ impl Engine {
         Ok(Self {
             config: config.clone(),
             scaler: Scaler::default(),
-            finder: Finder::load(&runtime, manifest)?,
-            embedder: Embedder::load(&runtime, manifest)?,
+            chooser: Chooser::load(&runtime, manifest)?,
             networks: Networks::load(&runtime, manifest)?,
+            template_check: TemplateCheck::load_with(&runtime, manifest)?,
         })
     }
 
@@ -69,7 +69,7 @@ impl Engine {
             let outcome = outcome.and_then(|sample| manifest.golden().compare(&id, &sample));
             outcome.map_err(|message| LoadError::Model { model: id, message })?;
         }
-        let warmed = self.finder.warm(&mut self.scaler);
+        let warmed = self.chooser.warm(&mut self.scaler);
         warmed.map_err(|error| LoadError::Model { model: error.model, message: error.message })
     }
 
@@ -107,7 +107,8 @@ impl Engine {
     }
 
     fn models(&mut self) -> impl Iterator<Item = &mut Model> {
-        self.finder.models().chain([self.embedder.model()]).chain(self.networks.models())
+        let template_check = self.template_check.iter_mut().map(TemplateCheck::model);
+        self.chooser.models().chain(self.networks.models()).chain(template_check)
     }
 
     /// Analyses one photo.
@@ -132,22 +133,17 @@ impl Engine {
         let image = decode(photo, &self.config.limits)?;
         timings.decode = start.elapsed();
 
-        let start = Instant::now();
-        let seen = self.finder.find(&mut self.scaler, &image, need.subject)?;
-        timings.detect = start.elapsed();
-
-        let start = Instant::now();
-        let aligned = self.align(&image, &seen)?;
-        // The networks build on what the embedding is made of, so it is computed in any case.
-        let embedding = self.embedder.embed(&aligned).map_err(AnalyzeError::failed)?;
+        let mut tools = Tools { scaler: &mut self.scaler, networks: &mut self.networks, timings: &mut timings };
+        let mut chosen = self.chooser.choose(&mut tools, &image, need)?;
+        // Only what was found to be a human face that can be trusted is searched for.
         if need.embedding {
-            ahead.send(&embedding);
+            ahead.send(&chosen.embedding);
         }
-        timings.embed = start.elapsed();
 
         let start = Instant::now();
+        let seen = chosen.seen;
         let too_small = seen.landmarks.eye_distance() < self.config.manifest.deepfake.min_eye_distance;
-        let view = View { image: &image, landmarks: &seen.landmarks, aligned: &aligned, trunk: self.embedder.trunk() };
+        let view = View { image: &image, landmarks: &seen.landmarks, aligned: &chosen.aligned, trunk: &chosen.trunk };
         let wanted = |finding| match finding {
             Finding::Liveness => need.checks.liveness,
             Finding::Deepfake => need.checks.deepfake && !too_small,
@@ -155,39 +151,33 @@ impl Engine {
             Finding::Pose | Finding::Crfiqa => true,
             _ => need.quality,
         };
-        let found = self.networks.look(&mut self.scaler, &view, wanted).map_err(AnalyzeError::failed)?;
+        let found = &mut chosen.findings;
+        self.networks.look_at_face(&mut self.scaler, &view, wanted, found).map_err(AnalyzeError::failed)?;
+        let found = &chosen.findings;
         let quality = if need.quality {
-            self.quality(&image, &seen, &aligned, &found)
+            self.quality(&image, &chosen)
         } else {
             Quality {
-                crfiqa: self.learnt(&found, self.config.manifest.fine.crfiqa, Finding::Crfiqa),
+                crfiqa: self.learnt(found, self.config.manifest.fine.crfiqa, Finding::Crfiqa),
                 ..Quality::default()
             }
         };
-        let pose = pose(&seen.landmarks, &found)?;
+        let pose = pose(&seen.landmarks, found)?;
         timings.assess = start.elapsed();
 
         Ok(Analysis {
             photo_size: (image.width(), image.height()),
-            face: seen.face.clamped((image.width(), image.height())),
+            face: seen.outline().clamped((image.width(), image.height())),
             landmarks: seen.landmarks.clamped((image.width(), image.height())),
             detection_score: seen.score,
             pose,
             quality,
-            demography: if need.attributes { demography(&found) } else { Demography::default() },
-            embedding: need.embedding.then_some(embedding),
-            liveness: need.checks.liveness.then(|| self.verdict(Check::Liveness, &found)).flatten(),
-            deepfake: need.checks.deepfake.then(|| self.verdict(Check::Deepfake, &found)).flatten(),
+            demography: if need.attributes { demography(found) } else { Demography::default() },
+            embedding: need.embedding.then_some(chosen.embedding),
+            liveness: need.checks.liveness.then(|| self.verdict(Check::Liveness, found)).flatten(),
+            deepfake: need.checks.deepfake.then(|| self.verdict(Check::Deepfake, found)).flatten(),
             timings,
         })
-    }
-
-    /// The face in its canonical place, or [`PhotoFault::TooSmall`].
-    fn align(&mut self, image: &UprightImage, seen: &Detection) -> Result<AlignedFace, PhotoFault> {
-        if !(seen.landmarks.eye_distance() >= self.config.manifest.faces.min_eye_distance) {
-            return Err(PhotoFault::TooSmall);
-        }
-        align(&mut self.scaler, image, &seen.landmarks).ok_or(PhotoFault::TooSmall)
     }
 
     /// The verdict of a check that was asked for. A face too small to be judged for forgery gets the
@@ -209,8 +199,10 @@ impl Engine {
         found.number(finding).map(|value| Threshold::from(limit).judge(value))
     }
 
-    fn quality(&self, image: &UprightImage, seen: &Detection, aligned: &AlignedFace, found: &Findings) -> Quality {
-        let measured = measure(image, &seen.face, &seen.landmarks, aligned);
+    fn quality(&self, image: &UprightImage, chosen: &Chosen) -> Quality {
+        let (seen, found) = (&chosen.seen, &chosen.findings);
+        // Compression blocks lie in the photo's own axes, however the face is turned.
+        let measured = measure(image, &seen.outline(), &seen.landmarks, &chosen.aligned);
         let fine = &self.config.manifest.fine;
         let judge = |limit: Limit, value: f64| Threshold::from(limit).judge(value);
         let learnt = |limit: Limit, finding| self.learnt(found, limit, finding);
@@ -239,6 +231,8 @@ fn pose(landmarks: &Landmarks, found: &Findings) -> Result<Pose, AnalyzeError> {
     };
     let [pitch, yaw, roll] = [pitch, yaw, roll].map(f64::from);
     let roll = (roll + turned + 180.0).rem_euclid(360.0) - 180.0;
+    // Above -180 and up to 180.
+    let roll = if roll > -180.0 { roll } else { 180.0 };
     Ok(Pose { pitch: pitch.clamp(-90.0, 90.0), yaw: yaw.clamp(-90.0, 90.0), roll })
 }
 

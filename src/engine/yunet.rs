@@ -118,6 +118,7 @@ impl Level<'_> {
             face: BoundingBox { x: x - width / 2.0, y: y - height / 2.0, width, height },
             landmarks,
             score,
+            turn: 0.0,
         })
     }
 }

@@ -23,6 +23,9 @@ pub const TEMPLATE: [Point; 5] = [
 /// because bilinear sampling looks at four pixels only and would alias.
 const SHARP_UP_TO: f64 = 2.0;
 
+/// What a detector looks at need not be as sharp: it is shrunk to so many times its size.
+const SHRUNK_TO: f64 = 1.25;
+
 /// A square view of a face in its canonical place: how many pixels, and how much of the scene.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,6 +84,25 @@ impl Similarity {
         let found = Self { a, b, tx: gx - a * fx + b * fy, ty: gy - b * fx - a * fy };
         let finite = [found.a, found.b, found.tx, found.ty].iter().all(|v| v.is_finite());
         (finite && found.scale() > 0.0).then_some(found)
+    }
+
+    /// The transform that brings one point, given as (x, y), to another, and turns and scales about it.
+    pub(super) fn about(from: (f64, f64), to: (f64, f64), radians: f64, scale: f64) -> Self {
+        let (sin, cos) = radians.sin_cos();
+        let (a, b) = (scale * cos, scale * sin);
+        Self { a, b, tx: to.0 - a * from.0 + b * from.1, ty: to.1 - b * from.0 - a * from.1 }
+    }
+
+    /// This transform for a photo of which only a window, resampled to `size` pixels, is at hand.
+    fn of_window(&self, window: &Window, size: u32) -> Self {
+        let pixel = window.side / f64::from(size);
+        let (x, y) = (window.left + pixel / 2.0 - 0.5, window.top + pixel / 2.0 - 0.5);
+        Self {
+            a: self.a * pixel,
+            b: self.b * pixel,
+            tx: self.a * x - self.b * y + self.tx,
+            ty: self.b * x + self.a * y + self.ty,
+        }
     }
 
     /// By how much it turns, in radians; from the x axis towards the y axis.
@@ -160,6 +182,21 @@ pub fn crop(scaler: &mut Scaler, image: &UprightImage, landmarks: &Landmarks, fr
     let transform = Similarity::between(&moved, &target)?;
     let pixels = Pixels { rgb: scaler.square(image, &window, size), width: size as usize, height: size as usize };
     Some(warp(&pixels, &transform.inverse(), frame.side))
+}
+
+/// What a transform brings into a square of `side` pixels: packed RGB, black outside the photo.
+pub(super) fn sampled(scaler: &mut Scaler, image: &UprightImage, transform: &Similarity, side: u32) -> Vec<u8> {
+    let scale = transform.scale();
+    if scale * SHARP_UP_TO >= 1.0 {
+        let pixels = Pixels { rgb: image.rgb(), width: image.width() as usize, height: image.height() as usize };
+        return warp(&pixels, &transform.inverse(), side);
+    }
+    let window = window_of(transform, side);
+    let size = (window.side * scale * SHRUNK_TO).ceil() as u32;
+    let pixels = Pixels { rgb: scaler.square(image, &window, size), width: size as usize, height: size as usize };
+    let out = warp(&pixels, &transform.of_window(&window, size).inverse(), side);
+    scaler.release();
+    out
 }
 
 /// The part of the photo that a square of `side` pixels is made of, and a little more.

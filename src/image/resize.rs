@@ -126,6 +126,13 @@ impl Scaler {
         &self.canvas
     }
 
+    /// Gives back the memory of a window that was larger than what is kept.
+    pub(super) fn release(&mut self) {
+        if self.canvas.capacity() > KEPT {
+            self.canvas = Vec::new();
+        }
+    }
+
     fn fill(&mut self, image: &UprightImage, window: &Window, size: u32) -> Result<(), Box<dyn std::error::Error>> {
         let finite = [window.left, window.top, window.side].iter().all(|v| v.is_finite());
         if !finite || window.side <= 0.0 || size == 0 {

@@ -1,7 +1,7 @@
 //! Enrol: a photo becomes a template, or another sample of one.
 
-use super::{Caller, Error, Service, Suspicion};
-use crate::domain::{Analysis, Check, Checks, Embedding, SampleId, TemplateId};
+use super::{Caller, Error, Look, Service, Suspicion};
+use crate::domain::{Analysis, Check, Embedding, SampleId, TemplateId};
 use crate::gallery::Sample;
 use crate::image::Photo;
 use crate::store::{Cause, OnConflict};
@@ -13,8 +13,8 @@ pub struct EnrollOptions {
     pub template: Option<TemplateId>,
     /// Replace a template of that id instead of refusing.
     pub replace: bool,
-    /// Checks to make on the photo.
-    pub checks: Checks,
+    /// Whose face on the photo, and what is checked.
+    pub look: Look,
 }
 
 /// A template that is durable and found by the next search.
@@ -37,7 +37,7 @@ impl Service {
     /// Photo faults, [`Error::TemplateExists`], [`Error::Refused`], [`Error::LowQuality`], [`Error::Suspicious`], store
     /// failures.
     pub async fn enroll(&self, caller: &Caller, photo: Photo, options: EnrollOptions) -> Result<Enrolled, Error> {
-        let (analysis, sample) = self.sample(caller, photo, options.checks).await?;
+        let (analysis, sample) = self.sample(caller, photo, options.look).await?;
         let warnings = self.guard(caller, options.template.as_ref(), false, &sample.embedding).await?;
         let template = options.template.unwrap_or_else(TemplateId::random);
         let replace = OnConflict::Replace(Cause::replace(caller.transaction));
@@ -57,9 +57,9 @@ impl Service {
         caller: &Caller,
         template: TemplateId,
         photo: Photo,
-        checks: Checks,
+        look: Look,
     ) -> Result<Enrolled, Error> {
-        let (analysis, sample) = self.sample(caller, photo, checks).await?;
+        let (analysis, sample) = self.sample(caller, photo, look).await?;
         let warnings = self.guard(caller, Some(&template), true, &sample.embedding).await?;
         let added = self.store.templates.add_sample(&caller.app, &template, &sample).await?;
         let revision = added.ok_or(Error::TemplateNotFound)?;
@@ -67,8 +67,8 @@ impl Service {
         Ok(Enrolled { template, sample: sample.id, analysis, warnings })
     }
 
-    async fn sample(&self, caller: &Caller, photo: Photo, checks: Checks) -> Result<(Analysis, Sample), Error> {
-        let (analysis, embedding): (Analysis, Embedding) = self.analyze_for_matching(caller, photo, checks).await?;
+    async fn sample(&self, caller: &Caller, photo: Photo, look: Look) -> Result<(Analysis, Sample), Error> {
+        let (analysis, embedding): (Analysis, Embedding) = self.analyze_for_matching(caller, photo, look).await?;
         if self.policy.refuse_failed_checks
             && let Some(check) = failed_check(&analysis)
         {

@@ -1,15 +1,15 @@
 //! Identify: whose face is this, among the templates of one application?
 
-use super::{Caller, Error, Service};
-use crate::domain::{Analysis, Checks, Similarity, TemplateId};
+use super::{Caller, Error, Look, Service};
+use crate::domain::{Analysis, Similarity, TemplateId};
 use crate::engine::Ahead;
 use crate::image::Photo;
 
 /// How a face is identified.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct IdentifyOptions {
-    /// Checks to make on the photo.
-    pub checks: Checks,
+    /// Whose face on the photo, and what is checked.
+    pub look: Look,
     /// The similarity from which a template is named, instead of the operator's.
     pub threshold: Option<f64>,
     /// How many candidates to list, from the same similarity on; none are listed when absent.
@@ -53,7 +53,7 @@ impl Service {
                 Err(_) => Err(Error::internal("the engine returned no embedding")),
             }
         };
-        let need = self.need(caller, options.checks, true);
+        let need = self.need(caller, options.look, true);
         let (analysis, ranked) = tokio::join!(self.analyze.analyze_ahead(photo, need, ahead), search);
         let (analysis, ranked) = (analysis?, ranked?);
         let threshold = options.threshold.unwrap_or(self.policy.floor);

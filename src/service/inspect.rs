@@ -1,7 +1,7 @@
 //! Inspect: a photo's analysis alone, for the liveness and deepfake endpoints.
 
-use super::{Caller, Error, Service};
-use crate::domain::{Analysis, Checks};
+use super::{Caller, Error, Look, Service};
+use crate::domain::Analysis;
 use crate::image::Photo;
 
 impl Service {
@@ -9,7 +9,7 @@ impl Service {
     ///
     /// # Errors
     /// Photo faults, [`Error::NotInstalled`], [`Error::Busy`].
-    pub async fn inspect(&self, caller: &Caller, photo: Photo, checks: Checks) -> Result<Analysis, Error> {
-        self.analyze(caller, photo, checks, false).await
+    pub async fn inspect(&self, caller: &Caller, photo: Photo, look: Look) -> Result<Analysis, Error> {
+        self.analyze(caller, photo, look, false).await
     }
 }

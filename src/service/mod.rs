@@ -27,7 +27,7 @@ pub use replicate::Replicator;
 pub use snapshots::SnapshotConfig;
 pub use verify::Verified;
 
-use crate::domain::{Analysis, Calibration, Check, Checks, Embedding, Need, Party, Similarity, Subject};
+use crate::domain::{Analysis, Calibration, Check, Checks, Embedding, Look, Need, Party, Similarity};
 use crate::engine::{Analyze, AnalyzeError};
 use crate::gallery::{Matcher, MatcherFeed};
 use crate::image::Photo;
@@ -121,13 +121,14 @@ impl Service {
         }
     }
 
-    fn need(&self, caller: &Caller, checks: Checks, embedding: bool) -> Need {
+    fn need(&self, caller: &Caller, look: Look, embedding: bool) -> Need {
+        let Look { checks, subject } = look;
         let attributes = self.policy.attributes && caller.attributes;
-        Need { embedding, quality: true, checks, attributes, subject: Subject::Only, party: Party::of(&caller.app) }
+        Need { embedding, quality: true, checks, attributes, subject, party: Party::of(&caller.app) }
     }
 
-    async fn analyze(&self, caller: &Caller, photo: Photo, checks: Checks, embedding: bool) -> Result<Analysis, Error> {
-        Ok(self.analyze.analyze(photo, self.need(caller, checks, embedding)).await?)
+    async fn analyze(&self, caller: &Caller, photo: Photo, look: Look, embedding: bool) -> Result<Analysis, Error> {
+        Ok(self.analyze.analyze(photo, self.need(caller, look, embedding)).await?)
     }
 
     /// An analysis with its embedding, which the engine owes when it was asked for one.
@@ -135,9 +136,9 @@ impl Service {
         &self,
         caller: &Caller,
         photo: Photo,
-        checks: Checks,
+        look: Look,
     ) -> Result<(Analysis, Embedding), Error> {
-        let analysis = self.analyze(caller, photo, checks, true).await?;
+        let analysis = self.analyze(caller, photo, look, true).await?;
         match analysis.embedding.clone() {
             Some(embedding) => Ok((analysis, embedding)),
             None => Err(Error::internal("the engine returned no embedding")),

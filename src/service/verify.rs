@@ -1,7 +1,7 @@
 //! Verify: is this the same person on two photos?
 
-use super::{Caller, Error, Service};
-use crate::domain::{Analysis, Checks, Similarity};
+use super::{Caller, Error, Look, Service};
+use crate::domain::{Analysis, Similarity};
 use crate::image::Photo;
 
 /// The outcome of a comparison.
@@ -27,12 +27,12 @@ impl Service {
         caller: &Caller,
         first: Photo,
         second: Photo,
-        checks: Checks,
+        look: Look,
         threshold: Option<f64>,
     ) -> Result<Verified, Error> {
         let (first, second) = tokio::join!(
-            self.analyze_for_matching(caller, first, checks),
-            self.analyze_for_matching(caller, second, checks)
+            self.analyze_for_matching(caller, first, look),
+            self.analyze_for_matching(caller, second, look)
         );
         let ((first, left), (second, right)) = (first?, second?);
         let cosine = left.cosine(&right).map_err(|error| Error::Internal(Box::new(error)))?;

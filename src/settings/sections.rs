@@ -50,6 +50,8 @@ pub struct Settings {
     pub compute: Compute,
     pub matching: Matching,
     pub policy: PolicySection,
+    /// What counts as a second face, by the name of the limit; an empty text leaves the pack's.
+    pub faces: BTreeMap<String, String>,
     /// Limit by measure; an empty text leaves the pack's.
     pub fine: BTreeMap<String, String>,
     pub response: Response,

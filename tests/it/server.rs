@@ -18,7 +18,9 @@ mod nodes;
 mod patience;
 mod process;
 mod proxy;
+mod template_check;
 mod tls;
+mod turned;
 
 use std::time::{Duration, Instant};
 

@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use crate::api::ApiError;
-use crate::domain::Checks;
+use crate::domain::{Checks, Look, Subject};
 
 /// The query of a request, decoded and in order.
 #[derive(Debug, Default)]
@@ -49,6 +49,17 @@ impl Query {
     /// The checks that a caller may ask for beside the work of an endpoint.
     pub(in crate::api) fn checks(&self) -> Result<Checks, ApiError> {
         Ok(Checks { liveness: self.flag("check_liveness")?, deepfake: self.flag("check_deepfake")? })
+    }
+
+    /// Which face of a photo is meant; the only one when absent.
+    pub(in crate::api) fn subject(&self) -> Result<Subject, ApiError> {
+        let subject = self.text("faces").map(str::parse).transpose();
+        Ok(subject.map_err(|message| ApiError::bad_request(format!("faces {message}")))?.unwrap_or_default())
+    }
+
+    /// Whose face, and the checks beside the work of an endpoint.
+    pub(in crate::api) fn look(&self) -> Result<Look, ApiError> {
+        Ok(Look { subject: self.subject()?, checks: self.checks()? })
     }
 
     /// A number from 0 to 1.

@@ -14,13 +14,13 @@ pub(in crate::api) async fn verify(
     query: Query,
     request: Request,
 ) -> Answer {
-    let (checks, threshold) = (query.checks()?, query.fraction("threshold")?);
+    let (look, threshold) = (query.look()?, query.fraction("threshold")?);
     note::threshold(threshold.unwrap_or(api.service().policy().floor));
-    api.service().require(checks)?;
+    api.service().require(look.checks)?;
     let _ticket = api.admit(&caller.0, 2)?;
     let mut form = read_form(&api, request, TWO_PHOTOS).await?;
     let (first, second) = (form.photo()?, form.photo()?);
-    let verified = api.service().verify(&caller.0, first, second, checks, threshold).await?;
+    let verified = api.service().verify(&caller.0, first, second, look, threshold).await?;
     note::outcome(if verified.same { "same" } else { "different" });
     note::similarity(Some(verified.similarity.get()));
     Ok(Outcome::result(&reply::verified(&verified)))

@@ -13,7 +13,12 @@ pub(super) fn explain(fault: PhotoFault) -> (&'static str, String, &'static str)
             "many_faces",
             "crop the photo to the person, or import with --faces largest (or central) if that is who is meant",
         ),
+        PhotoFault::NotHuman(_) => ("not_human", "use a photo of the person"),
         PhotoFault::TooSmall => ("face_too_small", "use a larger photo; a face should be 200 pixels wide"),
+        PhotoFault::Profile => ("profile", "use a photo that shows the face from the front"),
+        PhotoFault::Untrusted(_) => {
+            ("untrusted_face", "use a photo that shows the whole face from the front, sharp and well lit")
+        }
     };
     (code, fault.to_string(), remedy)
 }

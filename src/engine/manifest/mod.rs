@@ -3,10 +3,12 @@
 //! `models/pack.toml` is read once; an unknown key is an error. A file is used only after its
 //! SHA-256 was compared with the pack's, and from the very bytes that were hashed.
 
+mod detector;
 mod fine;
 pub(super) mod golden;
 mod network;
 mod papers;
+mod template_check;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,11 +17,14 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 
+pub(super) use detector::{DetectorFamily, DetectorInput, DetectorSpec, Doubt, When};
 pub use fine::FineLimits;
 pub(super) use fine::Limit;
 use golden::Golden;
 pub(super) use network::{DeepfakeSpec, Finding, NetworkInput, NetworkSpec};
 pub use papers::{RuntimeComponent, RuntimePapers};
+pub use template_check::TemplateCheckRates;
+pub(super) use template_check::TemplateCheckSpec;
 
 use super::LoadError;
 use super::collectors::refuse_telemetry;
@@ -97,6 +102,8 @@ pub struct Manifest {
     pub deepfake: DeepfakeSpec,
     /// Where each measure counts as fine.
     pub fine: FineLimits,
+    /// What looks at stored templates, if anything does.
+    pub template_check: Option<TemplateCheckSpec>,
     #[serde(skip)]
     golden: Golden,
 }
@@ -148,11 +155,34 @@ pub struct Faces {
     pub second_area: f32,
     /// ... and its detection score at least this.
     pub second_score: f32,
+    /// Two faces of at least this score are two without a look by the network that tells human faces.
+    pub sure_score: f32,
     /// ... unless more than this share of the smaller of both boxes lies within the larger: then it
     /// is the same face seen twice.
     pub same_overlap: f32,
     /// A face whose eyes are closer than this, in pixels of the photo, is too small.
     pub min_eye_distance: f32,
+    /// What has less of [`Finding::Human`] is no human face; without it everything found is one.
+    pub min_human: Option<f64>,
+    /// A face with less of [`Finding::Trusted`] has no template; without it every face has one.
+    pub min_trusted: Option<f64>,
+}
+
+impl Faces {
+    /// Sets what counts as a second face: `second_area` or `second_score`.
+    ///
+    /// # Errors
+    /// A sentence, when there is no such limit or the text is no share.
+    pub fn set(&mut self, name: &str, number: &str) -> Result<(), String> {
+        let slot = match name {
+            "second_area" => &mut self.second_area,
+            "second_score" => &mut self.second_score,
+            _ => return Err(format!("there is no limit {name:?}")),
+        };
+        let share = number.trim().parse::<f32>().ok().filter(|share| (0.0..=1.0).contains(share));
+        *slot = share.ok_or_else(|| format!("must be a number from 0 to 1, not {number:?}"))?;
+        Ok(())
+    }
 }
 
 /// How a model's input is laid out.
@@ -174,99 +204,6 @@ impl InputSpec {
     pub fn layout(&self) -> Layout {
         Layout { channels: self.channels, mean: self.mean, scale: self.scale }
     }
-}
-
-/// How a detector's output is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum DetectorFamily {
-    /// YuNet: `cls`, `obj`, `bbox` and `kps` at strides 8, 16 and 32.
-    Yunet,
-}
-
-/// How faces are found: a search over the whole photo, then a second look at the main face.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DetectorSpec {
-    /// How the outputs are read.
-    pub family: DetectorFamily,
-    /// The models, one per input size, by what the steps below call them.
-    pub inputs: BTreeMap<String, DetectorInput>,
-    /// A search step keeps candidates of at least this score.
-    pub score: f32,
-    /// Boxes that overlap a better one by more than this (intersection over union) are dropped.
-    pub nms_iou: f32,
-    /// Boxes that overlap a kept one by more than this, with more than half its score, are averaged
-    /// into it.
-    pub vote_iou: f32,
-    /// The steps of the search, in order.
-    pub search: Vec<SearchStep>,
-    /// What makes the main face of a search doubtful.
-    pub unsure: Unsure,
-    /// The second look.
-    pub refine: Refine,
-}
-
-/// A detector model at one input size.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DetectorInput {
-    /// Id of the model.
-    pub model: String,
-    /// How the input is laid out.
-    pub input: InputSpec,
-}
-
-/// When a search step is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum When {
-    /// Always.
-    Always,
-    /// When nothing was found yet, or the main face is doubtful, and the photo has more detail than
-    /// the step before could see.
-    Unsure,
-    /// When nothing was found yet.
-    Nothing,
-}
-
-/// One look at the whole photo.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SearchStep {
-    /// Which of the detector's inputs.
-    pub input: String,
-    /// Black margin on every side, as a share of the photo's longer side. Faces that fill the photo
-    /// are found only with one.
-    pub margin: f64,
-    /// When this step is taken.
-    pub when: When,
-}
-
-/// What makes the main face doubtful.
-#[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Unsure {
-    /// Its height in the detector's input is below so many pixels.
-    pub height: f32,
-    /// Its score is below this.
-    pub score: f32,
-}
-
-/// The second look: a square around the face at a canonical scale, and its mirror image.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Refine {
-    /// Which of the detector's inputs.
-    pub input: String,
-    /// Side of the square in longer sides of the box.
-    pub factor: f64,
-    /// Candidates of at least this score are looked at.
-    pub score: f32,
-    /// The better of both scores must reach this, or the face was a false alarm.
-    pub confirm: f32,
-    /// A face the second look does not see at all must have had this score in the search.
-    pub trust: f32,
 }
 
 /// How embeddings are made.
@@ -336,7 +273,8 @@ impl Manifest {
     fn check(&self) -> Result<(), String> {
         let inputs = &self.detector.inputs;
         let steps = self.detector.search.iter().map(|step| &step.input);
-        for name in steps.chain([&self.detector.refine.input]) {
+        let turn = self.detector.turn.as_ref();
+        for name in steps.chain([&self.detector.refine.input]).chain(turn.map(|turn| &turn.input)) {
             if !inputs.contains_key(name) {
                 return Err(format!("the detector has no input {name:?}"));
             }
@@ -357,8 +295,36 @@ impl Manifest {
                 return Err(format!("two networks give {}", finding.output()));
             }
         }
+        if let Some(check) = &self.template_check {
+            check.check(&self.embedder)?;
+            if self.model(&check.model).is_none() {
+                return Err(format!("there is no model {:?}", check.model));
+            }
+        }
         if !self.networks.iter().any(|network| network.gives.contains(&Finding::Pose)) {
             return Err("no network gives the pose, which every reply has".to_owned());
+        }
+        let limits = [
+            (Finding::Human, self.faces.min_human, "faces.min_human"),
+            (Finding::Trusted, self.faces.min_trusted, "faces.min_trusted"),
+            (
+                turn.map_or(Finding::Human, |turn| turn.doubt.finding),
+                turn.map(|turn| turn.doubt.below),
+                "detector.turn.doubt",
+            ),
+        ];
+        for (finding, limit, name) in
+            limits.into_iter().filter_map(|(finding, limit, name)| Some((finding, limit?, name)))
+        {
+            if !self.networks.iter().any(|network| network.gives_from_trunk(finding)) {
+                return Err(format!("{name} needs a network that gives {} from the trunk alone", finding.output()));
+            }
+            if !(0.0..=1.0).contains(&limit) {
+                return Err(format!("{name} must lie between 0 and 1, not {limit}"));
+            }
+        }
+        if let Some(turn) = turn {
+            turn.check()?;
         }
         if !(self.deepfake.min_eye_distance >= 0.0) {
             return Err("the least eye distance must not be negative".to_owned());
@@ -460,4 +426,51 @@ fn verified(path: PathBuf, expected: Sha256Digest) -> Result<(PathBuf, Vec<u8>),
     };
     let found = Sha256Digest::of(&bytes);
     if found == expected { Ok((path, bytes)) } else { Err(LoadError::Hash { path, expected, found }) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PACK: &str = include_str!("../../../models/pack.toml");
+
+    fn parsed(pack: &str) -> Result<Manifest, String> {
+        Manifest::parse(pack, Path::new("models"))
+    }
+
+    #[test]
+    fn a_limit_needs_its_network_and_lies_between_0_and_1() {
+        parsed(PACK).unwrap();
+        let doubt = PACK.lines().find(|line| line.starts_with("doubt = ")).unwrap();
+        // The network that finds this looks at pixels, which is too late.
+        let late = PACK.replace(doubt, "doubt = { finding = \"liveness\", below = 0.5 }");
+        let error = parsed(&late).unwrap_err();
+        assert!(error.contains("detector.turn.doubt") && error.contains("liveness"), "{error}");
+        let beyond = PACK.replace(doubt, "doubt = { finding = \"crfiqa\", below = 1.5 }");
+        assert!(parsed(&beyond).unwrap_err().contains("not 1.5"));
+        assert!(parsed(&PACK.replace("looks = 12", "looks = 0")).unwrap_err().contains("looks"));
+    }
+
+    #[test]
+    fn a_pack_without_turns_and_gate_loads() {
+        let turn = PACK.find("[detector.turn]").unwrap();
+        let end = PACK.find("[detector.inputs.wide]").unwrap();
+        let upright = [&PACK[..turn], &PACK[end..]].concat();
+        let upright: Vec<&str> =
+            upright.lines().filter(|line| !line.starts_with("min_human") && !line.starts_with("min_trusted")).collect();
+        let manifest = parsed(&upright.join("\n")).unwrap();
+        assert!(manifest.detector.turn.is_none() && manifest.faces.min_human.is_none());
+    }
+
+    #[test]
+    fn what_counts_as_a_second_face_is_a_share() {
+        let mut faces = parsed(PACK).unwrap().faces;
+        faces.set("second_area", " 0.25 ").unwrap();
+        faces.set("second_score", "1").unwrap();
+        assert_eq!((faces.second_area, faces.second_score), (0.25, 1.0));
+        for text in ["-0.1", "1.1", "NaN", "a tenth"] {
+            assert!(faces.set("second_area", text).unwrap_err().contains(text), "{text}");
+        }
+        assert!(faces.set("same_overlap", "0.5").is_err());
+    }
 }

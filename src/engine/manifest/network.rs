@@ -58,6 +58,10 @@ pub enum Finding {
     Liveness,
     /// Probability that the face is genuine.
     Deepfake,
+    /// Probability that it is a human face at all, seen upright.
+    Human,
+    /// Probability that the embedding of the face can be trusted to tell it from others.
+    Trusted,
 }
 
 impl Finding {
@@ -77,6 +81,8 @@ impl Finding {
             Self::Distortion => "distortion",
             Self::Liveness => "liveness",
             Self::Deepfake => "deepfake",
+            Self::Human => "human",
+            Self::Trusted => "trusted",
         }
     }
 
@@ -91,6 +97,11 @@ impl Finding {
 }
 
 impl NetworkSpec {
+    /// Whether it gives a finding and needs nothing but the map of the embedding for it.
+    pub(super) fn gives_from_trunk(&self, finding: Finding) -> bool {
+        self.gives.contains(&finding) && self.inputs.values().all(|input| *input == NetworkInput::Trunk)
+    }
+
     pub(super) fn check(&self) -> Result<(), String> {
         if self.inputs.is_empty() || self.gives.is_empty() {
             return Err(format!("the network {:?} needs inputs and something it gives", self.model));

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use semblance::api::ApiError;
 use semblance::compute::PoolConfig;
-use semblance::domain::{Check, DecodeFault, PhotoFault};
+use semblance::domain::{Check, DecodeFault, PhotoFault, Shortfall};
 use semblance::engine::{Ahead, Analyze, EnginePool, Manifest};
 use semblance::service::Error;
 use semblance::store::StoreError;
@@ -30,8 +30,16 @@ fn the_whole_table() {
             "can not decode image, check it is valid jpeg or png file",
         ),
         (photo(PhotoFault::NoFace), 400, 5, "can not detect face"),
+        (photo(PhotoFault::NotHuman(Shortfall::new(0.1, 0.5))), 400, 5, "can not detect face"),
         (photo(PhotoFault::ManyFaces), 400, 6, "more than one face detected on photo"),
         (photo(PhotoFault::TooSmall), 400, 9, "can not extract features from sample, probably it is too small"),
+        (photo(PhotoFault::Profile), 400, 9, "can not extract features from sample, probably it is too small"),
+        (
+            photo(PhotoFault::Untrusted(Shortfall::new(0.1, 0.5))),
+            400,
+            9,
+            "can not extract features from sample, probably it is too small",
+        ),
         (service(Error::TemplateNotFound), 400, 400, "Template not found"),
         // Ours: the code repeats the status.
         (service(Error::TemplateExists), 400, 400, "Template already exists"),

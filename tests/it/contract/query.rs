@@ -1,6 +1,6 @@
 use std::sync::atomic::Ordering;
 
-use crate::support::{Server, photo};
+use crate::support::{Form, Json, Server, photo};
 
 #[tokio::test]
 async fn junk_is_refused_by_name_rather_than_skipping_a_check() {
@@ -15,6 +15,13 @@ async fn junk_is_refused_by_name_rather_than_skipping_a_check() {
         ("identify?candidates=0", "candidates must be a whole number from 1 to 5"),
         ("identify?candidates=6", "candidates must be a whole number from 1 to 5"),
         ("liveness?check_deepfake=junk", "check_deepfake must be true or false"),
+        ("identify?faces=all", "faces must be only, largest or central"),
+        ("add?faces=Largest", "faces must be only, largest or central"),
+        ("verify?faces=2", "faces must be only, largest or central"),
+        ("doc/verify?faces=first", "faces must be only, largest or central"),
+        ("liveness?faces=any", "faces must be only, largest or central"),
+        ("deepfake?faces=any", "faces must be only, largest or central"),
+        ("templates/t/samples?faces=any", "faces must be only, largest or central"),
     ] {
         let answer = server.send_photo(endpoint, &photo("ann")).await;
         assert_eq!(answer.error(), (400, 400, info.to_owned()), "{endpoint}");
@@ -66,4 +73,54 @@ async fn a_check_without_a_model_is_refused_and_never_made_up() {
         assert_eq!(answer.error(), (501, 501, info.to_owned()), "{endpoint}");
     }
     assert_eq!(server.send_photo("identify?check_liveness=false", &photo("ann")).await.status, 200);
+}
+
+/// Which face is meant reaches the engine from every endpoint that takes a photo.
+#[tokio::test]
+async fn faces_says_which_face_is_meant() {
+    let server = Server::start().await;
+    server.enroll("ann", &photo("ann")).await;
+    for endpoint in ["identify", "add", "templates/ann/samples", "liveness", "deepfake", "verify", "doc/verify"] {
+        for (query, status) in
+            [("", 400), ("?faces=", 400), ("?faces=only", 400), ("?faces=largest", 200), ("?faces=central", 200)]
+        {
+            let form = if endpoint.ends_with("verify") {
+                let form = Form::new().file("first_photo", "image/jpeg", &photo("ann"));
+                form.file("second_photo", "image/jpeg", &photo("couple"))
+            } else {
+                Form::new().photo(&photo("couple"))
+            };
+            let answer = server.post(&format!("{endpoint}{query}")).form(&form).send().await;
+            assert_eq!(answer.status, status, "{endpoint}{query}");
+            if status == 400 {
+                assert_eq!(answer.error().1, 6, "{endpoint}{query}");
+            }
+        }
+    }
+}
+
+/// What is no human face, or no face to be trusted, is refused by every endpoint that makes an embedding, and leaves
+/// nothing behind.
+#[tokio::test]
+async fn what_cannot_be_a_template_is_neither_enrolled_nor_compared() {
+    let server = Server::start().await;
+    server.enroll("ann", &photo("ann")).await;
+    for (name, code) in [("thing", 5), ("blurred", 9)] {
+        for endpoint in ["identify?threshold=0", "add", "templates/ann/samples"] {
+            let answer = server.send_photo(endpoint, &photo(name)).await;
+            assert_eq!((answer.status, answer.error().1), (400, code), "{endpoint} {name}");
+        }
+        for (first, second) in [(name, "ann"), ("ann", name)] {
+            let form = Form::new().file("first_photo", "image/jpeg", &photo(first));
+            let form = form.file("second_photo", "image/jpeg", &photo(second));
+            let answer = server.post("verify").form(&form).send().await;
+            assert_eq!((answer.status, answer.error().1), (400, code), "{first} {second}");
+        }
+    }
+    assert_eq!(server.send_photo("liveness", &photo("thing")).await.error().1, 5);
+    assert_eq!(server.send_photo("liveness", &photo("blurred")).await.status, 200, "no template is made there");
+    match server.get("templates").await.json().at("result.templates") {
+        Json::List(templates) => assert_eq!(templates.len(), 1, "nothing else was enrolled"),
+        other => panic!("{other}"),
+    }
 }

@@ -351,6 +351,19 @@ impl App {
         self.send(reqwest_client().post(self.url(path)).multipart(form)).await
     }
 
+    /// Like [`App::post_photo`], for a photo made by the test; with two photos, like [`App::verify`].
+    pub(super) async fn post_photos(
+        &self,
+        path: &str,
+        photos: &[(&str, Vec<u8>)],
+        fields: &[(&str, &str)],
+    ) -> (u16, Value) {
+        let form =
+            photos.iter().fold(Form::new(), |form, (field, bytes)| form.part(field.to_string(), part(bytes.clone())));
+        let form = fields.iter().fold(form, |form, (k, v)| form.text(k.to_string(), v.to_string()));
+        self.send(reqwest_client().post(self.url(path)).multipart(form)).await
+    }
+
     pub(super) async fn add(&self, name: &str, fields: &[(&str, &str)]) -> Value {
         let (status, reply) = self.post_photo("add", name, fields).await;
         assert_eq!(status, 200, "{reply}");

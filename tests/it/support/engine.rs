@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use semblance::domain::{
     Analysis, BoundingBox, Check, DecodeFault, Demography, Embedding, FalseMatchCurve, Landmarks, ModelTag, Need, PhotoFault,
-    Point, Pose, Quality, Threshold, Timings,
+    Point, Pose, Quality, Shortfall, Subject, Threshold, Timings,
 };
 use semblance::engine::{Ahead, Analyze, AnalyzeError};
 use semblance::image::Photo;
@@ -111,6 +111,9 @@ pub fn seen(photo: &Photo, need: Need, model: &ModelTag) -> Result<Analysis, Ana
         "nobody" => Err(PhotoFault::NoFace.into()),
         "crowd" => Err(PhotoFault::ManyFaces.into()),
         "tiny" => Err(PhotoFault::TooSmall.into()),
+        "couple" if need.subject == Subject::Only => Err(PhotoFault::ManyFaces.into()),
+        "thing" => Err(PhotoFault::NotHuman(Shortfall::new(0.125, 0.5)).into()),
+        "blurred" if need.embedding => Err(PhotoFault::Untrusted(Shortfall::new(0.25, 0.5)).into()),
         "busy" => Err(AnalyzeError::Busy),
         "fails" => Err(AnalyzeError::Failed("the secret cause".into())),
         "panics" => panic!("the secret cause"),

@@ -1,0 +1,96 @@
+//! The last part of `semblance gallery check`: lists templates that look like those of turned, halved or no faces.
+
+use std::io::{self, Write};
+
+use super::CliError;
+use crate::app;
+use crate::domain::{SampleId, TemplateId};
+use crate::engine::TemplateCheckRates;
+use crate::gallery::IndexedTemplate;
+use crate::settings::Settings;
+
+/// A template with samples that look like those of no upright, whole face.
+#[derive(Debug, PartialEq)]
+struct Suspect<'a> {
+    template: &'a TemplateId,
+    samples: Vec<&'a SampleId>,
+    /// How many samples the template has.
+    of: usize,
+}
+
+/// Looks at every sample and prints what looks wrong. Removes nothing.
+///
+/// # Errors
+/// When the network does not load or run, or standard output is gone.
+pub(super) fn run(settings: &Settings, templates: &[IndexedTemplate]) -> Result<(), CliError> {
+    let Some(mut check) = app::load_template_check(settings)? else {
+        println!("templates of turned, halved or no faces were not looked for: the pack has no [template_check]");
+        return Ok(());
+    };
+    let mut suspects = Vec::new();
+    for template in templates {
+        let mut samples = Vec::new();
+        for sample in &template.samples {
+            if !check.is_sound(&sample.embedding).map_err(|error| CliError::message(error.to_string()))? {
+                samples.push(&sample.id);
+            }
+        }
+        if !samples.is_empty() {
+            suspects.push(Suspect { template: &template.id, samples, of: template.samples.len() });
+        }
+    }
+    print(&mut io::stdout().lock(), templates.len(), &suspects, check.rates())?;
+    Ok(())
+}
+
+fn print(
+    out: &mut impl Write,
+    templates: usize,
+    suspects: &[Suspect<'_>],
+    rates: TemplateCheckRates,
+) -> io::Result<()> {
+    let count = suspects.len();
+    writeln!(out, "{count} of {templates} templates look like those of turned, halved or no faces")?;
+    for suspect in suspects {
+        let ids: Vec<String> = suspect.samples.iter().map(ToString::to_string).collect();
+        writeln!(out, "  {}: {} of {} samples: {}", suspect.template, ids.len(), suspect.of, ids.join(", "))?;
+    }
+    writeln!(out, "{}", rates.sentence())?;
+    if count > 0 {
+        writeln!(
+            out,
+            "Nothing was removed: compare these with the photos, and enrol these people again where need be."
+        )?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATES: TemplateCheckRates =
+        TemplateCheckRates { honest_listed: 0.01, turned_found: 0.9, halved_found: 0.5, no_face_found: 0.8 };
+
+    fn printed(suspects: &[Suspect<'_>]) -> String {
+        let mut out = Vec::new();
+        print(&mut out, 7, suspects, RATES).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn suspects_are_named_with_their_samples_and_the_error_rates() {
+        let (template, sample) = ("person-a".parse().unwrap(), SampleId::random());
+        let text = printed(&[Suspect { template: &template, samples: vec![&sample], of: 2 }]);
+        assert!(text.starts_with("1 of 7 templates look like"), "{text}");
+        assert!(text.contains(&format!("  person-a: 1 of 2 samples: {sample}\n")), "{text}");
+        assert!(text.contains(&RATES.sentence()) && text.contains("Nothing was removed"), "{text}");
+    }
+
+    #[test]
+    fn an_unsuspicious_gallery_still_gets_the_error_rates() {
+        let text = printed(&[]);
+        assert!(text.starts_with("0 of 7 templates") && text.contains(&RATES.sentence()), "{text}");
+        assert!(!text.contains("Nothing was removed"), "{text}");
+    }
+}
