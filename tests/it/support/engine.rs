@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use semblance::domain::{
-    Analysis, BoundingBox, Check, DecodeFault, Demography, Embedding, FalseMatchCurve, Landmarks, ModelTag, Need, PhotoFault,
-    Point, Pose, Quality, Shortfall, Subject, Threshold, Timings,
+    Analysis, BoundingBox, Check, DecodeFault, Demography, Embedding, FalseMatchCurve, Landmarks, ModelTag, Need,
+    PhotoFault, Point, Pose, Quality, Shortfall, Subject, Threshold, Timings,
 };
 use semblance::engine::{Ahead, Analyze, AnalyzeError};
 use semblance::image::Photo;
