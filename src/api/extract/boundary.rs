@@ -122,13 +122,14 @@ mod tests {
         /// Where the strict parse has an answer, the lenient one has the same.
         #[test]
         fn the_lenient_parse_agrees_with_the_strict_one(
-            before in "(; ?[a-c]=([a-c]|\"[a-c;= ]{0,3}\")){0,2}",
+            before in "(; ?[a-c]=([a-c]|\"[a-c;= ]{1,3}\")){0,2}",
             value in "[a-c'_-]{1,5}|\"[a-c;= ,:/?]{1,5}\"",
             after in "(; ?[a-c]=[a-c])?",
         ) {
             let text = format!("multipart/form-data{before}; boundary={value}{after}");
-            let strict = multer::parse_boundary(&text).map_err(|error| TestCaseError::fail(error.to_string()))?;
-            prop_assert_eq!(lenient(&text), Some(strict));
+            let strict = multer::parse_boundary(&text).ok();
+            prop_assume!(strict.is_some());
+            prop_assert_eq!(lenient(&text), strict);
         }
 
         /// A value without a semicolon or a quote comes back as it is.
