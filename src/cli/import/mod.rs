@@ -10,6 +10,7 @@ mod progress;
 mod read;
 mod remedies;
 mod report;
+mod retry;
 mod sniff;
 mod state;
 mod walk;
