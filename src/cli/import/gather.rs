@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::read::{Outcome, Seen, key};
 use super::report::{Counts, Row};
 use super::state::{PhotoDigest, State};
-use super::{BATCH, Existing};
+use super::{BATCH, Existing, retry};
 use crate::cli::CliError;
 use crate::domain::{AppId, Cosine, Embedding, FalseMatchCurve, Guard, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, Hit, IndexedTemplate, Matcher as _, MatcherFeed as _, MemoryMatcher, Sample};
@@ -139,7 +139,8 @@ impl Gatherer<'_> {
         }
         let enrolled: Vec<Embedding> = match self.existing {
             Existing::Extend => {
-                let samples = self.store.templates.samples(self.app, &self.guard.model, &person.id).await?;
+                let samples =
+                    retry::read(|| self.store.templates.samples(self.app, &self.guard.model, &person.id)).await?;
                 samples.into_iter().map(|sample| sample.embedding).collect()
             }
             Existing::Leave | Existing::Replace => Vec::new(),
@@ -232,17 +233,17 @@ impl Gatherer<'_> {
                 Existing::Replace => OnConflict::Replace(Cause::IMPORT),
                 Existing::Extend => OnConflict::Extend,
             };
-            let revisions = self.store.templates.insert_all(self.app, &templates, on_conflict).await?;
+            let written = retry::write(self.store, self.app, &templates, on_conflict).await?;
             let people = Arc::clone(&self.people);
-            for (ready, revision) in batch.into_iter().zip(revisions) {
+            for (ready, is_written) in batch.into_iter().zip(written) {
                 let Some(person) = people.get(ready.person) else { continue };
-                if revision.is_some() {
+                if is_written {
                     self.counts.templates += 1;
                     self.counts.samples += ready.template.samples.len();
                 }
                 for (at, digest) in ready.photos {
                     let path = photo(person, at);
-                    if revision.is_some() {
+                    if is_written {
                         self.state.enrolled(key(self.root, path), &person.id, digest)?;
                     } else {
                         self.rows.push(Row::left(path, person.id.as_str(), "template_exists").because(

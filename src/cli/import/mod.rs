@@ -10,6 +10,7 @@ mod progress;
 mod read;
 mod remedies;
 mod report;
+mod retry;
 mod state;
 mod walk;
 

@@ -15,7 +15,7 @@ use super::plan::Person;
 use super::report::{Row, path_text};
 use super::state::{PhotoDigest, Refusals};
 use super::walk::unreadable;
-use super::{Existing, remedies};
+use super::{Existing, remedies, retry};
 use crate::cli::CliError;
 use crate::compute::{Pool, PoolConfig, WorkError};
 use crate::domain::{AppId, Embedding, Need, SampleId, TemplateId};
@@ -124,7 +124,8 @@ impl Reader {
 
     async fn known(&self, person: usize) -> Result<Known, CliError> {
         let Some(person) = self.people.get(person) else { return Ok(Known::New) };
-        let Some(record) = self.store.templates.get(&self.app, &person.id).await? else { return Ok(Known::New) };
+        let record = retry::read(|| self.store.templates.get(&self.app, &person.id)).await?;
+        let Some(record) = record else { return Ok(Known::New) };
         let model = self.engine.embedding_model();
         let all = record.samples.len();
         let samples = record.samples.into_iter().filter(|sample| sample.model == *model).map(|sample| sample.id);

@@ -8,7 +8,7 @@ use image::{DynamicImage, ImageFormat, RgbImage};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::process::{Database, Server, command, decode, photo, png};
+use super::process::{Database, OwnPostgres, Server, command, decode, photo, png};
 
 on_both_databases! {
     people_are_found_wherever_they_lie_and_what_is_left_has_a_reason;
@@ -276,6 +276,31 @@ async fn an_interrupted_import_goes_on_where_it_ended(database: Database) {
     assert_eq!(report.count("enrolled_before"), 2 * there as u64);
     let templates = desk.templates();
     assert!(templates.len() == PEOPLE as usize && templates.iter().all(|(_, samples)| *samples == 2), "{templates:?}");
+}
+
+/// Postgres is killed in the middle of it, and comes back.
+#[tokio::test]
+async fn an_import_outlives_its_database() {
+    const PEOPLE: u32 = 100;
+    let Some(postgres) = OwnPostgres::start().await else { return };
+    let desk = Desk::new(Database::Postgres(postgres.url().to_owned()));
+    for person in 0..PEOPLE {
+        desk.put(&format!("p{person:03}.jpg"), &with_trailer("person_a_1.jpg", person));
+    }
+    let state = desk.data.path().join("state.jsonl");
+    let flags = ["--guard", "off", "--state", state.to_str().unwrap()];
+    let child = desk.import_command(&flags).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let start = Instant::now();
+    while std::fs::read_to_string(&state).unwrap_or_default().is_empty() {
+        assert!(start.elapsed() < Duration::from_secs(120), "nothing is written");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    postgres.kill();
+    let done = child.wait_with_output().unwrap();
+    assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
+    assert_eq!(desk.report().count("templates"), u64::from(PEOPLE));
+    let templates = desk.templates();
+    assert!(templates.len() == PEOPLE as usize && templates.iter().all(|(_, samples)| *samples == 1), "{templates:?}");
 }
 
 async fn the_guard_of_an_import_warns_or_refuses(database: Database) {

@@ -1,0 +1,76 @@
+//! An import takes long, and does not end because the database is away for a moment.
+
+use std::time::Duration;
+
+use crate::domain::AppId;
+use crate::gallery::IndexedTemplate;
+use crate::store::{OnConflict, Store, StoreError};
+
+/// From one attempt to the next.
+const PAUSES: [Duration; 6] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+    Duration::from_secs(16),
+    Duration::from_secs(32),
+];
+
+/// Repeats a read for as long as the database is not available, about a minute at most.
+pub(super) async fn read<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> Result<T, StoreError> {
+    for pause in PAUSES {
+        match call().await {
+            Err(StoreError::Unavailable(error)) => wait(&*error, pause).await,
+            done => return done,
+        }
+    }
+    call().await
+}
+
+/// Writes templates, in one transaction unless it has to be repeated; of each, whether it is written. `false`: a
+/// template of this id exists.
+pub(super) async fn write(
+    store: &Store,
+    app: &AppId,
+    templates: &[IndexedTemplate],
+    on_conflict: OnConflict,
+) -> Result<Vec<bool>, StoreError> {
+    let mut written = vec![false; templates.len()];
+    let mut open: Vec<usize> = (0..templates.len()).collect();
+    let mut pauses = PAUSES.iter();
+    while !open.is_empty() {
+        let batch: Vec<IndexedTemplate> = open.iter().filter_map(|at| templates.get(*at).cloned()).collect();
+        match store.templates.insert_all(app, &batch, on_conflict).await {
+            Ok(revisions) => {
+                for (at, revision) in open.iter().zip(revisions) {
+                    written[*at] = revision.is_some();
+                }
+                break;
+            }
+            Err(StoreError::Unavailable(error)) => {
+                let Some(pause) = pauses.next() else { return Err(StoreError::Unavailable(error)) };
+                wait(&*error, *pause).await;
+                // A write that was given up may have happened all the same.
+                let mut still_open = Vec::with_capacity(open.len());
+                for (at, template) in open.iter().zip(&batch) {
+                    written[*at] = is_written(store, app, template).await?;
+                    still_open.extend((!written[*at]).then_some(*at));
+                }
+                open = still_open;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(written)
+}
+
+async fn is_written(store: &Store, app: &AppId, template: &IndexedTemplate) -> Result<bool, StoreError> {
+    let record = read(|| store.templates.get(app, &template.id)).await?;
+    let stored = record.map(|record| record.samples).unwrap_or_default();
+    Ok(template.samples.iter().all(|sample| stored.iter().any(|known| known.id == sample.id)))
+}
+
+async fn wait(error: &(dyn std::error::Error + Send + Sync), pause: Duration) {
+    eprintln!("the database is not available ({error}); the next attempt is in {} s", pause.as_secs());
+    tokio::time::sleep(pause).await;
+}
