@@ -104,7 +104,7 @@ impl Chooser {
         if self.is_doubtful(&attempt) {
             attempt = self.turned(tools, image, need, attempt)?;
         }
-        if self.has_company(tools, image, need, &attempt)? {
+        if self.has_company(tools, image, &attempt.others)? {
             return Err(PhotoFault::ManyFaces.into());
         }
         let chosen = attempt.outcome?;
@@ -145,9 +145,13 @@ impl Chooser {
             };
             // Those before were false alarms, or this one would not be looked at.
             let rest = found.get(at + 1..).unwrap_or_default();
-            let others = self.others(tools, image, need, (candidate, &seen), rest)?;
-            if others.iter().any(|other| seen.score.min(other.score) >= self.faces.sure_score) {
-                return Ok(Attempt { outcome: Err(PhotoFault::ManyFaces), first: Some(seen), others: Vec::new() });
+            let mut others = self.others(tools, image, need, (candidate, &seen), rest)?;
+            // Where the detector is sure of the main face, a second one is decided without the main one's embedding.
+            if seen.score >= self.faces.sure_score && !others.is_empty() {
+                if self.has_company(tools, image, &others)? {
+                    return Ok(Attempt { outcome: Err(PhotoFault::ManyFaces), first: Some(seen), others: Vec::new() });
+                }
+                others.clear();
             }
             let wanted = |finding| need.attributes || !matches!(finding, Finding::Age | Finding::Male | Finding::Race);
             match self.judge(tools, image, seen, wanted)? {
@@ -203,18 +207,18 @@ impl Chooser {
         Ok(others)
     }
 
-    /// Whether another face that matters is a human one. One that is too small to be judged counts as one.
+    /// Whether one of the other faces is a human one: the detector is sure of it, the network says so, or it is too
+    /// small to be judged.
     fn has_company(
         &mut self,
         tools: &mut Tools<'_>,
         image: &UprightImage,
-        need: Need,
-        attempt: &Attempt,
+        others: &[Detection],
     ) -> Result<bool, AnalyzeError> {
-        if need.subject != Subject::Only {
-            return Ok(false);
-        }
-        for other in &attempt.others {
+        for other in others {
+            if other.score >= self.faces.sure_score {
+                return Ok(true);
+            }
             let human = match self.judge(tools, image, *other, |finding| finding == Finding::Human)? {
                 Ok(judged) => self.not_human(&judged.findings).is_none(),
                 Err(_) => true,

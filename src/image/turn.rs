@@ -40,7 +40,7 @@ impl TurnedWindow {
         if self.degrees == 0.0 {
             self.window.to_photo(point, size)
         } else {
-            self.from_photo(size).inverse().apply(point)
+            self.photo_to_window(size).inverse().apply(point)
         }
     }
 
@@ -57,7 +57,7 @@ impl TurnedWindow {
     }
 
     /// From pixels of the photo to those of the window.
-    fn from_photo(&self, size: u32) -> Similarity {
+    fn photo_to_window(&self, size: u32) -> Similarity {
         let Window { left, top, side } = self.window;
         // Whole numbers name the middles of pixels, in the photo and in the window.
         let middle = (left + side / 2.0 - 0.5, top + side / 2.0 - 0.5);
@@ -82,7 +82,7 @@ impl Scaler {
         if size == 0 || !turned.is_square() {
             return Cow::Owned(vec![0; 3 * size as usize * size as usize]);
         }
-        Cow::Owned(sampled(self, image, &turned.from_photo(size), size))
+        Cow::Owned(sampled(self, image, &turned.photo_to_window(size), size))
     }
 
     /// A window of the photo as a picture of its own, from which turned squares of `size` pixels are cut about its middle,
@@ -135,7 +135,7 @@ mod tests {
             x in -100.0f32..700.0, y in -100.0f32..700.0, size in 32u32..641,
         ) {
             let turned = TurnedWindow { window: Window { left, top, side }, degrees };
-            let back = turned.from_photo(size).apply(turned.to_photo(Point { x, y }, size));
+            let back = turned.photo_to_window(size).apply(turned.to_photo(Point { x, y }, size));
             prop_assert!((back.x - x).abs() < 0.1 && (back.y - y).abs() < 0.1, "{back:?}");
         }
 
@@ -191,7 +191,7 @@ mod tests {
         for step in 0..24 {
             let turned = TurnedWindow::whole(&image, 0.0, f64::from(step) * 15.0);
             for (x, y) in [(0.0, 0.0), (299.0, 0.0), (0.0, 199.0), (299.0, 199.0)] {
-                let Point { x, y } = turned.from_photo(320).apply(Point { x, y });
+                let Point { x, y } = turned.photo_to_window(320).apply(Point { x, y });
                 let inside = |v: f32| v > -1.0 && v < 320.0;
                 assert!(inside(x) && inside(y), "{step}: {x} {y}");
             }

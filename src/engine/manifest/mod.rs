@@ -155,7 +155,8 @@ pub struct Faces {
     pub second_area: f32,
     /// ... and its detection score at least this.
     pub second_score: f32,
-    /// Two faces of at least this score are two without a look by the network that tells human faces.
+    /// A second face of at least this score is one without a look by the network that tells human faces; beside a
+    /// main face of at least this score, it is decided before that one is embedded.
     pub sure_score: f32,
     /// ... unless more than this share of the smaller of both boxes lies within the larger: then it
     /// is the same face seen twice.
