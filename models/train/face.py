@@ -34,14 +34,14 @@ from face_data import COMPARED, collections, random_of, samples
 CHANNELS = 1024
 OPERATING_POINT = 0.505  # the cosine at a false match rate of 1e-5 (pack.toml)
 TRUSTED, DISTRUSTED = 0.6, 0.45
-# Blurred faces of different people match each other even where the cosine to their own sharp photo is 0.55.
-SHARP = 0.75
+# Faces of different people that are spoilt in these ways match each other even where the cosine is 0.55: it must be SURE.
+ALIKE, SURE = ("blur", "upper"), 0.75
 UPRIGHT, NOT_UPRIGHT = 20.0, 40.0  # degrees between the landmarks and the face
 CLEAN = ("lfw", "utk", "closed", "masks", "emotion")
 NOTHING = ("noface", "windows", "background")
 SPOILT = ("spoilt", "utk_spoilt", "other_spoilt")
 # Degradations whose templates match each other across people: the limit of `trusted` is to refuse them.
-HOPELESS = (("negative", 0.0), ("blur", 0.2), ("blur", 0.12), ("upper", 0.45))
+HOPELESS = (("negative", 0.0), ("blur", 0.2), ("blur", 0.12), ("upper", 0.45), ("upper", 0.2))
 # Spoilt faces that are human faces for sure, whatever their templates are worth.
 SURELY_HUMAN = ("lower", "band", "grey", "small", "jpeg")
 
@@ -151,11 +151,11 @@ def trusted_lesson(sets, chosen="train"):
         lesson.add(sets[name].statistics[sets[name].parts == chosen], 1, weight)
     for name in SPOILT:
         set_ = sets[name].where(sets[name].parts == chosen)
-        genuine, blurred = set_.of("genuine"), set_.of("kind") == "blur"
+        genuine, alike = set_.of("genuine"), np.isin(set_.of("kind"), ALIKE)
         share = 1.0 if name == "spoilt" else 0.3
-        lesson.add(set_.statistics[(genuine >= TRUSTED) & ~(blurred & (genuine < SHARP))], 1, 1.0)
-        lesson.add(set_.statistics[(genuine <= DISTRUSTED) & ~blurred], 0, 3.0 * share)
-        lesson.add(set_.statistics[blurred & (genuine < SHARP)], 0, 4.0 * share)
+        lesson.add(set_.statistics[(genuine >= TRUSTED) & ~(alike & (genuine < SURE))], 1, 1.0)
+        lesson.add(set_.statistics[(genuine <= DISTRUSTED) & ~alike], 0, 3.0 * share)
+        lesson.add(set_.statistics[alike & (genuine < SURE)], 0, 4.0 * share)
     for name in NOTHING:
         lesson.add(sets[name].statistics[sets[name].parts == chosen], 0, 0.5)
     return lesson
