@@ -232,14 +232,14 @@ def between(good, bad, share):
 def human_limit(sets, human):
     """Chosen on the validation part: upright faces against whatever the detector took for one."""
     chosen = lambda names: np.concatenate([human(sets[name].where(sets[name].parts == "validate")) for name in names])
-    return between(chosen(("lfw", "utk", "closed")), chosen(NOTHING), 0.5)
+    return between(chosen(("lfw", "utk", "closed")), chosen(NOTHING), 0.4)
 
 
 def trusted_limit(sets, trusted):
     """Chosen on the validation part: faces as they are against those that are spoilt so that pairs match."""
     chosen = [trusted(sets[name].where(sets[name].parts == "validate")) for name in ("lfw", "utk", "closed")]
     spoilt = [trusted(compared(sets, "validate", label(*one))) for one in COMPARED if one in HOPELESS]
-    return between(np.concatenate(chosen), np.concatenate(spoilt), 0.75)
+    return between(np.concatenate(chosen), np.concatenate(spoilt), 0.65)
 
 
 # ---- The networks -------------------------------------------------------------------------------------
