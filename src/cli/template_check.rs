@@ -43,7 +43,12 @@ pub(super) fn run(settings: &Settings, templates: &[IndexedTemplate]) -> Result<
     Ok(())
 }
 
-fn print(out: &mut impl Write, templates: usize, suspects: &[Suspect<'_>], rates: TemplateCheckRates) -> io::Result<()> {
+fn print(
+    out: &mut impl Write,
+    templates: usize,
+    suspects: &[Suspect<'_>],
+    rates: TemplateCheckRates,
+) -> io::Result<()> {
     let count = suspects.len();
     writeln!(out, "{count} of {templates} templates look like those of turned, halved or no faces")?;
     for suspect in suspects {
@@ -52,7 +57,10 @@ fn print(out: &mut impl Write, templates: usize, suspects: &[Suspect<'_>], rates
     }
     writeln!(out, "{}", rates.sentence())?;
     if count > 0 {
-        writeln!(out, "Nothing was removed: compare these with the photos, and enrol these people again where need be.")?;
+        writeln!(
+            out,
+            "Nothing was removed: compare these with the photos, and enrol these people again where need be."
+        )?;
     }
     Ok(())
 }

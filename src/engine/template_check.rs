@@ -35,7 +35,9 @@ impl TemplateCheck {
     /// # Errors
     /// When it does not load, or is of another shape than the pack says.
     pub fn load(manifest: &Manifest) -> Result<Option<Self>, LoadError> {
-        let Some(mut check) = Self::load_with(&Runtime::load(&manifest.runtime()?)?, manifest)? else { return Ok(None) };
+        let Some(mut check) = Self::load_with(&Runtime::load(&manifest.runtime()?)?, manifest)? else {
+            return Ok(None);
+        };
         let failed = |message| LoadError::Model { model: check.spec.model.clone(), message };
         let sample = check.model.sample().map_err(|error| failed(error.message))?;
         manifest.golden().compare(&check.spec.model, &sample).map_err(failed)?;

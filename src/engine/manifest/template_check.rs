@@ -83,7 +83,8 @@ mod tests {
         let rates =
             TemplateCheckRates { honest_listed: 0.0052, turned_found: 0.914, halved_found: 0.5, no_face_found: 0.999 };
         let sentence = rates.sentence();
-        for part in ["about 0.5 % are listed", "60 degrees 91 % are found", "half faces 50 %", "things more than 99 %"] {
+        for part in ["about 0.5 % are listed", "60 degrees 91 % are found", "half faces 50 %", "things more than 99 %"]
+        {
             assert!(sentence.contains(part), "{part}: {sentence}");
         }
     }
