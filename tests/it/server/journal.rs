@@ -359,7 +359,11 @@ async fn a_data_folder_has_one_server() {
 #[tokio::test]
 async fn a_photo_over_a_limit_is_journalled_with_the_limit() {
     let database = Database::sqlite();
-    let settings = [("SEMBLANCE_LIMITS_PHOTO_PIXELS", "100"), ("SEMBLANCE_PHOTO_FORMATS", "jpeg,webp")];
+    let settings = [
+        ("SEMBLANCE_LIMITS_PHOTO_PIXELS", "100"),
+        ("SEMBLANCE_PHOTO_FORMATS", "jpeg,webp"),
+        ("SEMBLANCE_LOG_LEVEL", "info"),
+    ];
     let server = Server::start_in(tempfile::tempdir().unwrap(), &database, &settings).await;
     let app = server.first_app();
     let picture = image::RgbImage::new(20, 10);

@@ -187,6 +187,14 @@ async fn one_of_several_faces_is_taken_when_asked_for() {
             let (status, reply) = app.post_photos("verify?faces=largest", &pair(), &[]).await;
             assert_eq!((status, &reply["result"]["comparison"]["same"]), (200, &json!(same)), "{other}: {reply}");
         }
+    }
+    // The small one is in the middle of a photo whose right half is empty.
+    let narrow = card("person_a_2.jpg", "person_b_2.jpg");
+    let mut wide = RgbImage::new(2 * narrow.width() - 300, narrow.height());
+    image::imageops::overlay(&mut wide, &narrow, 0, 0);
+    assert_eq!(identify(&app, "?faces=central", jpeg(&wide, 95)).await["search"]["templateId"], "b");
+    for degrees in [0, 180] {
+        let photo = || Turned::new(&card("person_a_2.jpg", "person_b_2.jpg"), degrees).bytes();
         for path in [
             "add?faces=largest",
             "templates/a/samples?faces=largest",
@@ -197,11 +205,6 @@ async fn one_of_several_faces_is_taken_when_asked_for() {
             assert_eq!(status, 200, "{path} turned by {degrees}: {reply}");
         }
     }
-    // The small one is in the middle of a photo whose right half is empty.
-    let narrow = card("person_a_2.jpg", "person_b_2.jpg");
-    let mut wide = RgbImage::new(2 * narrow.width() - 300, narrow.height());
-    image::imageops::overlay(&mut wide, &narrow, 0, 0);
-    assert_eq!(identify(&app, "?faces=central", jpeg(&wide, 95)).await["search"]["templateId"], "b");
 }
 
 #[tokio::test]
@@ -220,7 +223,8 @@ async fn what_counts_as_a_second_face_is_a_setting() {
 /// would be made, the log says by how much, and nothing is enrolled.
 #[tokio::test]
 async fn a_negative_is_refused_everywhere() {
-    let server = Server::start(&Database::sqlite()).await;
+    let logged = [("SEMBLANCE_LOG_LEVEL", "info")];
+    let server = Server::start_in(tempfile::tempdir().unwrap(), &Database::sqlite(), &logged).await;
     let app = server.first_app();
     app.add("person_a_1.jpg", &[("templateId", "a")]).await;
     for name in ["person_a_2.jpg", "person_b_1.jpg", "impostor_2.jpg"] {
