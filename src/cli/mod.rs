@@ -39,7 +39,7 @@ struct Cli {
     command: Command,
 }
 
-/// Options of every command. The rest of the configuration: see the README.
+/// Options of every command. The rest of the configuration: docs/configuration.md.
 #[derive(Debug, Args)]
 struct Common {
     /// Configuration file (TOML); also SEMBLANCE_CONFIG.
