@@ -164,7 +164,7 @@ fn every_model_has_its_papers() {
         assert!(models.join("..").join(text("source")).is_file(), "{} is missing", text("source"));
         assert!(!model["measured"].as_table().unwrap().is_empty());
     }
-    assert_eq!(own, 5);
+    assert_eq!(own, 7);
     let bytes: u64 = std::fs::read_dir(&models)
         .unwrap()
         .map(|entry| entry.unwrap().metadata().unwrap())
