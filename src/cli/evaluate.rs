@@ -71,7 +71,7 @@ async fn embed(
     engine: &Arc<dyn Analyze>,
     threads: usize,
     photos: &[(String, PathBuf)],
-) -> Result<(Embedded, BTreeMap<String, usize>), CliError> {
+) -> Result<(Embedded, BTreeMap<&'static str, usize>), CliError> {
     let paths: Vec<PathBuf> = photos.iter().map(|(_, path)| path.clone()).collect();
     let need = Need {
         embedding: true,
@@ -96,7 +96,7 @@ async fn embed(
                 }
             }
             Err(crate::engine::AnalyzeError::Fault(fault)) => {
-                *faults.entry(fault.to_string()).or_insert(0) += 1;
+                *faults.entry(fault.kind()).or_insert(0) += 1;
             }
             Err(other) => return Err(CliError::Service(other.into())),
         }
@@ -147,7 +147,7 @@ fn read_pairs(file: &Path) -> Result<Vec<Vec<Pair>>, CliError> {
 fn report(
     photos: &[(String, PathBuf)],
     embedded: &Embedded,
-    faults: &BTreeMap<String, usize>,
+    faults: &BTreeMap<&'static str, usize>,
     folds: Option<statistics::Folds>,
     comparisons: &Comparisons,
 ) -> serde_json::Value {

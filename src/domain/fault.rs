@@ -39,6 +39,23 @@ pub enum PhotoFault {
     Untrusted(Shortfall),
 }
 
+impl PhotoFault {
+    /// A stable word for reports and statistics, without the values of this photo.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Self::Missing | Self::Empty => "empty_file",
+            Self::WrongType => "wrong_type",
+            Self::Undecodable(fault) => fault.kind(),
+            Self::NoFace => "no_face",
+            Self::ManyFaces => "many_faces",
+            Self::NotHuman(_) => "not_human",
+            Self::TooSmall => "face_too_small",
+            Self::Profile => "profile",
+            Self::Untrusted(_) => "untrusted_face",
+        }
+    }
+}
+
 /// A measured value from 0 to 1 and the limit that it missed, in ten-thousandths, so that faults can be compared.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Shortfall {

@@ -139,12 +139,13 @@ impl Comparisons {
     /// The error rates at a threshold that [`Self::at_fmr`] gave.
     pub(super) fn rates(&self, cosine: f32, weight: Weight) -> Rates {
         let first = (0..BINS).find(|bin| lower_edge(*bin) >= cosine).unwrap_or(BINS);
-        let matches: f64 = (first..BINS).map(|bin| self.impostors(bin, weight)).sum();
+        let matches: f64 = (first..BINS).map(|bin| self.impostors(bin, weight)).fold(0.0, |sum, weight| sum + weight);
         let below = self.genuine.partition_point(|genuine| genuine.cosine < cosine);
         let fnmr = match weight {
             Weight::Comparison => share(below, self.genuine.len()),
             Weight::Person => {
-                let missed: f64 = self.genuine.iter().take(below).map(|genuine| genuine.weight).sum();
+                let missed: f64 =
+                    self.genuine.iter().take(below).map(|genuine| genuine.weight).fold(0.0, |sum, weight| sum + weight);
                 missed / (self.people.0 as f64).max(1.0)
             }
         };
@@ -204,6 +205,15 @@ mod tests {
         assert!((rates.fmr - 0.01).abs() < 1e-9);
         assert!(all.at_fmr(1e-4, Weight::Comparison).is_none(), "1000 comparisons say nothing of a rate of 1e-4");
         assert!(all.at_fmr(0.1, Weight::Person).is_none(), "nor do 3 pairs of people of a rate of 0.1");
+    }
+
+    #[test]
+    fn rates_without_comparisons_are_zero_and_not_minus_zero() {
+        let all = Comparisons::new(&people(&[("ann", [1.0, 0.0]), ("bob", [0.0, 1.0])]));
+        for weight in [Weight::Comparison, Weight::Person] {
+            let rates = all.rates(0.5, weight);
+            assert_eq!((rates.fnmr.to_bits(), rates.fmr.to_bits()), (0, 0), "{weight:?}");
+        }
     }
 
     /// Ann has 3 photos and is always recognised; Bob has 2, which do not match. Ann and Bob match in 3 of 6

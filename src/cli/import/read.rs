@@ -181,8 +181,8 @@ impl Reader {
         let analysis = match analyzed {
             Ok(analysis) => analysis,
             Err(AnalyzeError::Fault(fault)) => {
-                let (code, reason, remedy) = remedies::explain(fault);
-                return Outcome::Refused(digest, Row::left(path, id.as_str(), code).because(reason, remedy));
+                let (reason, remedy) = remedies::explain(fault);
+                return Outcome::Refused(digest, Row::left(path, id.as_str(), fault.kind()).because(reason, remedy));
             }
             Err(error) => {
                 return Outcome::Left(Row::left(path, id.as_str(), "engine_failed").because(
