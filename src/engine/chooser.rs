@@ -198,11 +198,15 @@ impl Chooser {
             return Ok(others);
         }
         let finder = &self.finder;
-        let doubtful: Vec<&Detection> =
-            rest.iter().filter(|other| finder.matters(candidate, other)).take(MAX_CANDIDATES).collect();
-        for other in doubtful {
+        let mut doubtful: Vec<&Detection> = rest.iter().filter(|other| finder.matters(candidate, other)).collect();
+        doubtful.sort_by(|a, b| b.score.total_cmp(&a.score));
+        for other in doubtful.into_iter().take(MAX_CANDIDATES) {
             let confirmed = self.finder.confirm(tools.scaler, image, other).map_err(AnalyzeError::failed)?;
             others.extend(confirmed.filter(|confirmed| !self.finder.is_same(seen, confirmed)));
+            // One is enough.
+            if others.last().is_some_and(|other| other.score >= self.faces.sure_score) {
+                break;
+            }
         }
         Ok(others)
     }
@@ -215,10 +219,10 @@ impl Chooser {
         image: &UprightImage,
         others: &[Detection],
     ) -> Result<bool, AnalyzeError> {
+        if others.iter().any(|other| other.score >= self.faces.sure_score) {
+            return Ok(true);
+        }
         for other in others {
-            if other.score >= self.faces.sure_score {
-                return Ok(true);
-            }
             let human = match self.judge(tools, image, *other, |finding| finding == Finding::Human)? {
                 Ok(judged) => self.not_human(&judged.findings).is_none(),
                 Err(_) => true,
