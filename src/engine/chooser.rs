@@ -201,7 +201,9 @@ impl Chooser {
         let mut doubtful: Vec<&Detection> = rest.iter().filter(|other| finder.matters(candidate, other)).collect();
         doubtful.sort_by(|a, b| b.score.total_cmp(&a.score));
         for other in doubtful.into_iter().take(MAX_CANDIDATES) {
-            let confirmed = self.finder.confirm(tools.scaler, image, other).map_err(AnalyzeError::failed)?;
+            let sure = self.faces.sure_score;
+            let confirmed =
+                self.finder.confirm_until(tools.scaler, image, other, sure).map_err(AnalyzeError::failed)?;
             others.extend(confirmed.filter(|confirmed| !self.finder.is_same(seen, confirmed)));
             // One is enough.
             if others.last().is_some_and(|other| other.score >= self.faces.sure_score) {

@@ -129,7 +129,21 @@ impl Finder {
         image: &UprightImage,
         candidate: &Detection,
     ) -> Result<Option<Detection>, InferenceError> {
-        let seen = match self.second_look(scaler, image, candidate)? {
+        self.confirm_until(scaler, image, candidate, f32::INFINITY)
+    }
+
+    /// The same for a face of which nothing is needed but that it is one: a look with that score is enough.
+    ///
+    /// # Errors
+    /// When a run fails.
+    pub(super) fn confirm_until(
+        &mut self,
+        scaler: &mut Scaler,
+        image: &UprightImage,
+        candidate: &Detection,
+        enough: f32,
+    ) -> Result<Option<Detection>, InferenceError> {
+        let seen = match self.second_look(scaler, image, candidate, enough)? {
             None if candidate.score >= self.spec.refine.trust => *candidate,
             None => return Ok(None),
             Some(seen) if seen.score.max(candidate.score) < self.spec.refine.confirm => return Ok(None),
@@ -138,12 +152,14 @@ impl Finder {
         self.turned_upright(scaler, image, seen).map(Some)
     }
 
-    /// The face in a square around it that is turned as the candidate is, and in that square's mirror image.
+    /// The face in a square around it that is turned as the candidate is, and in that square's mirror image unless the
+    /// first look is `enough`.
     fn second_look(
         &mut self,
         scaler: &mut Scaler,
         image: &UprightImage,
         candidate: &Detection,
+        enough: f32,
     ) -> Result<Option<Detection>, InferenceError> {
         let spec = &self.spec.refine;
         let Some((_, detector)) = self.detectors.iter_mut().find(|(name, _)| *name == spec.input) else {
@@ -152,12 +168,15 @@ impl Finder {
         let size = detector.size();
         let window = TurnedWindow { window: Window::around(&candidate.face, spec.factor), degrees: candidate.turn };
         let square = scaler.turned(image, &window, size);
-        mirror(&square, size as usize, &mut self.mirror);
         let how = how(&self.spec);
         let mut look = |rgb: &[u8]| -> Result<Option<Detection>, InferenceError> {
             Ok(central(merge(detector.candidates(rgb, spec.score)?, how), size, spec.factor))
         };
         let straight = look(&square)?;
+        if let Some(seen) = straight.filter(|seen| seen.score >= enough) {
+            return Ok(Some(to_photo(&seen, &window, size)));
+        }
+        mirror(&square, size as usize, &mut self.mirror);
         let mirrored = look(&self.mirror)?.map(|seen| seen.mirrored(size));
         let seen = match (straight, mirrored) {
             (Some(a), Some(b)) => Some(a.between(b)),
@@ -181,7 +200,7 @@ impl Finder {
                 break;
             }
             let level = Detection { turn: normal(seen.turn + tilt), ..seen };
-            match self.second_look(scaler, image, &level)? {
+            match self.second_look(scaler, image, &level, f32::INFINITY)? {
                 Some(better) if better.score >= self.spec.refine.confirm => {
                     seen = Detection { score: better.score.max(seen.score), ..better };
                 }
