@@ -46,6 +46,8 @@ async fn whatever_erases_a_template_puts_a_notice_down(fixture: Fixture) {
         insert(&store, &a, template, &sample(1)).await.unwrap();
     }
     assert_eq!(told(&store).await, []);
+    // Times are stored in milliseconds: what is written from here on is younger than `z`, and not as old.
+    tokio::time::sleep(Duration::from_millis(5)).await;
     let transaction = TransactionId::random();
     store.templates.insert(&a, &id("v"), &sample(2), OnConflict::Replace(Cause::replace(transaction))).await.unwrap();
     let claim = store.outbox.claim(Uuid::nil(), LEASE, 10).await.unwrap();
