@@ -200,7 +200,7 @@ class Maker:
         return [(record, embedding, statistics(inner))]
 
     def nothing(self, job, random):
-        """Whatever the detector takes for a face where there is none."""
+        """Detections on pictures without a face."""
         picture = load(job.path)
         steps = None
         if job.kind == "turned":
