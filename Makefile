@@ -6,7 +6,7 @@ PYTHON ?= python3
 CARGO ?= cargo
 BINARY = $${CARGO_TARGET_DIR:-target}/release/semblance
 
-.PHONY: setup run test clients fmt lint doc sbom secrets clean
+.PHONY: setup run test clients fmt lint doc book sbom secrets clean
 
 setup:
 	$(PYTHON) scripts/setup.py --with-photos
@@ -40,6 +40,11 @@ doc:
 # The bill of materials of the server, CycloneDX: target/sbom.json.
 sbom:
 	$(PYTHON) scripts/sbom.py
+
+# A book of the documents in target/book; needs mdbook.
+book:
+	$(PYTHON) scripts/docs.py --book
+	mdbook build
 
 # Random secrets for docker-compose.yml; those that exist are kept. The containers' users have other ids
 # than ours and must read the files, so the files are readable and the folder shuts everybody else out.
