@@ -113,8 +113,8 @@ pub fn manifest(settings: &Settings) -> Result<Manifest, StartError> {
 
 fn engine_config(settings: &Settings) -> Result<EngineConfig, StartError> {
     let mut manifest = manifest(settings)?;
-    for (measure, limit) in settings.fine.iter().filter(|(_, limit)| !limit.is_empty()) {
-        let wrong = |message| SettingsError::Value { key: format!("fine.{measure}"), message };
+    for (measure, limit) in settings.quality.iter().filter(|(_, limit)| !limit.is_empty()) {
+        let wrong = |message| SettingsError::Value { key: format!("quality.{measure}"), message };
         manifest.fine.set(measure, limit).map_err(wrong)?;
     }
     for (name, limit) in settings.faces.iter().filter(|(_, limit)| !limit.is_empty()) {
@@ -160,7 +160,7 @@ pub fn start_engine(settings: &Settings) -> Result<Arc<EnginePool>, StartError> 
     let pool = PoolConfig {
         name: "inference",
         threads: settings.compute.inference_threads,
-        queue: settings.limits.inside.max(2 * settings.compute.inference_threads),
+        queue: settings.limits.max_in_flight.max(2 * settings.compute.inference_threads),
         deadline: settings.queue_deadline(),
     };
     Ok(Arc::new(EnginePool::start(engine_config(settings)?, pool)?))
@@ -179,7 +179,7 @@ pub fn start_matcher(settings: &Settings) -> MemoryMatcher {
     MemoryMatcher::new(PoolConfig {
         name: "search",
         threads: settings.compute.search_threads,
-        queue: settings.limits.inside.max(2 * settings.compute.search_threads),
+        queue: settings.limits.max_in_flight.max(2 * settings.compute.search_threads),
         deadline: settings.queue_deadline(),
     })
 }

@@ -59,11 +59,11 @@ pub struct ApiConfig {
     /// Seconds a client is asked to wait before it tries again; at least 1 is sent.
     pub retry_after_s: u64,
     /// Requests a second that each application may send; 0: any number.
-    pub per_second: f64,
+    pub requests_per_second: f64,
     /// How many of them may come at once.
     pub burst: u32,
     /// Requests at once that need the store alone, waiting ones counted; at least one.
-    pub store_inside: usize,
+    pub max_store_requests: usize,
     /// The part of them that one application may have, 0 to 1.
     pub store_share: f64,
     /// Whether `/metrics` tells applications apart, by their ids.
@@ -88,9 +88,9 @@ impl Default for ApiConfig {
             cors_origins: Vec::new(),
             hsts_s: None,
             retry_after_s: 1,
-            per_second: 0.0,
+            requests_per_second: 0.0,
             burst: 1,
-            store_inside: 64,
+            max_store_requests: 64,
             store_share: 1.0,
             metrics_by_app: true,
             page_default: 100,

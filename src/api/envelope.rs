@@ -18,7 +18,7 @@ use serde::Serialize;
 use tracing::Instrument;
 
 use super::note::{NOTE, Note};
-use super::watch::Watch;
+use super::request_log::RequestLog;
 use super::{ApiError, ApiState, body};
 use crate::domain::TransactionId;
 use crate::service::Error;
@@ -78,7 +78,7 @@ pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Ne
     let id = TransactionId::random();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let note = Note::default();
-    let watch = Watch::start(api.clone(), (id, note.clone()), request.method().clone(), route);
+    let log = RequestLog::start(api.clone(), (id, note.clone()), request.method().clone(), route);
     // Of the highest level, so that no filter takes the transaction id off a line.
     let span = tracing::error_span!("request", transaction.id = %id, app = tracing::field::Empty);
     let handled = async {
@@ -90,7 +90,7 @@ pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Ne
         let mut response =
             handled.unwrap_or_else(|panic| ApiError::Panicked(panic_text(panic.as_ref())).into_response());
         let failure = render(&mut response, id, api.config().retry_after_s);
-        watch.finish(response.status(), failure.as_deref());
+        log.finish(response.status(), failure.as_deref());
         if !remainder.settle(version).await && version < Version::HTTP_2 {
             // HTTP/2 has no such header: there, a request is a stream of its own.
             response.headers_mut().insert(header::CONNECTION, CLOSE);
@@ -119,11 +119,11 @@ fn render(response: &mut Response, id: TransactionId, retry_after_s: u64) -> Opt
         Some(Outcome::Plain) | None => None,
     };
     if let Some(error) = &failure {
-        let row = error.row();
-        let info = serde_json::Value::from(row.info.as_ref());
-        let result = format!(r#"{{"status":"error","code":{},"info":{info}}}"#, row.code);
+        let body = error.body();
+        let info = serde_json::Value::from(body.info.as_ref());
+        let result = format!(r#"{{"status":"error","code":{},"info":{info}}}"#, body.code);
         set_json(response, format!(r#"{{"transactionId":"{id}","result":{result}}}"#));
-        *response.status_mut() = row.status;
+        *response.status_mut() = body.status;
         if let Some(seconds) = error.retry_after(retry_after_s) {
             response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
         }
@@ -140,9 +140,9 @@ pub fn ends_connection(response: &Response) -> bool {
 }
 
 /// The outermost layer: what every answer tells a browser, those to its own questions about CORS too.
-pub(super) async fn safe(State(api): State<ApiState>, mut response: Response) -> Response {
+pub(super) async fn security_headers(State(api): State<ApiState>, mut response: Response) -> Response {
     let headers = response.headers_mut();
-    for (name, value) in SAFE {
+    for (name, value) in SECURITY_HEADERS {
         headers.entry(name).or_insert(value);
     }
     if let Some(seconds) = api.config().hsts_s
@@ -154,7 +154,7 @@ pub(super) async fn safe(State(api): State<ApiState>, mut response: Response) ->
 }
 
 /// Nothing here is a page, a frame, a script or for a cache.
-const SAFE: [(HeaderName, HeaderValue); 5] = [
+const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),

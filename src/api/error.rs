@@ -51,7 +51,7 @@ pub enum ApiError {
 
 /// What a client sees of a failure.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Row {
+pub struct ErrorBody {
     /// The HTTP status.
     pub status: StatusCode,
     /// `result.code`.
@@ -74,20 +74,20 @@ impl ApiError {
         }
     }
 
-    /// The table. No wildcard: a new failure does not compile until it has its row.
-    pub fn row(&self) -> Row {
+    /// The table. No wildcard: a new failure does not compile until it has its body.
+    pub fn body(&self) -> ErrorBody {
         use StatusCode as S;
         match self {
-            Self::Service(error) => service_row(error),
-            Self::BadRequest(info) => row(S::BAD_REQUEST, 400, info.clone()),
-            Self::BodyTimeout => row(S::BAD_REQUEST, 400, "request body was not received in time"),
-            Self::BodyTooLarge => row(S::PAYLOAD_TOO_LARGE, 413, "request body is too large"),
-            Self::NoSuchEndpoint => row(S::NOT_FOUND, 404, "no such endpoint"),
-            Self::NoSuchMethod => row(S::METHOD_NOT_ALLOWED, 405, "method not allowed"),
-            Self::NotBuilt => row(S::NOT_IMPLEMENTED, 501, "this endpoint is not supported by this server"),
-            Self::Stopping => row(S::SERVICE_UNAVAILABLE, 503, "server is stopping, try again later"),
-            Self::TooMany(_) => row(S::TOO_MANY_REQUESTS, 429, "too many requests, try again later"),
-            Self::Panicked(_) => row(S::INTERNAL_SERVER_ERROR, 500, INTERNAL),
+            Self::Service(error) => service_body(error),
+            Self::BadRequest(info) => body(S::BAD_REQUEST, 400, info.clone()),
+            Self::BodyTimeout => body(S::BAD_REQUEST, 400, "request body was not received in time"),
+            Self::BodyTooLarge => body(S::PAYLOAD_TOO_LARGE, 413, "request body is too large"),
+            Self::NoSuchEndpoint => body(S::NOT_FOUND, 404, "no such endpoint"),
+            Self::NoSuchMethod => body(S::METHOD_NOT_ALLOWED, 405, "method not allowed"),
+            Self::NotBuilt => body(S::NOT_IMPLEMENTED, 501, "this endpoint is not supported by this server"),
+            Self::Stopping => body(S::SERVICE_UNAVAILABLE, 503, "server is stopping, try again later"),
+            Self::TooMany(_) => body(S::TOO_MANY_REQUESTS, 429, "too many requests, try again later"),
+            Self::Panicked(_) => body(S::INTERNAL_SERVER_ERROR, 500, INTERNAL),
         }
     }
 
@@ -96,7 +96,7 @@ impl ApiError {
     pub(super) fn retry_after(&self, usual: u64) -> Option<u64> {
         match self {
             Self::TooMany(wait) => Some((wait.as_millis().div_ceil(1000) as u64).max(1)),
-            error if error.row().status == StatusCode::SERVICE_UNAVAILABLE => Some(usual.max(1)),
+            error if error.body().status == StatusCode::SERVICE_UNAVAILABLE => Some(usual.max(1)),
             _ => None,
         }
     }
@@ -115,32 +115,32 @@ impl ApiError {
 
 const INTERNAL: &str = "internal error";
 
-fn service_row(error: &Error) -> Row {
+fn service_body(error: &Error) -> ErrorBody {
     use StatusCode as S;
     match error {
-        Error::Photo(fault) => photo_row(*fault),
-        Error::TemplateExists => row(S::BAD_REQUEST, 400, "Template already exists"),
-        Error::TemplateNotFound => row(S::BAD_REQUEST, 400, "Template not found"),
-        Error::Refused(Check::Liveness) => row(S::BAD_REQUEST, 400, "photo did not pass the liveness check"),
-        Error::Refused(Check::Deepfake) => row(S::BAD_REQUEST, 400, "photo did not pass the deepfake check"),
-        Error::LowQuality { measured, least } => row(
+        Error::Photo(fault) => photo_body(*fault),
+        Error::TemplateExists => body(S::BAD_REQUEST, 400, "Template already exists"),
+        Error::TemplateNotFound => body(S::BAD_REQUEST, 400, "Template not found"),
+        Error::Refused(Check::Liveness) => body(S::BAD_REQUEST, 400, "photo did not pass the liveness check"),
+        Error::Refused(Check::Deepfake) => body(S::BAD_REQUEST, 400, "photo did not pass the deepfake check"),
+        Error::LowQuality { measured, least } => body(
             S::BAD_REQUEST,
             400,
             format!("photo quality (crfiqa) {measured:.2} is below the least of {least:.2}, take a better photo"),
         ),
-        Error::QualityNotInstalled => row(S::NOT_IMPLEMENTED, 501, "no quality model (crfiqa) is installed"),
-        Error::Suspicious(suspicion) => row(S::BAD_REQUEST, 400, suspicion.to_string()),
-        Error::NotInstalled(Check::Liveness) => row(S::NOT_IMPLEMENTED, 501, "no liveness model is installed"),
-        Error::NotInstalled(Check::Deepfake) => row(S::NOT_IMPLEMENTED, 501, "no deepfake model is installed"),
-        Error::Unauthenticated => row(S::UNAUTHORIZED, 401, "APP-ID or APP-KEY is missing or wrong"),
-        Error::Busy => row(S::SERVICE_UNAVAILABLE, 503, "server is busy, try again later"),
-        Error::Loading => row(S::SERVICE_UNAVAILABLE, 503, "server is starting, try again later"),
-        Error::StoreUnavailable(_) => row(S::SERVICE_UNAVAILABLE, 503, "database is not available, try again later"),
-        Error::Internal(_) => row(S::INTERNAL_SERVER_ERROR, 500, INTERNAL),
+        Error::QualityNotInstalled => body(S::NOT_IMPLEMENTED, 501, "no quality model (crfiqa) is installed"),
+        Error::Suspicious(suspicion) => body(S::BAD_REQUEST, 400, suspicion.to_string()),
+        Error::NotInstalled(Check::Liveness) => body(S::NOT_IMPLEMENTED, 501, "no liveness model is installed"),
+        Error::NotInstalled(Check::Deepfake) => body(S::NOT_IMPLEMENTED, 501, "no deepfake model is installed"),
+        Error::Unauthenticated => body(S::UNAUTHORIZED, 401, "APP-ID or APP-KEY is missing or wrong"),
+        Error::Busy => body(S::SERVICE_UNAVAILABLE, 503, "server is busy, try again later"),
+        Error::Loading => body(S::SERVICE_UNAVAILABLE, 503, "server is starting, try again later"),
+        Error::StoreUnavailable(_) => body(S::SERVICE_UNAVAILABLE, 503, "database is not available, try again later"),
+        Error::Internal(_) => body(S::INTERNAL_SERVER_ERROR, 500, INTERNAL),
     }
 }
 
-fn photo_row(fault: PhotoFault) -> Row {
+fn photo_body(fault: PhotoFault) -> ErrorBody {
     let (code, info) = match fault {
         PhotoFault::Missing => (1, "photo should not be empty"),
         PhotoFault::WrongType => (2, "wrong mime-type in input data"),
@@ -152,11 +152,11 @@ fn photo_row(fault: PhotoFault) -> Row {
             (9, "can not extract features from sample, probably it is too small")
         }
     };
-    row(StatusCode::BAD_REQUEST, code, info)
+    body(StatusCode::BAD_REQUEST, code, info)
 }
 
-fn row(status: StatusCode, code: u16, info: impl Into<Cow<'static, str>>) -> Row {
-    Row { status, code, info: info.into() }
+fn body(status: StatusCode, code: u16, info: impl Into<Cow<'static, str>>) -> ErrorBody {
+    ErrorBody { status, code, info: info.into() }
 }
 
 impl From<PhotoFault> for ApiError {

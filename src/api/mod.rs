@@ -17,14 +17,14 @@ mod handlers;
 mod note;
 mod path;
 mod reply;
+mod request_log;
 mod routes;
 mod state;
-mod watch;
 
 pub use axum::response::Response;
 pub use config::{ApiConfig, Shape};
 pub use envelope::ends_connection;
-pub use error::{ApiError, Row};
+pub use error::{ApiError, ErrorBody};
 pub use routes::{Routes, paths, router};
 pub use state::ApiState;
 
@@ -40,6 +40,6 @@ pub fn analysis_json(analysis: &Analysis, shape: Shape) -> Result<serde_json::Va
 
 /// What the API would say of a photo that has no analysis, without an envelope.
 pub fn fault_json(fault: PhotoFault) -> serde_json::Value {
-    let row = ApiError::from(fault).row();
-    serde_json::json!({ "status": "error", "code": row.code, "info": row.info })
+    let body = ApiError::from(fault).body();
+    serde_json::json!({ "status": "error", "code": body.code, "info": body.info })
 }

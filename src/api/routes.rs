@@ -8,7 +8,7 @@ use axum::routing::{MethodRouter, get, post};
 use tower::Layer;
 use tower::util::{MapRequestLayer, option_layer};
 
-use super::handlers::{add, delete, identify, inspect, machines, templates, unsupported, verify};
+use super::handlers::{add, delete, identify, inspect, ops, templates, unsupported, verify};
 use super::{ApiError, ApiState, cors, envelope, path};
 
 /// Which part of the table a listener has.
@@ -61,12 +61,12 @@ fn table() -> Vec<(&'static str, MethodRouter<ApiState>)> {
         ("/api/v1.0/templates", get(templates::list)),
         ("/api/v1.0/templates/{templateId}", get(templates::one).delete(templates::remove)),
         ("/api/v1.0/templates/{templateId}/samples", post(add::add_sample)),
-        // For machines.
-        ("/healthz", get(machines::healthz)),
-        ("/readyz", get(machines::readyz)),
-        ("/metrics", get(machines::metrics)),
-        ("/openapi.json", get(machines::openapi)),
-        ("/licences", get(machines::licences)),
+        // For operators and orchestrators: no credentials, no envelope.
+        ("/healthz", get(ops::healthz)),
+        ("/readyz", get(ops::readyz)),
+        ("/metrics", get(ops::metrics)),
+        ("/openapi.json", get(ops::openapi)),
+        ("/licences", get(ops::licences)),
     ]
 }
 
@@ -84,7 +84,7 @@ pub fn router(api: ApiState, part: Routes) -> Router {
         .fallback(|| async { ApiError::NoSuchEndpoint })
         .layer(from_fn_with_state(api.clone(), envelope::wrap))
         .layer(option_layer(cors::layer(&api.config().cors_origins)))
-        .layer(map_response_with_state(api.clone(), envelope::safe))
+        .layer(map_response_with_state(api.clone(), envelope::security_headers))
         .with_state(api);
     // Routing happens before the layers of a router, so the path is tidied around the router.
     Router::new().fallback_service(MapRequestLayer::new(path::tidy).layer(routes))

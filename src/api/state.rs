@@ -10,13 +10,13 @@ use crate::compute::{Admission, NoTicket, Throttle, Ticket};
 use crate::domain::AppId;
 use crate::journal::{Entry, Journal};
 use crate::service::{Caller, Error, Service};
-use crate::telemetry::{Metrics, Snapshot};
+use crate::telemetry::{Gauges, Metrics};
 
 struct Inner {
     service: Service,
     admission: Admission,
     /// For requests without photos.
-    store_desk: Admission,
+    store_admission: Admission,
     metrics: Arc<Metrics>,
     config: ApiConfig,
     throttle: Option<Throttle<AppId>>,
@@ -44,9 +44,19 @@ impl ApiState {
     ) -> Self {
         let licences = Bytes::from(licences.to_string());
         let openapi = document::document(&config, service.policy().max_candidates);
-        let throttle = Throttle::new(config.per_second, config.burst);
-        let store_desk = Admission::new(config.store_inside, config.store_share);
-        Self(Arc::new(Inner { service, admission, store_desk, metrics, config, throttle, journal, licences, openapi }))
+        let throttle = Throttle::new(config.requests_per_second, config.burst);
+        let store_admission = Admission::new(config.max_store_requests, config.store_share);
+        Self(Arc::new(Inner {
+            service,
+            admission,
+            store_admission,
+            metrics,
+            config,
+            throttle,
+            journal,
+            licences,
+            openapi,
+        }))
     }
 
     pub(super) fn service(&self) -> &Service {
@@ -92,7 +102,7 @@ impl ApiState {
     /// The right to have one request of a caller wait for the store, where no photo comes with it: the store is slow
     /// beside everything else here, and who fills its queue would keep the others out.
     pub(super) fn admit_to_store(&self, caller: &Caller) -> Result<Ticket, ApiError> {
-        self.0.store_desk.try_take(caller.app.as_str(), 1).map_err(|refused| self.refusal(refused))
+        self.0.store_admission.try_take(caller.app.as_str(), 1).map_err(|refused| self.refusal(refused))
     }
 
     fn refusal(&self, refused: NoTicket) -> ApiError {
@@ -109,9 +119,9 @@ impl ApiState {
     }
 
     /// The figures that are read when they are asked for, rather than counted.
-    pub(super) fn snapshot(&self) -> Snapshot {
+    pub(super) fn gauges(&self) -> Gauges {
         let feed = self.service().feed();
-        Snapshot {
+        Gauges {
             ready: self.service().is_ready() && !self.is_stopping(),
             store_reachable: self.service().replicator().is_store_reachable(),
             tickets_in_use: self.0.admission.in_use(),

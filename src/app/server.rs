@@ -81,7 +81,7 @@ impl App {
         service.applications().refresh().await?;
         let first_run = first_run(&settings, &service, &ledger).await?;
 
-        let admission = Admission::new(settings.limits.inside, settings.limits.app_share);
+        let admission = Admission::new(settings.limits.max_in_flight, settings.limits.app_share);
         let state = ApiState::new(
             service.clone(),
             admission.clone(),
@@ -199,7 +199,7 @@ fn policy(settings: &Settings, operating_point: f32) -> Result<Policy, StartErro
             SimilarityKind::Calibrated => Calibration::calibrated(operating_point)?,
             SimilarityKind::Cosine => Calibration::Cosine,
         },
-        floor: settings.matching.floor,
+        floor: settings.matching.threshold,
         refuse_failed_checks: settings.policy.refuse_failed_checks,
         attributes: settings.policy.attributes,
         max_candidates: settings.matching.max_candidates,
@@ -215,9 +215,9 @@ fn api_config(settings: &Settings) -> ApiConfig {
         cors_origins: settings.server.cors_origins.clone(),
         hsts_s: settings.tls_files().and(Some(settings.tls.hsts_s)).filter(|seconds| *seconds > 0),
         retry_after_s: settings.limits.retry_after_s,
-        per_second: settings.limits.app_per_s,
+        requests_per_second: settings.limits.app_per_s,
         burst: settings.limits.app_burst,
-        store_inside: settings.limits.store,
+        max_store_requests: settings.limits.store,
         store_share: settings.limits.app_share,
         // Where everybody may read them, they name nobody.
         metrics_by_app: settings.admin.listen.is_some(),

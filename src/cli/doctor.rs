@@ -30,6 +30,9 @@ pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
     report("certificate", certificate(&settings).await);
     report("sealing key", key(&settings));
     report("database", database(&settings).await);
+    for warning in &settings.warnings {
+        println!("warn  settings: {warning}");
+    }
     for path in leftovers::find(&UserFolders::current()) {
         let path = path.display();
         println!(

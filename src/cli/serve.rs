@@ -39,6 +39,9 @@ impl Arguments {
 
 pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
     telemetry::start_logging(&settings.log).map_err(CliError::Message)?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
     let app = App::build(settings).await?;
     if let Some(first) = app.first_run() {
         println!("First run: one application was made. Its key is shown once, here and in");

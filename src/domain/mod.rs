@@ -24,6 +24,6 @@ pub use guard::{CurveError, EnrollRules, FalseMatchCurve, Guard};
 pub use id::{AppId, IdError, Revision, SampleId, TemplateId, TransactionId};
 pub use photo::{DecodeFault, PhotoFormat, PhotoFormats};
 pub use quality::{Demography, Quality};
-pub use score::{Threshold, Verdict};
+pub use score::{Limit, Verdict};
 pub use similarity::{Calibration, CalibrationError, Cosine, Similarity};
 pub use time::rfc3339;

@@ -5,14 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::chooser::{Chooser, Chosen, Tools};
 use super::manifest::golden::Golden;
-use super::manifest::{Finding, Limit, Manifest};
+use super::manifest::{Finding, Manifest};
 use super::networks::{Findings, Networks, View};
 use super::runtime::{Model, Runtime};
 use super::template_check::TemplateCheck;
 use super::{Ahead, AnalyzeError, InferenceError, LoadError};
-use crate::domain::{
-    Analysis, Check, Demography, Landmarks, Need, PhotoFault, Pose, Quality, Threshold, Timings, Verdict,
-};
+use crate::domain::{Analysis, Check, Demography, Landmarks, Limit, Need, PhotoFault, Pose, Quality, Timings, Verdict};
 use crate::image::align::TEMPLATE;
 use crate::image::measure::measure;
 use crate::image::{DecodeLimits, Photo, Scaler, Similarity, UprightImage, decode};
@@ -185,10 +183,10 @@ impl Engine {
     fn verdict(&self, check: Check, found: &Findings) -> Option<Verdict> {
         let fine = &self.config.manifest.fine;
         match check {
-            Check::Liveness => Some(Threshold::from(fine.liveness).judge(found.number(Finding::Liveness)?)),
+            Check::Liveness => Some(fine.liveness.judge(found.number(Finding::Liveness)?)),
             Check::Deepfake => {
-                let limit = Threshold::from(fine.deepfake);
-                let (Threshold::AtLeast(neutral) | Threshold::Below(neutral) | Threshold::Within(neutral, _)) = limit;
+                let limit = fine.deepfake;
+                let (Limit::AtLeast(neutral) | Limit::Below(neutral) | Limit::Within(neutral, _)) = limit;
                 Some(limit.judge(found.number(Finding::Deepfake).unwrap_or(neutral)))
             }
         }
@@ -196,7 +194,7 @@ impl Engine {
 
     /// A measure that a network gives.
     fn learnt(&self, found: &Findings, limit: Limit, finding: Finding) -> Option<Verdict> {
-        found.number(finding).map(|value| Threshold::from(limit).judge(value))
+        found.number(finding).map(|value| limit.judge(value))
     }
 
     fn quality(&self, image: &UprightImage, chosen: &Chosen) -> Quality {
@@ -204,7 +202,7 @@ impl Engine {
         // Compression blocks lie in the photo's own axes, however the face is turned.
         let measured = measure(image, &seen.outline(), &seen.landmarks, &chosen.aligned);
         let fine = &self.config.manifest.fine;
-        let judge = |limit: Limit, value: f64| Threshold::from(limit).judge(value);
+        let judge = |limit: Limit, value: f64| limit.judge(value);
         let learnt = |limit: Limit, finding| self.learnt(found, limit, finding);
         Quality {
             uniformity: measured.uniformity.map(|value| judge(fine.uniformity, value)),

@@ -3,12 +3,14 @@
 //! `default.toml` is both the defaults and the reference. Its keys are the only ones there are, so
 //! a misspelt key in a file or a variable is an error instead of a silent nothing.
 
+mod renamed;
 mod sections;
 mod user;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use renamed::GivenNames;
 pub use sections::{
     Compute, Database, FormatKind, Limits, Log, LogFormat, Matching, PhotoSection, PolicySection, Response, Secret,
     Server, Settings, ShapeKind, SimilarityKind, Tls,
@@ -38,6 +40,14 @@ pub enum SettingsError {
     /// A variable that is not a setting.
     #[error("{0} is not a setting; src/settings/default.toml has them all")]
     UnknownVariable(String),
+    /// One source gives a setting under its old and its new name.
+    #[error("{old} is the old name of {new}; remove {old}")]
+    BothNames {
+        /// The old name.
+        old: String,
+        /// The new name.
+        new: String,
+    },
     /// A value that cannot be used.
     #[error("{key}: {message}")]
     Value {
@@ -82,6 +92,7 @@ impl Settings {
         environment: impl IntoIterator<Item = (OsString, OsString)>,
     ) -> Result<Self, SettingsError> {
         let mut table = parse(DEFAULTS, "the defaults")?;
+        let mut warnings = Vec::new();
         let variables: Vec<(String, String)> = environment
             .into_iter()
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v)))
@@ -94,25 +105,28 @@ impl Settings {
 
         let from_env = variables.iter().find(|(name, _)| name == "SEMBLANCE_CONFIG").map(|(_, v)| PathBuf::from(v));
         if let Some(path) = overrides.config.clone().or(from_env) {
-            merge_file(&mut table, &path)?;
+            merge_file(&mut table, &path, &mut warnings)?;
         }
+        let mut names = GivenNames::of_environment(&mut warnings);
         for (name, value) in variables.iter().filter(|(name, _)| !NOT_SETTINGS.contains(&name.as_str())) {
-            let slot = slot_of_variable(&mut table, name).ok_or(SettingsError::UnknownVariable(name.clone()))?;
+            let slot = slot_of_variable(&mut table, &names.current(name)?)
+                .ok_or_else(|| SettingsError::UnknownVariable(name.clone()))?;
             *slot = typed(slot, name, value)?;
         }
         for (key, value) in &overrides.values {
             let slot = slot_of_key(&mut table, key).ok_or(SettingsError::UnknownVariable((*key).to_owned()))?;
             *slot = typed(slot, key, value)?;
         }
-        let settings: Self = Value::Table(table).try_into().map_err(|e: toml::de::Error| SettingsError::Shape {
+        let mut settings: Self = Value::Table(table).try_into().map_err(|e: toml::de::Error| SettingsError::Shape {
             origin: "the configuration".to_owned(),
             message: e.message().to_owned(),
         })?;
+        settings.warnings = warnings;
         settings.validated()
     }
 }
 
-/// What is wrong is said with its line, never with what stands there: it may be a secret.
+/// An error names the line, never its content, which may be a secret.
 fn parse(text: &str, origin: &str) -> Result<Table, SettingsError> {
     text.parse().map_err(|e: toml::de::Error| {
         let line = e.span().and_then(|span| text.get(..span.start)).map(|before| before.matches('\n').count() + 1);
@@ -121,26 +135,33 @@ fn parse(text: &str, origin: &str) -> Result<Table, SettingsError> {
     })
 }
 
-fn merge_file(table: &mut Table, path: &Path) -> Result<(), SettingsError> {
+fn merge_file(table: &mut Table, path: &Path, warnings: &mut Vec<String>) -> Result<(), SettingsError> {
     let text = std::fs::read_to_string(path).map_err(|source| SettingsError::File { path: path.to_owned(), source })?;
     let origin = path.display().to_string();
     let wrong = |message: String| SettingsError::Shape { origin: origin.clone(), message };
-    let put = |slot: Option<&mut Value>, value: Value, key: &str| {
-        let slot = slot.ok_or_else(|| wrong(format!("{key} is not a setting")))?;
-        *slot = fitting(slot, value).ok_or_else(|| wrong(format!("{key} must be {}", kind(slot))))?;
+    let mut names = GivenNames::of_file(warnings);
+    let mut set = |table: &mut Table, name: &str, value: Value| {
+        let current = names.current(name)?;
+        let slot = slot_of_key(table, &current).ok_or_else(|| wrong(format!("{name} is not a setting")))?;
+        *slot = fitting(slot, value).ok_or_else(|| wrong(format!("{name} must be {}", kind(slot))))?;
         Ok::<_, SettingsError>(())
     };
-    for (key, value) in parse(&text, &origin)? {
-        match (table.get_mut(&key), value) {
-            (Some(Value::Table(section)), Value::Table(new)) => {
-                for (inner, value) in new {
-                    put(section.get_mut(&inner), value, &format!("{key}.{inner}"))?;
+    for (name, value) in parse(&text, &origin)? {
+        match value {
+            Value::Table(section) if is_section(table, &name) => {
+                for (key, value) in section {
+                    set(table, &format!("{name}.{key}"), value)?;
                 }
             }
-            (slot, value) => put(slot, value, &key)?,
+            value => set(table, &name, value)?,
         }
     }
     Ok(())
+}
+
+fn is_section(table: &Table, name: &str) -> bool {
+    let current = renamed::new_key(name);
+    matches!(table.get(current.as_deref().unwrap_or(name)), Some(Value::Table(_)))
 }
 
 /// A value that has the type of the setting (of numbers, whole ones are numbers, too).
@@ -151,7 +172,7 @@ fn fitting(slot: &Value, value: Value) -> Option<Value> {
     }
 }
 
-/// How a type is said.
+/// A type, as an error names it.
 fn kind(slot: &Value) -> &'static str {
     match slot {
         Value::Integer(_) => "a whole number",
@@ -165,10 +186,10 @@ fn kind(slot: &Value) -> &'static str {
 
 /// `SEMBLANCE_LIMITS_BODY_BYTES` is the slot of `limits.body_bytes`.
 fn slot_of_variable<'a>(table: &'a mut Table, name: &str) -> Option<&'a mut Value> {
-    let wanted = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
+    let name = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
     table.iter_mut().find_map(|(key, value)| match value {
-        Value::Table(section) => section.get_mut(wanted.strip_prefix(key.as_str())?.strip_prefix('_')?),
-        value => (*key == wanted).then_some(value),
+        Value::Table(section) => section.get_mut(name.strip_prefix(key.as_str())?.strip_prefix('_')?),
+        value => (*key == name).then_some(value),
     })
 }
 
@@ -212,7 +233,7 @@ mod tests {
         let settings = load(&[], &[]).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
         assert_eq!(settings.admin.listen, None);
-        assert_eq!(settings.matching.floor, 0.75);
+        assert_eq!(settings.matching.threshold, 0.75);
     }
 
     #[test]
@@ -248,7 +269,7 @@ mod tests {
         for (name, value) in [
             ("SEMBLANCE_LISTEN", "nowhere"),
             ("SEMBLANCE_LIMITS_BODY_BYTES", "many"),
-            ("SEMBLANCE_MATCHING_FLOOR", "1.5"),
+            ("SEMBLANCE_MATCHING_THRESHOLD", "1.5"),
             ("SEMBLANCE_SERVER_BODY_TIMEOUT_S", "0"),
             ("SEMBLANCE_SERVER_CONNECTIONS", "0"),
             ("SEMBLANCE_SERVER_PEER_SHARE", "0"),
@@ -263,12 +284,81 @@ mod tests {
     fn a_file_overrides_the_defaults_and_its_unknown_keys_are_errors() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.toml");
-        std::fs::write(&path, "data = \"/d\"\n[matching]\nfloor = 0.9\n").unwrap();
+        std::fs::write(&path, "data = \"/d\"\n[matching]\nthreshold = 0.9\n").unwrap();
         let overrides = Overrides { config: Some(path.clone()), values: vec![] };
         let settings = Settings::load_from(&overrides, []).unwrap();
-        assert_eq!((settings.data.to_str().unwrap(), settings.matching.floor), ("/d", 0.9));
-        std::fs::write(&path, "[matching]\nflor = 0.9\n").unwrap();
-        assert!(Settings::load_from(&overrides, []).unwrap_err().to_string().contains("matching.flor"));
+        assert_eq!((settings.data.to_str().unwrap(), settings.matching.threshold), ("/d", 0.9));
+        std::fs::write(&path, "[matching]\ntreshold = 0.9\n").unwrap();
+        assert!(Settings::load_from(&overrides, []).unwrap_err().to_string().contains("matching.treshold"));
+    }
+
+    #[test]
+    fn an_old_name_still_works_and_warns() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        std::fs::write(&path, "[matching]\nfloor = 0.9\n[limits]\ninside = 7\n[fine]\nblur = \"0.4\"\n").unwrap();
+        let overrides = Overrides { config: Some(path), values: vec![] };
+        let settings = Settings::load_from(&overrides, []).unwrap();
+        assert_eq!((settings.matching.threshold, settings.limits.max_in_flight), (0.9, 7));
+        assert_eq!(settings.quality["blur"], "0.4");
+        assert_eq!(
+            settings.warnings,
+            [
+                "the setting fine.blur has a new name: use quality.blur",
+                "the setting limits.inside has a new name: use limits.max_in_flight",
+                "the setting matching.floor has a new name: use matching.threshold",
+            ]
+        );
+
+        let old = [
+            ("SEMBLANCE_MATCHING_FLOOR", "0.8"),
+            ("SEMBLANCE_LIMITS_INSIDE", "9"),
+            ("SEMBLANCE_FINE_RIGHT_EYE_CLOSED", "0.3"),
+        ];
+        let settings = load(&old, &[]).unwrap();
+        assert_eq!((settings.matching.threshold, settings.limits.max_in_flight), (0.8, 9));
+        assert_eq!(settings.quality["right_eye_closed"], "0.3");
+        assert_eq!(
+            settings.warnings,
+            [
+                "the setting SEMBLANCE_MATCHING_FLOOR has a new name: use SEMBLANCE_MATCHING_THRESHOLD",
+                "the setting SEMBLANCE_LIMITS_INSIDE has a new name: use SEMBLANCE_LIMITS_MAX_IN_FLIGHT",
+                "the setting SEMBLANCE_FINE_RIGHT_EYE_CLOSED has a new name: use SEMBLANCE_QUALITY_RIGHT_EYE_CLOSED",
+            ]
+        );
+        assert!(load(&[], &[]).unwrap().warnings.is_empty());
+    }
+
+    #[test]
+    fn a_variable_overrides_an_old_name_in_the_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        std::fs::write(&path, "[matching]\nfloor = 0.9\n").unwrap();
+        let overrides = Overrides { config: Some(path), values: vec![] };
+        let new = [(OsString::from("SEMBLANCE_MATCHING_THRESHOLD"), OsString::from("0.8"))];
+        let settings = Settings::load_from(&overrides, new).unwrap();
+        assert_eq!((settings.matching.threshold, settings.warnings.len()), (0.8, 1));
+    }
+
+    #[test]
+    fn both_names_at_once_are_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("c.toml");
+        for (text, message) in [
+            ("[matching]\nfloor = 0.9\nthreshold = 0.9\n", "matching.floor is the old name of matching.threshold"),
+            ("[limits]\nmax_in_flight = 7\ninside = 7\n", "limits.inside is the old name of limits.max_in_flight"),
+            ("[fine]\nblur = \"0.4\"\n[quality]\nblur = \"\"\n", "fine.blur is the old name of quality.blur"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            let overrides = Overrides { config: Some(path.clone()), values: vec![] };
+            let error = Settings::load_from(&overrides, []).unwrap_err().to_string();
+            assert!(error.starts_with(message), "{error}");
+        }
+        let both = [("SEMBLANCE_LIMITS_INSIDE", "9"), ("SEMBLANCE_LIMITS_MAX_IN_FLIGHT", "9")];
+        assert_eq!(
+            load(&both, &[]).unwrap_err().to_string(),
+            "SEMBLANCE_LIMITS_INSIDE is the old name of SEMBLANCE_LIMITS_MAX_IN_FLIGHT; remove SEMBLANCE_LIMITS_INSIDE"
+        );
     }
 
     #[test]
@@ -291,7 +381,7 @@ mod tests {
     fn a_file_that_is_wrong_is_not_repeated() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.toml");
-        for (text, said) in [
+        for (text, message) in [
             ("data = \"/d\"\nkey = \"0123hunter2\nlisten = 3", "line 2"),
             ("data = \"/d\"\n[database]\nurl = postgres://u:hunter2@h/d", "line 3"),
             ("[database]\nurl = [\"postgres://u:hunter2@h/d\"]", "database.url must be a text"),
@@ -305,7 +395,7 @@ mod tests {
             let overrides = Overrides { config: Some(path.clone()), values: vec![] };
             let error = Settings::load_from(&overrides, []).unwrap_err();
             let shown = format!("{error} {error:?}");
-            assert!(shown.contains(said) && !shown.contains("hunter2"), "{shown}");
+            assert!(shown.contains(message) && !shown.contains("hunter2"), "{shown}");
         }
     }
 

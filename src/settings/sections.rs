@@ -53,9 +53,12 @@ pub struct Settings {
     /// What counts as a second face, by the name of the limit; an empty text leaves the pack's.
     pub faces: BTreeMap<String, String>,
     /// Limit by measure; an empty text leaves the pack's.
-    pub fine: BTreeMap<String, String>,
+    pub quality: BTreeMap<String, String>,
     pub response: Response,
     pub log: Log,
+    /// Settings that are given under an old name, a sentence each.
+    #[serde(skip)]
+    pub warnings: Vec<String>,
 }
 
 /// `[admin]`
@@ -134,7 +137,7 @@ pub struct Server {
 pub struct Limits {
     pub body_bytes: usize,
     pub photo_pixels: u64,
-    pub inside: usize,
+    pub max_in_flight: usize,
     pub store: usize,
     pub queue_ms: u64,
     pub retry_after_s: u64,
@@ -184,7 +187,7 @@ pub struct Compute {
 #[expect(missing_docs, reason = "default.toml is the reference")]
 pub struct Matching {
     pub similarity: SimilarityKind,
-    pub floor: f64,
+    pub threshold: f64,
     pub max_candidates: usize,
 }
 
@@ -250,8 +253,8 @@ impl Settings {
     pub(super) fn validated(mut self) -> Result<Self, SettingsError> {
         let wrong =
             |key: &str, message: &str| Err(SettingsError::Value { key: key.to_owned(), message: message.to_owned() });
-        if !(0.0..=1.0).contains(&self.matching.floor) {
-            return wrong("matching.floor", "must lie between 0 and 1");
+        if !(0.0..=1.0).contains(&self.matching.threshold) {
+            return wrong("matching.threshold", "must be from 0 to 1");
         }
         if self.matching.max_candidates == 0 {
             return wrong("matching.max_candidates", "must be at least 1");
@@ -266,7 +269,7 @@ impl Settings {
             ("server.idle_timeout_s", self.server.idle_timeout_s),
         ];
         if let Some((key, _)) = timeouts.into_iter().find(|(_, seconds)| *seconds == 0) {
-            return wrong(key, "must be at least 1: nothing arrives in no time");
+            return wrong(key, "must be at least 1 second");
         }
         if self.server.connections == 0 {
             return wrong("server.connections", "must be at least 1");
@@ -275,7 +278,7 @@ impl Settings {
             return wrong("server.peer_share", "must be more than 0 and at most 1");
         }
         if self.limits.retry_after_s == 0 {
-            return wrong("limits.retry_after_s", "must be at least 1: a client told to wait 0 s comes back at once");
+            return wrong("limits.retry_after_s", "must be at least 1 second");
         }
         if !(self.limits.app_share > 0.0 && self.limits.app_share <= 1.0) {
             return wrong("limits.app_share", "must be more than 0 and at most 1");
@@ -304,8 +307,8 @@ impl Settings {
                 *threads = cores;
             }
         }
-        if self.limits.inside == 0 {
-            self.limits.inside = 8 * self.compute.inference_threads;
+        if self.limits.max_in_flight == 0 {
+            self.limits.max_in_flight = 8 * self.compute.inference_threads;
         }
         if self.limits.store == 0 {
             self.limits.store = 8 * self.database.connections as usize;

@@ -45,7 +45,7 @@ type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// Figures that are read when they are asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Snapshot {
+pub struct Gauges {
     /// Whether identify can be served.
     pub ready: bool,
     /// Whether the store could be read at the last poll.
@@ -63,7 +63,7 @@ pub struct Snapshot {
 }
 
 #[derive(Default)]
-struct Gauges {
+struct GaugeFamilies {
     ready: Gauge,
     store_reachable: Gauge,
     tickets_in_use: Gauge,
@@ -83,7 +83,7 @@ pub struct Metrics {
     stage_duration: Histograms<Stage>,
     search_duration: Histogram,
     /// Locked for the length of a scrape: the gauges of two scrapes must not mix.
-    gauges: Mutex<Gauges>,
+    gauges: Mutex<GaugeFamilies>,
 }
 
 impl fmt::Debug for Metrics {
@@ -176,7 +176,7 @@ impl Metrics {
     ///
     /// # Errors
     /// When a label or a value cannot be written, which no label or value of ours is.
-    pub fn render(&self, now: &Snapshot) -> Result<String, fmt::Error> {
+    pub fn render(&self, now: &Gauges) -> Result<String, fmt::Error> {
         let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
         gauges.set(now);
         let mut text = String::new();
@@ -185,8 +185,8 @@ impl Metrics {
     }
 }
 
-impl Gauges {
-    fn set(&self, now: &Snapshot) {
+impl GaugeFamilies {
+    fn set(&self, now: &Gauges) {
         self.ready.set(now.ready.into());
         self.store_reachable.set(now.store_reachable.into());
         self.tickets_in_use.set(whole(now.tickets_in_use));

@@ -8,4 +8,4 @@ mod metrics;
 pub use chain::error_chain;
 pub use logging::start_logging;
 pub use measured::{MeasuredAnalyze, MeasuredMatcher};
-pub use metrics::{Metrics, Snapshot};
+pub use metrics::{Gauges, Metrics};

@@ -108,7 +108,7 @@ async fn applications_take_turns() {
 
 #[tokio::test]
 async fn one_tenant_does_not_keep_the_store_from_another() {
-    let config = ApiConfig { store_inside: 4, store_share: 0.5, ..ApiConfig::default() };
+    let config = ApiConfig { max_store_requests: 4, store_share: 0.5, ..ApiConfig::default() };
     let server = server_with(8, config).await;
     let other = server.service.applications().create("other").await.unwrap();
     server.service.replicator().poll().await.unwrap();
@@ -149,7 +149,7 @@ async fn one_tenant_does_not_keep_the_store_from_another() {
 
 #[tokio::test]
 async fn an_application_that_asks_too_often_is_told_to_wait() {
-    let config = ApiConfig { per_second: 0.1, burst: 3, ..ApiConfig::default() };
+    let config = ApiConfig { requests_per_second: 0.1, burst: 3, ..ApiConfig::default() };
     let server = server_with(8, config).await;
     for _ in 0..3 {
         assert_eq!(server.call("GET", "/api/v1.0/templates").send().await.status, 200);

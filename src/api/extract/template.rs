@@ -63,7 +63,7 @@ mod tests {
     fn id(body: &str) -> Result<Option<String>, String> {
         match text_of(body.as_bytes()) {
             Ok(id) => Ok(id.map(Cow::into_owned)),
-            Err(error) => Err(error.row().info.into_owned()),
+            Err(error) => Err(error.body().info.into_owned()),
         }
     }
 

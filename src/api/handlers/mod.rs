@@ -5,7 +5,7 @@ pub(super) mod add;
 pub(super) mod delete;
 pub(super) mod identify;
 pub(super) mod inspect;
-pub(super) mod machines;
+pub(super) mod ops;
 pub(super) mod templates;
 pub(super) mod unsupported;
 pub(super) mod verify;

@@ -58,7 +58,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), C
     }
     let mut settings = settings.clone();
     settings.compute.search_threads = arguments.threads;
-    settings.limits.inside = arguments.waiting.iter().copied().max().unwrap_or(1);
+    settings.limits.max_in_flight = arguments.waiting.iter().copied().max().unwrap_or(1);
     let (app, matcher) = (AppId::random(), Arc::new(app::start_matcher(&settings)));
     let mut draw = Draw::new(arguments.embeddings.as_deref(), arguments.dimension, 1)?;
     let mut gallery = Gallery::draw(arguments, &mut draw)?;

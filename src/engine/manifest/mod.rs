@@ -19,7 +19,6 @@ use sha2::{Digest as _, Sha256};
 
 pub(super) use detector::{DetectorFamily, DetectorInput, DetectorSpec, Doubt, When};
 pub use fine::FineLimits;
-pub(super) use fine::Limit;
 use golden::Golden;
 pub(super) use network::{DeepfakeSpec, Finding, NetworkInput, NetworkSpec};
 pub use papers::{RuntimeComponent, RuntimePapers};

@@ -75,7 +75,7 @@ async fn a_response_before_the_body_announces_the_end_of_the_connection() {
 
 #[tokio::test]
 async fn a_rate_limit_announces_the_end_of_the_connection() {
-    let config = ApiConfig { per_second: 0.01, burst: 1, ..ApiConfig::default() };
+    let config = ApiConfig { requests_per_second: 0.01, burst: 1, ..ApiConfig::default() };
     let server = Server::with(Setup { config, ..Setup::default() }).await;
     assert_eq!(server.get("templates").await.status, 200);
     for expect in ["", "100-continue"] {

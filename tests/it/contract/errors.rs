@@ -68,8 +68,8 @@ fn the_whole_table() {
         (ApiError::Stopping, 503, 503, "server is stopping, try again later"),
     ];
     for (error, status, code, info) in rows {
-        let row = error.row();
-        assert_eq!((row.status.as_u16(), row.code, row.info.as_ref()), (status, code, info));
+        let body = error.body();
+        assert_eq!((body.status.as_u16(), body.code, body.info.as_ref()), (status, code, info));
     }
 }
 

@@ -7,7 +7,7 @@ mod errors;
 mod identify;
 mod inspect;
 mod logs;
-mod machines;
+mod ops;
 mod query;
 mod routes;
 mod templates;

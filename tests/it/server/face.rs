@@ -167,7 +167,7 @@ async fn age_gender_and_race_are_turned_off_for_one_application() {
 
 #[tokio::test]
 async fn a_limit_can_be_configured() {
-    let strict = [("SEMBLANCE_FINE_CRFIQA", "1"), ("SEMBLANCE_FINE_EXPOSURE", "0.0,0.01")];
+    let strict = [("SEMBLANCE_QUALITY_CRFIQA", "1"), ("SEMBLANCE_QUALITY_EXPOSURE", "0.0,0.01")];
     let server = Server::start_in(tempfile::tempdir().unwrap(), &Database::sqlite(), &strict).await;
     let reply = server.first_app().identify(PHOTOS[0]).await;
     assert_eq!(reply["result"]["quality"]["crfiqa"]["fine"], json!(false));

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use semblance::domain::{
-    Analysis, BoundingBox, Check, DecodeFault, Demography, Embedding, FalseMatchCurve, Landmarks, ModelTag, Need,
-    PhotoFault, Point, Pose, Quality, Shortfall, Subject, Threshold, Timings,
+    Analysis, BoundingBox, Check, DecodeFault, Demography, Embedding, FalseMatchCurve, Landmarks, Limit, ModelTag,
+    Need, PhotoFault, Point, Pose, Quality, Shortfall, Subject, Timings,
 };
 use semblance::engine::{Ahead, Analyze, AnalyzeError};
 use semblance::image::Photo;
@@ -124,8 +124,8 @@ pub fn seen(photo: &Photo, need: Need, model: &ModelTag) -> Result<Analysis, Ana
 /// The numbers of the documented sample. A photo named `spoof...` fails both checks; one named
 /// `plain...` was measured by an engine with few models.
 fn analysis(name: &str, need: Need, model: &ModelTag) -> Analysis {
-    let low = |score| Some(Threshold::Below(0.5).judge(score));
-    let high = |limit, score| Some(Threshold::AtLeast(limit).judge(score));
+    let low = |score| Some(Limit::Below(0.5).judge(score));
+    let high = |limit, score| Some(Limit::AtLeast(limit).judge(score));
     let (live, genuine) =
         if name.starts_with("spoof") { (0.25, 0.5) } else { (0.8860905766487122, 0.9506649971008301) };
     let mut quality = Quality {
@@ -140,7 +140,7 @@ fn analysis(name: &str, need: Need, model: &ModelTag) -> Analysis {
         right_eye_closed: low(0.9050158113241196),
         left_eye_closed: low(0.0009260773658752441),
         crfiqa: high(0.57, 0.5428674221038818),
-        distortion: Some(Threshold::Below(0.85).judge(0.3051091432571411)),
+        distortion: Some(Limit::Below(0.85).judge(0.3051091432571411)),
     };
     let mut demography = Demography { age: Some(62), gender: Some("male"), race: Some("white") };
     if name.starts_with("plain") {

@@ -15,7 +15,7 @@ use crate::telemetry::error_chain;
 const WENT_AWAY: u16 = 499;
 
 /// One request, from its head to its answer. Dropped early, it tells that the client went away.
-pub(super) struct Watch {
+pub(super) struct RequestLog {
     api: ApiState,
     id: TransactionId,
     note: Note,
@@ -25,7 +25,7 @@ pub(super) struct Watch {
     finished: bool,
 }
 
-impl Watch {
+impl RequestLog {
     /// Starts the clock.
     pub(super) fn start(
         api: ApiState,
@@ -41,7 +41,7 @@ impl Watch {
         if !self.route().starts_with("/api/") {
             return;
         }
-        let code = failure.map_or(0, |error| error.row().code);
+        let code = failure.map_or(0, |error| error.body().code);
         let told = self.note.entry();
         self.api.journal(Entry {
             transaction_id: self.id.to_string(),
@@ -65,7 +65,7 @@ impl Watch {
     pub(super) fn finish(mut self, status: StatusCode, failure: Option<&ApiError>) {
         self.finished = true;
         let elapsed = self.started.elapsed();
-        let code = failure.map_or(0, |error| error.row().code);
+        let code = failure.map_or(0, |error| error.body().code);
         let error = failure.map(|error| error_chain(error));
         self.api.metrics().request(self.route(), status.as_u16(), code, elapsed);
         self.journal(status.as_u16(), failure);
@@ -96,7 +96,7 @@ fn known(method: &Method) -> &'static str {
     KNOWN.into_iter().find(|known| method.as_str() == *known).unwrap_or("OTHER")
 }
 
-impl Drop for Watch {
+impl Drop for RequestLog {
     fn drop(&mut self) {
         if !self.finished {
             self.api.metrics().abandoned(self.route());

@@ -70,7 +70,7 @@ pub(in crate::api) async fn readyz(State(api): State<ApiState>) -> Response {
 }
 
 pub(in crate::api) async fn metrics(State(api): State<ApiState>) -> Response {
-    match api.metrics().render(&api.snapshot()) {
+    match api.metrics().render(&api.gauges()) {
         Ok(text) => Outcome::plain(([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text)),
         Err(error) => ApiError::from(Error::Internal(error.into())).into_response(),
     }
