@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+use super::clock::random_uuid;
+
 /// Why a text is not an identifier. The text itself is not repeated: it may be hostile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum IdError {
@@ -46,7 +48,7 @@ macro_rules! text_id {
 
             /// A new random identifier: a lower-case hyphenated UUID v4.
             pub fn random() -> Self {
-                Self(Arc::from(Uuid::new_v4().to_string()))
+                Self(Arc::from(random_uuid().to_string()))
             }
 
             /// The identifier as text.
@@ -89,7 +91,7 @@ pub struct SampleId(pub Uuid);
 impl SampleId {
     /// A new random identifier.
     pub fn random() -> Self {
-        Self(Uuid::new_v4())
+        Self(random_uuid())
     }
 }
 
@@ -106,7 +108,7 @@ pub struct TransactionId(pub Uuid);
 impl TransactionId {
     /// A new random identifier.
     pub fn random() -> Self {
-        Self(Uuid::new_v4())
+        Self(random_uuid())
     }
 }
 

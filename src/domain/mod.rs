@@ -5,6 +5,7 @@
 //! has to ask again.
 
 mod analysis;
+mod clock;
 mod embedding;
 mod face;
 mod fault;
@@ -17,6 +18,7 @@ mod similarity;
 mod time;
 
 pub use analysis::{Analysis, Check, Checks, Look, Need, Party, Subject, Timings};
+pub use clock::{Clock, RandomError, TestClock, fill_random, random_uuid, stopwatch};
 pub use embedding::{Embedding, EmbeddingError, ModelTag};
 pub use face::{BoundingBox, Landmarks, Point, Pose};
 pub use fault::{PhotoFault, Shortfall};
