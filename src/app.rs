@@ -19,7 +19,7 @@ pub use server::{App, FirstRun};
 use crate::api::Shape;
 use crate::compute::PoolConfig;
 use crate::domain::{CalibrationError, ModelTag, PhotoFormat, PhotoFormats};
-use crate::engine::{DecodeLimits, Engine, EngineConfig, EnginePool, LoadError, Manifest, TemplateCheck};
+use crate::engine::{DecodeLimits, Engine, EngineConfig, EnginePool, LoadError, ModelPack, TemplateCheck};
 use crate::gallery::MemoryMatcher;
 use crate::journal::JournalError;
 use crate::service;
@@ -107,22 +107,22 @@ pub fn models_dir(settings: &Settings) -> Result<PathBuf, StartError> {
 ///
 /// # Errors
 /// When there is none, or it cannot be read.
-pub fn manifest(settings: &Settings) -> Result<Manifest, StartError> {
-    Ok(Manifest::load(&models_dir(settings)?)?)
+pub fn model_pack(settings: &Settings) -> Result<ModelPack, StartError> {
+    Ok(ModelPack::load(&models_dir(settings)?)?)
 }
 
 fn engine_config(settings: &Settings) -> Result<EngineConfig, StartError> {
-    let mut manifest = manifest(settings)?;
+    let mut pack = model_pack(settings)?;
     for (measure, limit) in settings.quality.iter().filter(|(_, limit)| !limit.is_empty()) {
         let wrong = |message| SettingsError::Value { key: format!("quality.{measure}"), message };
-        manifest.fine.set(measure, limit).map_err(wrong)?;
+        pack.fine.set(measure, limit).map_err(wrong)?;
     }
     for (name, limit) in settings.faces.iter().filter(|(_, limit)| !limit.is_empty()) {
         let wrong = |message| SettingsError::Value { key: format!("faces.{name}"), message };
-        manifest.faces.set(name, limit).map_err(wrong)?;
+        pack.faces.set(name, limit).map_err(wrong)?;
     }
     Ok(EngineConfig {
-        manifest: Arc::new(manifest),
+        pack: Arc::new(pack),
         limits: DecodeLimits {
             pixels: settings.limits.photo_pixels,
             formats: photo_formats(settings),
@@ -171,7 +171,7 @@ pub fn start_engine(settings: &Settings) -> Result<Arc<EnginePool>, StartError> 
 /// # Errors
 /// When its model is missing, damaged, or does not load.
 pub fn load_template_check(settings: &Settings) -> Result<Option<TemplateCheck>, StartError> {
-    Ok(TemplateCheck::load(&manifest(settings)?)?)
+    Ok(TemplateCheck::load(&model_pack(settings)?)?)
 }
 
 /// An empty index.
@@ -197,8 +197,8 @@ pub fn shape(settings: &Settings) -> Shape {
 ///
 /// # Errors
 /// When the list of ONNX Runtime's components is missing or damaged.
-pub fn licences(manifest: &Manifest) -> Result<serde_json::Value, StartError> {
-    let models = manifest.models().map(|model| {
+pub fn licences(pack: &ModelPack) -> Result<serde_json::Value, StartError> {
+    let models = pack.models().map(|model| {
         serde_json::json!({
             "id": model.id, "role": model.role, "title": model.title, "file": model.file,
             "sha256": model.sha256.to_string(), "source": model.source,
@@ -207,11 +207,11 @@ pub fn licences(manifest: &Manifest) -> Result<serde_json::Value, StartError> {
             "measured": model.measured,
         })
     });
-    let mut licences = serde_json::json!({ "pack": manifest.name, "models": models.collect::<Vec<_>>() });
-    if let Some(papers) = &manifest.runtime_papers {
+    let mut licences = serde_json::json!({ "pack": pack.name, "models": models.collect::<Vec<_>>() });
+    if let Some(provenance) = &pack.runtime_provenance {
         licences["runtime"] = serde_json::json!({
-            "title": papers.title, "source": papers.source, "licence": papers.licence, "copyright": papers.copyright,
-            "components": manifest.runtime_components()?,
+            "title": provenance.title, "source": provenance.source, "licence": provenance.licence, "copyright": provenance.copyright,
+            "components": pack.runtime_components()?,
         });
     }
     Ok(licences)
@@ -222,7 +222,7 @@ pub fn licences(manifest: &Manifest) -> Result<serde_json::Value, StartError> {
 /// # Errors
 /// When there is no pack, or it cannot be read.
 pub fn embedding_model(settings: &Settings) -> Result<ModelTag, StartError> {
-    Ok(manifest(settings)?.embedding_model())
+    Ok(model_pack(settings)?.embedding_model())
 }
 
 /// Opens the database: the data folder is made if need be, the schema brought up to date, the

@@ -7,7 +7,7 @@ use axum::http::{Method, StatusCode};
 
 use super::note::Note;
 use super::{ApiError, ApiState};
-use crate::domain::TransactionId;
+use crate::domain::{TransactionId, stopwatch};
 use crate::journal::Entry;
 use crate::telemetry::error_chain;
 
@@ -33,7 +33,7 @@ impl RequestLog {
         method: Method,
         route: Option<MatchedPath>,
     ) -> Self {
-        Self { api, id, note, method: known(&method), route, started: Instant::now(), finished: false }
+        Self { api, id, note, method: known(&method), route, started: stopwatch(), finished: false }
     }
 
     /// The line in the journal. What is for machines is no operation.

@@ -1,13 +1,13 @@
 //! What every handler can reach.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Bytes;
 
 use super::{ApiConfig, ApiError, document};
 use crate::compute::{Admission, NoTicket, Throttle, Ticket};
-use crate::domain::AppId;
+use crate::domain::{AppId, Clock};
 use crate::journal::{Entry, Journal};
 use crate::service::{Caller, Error, Service};
 use crate::telemetry::{Gauges, Metrics};
@@ -89,7 +89,7 @@ impl ApiState {
 
     /// Counts a request of an application, or refuses it for coming too soon.
     pub(super) fn throttle(&self, app: &AppId) -> Result<(), ApiError> {
-        let passed = self.0.throttle.as_ref().map_or(Ok(()), |throttle| throttle.pass(app, Instant::now()));
+        let passed = self.0.throttle.as_ref().map_or(Ok(()), |throttle| throttle.pass(app, Clock::system().instant()));
         passed.map_err(ApiError::TooMany)
     }
 

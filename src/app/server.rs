@@ -14,11 +14,11 @@ use super::certificate::Tls;
 use super::ledger::Ledger;
 use super::listener::Listener;
 use super::node::Node;
-use super::{StartError, journal_dir, licences, manifest, open_store, shape, start_engine, start_matcher, tls};
+use super::{StartError, journal_dir, licences, model_pack, open_store, shape, start_engine, start_matcher, tls};
 use crate::api::{ApiConfig, ApiState};
 use crate::compute::Admission;
 use crate::domain::Calibration;
-use crate::engine::{EnginePool, Manifest};
+use crate::engine::{EnginePool, ModelPack};
 use crate::gallery::MemoryMatcher;
 use crate::journal::{Journal, JournalConfig, JournalKey, Mark};
 use crate::service::{Credentials, Policy, Service, SnapshotConfig};
@@ -60,14 +60,14 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn build(settings: Settings) -> Result<Self, StartError> {
-        let manifest = manifest(&settings)?;
+        let pack = model_pack(&settings)?;
         let tls = tls(&settings).await?;
         let node = Node::take(&settings.data)?;
         let store = open_store(&settings).await?;
         let engine = start_engine(&settings)?;
         let matcher = Arc::new(start_matcher(&settings));
         let metrics = Arc::new(Metrics::new());
-        let journal = journal(&settings, &store, &manifest, &node).await?;
+        let journal = journal(&settings, &store, &pack, &node).await?;
         let ledger = Arc::new(Ledger::new(journal.clone(), store.outbox.clone(), node.id));
         let (vault, hints) = (Arc::clone(&store.vault), Arc::clone(&store.hints));
         let service = Service::new(
@@ -76,7 +76,7 @@ impl App {
             matcher.clone(),
             store,
             snapshots(&settings),
-            policy(&settings, manifest.operating_point())?,
+            policy(&settings, pack.operating_point())?,
         );
         service.applications().refresh().await?;
         let first_run = first_run(&settings, &service, &ledger).await?;
@@ -87,7 +87,7 @@ impl App {
             admission.clone(),
             metrics,
             api_config(&settings),
-            &licences(&manifest)?,
+            &licences(&pack)?,
             journal,
         );
         let listeners = Listener::all(&settings)?;
@@ -170,7 +170,7 @@ impl App {
 async fn journal(
     settings: &Settings,
     store: &Store,
-    manifest: &Manifest,
+    pack: &ModelPack,
     node: &Node,
 ) -> Result<Option<Arc<Journal>>, StartError> {
     if !settings.journal.enabled {
@@ -180,7 +180,7 @@ async fn journal(
     let config = JournalConfig {
         dir: journal_dir(settings),
         key: JournalKey::new(store.journal_key.clone()),
-        models: manifest.version(),
+        models: pack.version(),
         keep_days: settings.journal.keep_days,
         anchor: known.map(|anchor| Mark { line: anchor.line, mac: anchor.mac }),
     };

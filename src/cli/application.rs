@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::{CliError, clear_away, tell};
+use super::{CliError, clear_away, journal_command};
 use crate::app;
 use crate::domain::{AppId, Guard};
 use crate::service::{Applications, Credentials};
@@ -140,7 +140,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             }
             let credentials = applications.create(name.trim()).await?;
             show(&credentials, json); // first: there is no other time
-            tell(&store, "app create", Some(&credentials.app_id), name.trim()).await?;
+            journal_command(&store, "app create", Some(&credentials.app_id), name.trim()).await?;
         }
         Command::List { json } => list(&applications, json).await?,
         Command::RotateKey { id, overlap, json } => {
@@ -148,7 +148,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             let credentials = applications.rotate_key(&id, overlap).await?;
             let credentials = credentials.ok_or_else(|| unknown(&id))?;
             show(&credentials, json);
-            tell(&store, "app rotate-key", Some(&id), &format!("overlap: {} s", overlap.as_secs())).await?;
+            journal_command(&store, "app rotate-key", Some(&id), &format!("overlap: {} s", overlap.as_secs())).await?;
         }
         Command::Attributes { id, reported } => {
             let id = parse(&id)?;
@@ -156,7 +156,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
                 return Err(unknown(&id));
             }
             let said = if reported == Switch::On { "reported" } else { "not reported" };
-            tell(&store, "app attributes", Some(&id), said).await?;
+            journal_command(&store, "app attributes", Some(&id), said).await?;
             println!("{id}: attributes are {said}");
         }
         Command::Retention { id, period } => {
@@ -168,7 +168,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             if !applications.set_retention(&id, period).await? {
                 return Err(unknown(&id));
             }
-            tell(&store, "app retention", Some(&id), &said).await?;
+            journal_command(&store, "app retention", Some(&id), &said).await?;
             println!("{id}: templates are kept {said}");
         }
         Command::Guard { id, guard } => {
@@ -176,7 +176,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             if !applications.set_guard(&id, guard).await? {
                 return Err(unknown(&id));
             }
-            tell(&store, "app guard", Some(&id), guard.as_str()).await?;
+            journal_command(&store, "app guard", Some(&id), guard.as_str()).await?;
             println!("{id}: the guard is set to {guard}");
         }
         Command::Quality { id, least } => {
@@ -185,13 +185,13 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
                 return Err(unknown(&id));
             }
             let least = least.0.map_or_else(|| "off".to_owned(), |least| least.to_string());
-            tell(&store, "app quality", Some(&id), &least).await?;
+            journal_command(&store, "app quality", Some(&id), &least).await?;
             println!("{id}: the least quality is set to {least}");
         }
         Command::Delete { id } => {
             let id = parse(&id)?;
             let count = applications.delete(&id, &*store.templates).await?.ok_or_else(|| unknown(&id))?;
-            tell(&store, "app delete", Some(&id), &format!("templates: {count}")).await?;
+            journal_command(&store, "app delete", Some(&id), &format!("templates: {count}")).await?;
             clear_away(&*store.vault).await?;
             println!("deleted {id} and its templates: {count}");
         }

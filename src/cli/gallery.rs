@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 
-use super::exchange::Line;
-use super::{CliError, tell, template_check};
+use super::ndjson::Line;
+use super::{CliError, journal_command, template_check};
 use crate::app;
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, brute_force};
@@ -58,7 +58,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             let store = app::open_store(&settings).await?;
             let app = resolve(&store, &target).await?;
             // Before the first template leaves: whatever becomes of this process, the journal tells of it.
-            tell(&store, "gallery export", Some(&app), "begins").await?;
+            journal_command(&store, "gallery export", Some(&app), "begins").await?;
             export(&settings, &store, &app, &file).await
         }
         Command::Check { target } => {
@@ -136,7 +136,7 @@ async fn export(settings: &Settings, store: &Store, app: &AppId, file: &Path) ->
     })
     .await?;
     out.flush().and_then(|()| out.get_ref().sync_all()).map_err(CliError::file(file))?;
-    tell(store, "gallery export", Some(app), &format!("ends: {count} templates")).await?;
+    journal_command(store, "gallery export", Some(app), &format!("ends: {count} templates")).await?;
     println!("{count} templates written to {}", file.display());
     Ok(())
 }

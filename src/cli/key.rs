@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use clap::Subcommand;
 
-use super::{CliError, clear_away, tell};
+use super::{CliError, clear_away, journal_command};
 use crate::app::{self, key_file};
 use crate::settings::Settings;
 use crate::store::{KeyError, KeyFile, KeyId, KeyStore, Store};
@@ -38,7 +38,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
         Command::Status { json } => status(&*store.keys, json).await?,
         Command::Add => {
             let key = in_file()?.lock().map_err(failed)?.add().map_err(failed)?;
-            tell(&store, "key add", None, &key.id().to_string()).await?;
+            journal_command(&store, "key add", None, &key.id().to_string()).await?;
             println!("added {}; it is not in force yet", key.id());
         }
         Command::Rotate => rotate(&store, file.as_ref()).await?,
@@ -55,7 +55,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
                 )));
             }
             locked.remove(id).map_err(failed)?;
-            tell(&store, "key drop", None, &id.to_string()).await?;
+            journal_command(&store, "key drop", None, &id.to_string()).await?;
             println!("dropped {id}; backups that were sealed under it cannot be opened without it");
         }
     }
@@ -109,7 +109,7 @@ async fn rotate(store: &Store, file: Option<&KeyFile>) -> Result<(), CliError> {
             ));
         }
     };
-    tell(store, "key rotate", None, &format!("begins: to {next}")).await?;
+    journal_command(store, "key rotate", None, &format!("begins: to {next}")).await?;
     if next != before.in_force {
         store.keys.put_in_force(next).await?;
         println!("{next} is in force");
@@ -137,7 +137,7 @@ async fn rotate(store: &Store, file: Option<&KeyFile>) -> Result<(), CliError> {
             "{left} data keys are sealed under {id} still; is a node of another version running? Rotate once more"
         )));
     }
-    tell(store, "key rotate", None, &format!("ends: {count} sealed anew")).await?;
+    journal_command(store, "key rotate", None, &format!("ends: {count} sealed anew")).await?;
     println!("{count} sealed anew; nothing is sealed under another key");
     for id in after.given.iter().filter(|id| **id != after.in_force) {
         println!("{id} is not needed any more: `semblance key drop {id}` once no backup is kept that needs it");

@@ -5,13 +5,13 @@ mod application;
 mod bench;
 mod doctor;
 mod evaluate;
-pub mod exchange;
 mod gallery;
 mod healthcheck;
 mod import;
 mod journal;
 mod key;
 mod models;
+pub mod ndjson;
 mod photos;
 mod private;
 mod serve;
@@ -19,12 +19,12 @@ mod template_check;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::StartError;
-use crate::domain::AppId;
+use crate::domain::{AppId, stopwatch};
 use crate::settings::{Overrides, Settings};
 use crate::store::{Notice, Store, VaultStore};
 use crate::telemetry::error_chain;
@@ -136,7 +136,7 @@ impl CliError {
 }
 
 /// Has the journal of a server that runs, or runs next, tell of a command.
-async fn tell(store: &Store, command: &str, app: Option<&AppId>, detail: &str) -> Result<(), CliError> {
+async fn journal_command(store: &Store, command: &str, app: Option<&AppId>, detail: &str) -> Result<(), CliError> {
     Ok(store.outbox.put(&Notice::of(command, app, detail)).await?)
 }
 
@@ -145,7 +145,7 @@ const CLEARING: Duration = Duration::from_secs(5);
 
 /// Clears away what a command removed. Where others keep it from that, this is said: it is done later.
 async fn clear_away(vault: &dyn VaultStore) -> Result<(), CliError> {
-    let start = Instant::now();
+    let start = stopwatch();
     while !vault.scrub().await? {
         if start.elapsed() >= CLEARING {
             eprintln!(

@@ -21,27 +21,26 @@ pub(super) enum Command {
 }
 
 pub(super) fn run(settings: &Settings, command: &Command) -> Result<(), CliError> {
-    let manifest = app::manifest(settings)?;
+    let pack = app::model_pack(settings)?;
     match command {
         Command::Check => {
             app::load_engine(settings)?.self_check().map_err(StartError::from)?;
             let dir = app::models_dir(settings)?;
-            println!(
-                "{}: {} models are whole, load and compute what they must",
-                dir.display(),
-                manifest.models().count()
-            );
+            println!("{}: {} models are whole, load and compute what they must", dir.display(), pack.models().count());
         }
         Command::Golden => print!("{}", app::load_engine(settings)?.golden().map_err(StartError::from)?),
-        Command::List { json: true } => println!("{:#}", app::licences(&manifest)?),
+        Command::List { json: true } => println!("{:#}", app::licences(&pack)?),
         Command::List { json: false } => {
-            for model in manifest.models() {
+            for model in pack.models() {
                 println!("{} ({}): {}", model.id, model.role, model.title);
                 println!("  {}\n  {}, {}\n  sha256 {}", model.source, model.licence, model.copyright, model.sha256);
             }
-            if let Some(papers) = &manifest.runtime_papers {
-                println!("{} (runtime)\n  {}\n  {}, {}", papers.title, papers.source, papers.licence, papers.copyright);
-                for component in manifest.runtime_components().map_err(StartError::from)? {
+            if let Some(provenance) = &pack.runtime_provenance {
+                println!(
+                    "{} (runtime)\n  {}\n  {}, {}",
+                    provenance.title, provenance.source, provenance.licence, provenance.copyright
+                );
+                for component in pack.runtime_components().map_err(StartError::from)? {
                     println!("  with {}: {}", component.name, component.licences.join(", "));
                 }
             }

@@ -161,28 +161,28 @@ mod tests {
 
         #[test]
         fn a_mirror_of_a_mirror_is_the_picture(x in 0.0f32..200.0, side in 5.0f32..90.0) {
-            let seen = detection(x, 7.0, side, 0.9);
-            let back = seen.mirrored(320).mirrored(320);
-            prop_assert!(seen.numbers().iter().zip(back.numbers()).all(|(a, b)| (a - b).abs() < 1e-3));
+            let detection = detection(x, 7.0, side, 0.9);
+            let back = detection.mirrored(320).mirrored(320);
+            prop_assert!(detection.numbers().iter().zip(back.numbers()).all(|(a, b)| (a - b).abs() < 1e-3));
         }
     }
 
     /// The outline holds the turned face; the tilt is what is left of the turn.
     #[test]
     fn an_outline_is_upright_and_a_tilt_is_relative() {
-        let mut seen = detection(100.0, 50.0, 40.0, 0.9);
-        seen.face.height = 60.0;
-        assert_eq!(seen.outline(), seen.face);
-        assert_eq!(seen.tilt(), 0.0);
-        seen.turn = 90.0;
-        let outline = seen.outline();
+        let mut detection = detection(100.0, 50.0, 40.0, 0.9);
+        detection.face.height = 60.0;
+        assert_eq!(detection.outline(), detection.face);
+        assert_eq!(detection.tilt(), 0.0);
+        detection.turn = 90.0;
+        let outline = detection.outline();
         assert!((outline.width - 60.0).abs() < 1e-3 && (outline.height - 40.0).abs() < 1e-3, "{outline:?}");
-        assert!(outline.center().distance(seen.face.center()) < 1e-3);
-        assert_eq!(seen.tilt(), -90.0);
-        let [eye, ..] = seen.landmarks.0;
-        seen.landmarks.0[1] = Point { x: eye.x - 10.0, y: eye.y };
-        seen.turn = -170.0;
-        assert!((seen.tilt() + 10.0).abs() < 1e-4, "{}", seen.tilt());
+        assert!(outline.center().distance(detection.face.center()) < 1e-3);
+        assert_eq!(detection.tilt(), -90.0);
+        let [eye, ..] = detection.landmarks.0;
+        detection.landmarks.0[1] = Point { x: eye.x - 10.0, y: eye.y };
+        detection.turn = -170.0;
+        assert!((detection.tilt() + 10.0).abs() < 1e-4, "{}", detection.tilt());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From an aligned face to an embedding.
 
-use super::manifest::{EmbedderSpec, Manifest};
+use super::model_pack::{EmbedderSpec, ModelPack};
 use super::runtime::{Model, Runtime};
 use super::{InferenceError, LoadError};
 use crate::domain::{Embedding, ModelTag};
@@ -14,7 +14,7 @@ pub(super) struct Embedder {
     spec: EmbedderSpec,
     tag: ModelTag,
     planes: Vec<f32>,
-    trunk: Vec<f32>,
+    feature_map: Vec<f32>,
 }
 
 impl Embedder {
@@ -22,17 +22,17 @@ impl Embedder {
     ///
     /// # Errors
     /// When it does not load, or has other inputs and outputs than the pack says.
-    pub(super) fn load(runtime: &Runtime, manifest: &Manifest) -> Result<Self, LoadError> {
-        let spec = manifest.embedder.clone();
+    pub(super) fn load(runtime: &Runtime, pack: &ModelPack) -> Result<Self, LoadError> {
+        let spec = pack.embedder.clone();
         let wrong = |message: String| LoadError::Model { model: spec.model.clone(), message };
-        let model = runtime.model(&spec.model, &manifest.bytes(&spec.model)?)?;
+        let model = runtime.model(&spec.model, &pack.bytes(&spec.model)?)?;
         if !model.takes_picture(spec.input.size) {
             return Err(wrong(format!("its input is not one picture of {0} x {0} pixels", spec.input.size)));
         }
-        if let Some(missing) = [&spec.output, &spec.trunk].into_iter().find(|name| !model.has_output(name)) {
+        if let Some(missing) = [&spec.output, &spec.feature_map].into_iter().find(|name| !model.has_output(name)) {
             return Err(wrong(format!("it has no output {missing}")));
         }
-        Ok(Self { model, tag: manifest.embedding_model(), planes: Vec::new(), trunk: Vec::new(), spec })
+        Ok(Self { model, tag: pack.embedding_model(), planes: Vec::new(), feature_map: Vec::new(), spec })
     }
 
     /// The model, for its self-check.
@@ -40,9 +40,9 @@ impl Embedder {
         &mut self.model
     }
 
-    /// Hands over the map that the last face's embedding was made of.
-    pub(super) fn take_trunk(&mut self) -> Vec<f32> {
-        std::mem::take(&mut self.trunk)
+    /// Takes the feature map of the last embedding.
+    pub(super) fn take_feature_map(&mut self) -> Vec<f32> {
+        std::mem::take(&mut self.feature_map)
     }
 
     /// The embedding of a face, of unit length.
@@ -51,14 +51,14 @@ impl Embedder {
     /// When the run fails, or the output is no vector of the pack's dimension.
     pub(super) fn embed(&mut self, face: &AlignedFace) -> Result<Embedding, InferenceError> {
         planar(face.rgb(), &self.spec.input.layout(), &mut self.planes);
-        let (spec, trunk) = (&self.spec, &mut self.trunk);
+        let (spec, feature_map) = (&self.spec, &mut self.feature_map);
         let mut raw = Vec::with_capacity(spec.dimension);
         self.model.run(&[&self.planes], |name, numbers| {
             if name == spec.output {
                 raw.extend_from_slice(numbers);
-            } else if name == spec.trunk {
-                trunk.clear();
-                trunk.extend_from_slice(numbers);
+            } else if name == spec.feature_map {
+                feature_map.clear();
+                feature_map.extend_from_slice(numbers);
             }
         })?;
         if raw.len() != self.spec.dimension {

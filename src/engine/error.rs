@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::manifest::Sha256Digest;
+use super::model_pack::Sha256Digest;
 
 /// Why an engine does not load.
 #[derive(Debug, thiserror::Error)]

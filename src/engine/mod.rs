@@ -8,9 +8,9 @@ mod collectors;
 mod detection;
 mod embedder;
 mod error;
-mod finder;
-mod manifest;
-mod networks;
+mod face_detector;
+mod heads;
+mod model_pack;
 mod pipeline;
 mod pool;
 mod runtime;
@@ -26,8 +26,8 @@ use crate::image::Photo;
 
 pub use crate::image::DecodeLimits;
 pub use error::{InferenceError, LoadError};
-pub use manifest::{
-    FineLimits, Manifest, ModelFile, RuntimeComponent, RuntimePapers, Sha256Digest, TemplateCheckRates,
+pub use model_pack::{
+    FineLimits, ModelFile, ModelPack, RuntimeComponent, RuntimeProvenance, Sha256Digest, TemplateCheckRates,
 };
 pub use pipeline::{Engine, EngineConfig};
 pub use pool::{EnginePool, Worker};
@@ -42,10 +42,10 @@ pub enum AnalyzeError {
     /// Too much work is waiting.
     #[error("the engine is busy")]
     Busy,
-    /// The model for a check that was asked for is not installed.
+    /// The model for a requested check is not installed.
     #[error("no model for {0:?} is installed")]
     NotInstalled(Check),
-    /// The engine failed; nothing the caller did.
+    /// The engine failed; the caller is not at fault.
     #[error("the engine failed: {0}")]
     Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
@@ -56,18 +56,18 @@ impl AnalyzeError {
     }
 }
 
-/// Takes the embedding of a photo as soon as it is computed, while the rest of the analysis goes on.
+/// Sends the embedding of a photo as soon as it is computed, while the rest of the analysis goes on.
 #[derive(Debug, Default)]
-pub struct Ahead(Option<oneshot::Sender<Embedding>>);
+pub struct EmbeddingSender(Option<oneshot::Sender<Embedding>>);
 
-impl Ahead {
-    /// One, and where it arrives. Nothing does when the photo has no embedding, or none was asked for.
-    pub fn pair() -> (Self, oneshot::Receiver<Embedding>) {
+impl EmbeddingSender {
+    /// A sender and its receiver. Nothing is sent when the photo has no embedding, or none was requested.
+    pub fn channel() -> (Self, oneshot::Receiver<Embedding>) {
         let (sender, receiver) = oneshot::channel();
         (Self(Some(sender)), receiver)
     }
 
-    /// Hands an embedding over, if anybody waits for it.
+    /// Sends an embedding, if there is a receiver.
     pub fn send(self, embedding: &Embedding) {
         if let Some(sender) = self.0 {
             let _ = sender.send(embedding.clone());
@@ -78,13 +78,18 @@ impl Ahead {
 /// Analyses photos.
 #[async_trait]
 pub trait Analyze: Send + Sync {
-    /// Analyses one photo. Dropping the future cancels the work if it has not started. An embedding that was asked
-    /// for is sent ahead as well.
-    async fn analyze_ahead(&self, photo: Photo, need: Need, ahead: Ahead) -> Result<Analysis, AnalyzeError>;
+    /// Analyses one photo. Dropping the future cancels the work if it has not started. A requested embedding is also
+    /// sent as soon as it is computed.
+    async fn analyze_with_sender(
+        &self,
+        photo: Photo,
+        need: Need,
+        sender: EmbeddingSender,
+    ) -> Result<Analysis, AnalyzeError>;
 
-    /// Analyses one photo, when nobody waits for its embedding alone.
+    /// Analyses one photo without sending its embedding early.
     async fn analyze(&self, photo: Photo, need: Need) -> Result<Analysis, AnalyzeError> {
-        self.analyze_ahead(photo, need, Ahead::default()).await
+        self.analyze_with_sender(photo, need, EmbeddingSender::default()).await
     }
 
     /// Whether the model for a check is installed.

@@ -1,25 +1,27 @@
 //! One engine: everything one thread needs to analyse photos.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::chooser::{Chooser, Chosen, Tools};
-use super::manifest::golden::Golden;
-use super::manifest::{Finding, Manifest};
-use super::networks::{Findings, Networks, View};
+use super::chooser::{Chooser, Chosen, Context};
+use super::heads::{FaceInput, Heads, Outputs};
+use super::model_pack::golden::Golden;
+use super::model_pack::{ModelPack, Output};
 use super::runtime::{Model, Runtime};
 use super::template_check::TemplateCheck;
-use super::{Ahead, AnalyzeError, InferenceError, LoadError};
-use crate::domain::{Analysis, Check, Demography, Landmarks, Limit, Need, PhotoFault, Pose, Quality, Timings, Verdict};
+use super::{AnalyzeError, EmbeddingSender, InferenceError, LoadError};
+use crate::domain::{
+    Analysis, Check, Demography, Landmarks, Limit, Need, PhotoFault, Pose, Quality, Timings, Verdict, stopwatch,
+};
 use crate::image::align::TEMPLATE;
 use crate::image::measure::measure;
-use crate::image::{DecodeLimits, Photo, Scaler, Similarity, UprightImage, decode};
+use crate::image::{DecodeLimits, Photo, Scaler, SimilarityTransform, UprightImage, decode};
 
 /// How an engine is set up.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
     /// The pack.
-    pub manifest: Arc<Manifest>,
+    pub pack: Arc<ModelPack>,
     /// What a photo may cost.
     pub limits: DecodeLimits,
 }
@@ -30,8 +32,8 @@ pub struct Engine {
     config: EngineConfig,
     scaler: Scaler,
     chooser: Chooser,
-    networks: Networks,
-    /// Looks at no photo; loaded so that the self-check covers every model of the pack.
+    heads: Heads,
+    /// Not used for photos; loaded so that the self-check covers every model of the pack.
     template_check: Option<TemplateCheck>,
 }
 
@@ -41,30 +43,29 @@ impl Engine {
     /// # Errors
     /// See [`LoadError`].
     pub fn load(config: &EngineConfig) -> Result<Self, LoadError> {
-        let manifest = &config.manifest;
-        let runtime = Runtime::load(&manifest.runtime()?)?;
+        let pack = &config.pack;
+        let runtime = Runtime::load(&pack.runtime()?)?;
         Ok(Self {
             config: config.clone(),
             scaler: Scaler::default(),
-            chooser: Chooser::load(&runtime, manifest)?,
-            networks: Networks::load(&runtime, manifest)?,
-            template_check: TemplateCheck::load_with(&runtime, manifest)?,
+            chooser: Chooser::load(&runtime, pack)?,
+            heads: Heads::load(&runtime, pack)?,
+            template_check: TemplateCheck::load_with(&runtime, pack)?,
         })
     }
 
-    /// Runs every model on the built-in input and compares the numbers with the stored ones, so that
-    /// a build, a library or a processor that computes something else serves nobody. It is also the
-    /// first run, on which ONNX Runtime plans: the first caller does not pay for it. A picture of nobody
-    /// goes through the whole search last, so that a step that is rarely taken has its memory, too.
+    /// Runs every model on the built-in input and compares the numbers with the stored ones, so that a build, a library
+    /// or a processor that computes something else serves no request. ONNX Runtime plans on the first run, so the first
+    /// request is not slower. A blank image then runs every step of the search, so all models allocate at startup.
     ///
     /// # Errors
     /// [`LoadError::Model`] for the first model whose numbers differ, or when the search fails.
     pub fn self_check(&mut self) -> Result<(), LoadError> {
-        let manifest = Arc::clone(&self.config.manifest);
+        let pack = Arc::clone(&self.config.pack);
         for model in self.models() {
             let id = model.id().to_owned();
-            let outcome = model.sample().map_err(|error| error.message);
-            let outcome = outcome.and_then(|sample| manifest.golden().compare(&id, &sample));
+            let outcome = model.golden_output().map_err(|error| error.message);
+            let outcome = outcome.and_then(|computed| pack.golden().compare(&id, &computed));
             outcome.map_err(|message| LoadError::Model { model: id, message })?;
         }
         let warmed = self.chooser.warm(&mut self.scaler);
@@ -76,14 +77,14 @@ impl Engine {
     /// # Errors
     /// When a model does not run.
     pub fn golden(&mut self) -> Result<String, LoadError> {
-        let samples = self.models().map(|model| {
+        let outputs = self.models().map(|model| {
             let id = model.id().to_owned();
-            match model.sample() {
-                Ok(sample) => Ok((id, sample)),
+            match model.golden_output() {
+                Ok(computed) => Ok((id, computed)),
                 Err(error) => Err(LoadError::Model { model: id, message: error.message }),
             }
         });
-        Ok(Golden::of(samples.collect::<Result<_, _>>()?).to_text())
+        Ok(Golden::new(outputs.collect::<Result<_, _>>()?).to_text())
     }
 
     /// How long each model takes on the built-in input, by its id.
@@ -99,14 +100,14 @@ impl Engine {
         timed.collect()
     }
 
-    /// Whether a network for a check is in the box.
+    /// Whether the pack has a network for a check.
     pub fn offers(&self, check: Check) -> bool {
-        self.config.manifest.offers(check)
+        self.config.pack.offers(check)
     }
 
     fn models(&mut self) -> impl Iterator<Item = &mut Model> {
         let template_check = self.template_check.iter_mut().map(TemplateCheck::model);
-        self.chooser.models().chain(self.networks.models()).chain(template_check)
+        self.chooser.models().chain(self.heads.models()).chain(template_check)
     }
 
     /// Analyses one photo.
@@ -115,59 +116,67 @@ impl Engine {
     /// [`AnalyzeError::NotInstalled`] before any work when a check has no model,
     /// [`AnalyzeError::Fault`] when the photo is at fault, [`AnalyzeError::Failed`] when a model is.
     pub fn analyze(&mut self, photo: &Photo, need: Need) -> Result<Analysis, AnalyzeError> {
-        self.analyze_ahead(photo, need, Ahead::default())
+        self.analyze_with_sender(photo, need, EmbeddingSender::default())
     }
 
-    /// Analyses one photo, and hands its embedding over, if it is needed, before it is looked at further.
+    /// Analyses one photo, and sends its embedding, if it is needed, before the other heads run.
     ///
     /// # Errors
     /// As [`Engine::analyze`].
-    pub fn analyze_ahead(&mut self, photo: &Photo, need: Need, ahead: Ahead) -> Result<Analysis, AnalyzeError> {
-        if let Some(check) = need.checks.asked().find(|&check| !self.config.manifest.offers(check)) {
+    pub fn analyze_with_sender(
+        &mut self,
+        photo: &Photo,
+        need: Need,
+        sender: EmbeddingSender,
+    ) -> Result<Analysis, AnalyzeError> {
+        if let Some(check) = need.checks.asked().find(|&check| !self.config.pack.offers(check)) {
             return Err(AnalyzeError::NotInstalled(check));
         }
         let mut timings = Timings::default();
-        let start = Instant::now();
+        let start = stopwatch();
         let image = decode(photo, &self.config.limits)?;
         timings.decode = start.elapsed();
 
-        let mut tools = Tools { scaler: &mut self.scaler, networks: &mut self.networks, timings: &mut timings };
-        let mut chosen = self.chooser.choose(&mut tools, &image, need)?;
-        // Only what was found to be a human face that can be trusted is searched for.
+        let mut context =
+            Context { image: &image, need, scaler: &mut self.scaler, heads: &mut self.heads, timings: &mut timings };
+        let mut chosen = self.chooser.choose(&mut context)?;
+        // Only the embedding of a human face that can be trusted is searched for.
         if need.embedding {
-            ahead.send(&chosen.embedding);
+            sender.send(&chosen.embedding);
         }
 
-        let start = Instant::now();
-        let seen = chosen.seen;
-        let too_small = seen.landmarks.eye_distance() < self.config.manifest.deepfake.min_eye_distance;
-        let view = View { image: &image, landmarks: &seen.landmarks, aligned: &chosen.aligned, trunk: &chosen.trunk };
-        let wanted = |finding| match finding {
-            Finding::Liveness => need.checks.liveness,
-            Finding::Deepfake => need.checks.deepfake && !too_small,
-            Finding::Age | Finding::Male | Finding::Race => need.attributes,
-            Finding::Pose | Finding::Crfiqa => true,
+        let start = stopwatch();
+        let detection = chosen.detection;
+        let too_small = detection.landmarks.eye_distance() < self.config.pack.deepfake.min_eye_distance;
+        let input = FaceInput {
+            image: &image,
+            landmarks: &detection.landmarks,
+            aligned: &chosen.aligned,
+            feature_map: &chosen.feature_map,
+        };
+        let needed = |output| match output {
+            Output::Liveness => need.checks.liveness,
+            Output::Deepfake => need.checks.deepfake && !too_small,
+            Output::Age | Output::Male | Output::Race => need.attributes,
+            Output::Pose | Output::Crfiqa => true,
             _ => need.quality,
         };
-        let found = &mut chosen.findings;
-        self.networks.look_at_face(&mut self.scaler, &view, wanted, found).map_err(AnalyzeError::failed)?;
-        let found = &chosen.findings;
+        let found = &mut chosen.outputs;
+        self.heads.run_on_face(&mut self.scaler, &input, needed, found).map_err(AnalyzeError::failed)?;
+        let found = &chosen.outputs;
         let quality = if need.quality {
             self.quality(&image, &chosen)
         } else {
-            Quality {
-                crfiqa: self.learnt(found, self.config.manifest.fine.crfiqa, Finding::Crfiqa),
-                ..Quality::default()
-            }
+            Quality { crfiqa: self.learnt(found, self.config.pack.fine.crfiqa, Output::Crfiqa), ..Quality::default() }
         };
-        let pose = pose(&seen.landmarks, found)?;
+        let pose = pose(&detection.landmarks, found)?;
         timings.assess = start.elapsed();
 
         Ok(Analysis {
             photo_size: (image.width(), image.height()),
-            face: seen.outline().clamped((image.width(), image.height())),
-            landmarks: seen.landmarks.clamped((image.width(), image.height())),
-            detection_score: seen.score,
+            face: detection.outline().clamped((image.width(), image.height())),
+            landmarks: detection.landmarks.clamped((image.width(), image.height())),
+            detection_score: detection.score,
             pose,
             quality,
             demography: if need.attributes { demography(found) } else { Demography::default() },
@@ -178,54 +187,55 @@ impl Engine {
         })
     }
 
-    /// The verdict of a check that was asked for. A face too small to be judged for forgery gets the
-    /// limit itself, which counts as fine.
-    fn verdict(&self, check: Check, found: &Findings) -> Option<Verdict> {
-        let fine = &self.config.manifest.fine;
+    /// The verdict of a requested check. A face too small to be judged for forgery gets the limit itself as its score,
+    /// which passes.
+    fn verdict(&self, check: Check, found: &Outputs) -> Option<Verdict> {
+        let fine = &self.config.pack.fine;
         match check {
-            Check::Liveness => Some(fine.liveness.judge(found.number(Finding::Liveness)?)),
+            Check::Liveness => Some(fine.liveness.judge(found.number(Output::Liveness)?)),
             Check::Deepfake => {
                 let limit = fine.deepfake;
                 let (Limit::AtLeast(neutral) | Limit::Below(neutral) | Limit::Within(neutral, _)) = limit;
-                Some(limit.judge(found.number(Finding::Deepfake).unwrap_or(neutral)))
+                Some(limit.judge(found.number(Output::Deepfake).unwrap_or(neutral)))
             }
         }
     }
 
-    /// A measure that a network gives.
-    fn learnt(&self, found: &Findings, limit: Limit, finding: Finding) -> Option<Verdict> {
-        found.number(finding).map(|value| limit.judge(value))
+    /// A measure that a head computes.
+    fn learnt(&self, found: &Outputs, limit: Limit, output: Output) -> Option<Verdict> {
+        found.number(output).map(|value| limit.judge(value))
     }
 
     fn quality(&self, image: &UprightImage, chosen: &Chosen) -> Quality {
-        let (seen, found) = (&chosen.seen, &chosen.findings);
+        let (detection, found) = (&chosen.detection, &chosen.outputs);
         // Compression blocks lie in the photo's own axes, however the face is turned.
-        let measured = measure(image, &seen.outline(), &seen.landmarks, &chosen.aligned);
-        let fine = &self.config.manifest.fine;
+        let measured = measure(image, &detection.outline(), &detection.landmarks, &chosen.aligned);
+        let fine = &self.config.pack.fine;
         let judge = |limit: Limit, value: f64| limit.judge(value);
-        let learnt = |limit: Limit, finding| self.learnt(found, limit, finding);
+        let learnt = |limit: Limit, output| self.learnt(found, limit, output);
         Quality {
             uniformity: measured.uniformity.map(|value| judge(fine.uniformity, value)),
             exposure: Some(judge(fine.exposure, measured.exposure)),
             contrast: Some(judge(fine.contrast, measured.contrast)),
             blur: Some(judge(fine.blur, measured.blur)),
             macroblocks: Some(judge(fine.macroblocks, measured.macroblocks)),
-            flare: learnt(fine.flare, Finding::Flare),
-            occlusion: learnt(fine.occlusion, Finding::Occlusion),
-            emotion: learnt(fine.emotion, Finding::Emotion),
-            right_eye_closed: learnt(fine.right_eye_closed, Finding::RightEyeClosed),
-            left_eye_closed: learnt(fine.left_eye_closed, Finding::LeftEyeClosed),
-            crfiqa: learnt(fine.crfiqa, Finding::Crfiqa),
-            distortion: learnt(fine.distortion, Finding::Distortion),
+            flare: learnt(fine.flare, Output::Flare),
+            occlusion: learnt(fine.occlusion, Output::Occlusion),
+            emotion: learnt(fine.emotion, Output::Emotion),
+            right_eye_closed: learnt(fine.right_eye_closed, Output::RightEyeClosed),
+            left_eye_closed: learnt(fine.left_eye_closed, Output::LeftEyeClosed),
+            crfiqa: learnt(fine.crfiqa, Output::Crfiqa),
+            distortion: learnt(fine.distortion, Output::Distortion),
         }
     }
 }
 
-/// The pose that was found in the aligned face, turned back by what the alignment turned it.
-fn pose(landmarks: &Landmarks, found: &Findings) -> Result<Pose, AnalyzeError> {
-    let turned = Similarity::between(&landmarks.0, &TEMPLATE).ok_or(PhotoFault::TooSmall)?.angle().to_degrees();
-    let Some(&[pitch, yaw, roll]) = found.get(Finding::Pose) else {
-        return Err(AnalyzeError::Failed("no network gave a pose".into()));
+/// The pose in the photo: that of the aligned face, turned back by the angle of the alignment.
+fn pose(landmarks: &Landmarks, found: &Outputs) -> Result<Pose, AnalyzeError> {
+    let turned =
+        SimilarityTransform::between(&landmarks.0, &TEMPLATE).ok_or(PhotoFault::TooSmall)?.angle().to_degrees();
+    let Some(&[pitch, yaw, roll]) = found.get(Output::Pose) else {
+        return Err(AnalyzeError::Failed("no network computed a pose".into()));
     };
     let [pitch, yaw, roll] = [pitch, yaw, roll].map(f64::from);
     let roll = (roll + turned + 180.0).rem_euclid(360.0) - 180.0;
@@ -234,19 +244,19 @@ fn pose(landmarks: &Landmarks, found: &Findings) -> Result<Pose, AnalyzeError> {
     Ok(Pose { pitch: pitch.clamp(-90.0, 90.0), yaw: yaw.clamp(-90.0, 90.0), roll })
 }
 
-/// Ages above are not told apart by any data.
+/// The data does not distinguish higher ages.
 const OLDEST: f64 = 110.0;
 
-/// What the classes of [`Finding::Race`] are called.
+/// The names of the classes of [`Output::Race`].
 const RACES: [&str; 5] = ["white", "black", "asian", "indian", "other"];
 
-fn demography(found: &Findings) -> Demography {
+fn demography(found: &Outputs) -> Demography {
     let race = found
-        .get(Finding::Race)
+        .get(Output::Race)
         .and_then(|chances| chances.iter().zip(RACES).max_by(|a, b| a.0.total_cmp(b.0)).map(|(_, race)| race));
     Demography {
-        age: found.number(Finding::Age).map(|years| years.round().clamp(0.0, OLDEST) as u32),
-        gender: found.number(Finding::Male).map(|male| if male >= 0.5 { "male" } else { "female" }),
+        age: found.number(Output::Age).map(|years| years.round().clamp(0.0, OLDEST) as u32),
+        gender: found.number(Output::Male).map(|male| if male >= 0.5 { "male" } else { "female" }),
         race,
     }
 }

@@ -5,18 +5,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::{Ahead, Analyze, AnalyzeError, Engine, EngineConfig, LoadError, Manifest};
+use super::{Analyze, AnalyzeError, EmbeddingSender, Engine, EngineConfig, LoadError, ModelPack};
 use crate::compute::{Pool, PoolConfig, WorkError};
 use crate::domain::{Analysis, Check, FalseMatchCurve, ModelTag, Need};
 use crate::image::Photo;
 
-/// What a worker does with a photo. It belongs to one thread, and is made anew after a panic.
-pub type Worker = Box<dyn FnMut(&Photo, Need, Ahead) -> Result<Analysis, AnalyzeError>>;
+/// What a worker does with a photo. It belongs to one thread, and is made again after a panic.
+pub type Worker = Box<dyn FnMut(&Photo, Need, EmbeddingSender) -> Result<Analysis, AnalyzeError>>;
 
-/// Worker threads with one [`Engine`] each, behind one bounded queue in which parties take turns.
+/// Worker threads with one [`Engine`] each, behind one bounded queue that is fair between tenants.
 pub struct EnginePool {
     pool: Pool<Worker>,
-    manifest: Arc<Manifest>,
+    pack: Arc<ModelPack>,
     model: ModelTag,
 }
 
@@ -32,10 +32,10 @@ impl EnginePool {
     /// # Errors
     /// The first worker's [`LoadError`].
     pub fn start(config: EngineConfig, pool: PoolConfig) -> Result<Self, LoadError> {
-        Self::start_with(Arc::clone(&config.manifest), pool, move || {
+        Self::start_with(Arc::clone(&config.pack), pool, move || {
             let mut engine = Engine::load(&config)?;
             engine.self_check()?;
-            Ok(Box::new(move |photo, need, ahead| engine.analyze_ahead(photo, need, ahead)))
+            Ok(Box::new(move |photo, need, sender| engine.analyze_with_sender(photo, need, sender)))
         })
     }
 
@@ -44,13 +44,13 @@ impl EnginePool {
     /// # Errors
     /// The first one's [`LoadError`].
     pub fn start_with(
-        manifest: Arc<Manifest>,
+        pack: Arc<ModelPack>,
         pool: PoolConfig,
         worker: impl Fn() -> Result<Worker, LoadError> + Send + Sync + 'static,
     ) -> Result<Self, LoadError> {
-        let model = manifest.embedding_model();
+        let model = pack.embedding_model();
         let pool = Pool::start(pool, move |_| worker())?;
-        Ok(Self { pool, manifest, model })
+        Ok(Self { pool, pack, model })
     }
 
     /// Photos waiting for a worker.
@@ -63,7 +63,7 @@ impl EnginePool {
         self.pool.size()
     }
 
-    /// Finishes what is queued, then ends the workers.
+    /// Finishes the queued work, then stops the workers.
     pub fn stop(&self) {
         self.pool.stop();
     }
@@ -71,9 +71,14 @@ impl EnginePool {
 
 #[async_trait]
 impl Analyze for EnginePool {
-    async fn analyze_ahead(&self, photo: Photo, need: Need, ahead: Ahead) -> Result<Analysis, AnalyzeError> {
+    async fn analyze_with_sender(
+        &self,
+        photo: Photo,
+        need: Need,
+        sender: EmbeddingSender,
+    ) -> Result<Analysis, AnalyzeError> {
         let work = self.pool.submit_for(need.party.number(), move |worker, waited| {
-            let mut analysis = worker(&photo, need, ahead)?;
+            let mut analysis = worker(&photo, need, sender)?;
             analysis.timings.queue = waited;
             Ok(analysis)
         });
@@ -86,7 +91,7 @@ impl Analyze for EnginePool {
     }
 
     fn offers(&self, check: Check) -> bool {
-        self.manifest.offers(check)
+        self.pack.offers(check)
     }
 
     fn embedding_model(&self) -> &ModelTag {
@@ -94,7 +99,7 @@ impl Analyze for EnginePool {
     }
 
     fn false_matches(&self) -> &FalseMatchCurve {
-        self.manifest.false_matches()
+        self.pack.false_matches()
     }
 
     fn is_ready(&self) -> bool {

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use ort::environment::Environment;
 use ort::logging::LogLevel;
@@ -14,8 +14,9 @@ use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{TensorElementType, TensorRef, ValueType};
 
-use super::manifest::golden::{self, Sample};
+use super::model_pack::golden::{self, GoldenOutput};
 use super::{InferenceError, LoadError, telemetry_lock};
+use crate::domain::stopwatch;
 
 /// The process's environment and the library it came from. ONNX Runtime allows only one.
 static ENVIRONMENT: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
@@ -25,7 +26,7 @@ static ENVIRONMENT: Mutex<Option<(PathBuf, Environment)>> = Mutex::new(None);
 pub(super) struct Runtime(Environment);
 
 impl Runtime {
-    /// Loads the library, or hands out what is loaded already.
+    /// Loads the library, or returns the one that is loaded already.
     ///
     /// # Errors
     /// When telemetry is not turned off, it does not load, or another library was loaded before.
@@ -55,8 +56,8 @@ impl Runtime {
     }
 
     /// One intra-op thread and no spinning: on shared cores spinning cost 3 to 4 times. No memory pattern: it
-    /// is planned in the first run and taken anew in the second, beside what the first one needed, and saves no
-    /// time on these models (up to 60 MiB per worker that come when a model runs for the second time, maybe after hours).
+    /// is planned in the first run and allocated in the second, in addition to the memory of the first, and saves no
+    /// time on these models. (It takes up to 60 MiB per worker when a model runs for the second time, maybe after hours.)
     fn builder(&self) -> Result<SessionBuilder, ort::Error> {
         Ok(Session::builder(&self.0)?
             .with_intra_threads(1)?
@@ -156,18 +157,18 @@ impl Model {
     ///
     /// # Errors
     /// As [`Model::run`].
-    pub(super) fn sample(&mut self) -> Result<Sample, InferenceError> {
-        let mut sample = Sample::new();
+    pub(super) fn golden_output(&mut self) -> Result<GoldenOutput, InferenceError> {
+        let mut golden_output = GoldenOutput::new();
         let inputs = self.built_in();
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         self.run(&inputs, |name, numbers| {
-            sample.insert(name.to_owned(), golden::kept(numbers));
+            golden_output.insert(name.to_owned(), golden::kept(numbers));
         })?;
-        Ok(sample)
+        Ok(golden_output)
     }
 
-    /// How long so many runs on the built-in input take, after a first one, in which ONNX Runtime plans. The making of
-    /// the input is not part of it.
+    /// Durations of so many runs on the built-in input, after a first run, in which ONNX Runtime plans. Making the
+    /// input is not included.
     ///
     /// # Errors
     /// As [`Model::run`].
@@ -176,7 +177,7 @@ impl Model {
         let inputs: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
         self.run(&inputs, |_, _| ())?;
         let times = (0..rounds).map(|_| {
-            let start = Instant::now();
+            let start = stopwatch();
             self.run(&inputs, |_, _| ())?;
             Ok(start.elapsed())
         });

@@ -3,7 +3,7 @@
 //! Templates that an earlier version made of turned photos or of animals match each other. What can be told from an
 //! embedding alone is little: the network of the pack errs (see [`TemplateCheckRates`]), so it only lists.
 
-use super::manifest::{Manifest, TemplateCheckRates, TemplateCheckSpec};
+use super::model_pack::{ModelPack, TemplateCheckRates, TemplateCheckSpec};
 use super::runtime::{Model, Runtime};
 use super::{InferenceError, LoadError};
 use crate::domain::{Embedding, EmbeddingError};
@@ -34,21 +34,21 @@ impl TemplateCheck {
     ///
     /// # Errors
     /// When it does not load, or is of another shape than the pack says.
-    pub fn load(manifest: &Manifest) -> Result<Option<Self>, LoadError> {
-        let Some(mut check) = Self::load_with(&Runtime::load(&manifest.runtime()?)?, manifest)? else {
+    pub fn load(pack: &ModelPack) -> Result<Option<Self>, LoadError> {
+        let Some(mut check) = Self::load_with(&Runtime::load(&pack.runtime()?)?, pack)? else {
             return Ok(None);
         };
         let failed = |message| LoadError::Model { model: check.spec.model.clone(), message };
-        let sample = check.model.sample().map_err(|error| failed(error.message))?;
-        manifest.golden().compare(&check.spec.model, &sample).map_err(failed)?;
+        let computed = check.model.golden_output().map_err(|error| failed(error.message))?;
+        pack.golden().compare(&check.spec.model, &computed).map_err(failed)?;
         Ok(Some(check))
     }
 
-    pub(super) fn load_with(runtime: &Runtime, manifest: &Manifest) -> Result<Option<Self>, LoadError> {
-        let Some(spec) = manifest.template_check.clone() else { return Ok(None) };
-        let model = runtime.model(&spec.model, &manifest.bytes(&spec.model)?)?;
+    pub(super) fn load_with(runtime: &Runtime, pack: &ModelPack) -> Result<Option<Self>, LoadError> {
+        let Some(spec) = pack.template_check.clone() else { return Ok(None) };
+        let model = runtime.model(&spec.model, &pack.bytes(&spec.model)?)?;
         let wrong = |message: String| LoadError::Model { model: spec.model.clone(), message };
-        let dimension = manifest.embedder.dimension;
+        let dimension = pack.embedder.dimension;
         if !model.inputs().map(|(_, shape)| shape).eq([[1, dimension].as_slice()]) {
             return Err(wrong(format!("its input is not one embedding of {dimension} numbers")));
         }

@@ -5,7 +5,7 @@ use super::detection::Detection;
 use super::runtime::{Model, Runtime};
 use super::{InferenceError, LoadError};
 use crate::domain::{BoundingBox, Landmarks, Point};
-use crate::engine::manifest::{DetectorInput, Manifest};
+use crate::engine::model_pack::{DetectorInput, ModelPack};
 use crate::image::tensor::{Layout, planar};
 
 /// The network looks at the picture in cells of so many pixels.
@@ -28,9 +28,9 @@ impl YuNet {
     ///
     /// # Errors
     /// When the model does not load or lacks an output.
-    pub(super) fn load(runtime: &Runtime, manifest: &Manifest, spec: &DetectorInput) -> Result<Self, LoadError> {
+    pub(super) fn load(runtime: &Runtime, pack: &ModelPack, spec: &DetectorInput) -> Result<Self, LoadError> {
         let size = spec.input.size;
-        let model = runtime.model(&spec.model, &manifest.bytes(&spec.model)?)?;
+        let model = runtime.model(&spec.model, &pack.bytes(&spec.model)?)?;
         if !model.takes_picture(size) {
             let message = format!("its input is not one picture of {size} x {size} pixels");
             return Err(LoadError::Model { model: spec.model.clone(), message });
@@ -138,11 +138,11 @@ mod tests {
         points[10 * cell..10 * cell + 2].copy_from_slice(&[-1.0, 1.0]);
         let level =
             Level { class: &class, objectness: &objectness, boxes: &boxes, points: &points, side: 4, stride: 8.0 };
-        let seen = level.detection(cell, 0.6).unwrap();
-        assert!((seen.score - 0.8).abs() < 1e-6);
-        assert!((seen.face.width - 16.0).abs() < 1e-4 && (seen.face.height - 32.0).abs() < 1e-4);
-        assert!((seen.face.x - 12.0).abs() < 1e-4 && (seen.face.y + 6.0).abs() < 1e-4);
-        assert_eq!(seen.landmarks.0[0], Point { x: 8.0, y: 16.0 });
+        let detection = level.detection(cell, 0.6).unwrap();
+        assert!((detection.score - 0.8).abs() < 1e-6);
+        assert!((detection.face.width - 16.0).abs() < 1e-4 && (detection.face.height - 32.0).abs() < 1e-4);
+        assert!((detection.face.x - 12.0).abs() < 1e-4 && (detection.face.y + 6.0).abs() < 1e-4);
+        assert_eq!(detection.landmarks.0[0], Point { x: 8.0, y: 16.0 });
         assert!((0..16).filter(|c| *c != cell).all(|c| level.detection(c, 0.6).is_none()));
     }
 

@@ -58,14 +58,14 @@ impl Frame {
 ///
 /// Maps (x, y) to (a x - b y + tx, b x + a y + ty).
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Similarity {
+pub struct SimilarityTransform {
     a: f64,
     b: f64,
     tx: f64,
     ty: f64,
 }
 
-impl Similarity {
+impl SimilarityTransform {
     /// The transform that brings `from` closest to `to` in the sense of least squares (Umeyama,
     /// PAMI 13(4), 1991; in the plane, without reflection, it has this closed form).
     ///
@@ -160,17 +160,17 @@ impl std::fmt::Debug for AlignedFace {
 
 /// Brings the landmarks of a face as near to [`TEMPLATE`] as turning, scaling and moving can.
 ///
-/// `None` when the landmarks admit no such transform (see [`Similarity::between`]).
+/// `None` when the landmarks admit no such transform (see [`SimilarityTransform::between`]).
 pub fn align(scaler: &mut Scaler, image: &UprightImage, landmarks: &Landmarks) -> Option<AlignedFace> {
     crop(scaler, image, landmarks, &Frame::TEMPLATE).map(AlignedFace)
 }
 
 /// The same for any frame: `3 * side * side` bytes, packed RGB, black outside the photo.
 ///
-/// `None` when the landmarks admit no such transform (see [`Similarity::between`]).
+/// `None` when the landmarks admit no such transform (see [`SimilarityTransform::between`]).
 pub fn crop(scaler: &mut Scaler, image: &UprightImage, landmarks: &Landmarks, frame: &Frame) -> Option<Vec<u8>> {
     let target = frame.points();
-    let transform = Similarity::between(&landmarks.0, &target)?;
+    let transform = SimilarityTransform::between(&landmarks.0, &target)?;
     let scale = transform.scale();
     if scale * SHARP_UP_TO >= 1.0 {
         let pixels = Pixels { rgb: image.rgb(), width: image.width() as usize, height: image.height() as usize };
@@ -179,13 +179,18 @@ pub fn crop(scaler: &mut Scaler, image: &UprightImage, landmarks: &Landmarks, fr
     let window = window_of(&transform, frame.side);
     let size = (window.side * scale * SHARP_UP_TO).ceil() as u32;
     let moved = landmarks.0.map(|p| window.to_window(p, size));
-    let transform = Similarity::between(&moved, &target)?;
+    let transform = SimilarityTransform::between(&moved, &target)?;
     let pixels = Pixels { rgb: scaler.square(image, &window, size), width: size as usize, height: size as usize };
     Some(warp(&pixels, &transform.inverse(), frame.side))
 }
 
 /// What a transform brings into a square of `side` pixels: packed RGB, black outside the photo.
-pub(super) fn sampled(scaler: &mut Scaler, image: &UprightImage, transform: &Similarity, side: u32) -> Vec<u8> {
+pub(super) fn sampled(
+    scaler: &mut Scaler,
+    image: &UprightImage,
+    transform: &SimilarityTransform,
+    side: u32,
+) -> Vec<u8> {
     let scale = transform.scale();
     if scale * SHARP_UP_TO >= 1.0 {
         let pixels = Pixels { rgb: image.rgb(), width: image.width() as usize, height: image.height() as usize };
@@ -200,7 +205,7 @@ pub(super) fn sampled(scaler: &mut Scaler, image: &UprightImage, transform: &Sim
 }
 
 /// The part of the photo that a square of `side` pixels is made of, and a little more.
-fn window_of(transform: &Similarity, side: u32) -> Window {
+fn window_of(transform: &SimilarityTransform, side: u32) -> Window {
     let back = transform.inverse();
     let middle = (side - 1) as f32 / 2.0;
     let center = back.apply(Point { x: middle, y: middle });
@@ -234,7 +239,7 @@ impl Pixels<'_> {
 }
 
 /// Samples the source bilinearly at the places `back` names for the aligned pixels.
-fn warp(source: &Pixels<'_>, back: &Similarity, side: u32) -> Vec<u8> {
+fn warp(source: &Pixels<'_>, back: &SimilarityTransform, side: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(3 * (side * side) as usize);
     for row in 0..side {
         for column in 0..side {
@@ -276,7 +281,7 @@ mod tests {
             degrees in -180.0f32..180.0, scale in 0.05f32..20.0, x in -900.0f32..900.0, y in -900.0f32..900.0,
         ) {
             let points = turned(degrees, scale, x, y);
-            let found = Similarity::between(&points, &TEMPLATE).unwrap();
+            let found = SimilarityTransform::between(&points, &TEMPLATE).unwrap();
             prop_assert!((found.scale() * f64::from(scale) - 1.0).abs() < 1e-3);
             prop_assert!(found.residual(&points, &TEMPLATE) < 0.05);
             let there = found.apply(points[2]);
@@ -312,10 +317,10 @@ mod tests {
     #[test]
     fn points_without_shape_have_no_transform() {
         let together = [Point { x: 5.0, y: 5.0 }; 5];
-        assert!(Similarity::between(&together, &TEMPLATE).is_none());
+        assert!(SimilarityTransform::between(&together, &TEMPLATE).is_none());
         let mut broken = TEMPLATE;
         broken[3].x = f32::NAN;
-        assert!(Similarity::between(&broken, &TEMPLATE).is_none());
+        assert!(SimilarityTransform::between(&broken, &TEMPLATE).is_none());
     }
 
     /// Twice the field at the same size shows every point half as far from the middle.

@@ -15,7 +15,7 @@ mod upright;
 pub mod measure;
 pub mod tensor;
 
-pub use align::{AlignedFace, Frame, Similarity, align, crop};
+pub use align::{AlignedFace, Frame, SimilarityTransform, align, crop};
 pub use decode::{DecodeLimits, decode};
 pub use photo::Photo;
 pub use resize::{Scaler, Window};

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use super::align::{Similarity, sampled};
+use super::align::{SimilarityTransform, sampled};
 use super::{Scaler, UprightImage, Window};
 use crate::domain::{BoundingBox, Point};
 
@@ -57,12 +57,12 @@ impl TurnedWindow {
     }
 
     /// From pixels of the photo to those of the window.
-    fn photo_to_window(&self, size: u32) -> Similarity {
+    fn photo_to_window(&self, size: u32) -> SimilarityTransform {
         let Window { left, top, side } = self.window;
         // Whole numbers name the middles of pixels, in the photo and in the window.
         let middle = (left + side / 2.0 - 0.5, top + side / 2.0 - 0.5);
         let target = f64::from(size) / 2.0 - 0.5;
-        Similarity::about(middle, (target, target), -self.degrees.to_radians(), f64::from(size) / side)
+        SimilarityTransform::about(middle, (target, target), -self.degrees.to_radians(), f64::from(size) / side)
     }
 
     fn is_square(&self) -> bool {

@@ -2,7 +2,7 @@
 
 use super::{Caller, Error, Look, Service};
 use crate::domain::{Analysis, Similarity, TemplateId};
-use crate::engine::Ahead;
+use crate::engine::EmbeddingSender;
 use crate::image::Photo;
 
 /// How a face is identified.
@@ -46,7 +46,7 @@ impl Service {
     pub async fn identify(&self, caller: &Caller, photo: Photo, options: IdentifyOptions) -> Result<Identified, Error> {
         let limit = options.candidates.unwrap_or(1).clamp(1, self.policy.max_candidates.max(1));
         // The gallery is searched while the engine looks at the rest of the face.
-        let (ahead, embedding) = Ahead::pair();
+        let (sender, embedding) = EmbeddingSender::channel();
         let search = async {
             match embedding.await {
                 Ok(embedding) => Ok(self.matcher.best(&caller.app, &embedding, limit).await?),
@@ -54,7 +54,7 @@ impl Service {
             }
         };
         let need = self.need(caller, options.look, true);
-        let (analysis, ranked) = tokio::join!(self.analyze.analyze_ahead(photo, need, ahead), search);
+        let (analysis, ranked) = tokio::join!(self.analyze.analyze_with_sender(photo, need, sender), search);
         let (analysis, ranked) = (analysis?, ranked?);
         let threshold = options.threshold.unwrap_or(self.policy.floor);
         let matches: Vec<Match> = ranked

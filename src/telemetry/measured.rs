@@ -1,13 +1,12 @@
 //! The seams with a stopwatch in front of them, so that no code around or behind them needs one.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_trait::async_trait;
 
 use super::Metrics;
-use crate::domain::{Analysis, AppId, Check, Embedding, FalseMatchCurve, ModelTag, Need};
-use crate::engine::{Ahead, Analyze, AnalyzeError};
+use crate::domain::{Analysis, AppId, Check, Embedding, FalseMatchCurve, ModelTag, Need, stopwatch};
+use crate::engine::{Analyze, AnalyzeError, EmbeddingSender};
 use crate::gallery::{MatchError, Matcher, Ranked};
 use crate::image::Photo;
 
@@ -26,8 +25,13 @@ impl MeasuredAnalyze {
 
 #[async_trait]
 impl Analyze for MeasuredAnalyze {
-    async fn analyze_ahead(&self, photo: Photo, need: Need, ahead: Ahead) -> Result<Analysis, AnalyzeError> {
-        let outcome = self.inner.analyze_ahead(photo, need, ahead).await;
+    async fn analyze_with_sender(
+        &self,
+        photo: Photo,
+        need: Need,
+        sender: EmbeddingSender,
+    ) -> Result<Analysis, AnalyzeError> {
+        let outcome = self.inner.analyze_with_sender(photo, need, sender).await;
         if let Ok(analysis) = &outcome {
             self.metrics.analysis(&analysis.timings);
         }
@@ -67,7 +71,7 @@ impl MeasuredMatcher {
 #[async_trait]
 impl Matcher for MeasuredMatcher {
     async fn best(&self, app: &AppId, probe: &Embedding, limit: usize) -> Result<Ranked, MatchError> {
-        let started = Instant::now();
+        let started = stopwatch();
         let outcome = self.inner.best(app, probe, limit).await;
         if outcome.is_ok() {
             self.metrics.search(started.elapsed());

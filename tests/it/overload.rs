@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use semblance::api::ApiConfig;
 use semblance::compute::PoolConfig;
-use semblance::engine::{Ahead, EnginePool, Manifest};
+use semblance::engine::{EmbeddingSender, EnginePool, ModelPack};
 
 use crate::support::engine::seen;
 use crate::support::wire::Wire;
@@ -67,18 +67,18 @@ async fn one_tenant_does_not_starve_another() {
 #[tokio::test]
 async fn applications_take_turns() {
     let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    let manifest = Arc::new(Manifest::load(&models).unwrap());
-    let (model, order) = (manifest.embedding_model(), Arc::new(Mutex::new(Vec::new())));
+    let pack = Arc::new(ModelPack::load(&models).unwrap());
+    let (model, order) = (pack.embedding_model(), Arc::new(Mutex::new(Vec::new())));
     let (open, gate) = std::sync::mpsc::channel::<()>();
     let (gate, begun) = (Arc::new(Mutex::new(gate)), Arc::clone(&order));
     let config = PoolConfig { name: "inference", threads: 1, queue: 16, deadline: Duration::from_secs(60) };
-    let pool = EnginePool::start_with(manifest, config, move || {
+    let pool = EnginePool::start_with(pack, config, move || {
         let (model, begun, gate) = (model.clone(), Arc::clone(&begun), Arc::clone(&gate));
-        Ok(Box::new(move |photo, need, ahead: Ahead| {
+        Ok(Box::new(move |photo, need, sender: EmbeddingSender| {
             begun.lock().unwrap().push(String::from_utf8_lossy(&photo.bytes()[3..]).into_owned());
             gate.lock().unwrap().recv().unwrap();
             let analysis = seen(photo, need, &model)?;
-            ahead.send(analysis.embedding.as_ref().unwrap());
+            sender.send(analysis.embedding.as_ref().unwrap());
             Ok(analysis)
         }))
     });

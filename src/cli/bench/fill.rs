@@ -1,15 +1,14 @@
 //! `semblance bench fill`.
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use clap::Args;
 
 use super::super::CliError;
 use super::super::gallery::{Target, resolve};
-use super::drawn::Draw;
+use super::synthetic::Draw;
 use crate::app;
-use crate::domain::SampleId;
+use crate::domain::{SampleId, random_uuid, stopwatch};
 use crate::gallery::{IndexedTemplate, Sample};
 use crate::settings::Settings;
 use crate::store::OnConflict;
@@ -33,14 +32,14 @@ pub(super) async fn run(settings: &Settings, arguments: &Fill) -> Result<(), Cli
     let store = app::open_store(settings).await?;
     let app = resolve(&store, &arguments.target).await?;
     let mut draw = Draw::new(Some(&arguments.embeddings), 0, 1)?;
-    let start = Instant::now();
+    let start = stopwatch();
     let mut left = arguments.templates;
     while left > 0 {
         let count = left.min(BATCH);
         let batch = (0..count).map(|_| {
             let person = draw.person();
             let sample = Sample { id: SampleId::random(), embedding: draw.photo(&person)? };
-            let id = uuid::Uuid::new_v4().to_string();
+            let id = random_uuid().to_string();
             let id = id.parse().map_err(|error| CliError::message(format!("{error}")))?;
             Ok(IndexedTemplate { id, samples: vec![sample] })
         });

@@ -1,18 +1,18 @@
 //! `semblance bench`: what this machine does.
 
-mod drawn;
 mod fill;
 mod search;
+mod synthetic;
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::CliError;
 use super::photos::{entries, is_photo};
 use crate::app;
-use crate::domain::{Check, Checks, Need, Party, Subject};
+use crate::domain::{Check, Checks, Need, Party, Subject, stopwatch};
 use crate::image::Photo;
 use crate::settings::Settings;
 
@@ -87,7 +87,7 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
     let mut landmarks = vec![[[0.0; 2]; 5]; photos.len()];
     for round in 0..=arguments.rounds.max(1) {
         for (at, photo) in photos.iter().enumerate() {
-            let start = Instant::now();
+            let start = stopwatch();
             let analysis = engine
                 .analyze(photo, need)
                 .map_err(|error| CliError::message(format!("{}: {error}", paths[at].display())))?;

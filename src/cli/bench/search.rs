@@ -4,16 +4,16 @@ use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 
 use super::super::CliError;
-use super::drawn::{Draw, Person, SplitMix};
 use super::milliseconds;
+use super::synthetic::{Draw, Person, SplitMix};
 use crate::app;
-use crate::domain::{AppId, Embedding, Revision, SampleId};
+use crate::domain::{AppId, Embedding, Revision, SampleId, stopwatch};
 use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, MemoryMatcher, Sample, SearchStats};
 use crate::settings::Settings;
 
@@ -66,7 +66,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), C
         gallery.save(dir)?;
     }
 
-    let start = Instant::now();
+    let start = stopwatch();
     matcher.replace(&app, Revision(0), std::mem::take(&mut gallery.templates));
     let searchable = start.elapsed();
     matcher.wait_for_maintenance(&app);
@@ -181,7 +181,7 @@ impl Timed {
         let before = matcher.stats();
         let (mut times, mut found) = (Vec::with_capacity(probes.len()), Vec::with_capacity(probes.len()));
         for probe in probes {
-            let start = Instant::now();
+            let start = stopwatch();
             let ranked = matcher.best(app, probe, k).await.map_err(crate::service::Error::from)?;
             times.push(start.elapsed());
             found.push(ranked.hits.into_iter().map(|hit| hit.template.to_string()).collect());
@@ -241,7 +241,7 @@ async fn rate(
 ) -> Result<f64, CliError> {
     let probes: Arc<Vec<Embedding>> = Arc::new(gallery.mated.iter().chain(&gallery.non_mated).cloned().collect());
     let next = Arc::new(AtomicUsize::new(0));
-    let start = Instant::now();
+    let start = stopwatch();
     let clients: Vec<_> = (0..waiting)
         .map(|_| {
             let (matcher, app, probes, next) =

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::BATCH;
 use crate::cli::CliError;
-use crate::cli::exchange::Line;
+use crate::cli::ndjson::Line;
 use crate::domain::{AppId, PhotoFormat};
 use crate::gallery::IndexedTemplate;
 use crate::store::{OnConflict, Store};

@@ -20,7 +20,7 @@ use clap::Args;
 use plan::Layout;
 
 use super::gallery::{Target, find_app};
-use super::{CliError, clear_away, tell};
+use super::{CliError, clear_away, journal_command};
 use crate::app;
 use crate::domain::{Guard, Subject};
 use crate::settings::Settings;
@@ -109,11 +109,11 @@ pub(super) async fn run(mut settings: Settings, arguments: Arguments) -> Result<
     }
     let app = record.id;
     let on_conflict = if arguments.replace { OnConflict::Replace(Cause::IMPORT) } else { OnConflict::Refuse };
-    tell(&store, "gallery import", Some(&app), "begins").await?;
+    journal_command(&store, "gallery import", Some(&app), "begins").await?;
     let imported = file::import(&store, &app, &arguments.from, on_conflict).await?;
     clear_away(&*store.vault).await?;
     let ends = format!("ends: {} templates with {} samples", imported.templates, imported.samples);
-    tell(&store, "gallery import", Some(&app), &ends).await?;
+    journal_command(&store, "gallery import", Some(&app), &ends).await?;
     println!("{} templates with {} samples imported", imported.templates, imported.samples);
     if imported.existing > 0 {
         println!("{} templates exist already and were left alone (--replace replaces them)", imported.existing);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -14,8 +14,8 @@ use super::report::{Counts, Outcome, Report, Row, path_text};
 use super::state::{Refusals, State};
 use super::{Arguments, BATCH};
 use crate::cli::gallery::each_page;
-use crate::cli::{CliError, clear_away, tell};
-use crate::domain::{AppId, Checks, Guard, ModelTag, Need, Party, Revision, Subject, rfc3339};
+use crate::cli::{CliError, clear_away, journal_command};
+use crate::domain::{AppId, Checks, Clock, Guard, ModelTag, Need, Party, Revision, Subject, rfc3339};
 use crate::engine::Analyze;
 use crate::gallery::{MatcherFeed as _, MemoryMatcher};
 use crate::settings::Settings;
@@ -53,7 +53,7 @@ pub(super) async fn import(
     record: &AppRecord,
     arguments: &Arguments,
 ) -> Result<(), CliError> {
-    let (app, root, started) = (&record.id, &arguments.from, SystemTime::now());
+    let (app, root, started) = (&record.id, &arguments.from, Clock::system().now());
     let places = places(settings, app, arguments)?;
     let engine: Arc<dyn Analyze> = app::start_engine(settings)?;
     let faces = arguments.faces.unwrap_or_default();
@@ -61,7 +61,7 @@ pub(super) async fn import(
     let under = format!(
         "version {}, models {}, faces {faces:?}, quality {:?}, pixels {}",
         env!("CARGO_PKG_VERSION"),
-        app::manifest(settings)?.version(),
+        app::model_pack(settings)?.version(),
         record.rules.min_quality,
         settings.limits.photo_pixels,
     );
@@ -73,8 +73,13 @@ pub(super) async fn import(
         arguments.guard.unwrap_or(if record.rules.guard == Guard::Refuse { Guard::Refuse } else { Guard::Warn });
     let guard = guarding(settings, store, app, guard, &*engine, plan.people.len()).await?;
     let photos = plan.people.iter().map(|person| person.photos.len()).sum();
-    tell(store, "gallery import", Some(app), &format!("begins: {photos} photos of {} people", plan.people.len()))
-        .await?;
+    journal_command(
+        store,
+        "gallery import",
+        Some(app),
+        &format!("begins: {photos} photos of {} people", plan.people.len()),
+    )
+    .await?;
 
     let people = Arc::new(plan.people);
     let reader = Reader {
@@ -109,7 +114,7 @@ pub(super) async fn import(
         folder: path_text(root),
         application: app.as_str(),
         started: rfc3339(started),
-        ended: rfc3339(SystemTime::now()),
+        ended: rfc3339(Clock::system().now()),
         interrupted: ended.interrupted.is_some(),
         counts: &ended.counts,
         files: &ended.rows,
@@ -126,7 +131,7 @@ pub(super) async fn import(
         "{how}: {} templates with {} samples, {} files left, {} warnings, {} photos not reached",
         counts.templates, counts.samples, counts.left, counts.warned, counts.not_reached
     );
-    let journaled = tell(store, "gallery import", Some(app), &summary).await;
+    let journaled = journal_command(store, "gallery import", Some(app), &summary).await;
     if let Some(error) = ended.error {
         return Err(error);
     }

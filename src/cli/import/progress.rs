@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::domain::stopwatch;
+
 /// From one line to the next where there is no terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -27,7 +29,7 @@ impl Progress {
             bar.set_style(ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
-        Self { bar, total, done: 0, started: Instant::now(), last_line: Instant::now() }
+        Self { bar, total, done: 0, started: stopwatch(), last_line: stopwatch() }
     }
 
     /// One photo more is done; so many templates are written by now.
@@ -37,7 +39,7 @@ impl Progress {
             bar.set_message(format!("{templates} templates written"));
             bar.inc(1);
         } else if self.last_line.elapsed() >= LINE_INTERVAL {
-            self.last_line = Instant::now();
+            self.last_line = stopwatch();
             eprintln!("{}; {templates} templates written", line(self.done, self.total, self.started.elapsed()));
         }
     }

@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use crate::domain::{Landmarks, Point};
-use crate::image::align::{SIDE, Similarity};
+use crate::image::align::{SIDE, SimilarityTransform};
 use crate::image::{AlignedFace, UprightImage};
 
 /// Counts of luminances 0 to 255.
@@ -91,7 +91,7 @@ pub(super) fn contrast(histogram: &Histogram) -> f64 {
 /// reaching inwards from below each eye, sampled bilinearly at OFIQ's scale. `None` when they have
 /// no pixel in the photo.
 pub(super) fn uniformity(image: &UprightImage, landmarks: &Landmarks) -> Option<f64> {
-    let to_ofiq = Similarity::between(&landmarks.0, &OFIQ_TEMPLATE)?;
+    let to_ofiq = SimilarityTransform::between(&landmarks.0, &OFIQ_TEMPLATE)?;
     let back = to_ofiq.inverse();
     let [left, right, _, mouth_left, mouth_right] = landmarks.0.map(|p| to_ofiq.apply(p));
     let eyes = middle(left, right);

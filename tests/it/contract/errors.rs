@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use semblance::api::ApiError;
 use semblance::compute::PoolConfig;
 use semblance::domain::{Check, DecodeFault, PhotoFault, Shortfall};
-use semblance::engine::{Ahead, Analyze, EnginePool, Manifest};
+use semblance::engine::{Analyze, EmbeddingSender, EnginePool, ModelPack};
 use semblance::service::Error;
 use semblance::store::StoreError;
 
@@ -94,17 +94,17 @@ async fn an_internal_failure_tells_nothing() {
 #[tokio::test]
 async fn a_panic_in_a_worker_is_contained() {
     let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
-    let manifest = Arc::new(Manifest::load(&models).unwrap());
-    let (model, made) = (manifest.embedding_model(), Arc::new(AtomicUsize::new(0)));
+    let pack = Arc::new(ModelPack::load(&models).unwrap());
+    let (model, made) = (pack.embedding_model(), Arc::new(AtomicUsize::new(0)));
     let count = Arc::clone(&made);
     let config = PoolConfig { name: "inference", threads: 2, queue: 8, deadline: Duration::from_secs(60) };
-    let pool = EnginePool::start_with(manifest, config, move || {
+    let pool = EnginePool::start_with(pack, config, move || {
         count.fetch_add(1, Ordering::SeqCst);
         let model = model.clone();
-        Ok(Box::new(move |photo, need, ahead: Ahead| {
+        Ok(Box::new(move |photo, need, sender: EmbeddingSender| {
             let analysis = seen(photo, need, &model)?;
             if let Some(embedding) = &analysis.embedding {
-                ahead.send(embedding);
+                sender.send(embedding);
             }
             Ok(analysis)
         }))

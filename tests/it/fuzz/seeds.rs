@@ -31,7 +31,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "json" => bodies(),
         "snapshot" => snapshots(),
         "frames" => galleries().into_iter().map(|frame| [vec![0], frame].concat()).collect(),
-        "manifest" => manifests(),
+        "model_pack" => model_packs(),
         "journal" => journals(),
         "import" => lines(),
         "sealed" => rows(),
@@ -152,7 +152,7 @@ fn snapshots() -> Vec<Vec<u8>> {
     whole.collect()
 }
 
-fn manifests() -> Vec<Vec<u8>> {
+fn model_packs() -> Vec<Vec<u8>> {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let file = |which: u8, name| [vec![which], std::fs::read(models.join(name)).unwrap()].concat();
     vec![file(0, "pack.toml"), file(1, "golden.toml"), b"\0name = \"x\"\nmodel = []\n".to_vec()]

@@ -11,10 +11,10 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Method, Request, Uri, header};
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
-use semblance::cli::exchange::Line;
+use semblance::cli::ndjson::Line;
 use semblance::compute::PoolConfig;
 use semblance::domain::{AppId, Embedding, ModelTag, PhotoFormats, Revision, SampleId};
-use semblance::engine::Manifest;
+use semblance::engine::ModelPack;
 use semblance::gallery::{Applied, Change, Frames, IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher};
 use semblance::image::{DecodeLimits, Photo, decode};
 use semblance::journal::{self, Journal, JournalConfig, JournalKey, Selection};
@@ -37,7 +37,7 @@ pub const ALL: [(&str, Target); 11] = [
     ("json", json),
     ("snapshot", snapshot),
     ("frames", frames),
-    ("manifest", manifest),
+    ("model_pack", model_pack),
     ("journal", journal),
     ("import", import_line),
     ("sealed", sealed),
@@ -258,21 +258,21 @@ fn take_in(revision: Revision, frames: &mut Frames<'_>) {
     }
 }
 
-/// What stands in `golden.toml` while [`manifest`] tries a `pack.toml`.
+/// What stands in `golden.toml` while [`model_pack`] tries a `pack.toml`.
 const GOLDEN: &str = "[traits]\nage = [1.0, 2.0]\n";
 
-/// A model manifest: `pack.toml`, or (after an odd first byte) `golden.toml` beside the real one.
-pub fn manifest(data: &[u8]) {
+/// A model pack: `pack.toml`, or (after an odd first byte) `golden.toml` beside the real one.
+pub fn model_pack(data: &[u8]) {
     let [which, text @ ..] = data else { return };
     in_folder(|dir| {
         let pack = include_bytes!("../../../models/pack.toml").as_slice();
         let (pack, golden) = if which % 2 == 0 { (text, GOLDEN.as_bytes()) } else { (pack, text) };
         std::fs::write(dir.join("pack.toml"), pack).unwrap();
         std::fs::write(dir.join("golden.toml"), golden).unwrap();
-        match Manifest::load(dir) {
-            Ok(manifest) => {
-                assert!((0.0..=1.0).contains(&manifest.operating_point()));
-                assert!(manifest.models().count() > 0 && !manifest.networks.is_empty());
+        match ModelPack::load(dir) {
+            Ok(pack) => {
+                assert!((0.0..=1.0).contains(&pack.operating_point()));
+                assert!(pack.models().count() > 0 && !pack.heads.is_empty());
             }
             Err(error) => assert!(!error.to_string().is_empty()),
         }

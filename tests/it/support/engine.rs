@@ -9,7 +9,7 @@ use semblance::domain::{
     Analysis, BoundingBox, Check, DecodeFault, Demography, Embedding, FalseMatchCurve, Landmarks, Limit, ModelTag,
     Need, PhotoFault, Point, Pose, Quality, Shortfall, Subject, Timings,
 };
-use semblance::engine::{Ahead, Analyze, AnalyzeError};
+use semblance::engine::{Analyze, AnalyzeError, EmbeddingSender};
 use semblance::image::Photo;
 use tokio::sync::Semaphore;
 
@@ -63,14 +63,19 @@ impl ScriptedEngine {
 
 #[async_trait]
 impl Analyze for ScriptedEngine {
-    async fn analyze_ahead(&self, photo: Photo, need: Need, ahead: Ahead) -> Result<Analysis, AnalyzeError> {
+    async fn analyze_with_sender(
+        &self,
+        photo: Photo,
+        need: Need,
+        sender: EmbeddingSender,
+    ) -> Result<Analysis, AnalyzeError> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         if name(&photo)?.starts_with("held") {
             self.gate.acquire().await.expect("the gate is open").forget();
         }
         let analysis = seen(&photo, need, &self.model)?;
         if let Some(embedding) = &analysis.embedding {
-            ahead.send(embedding);
+            sender.send(embedding);
         }
         self.finished.fetch_add(1, Ordering::SeqCst);
         Ok(analysis)

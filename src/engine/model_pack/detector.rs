@@ -1,10 +1,10 @@
-//! How faces are found: the steps of the search, the second look, and turns.
+//! How faces are found: the search steps, the refinement, and turns.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use super::{Finding, InputSpec};
+use super::{InputSpec, Output};
 
 /// How a detector's output is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -14,13 +14,13 @@ pub enum DetectorFamily {
     Yunet,
 }
 
-/// How faces are found: a search over the whole photo, then a second look at the main face.
+/// How faces are found: a search of the whole photo, then a refinement of the main face.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DetectorSpec {
     /// How the outputs are read.
     pub family: DetectorFamily,
-    /// The models, one per input size, by what the steps below call them.
+    /// The models, one per input size, by the names that the steps below use.
     pub inputs: BTreeMap<String, DetectorInput>,
     /// A search step keeps candidates of at least this score.
     pub score: f32,
@@ -29,13 +29,13 @@ pub struct DetectorSpec {
     /// Boxes that overlap a kept one by more than this, with more than half its score, are averaged
     /// into it.
     pub vote_iou: f32,
-    /// The steps of the search, in order.
+    /// The search steps, in order.
     pub search: Vec<SearchStep>,
     /// What makes the main face of a search doubtful.
     pub unsure: Unsure,
-    /// The second look.
+    /// The refinement.
     pub refine: Refine,
-    /// How faces are found that are not upright; without it the photo is looked at as it is.
+    /// How turned faces are found; without it only upright faces are.
     pub turn: Option<Turn>,
 }
 
@@ -49,20 +49,20 @@ pub struct DetectorInput {
     pub input: InputSpec,
 }
 
-/// When a search step is taken.
+/// When a search step runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum When {
     /// Always.
     Always,
-    /// When nothing was found yet, or the main face is doubtful, and the photo has more detail than
-    /// the step before could see.
+    /// When nothing was found yet or the main face is doubtful, and the photo has more detail than the input of the
+    /// step before.
     Unsure,
     /// When nothing was found yet.
     Nothing,
 }
 
-/// One look at the whole photo.
+/// One search of the whole photo.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SearchStep {
@@ -71,7 +71,7 @@ pub struct SearchStep {
     /// Black margin on every side, as a share of the photo's longer side. Faces that fill the photo
     /// are found only with one.
     pub margin: f64,
-    /// When this step is taken.
+    /// When this step runs.
     pub when: When,
 }
 
@@ -79,13 +79,13 @@ pub struct SearchStep {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unsure {
-    /// Its height in the detector's input is below so many pixels.
+    /// Its height in the detector's input is less than this, in pixels.
     pub height: f32,
     /// Its score is below this.
     pub score: f32,
 }
 
-/// The second look: a square around the face at a canonical scale, and its mirror image.
+/// The refinement: the network on a square around the face at a canonical scale, and on its mirror image.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Refine {
@@ -93,47 +93,47 @@ pub struct Refine {
     pub input: String,
     /// Side of the square in longer sides of the box.
     pub factor: f64,
-    /// Candidates of at least this score are looked at.
+    /// Least score of a candidate.
     pub score: f32,
     /// The better of both scores must reach this, or the face was a false alarm.
     pub confirm: f32,
-    /// A face the second look does not see at all must have had this score in the search.
+    /// A face that the refinement does not find must have had this score in the search.
     pub trust: f32,
 }
 
-/// How a face is found that is turned in the photo.
+/// How turned faces are found.
 ///
-/// A face that is tilted only is looked at again, turned upright by the line of its eyes. Where the face is doubtful
-/// after that, or there is none, the photo is looked at under turns all round, and once more as usual under the
-/// one with the best score.
+/// A tilted face is refined again, turned upright by the line of its eyes. If the face is then doubtful, or there is no
+/// face, the network runs under turns of the full circle, and the photo is searched again under the best one.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Turn {
-    /// Which of the detector's inputs looks under turns.
+    /// Which of the detector's inputs runs under turns.
     pub input: String,
-    /// A line of the eyes that is turned by more degrees than this is turned upright, ...
+    /// A face whose line of the eyes is turned by more degrees than this is turned upright, ...
     pub tilt: f64,
     /// ... at most so many times.
     pub rounds: usize,
     /// When a face is doubtful.
     pub doubt: Doubt,
-    /// Looks all round, evenly spaced.
+    /// How many turns of the full circle, evenly spaced.
     pub looks: u32,
-    /// Side of the square that is looked at, in longer sides of the face's box.
+    /// Side of the square around the face, in longer sides of the face's box.
     pub factor: f64,
-    /// Black margin where there is no face to look at but the whole photo, as in a search step.
+    /// Black margin around the whole photo, when there is no face, as in a search step.
     pub margin: f64,
-    /// A turn must have a score that is higher by this than the look that is not turned.
+    /// A turn must score higher than no further turn by this.
     pub gain: f32,
 }
 
-/// When a face is doubtful: a network finds too little of something.
+/// When a face is doubtful: an output is too low.
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Doubt {
-    /// What; high must be good, and the network must need the map of the embedding only.
-    pub finding: Finding,
-    /// A face with less of it is doubtful.
+    /// Which output; high must be good, and its head must read the feature map only.
+    #[serde(alias = "finding")]
+    pub output: Output,
+    /// A face with a lower value is doubtful.
     pub below: f64,
 }
 

@@ -5,7 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use super::super::CliError;
-use super::super::exchange::Line;
+use super::super::ndjson::Line;
 use crate::domain::{Embedding, ModelTag};
 
 /// Draws people and photos of them.
@@ -223,7 +223,7 @@ mod tests {
             let samples: Vec<_> = (0..4)
                 .map(|_| {
                     let photo = truth.photo(&person).unwrap();
-                    serde_json::json!({ "sampleId": uuid::Uuid::new_v4(), "model": "m", "embedding": photo.values() })
+                    serde_json::json!({ "sampleId": crate::domain::random_uuid(), "model": "m", "embedding": photo.values() })
                 })
                 .collect();
             lines += &format!("{}\n", serde_json::json!({ "templateId": format!("t{n}"), "samples": samples }));

@@ -1,14 +1,13 @@
-//! From a photo to faces on it.
+//! Finds the faces of a photo.
 //!
-//! A search over the whole photo finds faces; the steps and their limits are the pack's. A face
-//! is looked at a second time, in a square around it at a canonical scale and in that square's
-//! mirror image: landmarks are best where a face is 200 to 300 pixels high in the network's input,
-//! whatever its size in the photo, and a false alarm of the search rarely survives.
+//! A search of the whole photo finds candidates; the pack defines the steps and their limits. A refinement then runs
+//! the network on a square around the candidate at a canonical scale, and on that square's mirror image: landmarks are
+//! most accurate when a face is 200 to 300 pixels high in the network's input, and few false alarms are confirmed.
 //!
-//! Every look may be turned ([`TurnedWindow`]): the network finds upright faces only.
+//! Each input may be turned ([`TurnedWindow`]), because the network finds upright faces only.
 
 use super::detection::{Detection, Merge, merge};
-use super::manifest::{DetectorFamily, DetectorSpec, Faces, Manifest, When};
+use super::model_pack::{DetectorFamily, DetectorSpec, Faces, ModelPack, When};
 use super::runtime::{Model, Runtime};
 use super::yunet::YuNet;
 use super::{InferenceError, LoadError};
@@ -17,7 +16,7 @@ use crate::image::{Scaler, TurnedWindow, UprightImage, Window};
 
 /// Finds faces.
 #[derive(Debug)]
-pub(super) struct Finder {
+pub(super) struct FaceDetector {
     /// By name, as the steps call them.
     detectors: Vec<(String, YuNet)>,
     spec: DetectorSpec,
@@ -25,20 +24,20 @@ pub(super) struct Finder {
     mirror: Vec<u8>,
 }
 
-impl Finder {
+impl FaceDetector {
     /// Loads the pack's detectors.
     ///
     /// # Errors
     /// When one does not load.
-    pub(super) fn load(runtime: &Runtime, manifest: &Manifest) -> Result<Self, LoadError> {
-        let spec = manifest.detector.clone();
+    pub(super) fn load(runtime: &Runtime, pack: &ModelPack) -> Result<Self, LoadError> {
+        let spec = pack.detector.clone();
         let DetectorFamily::Yunet = spec.family;
         let detectors = spec
             .inputs
             .iter()
-            .map(|(name, input)| Ok((name.clone(), YuNet::load(runtime, manifest, input)?)))
+            .map(|(name, input)| Ok((name.clone(), YuNet::load(runtime, pack, input)?)))
             .collect::<Result<_, LoadError>>()?;
-        Ok(Self { detectors, spec, faces: manifest.faces, mirror: Vec::new() })
+        Ok(Self { detectors, spec, faces: pack.faces, mirror: Vec::new() })
     }
 
     /// The models, for their self-check.
@@ -46,8 +45,8 @@ impl Finder {
         self.detectors.iter_mut().map(|(_, detector)| detector.model())
     }
 
-    /// Searches a black picture that fits into none of the inputs, upright, under every turn and turned, so that no
-    /// step is left out.
+    /// Searches a black image that is larger than every input: upright, under every turn, and turned. This runs every
+    /// step.
     ///
     /// # Errors
     /// When a run fails.
@@ -59,8 +58,8 @@ impl Finder {
         self.search(scaler, &black, 30.0).map(drop)
     }
 
-    /// Looks over the whole photo, step by step as the pack says, turned by so many degrees. The best face for
-    /// the subject comes first.
+    /// Searches the whole photo, turned by so many degrees, in the steps of the pack. The best face for the subject
+    /// comes first.
     ///
     /// # Errors
     /// When a run fails.
@@ -76,7 +75,7 @@ impl Finder {
             Subject::Only | Subject::Largest => found.sort_by(|a, b| b.face.area().total_cmp(&a.face.area())),
             Subject::Central => {
                 let middle = Point { x: image.width() as f32 / 2.0, y: image.height() as f32 / 2.0 };
-                let away = |seen: &Detection| seen.face.center().distance(middle);
+                let away = |detection: &Detection| detection.face.center().distance(middle);
                 found.sort_by(|a, b| away(a).total_cmp(&away(b)));
             }
         }
@@ -95,19 +94,19 @@ impl Finder {
             let Some((_, detector)) = self.detectors.iter_mut().find(|(name, _)| *name == step.input) else { continue };
             let size = detector.size();
             let longest = image.width().max(image.height());
-            let wanted = match step.when {
+            let needed = match step.when {
                 When::Always => true,
                 When::Unsure => !sure,
                 When::Nothing => found.is_empty(),
             };
-            if !wanted {
+            if !needed {
                 continue;
             }
             let window = TurnedWindow::whole(image, step.margin, degrees);
             let candidates = detector.candidates(&scaler.turned(image, &window, size), self.spec.score)?;
-            let faces = merge(candidates, how(&self.spec));
+            let faces = merge(candidates, merge_of(&self.spec));
             let largest = faces.iter().max_by(|a, b| a.face.area().total_cmp(&b.face.area()));
-            // A larger input shows no more of a photo that fitted into this one.
+            // A photo that fits into this input has no more detail for a larger one.
             sure = longest <= size
                 || largest
                     .is_some_and(|f| f.face.height >= self.spec.unsure.height && f.score >= self.spec.unsure.score);
@@ -118,8 +117,7 @@ impl Finder {
         Ok(found)
     }
 
-    /// Looks at a face a second time, and again where it is tilted, turned upright by its eyes. `None`: it was a
-    /// false alarm.
+    /// Refines a candidate, and levels it by its eyes if it is tilted. `None` when it was a false alarm.
     ///
     /// # Errors
     /// When a run fails.
@@ -132,7 +130,7 @@ impl Finder {
         self.confirm_until(scaler, image, candidate, f32::INFINITY)
     }
 
-    /// The same for a face of which nothing is needed but that it is one: a look with that score is enough.
+    /// The same when it only matters that there is a face: one run with the score `enough` suffices.
     ///
     /// # Errors
     /// When a run fails.
@@ -143,18 +141,18 @@ impl Finder {
         candidate: &Detection,
         enough: f32,
     ) -> Result<Option<Detection>, InferenceError> {
-        let seen = match self.second_look(scaler, image, candidate, enough)? {
+        let detection = match self.refine(scaler, image, candidate, enough)? {
             None if candidate.score >= self.spec.refine.trust => *candidate,
             None => return Ok(None),
-            Some(seen) if seen.score.max(candidate.score) < self.spec.refine.confirm => return Ok(None),
-            Some(seen) => Detection { score: seen.score.max(candidate.score), ..seen },
+            Some(detection) if detection.score.max(candidate.score) < self.spec.refine.confirm => return Ok(None),
+            Some(detection) => Detection { score: detection.score.max(candidate.score), ..detection },
         };
-        self.turned_upright(scaler, image, seen).map(Some)
+        self.level(scaler, image, detection).map(Some)
     }
 
-    /// The face in a square around it that is turned as the candidate is, and in that square's mirror image unless the
-    /// first look is `enough`.
-    fn second_look(
+    /// Runs the network on a square around the candidate, turned like it, and on that square's mirror image unless the
+    /// first run scores `enough`.
+    fn refine(
         &mut self,
         scaler: &mut Scaler,
         image: &UprightImage,
@@ -168,50 +166,50 @@ impl Finder {
         let size = detector.size();
         let window = TurnedWindow { window: Window::around(&candidate.face, spec.factor), degrees: candidate.turn };
         let square = scaler.turned(image, &window, size);
-        let how = how(&self.spec);
-        let mut look = |rgb: &[u8]| -> Result<Option<Detection>, InferenceError> {
-            Ok(central(merge(detector.candidates(rgb, spec.score)?, how), size, spec.factor))
+        let limits = merge_of(&self.spec);
+        let mut run = |rgb: &[u8]| -> Result<Option<Detection>, InferenceError> {
+            Ok(central(merge(detector.candidates(rgb, spec.score)?, limits), size, spec.factor))
         };
-        let straight = look(&square)?;
-        if let Some(seen) = straight.filter(|seen| seen.score >= enough) {
-            return Ok(Some(to_photo(&seen, &window, size)));
+        let straight = run(&square)?;
+        if let Some(detection) = straight.filter(|detection| detection.score >= enough) {
+            return Ok(Some(to_photo(&detection, &window, size)));
         }
         mirror(&square, size as usize, &mut self.mirror);
-        let mirrored = look(&self.mirror)?.map(|seen| seen.mirrored(size));
-        let seen = match (straight, mirrored) {
+        let mirrored = run(&self.mirror)?.map(|detection| detection.mirrored(size));
+        let detection = match (straight, mirrored) {
             (Some(a), Some(b)) => Some(a.between(b)),
             (a, b) => a.or(b),
         };
-        Ok(seen.map(|seen| to_photo(&seen, &window, size)))
+        Ok(detection.map(|detection| to_photo(&detection, &window, size)))
     }
 
-    /// A face whose eyes are not level is looked at once more with the eyes level, while that helps.
-    fn turned_upright(
+    /// Refines a face with its eyes level, as long as that helps.
+    fn level(
         &mut self,
         scaler: &mut Scaler,
         image: &UprightImage,
-        mut seen: Detection,
+        mut detection: Detection,
     ) -> Result<Detection, InferenceError> {
         let (limit, rounds) = self.spec.turn.as_ref().map_or((0.0, 0), |turn| (turn.tilt, turn.rounds));
         for _ in 0..rounds {
-            let tilt = seen.tilt();
-            // A face that is turned anyway is leveled more exactly.
-            if tilt.abs() <= if seen.turn == 0.0 { limit } else { limit / 3.0 } {
+            let tilt = detection.tilt();
+            // A face that is already turned is leveled more exactly.
+            if tilt.abs() <= if detection.turn == 0.0 { limit } else { limit / 3.0 } {
                 break;
             }
-            let level = Detection { turn: normal(seen.turn + tilt), ..seen };
-            match self.second_look(scaler, image, &level, f32::INFINITY)? {
+            let leveled = Detection { turn: normal(detection.turn + tilt), ..detection };
+            match self.refine(scaler, image, &leveled, f32::INFINITY)? {
                 Some(better) if better.score >= self.spec.refine.confirm => {
-                    seen = Detection { score: better.score.max(seen.score), ..better };
+                    detection = Detection { score: better.score.max(detection.score), ..better };
                 }
                 _ => break,
             }
         }
-        Ok(seen)
+        Ok(detection)
     }
 
-    /// Looks at the surroundings of a face, or at the whole photo, under turns all round. `None` when no turn shows
-    /// a face clearer than the look that is not turned further.
+    /// Runs the network on the surroundings of a face, or on the whole photo, under turns of the full circle. `None`
+    /// when no turn scores higher, by the pack's gain, than no further turn.
     ///
     /// # Errors
     /// When a run fails.
@@ -226,15 +224,17 @@ impl Finder {
             return Ok(None);
         };
         let size = detector.size();
-        let base = around.map_or(0.0, |seen| seen.turn);
-        let window =
-            around.map_or_else(|| Window::whole(image, spec.margin), |seen| Window::around(&seen.face, spec.factor));
+        let base = around.map_or(0.0, |detection| detection.turn);
+        let window = around.map_or_else(
+            || Window::whole(image, spec.margin),
+            |detection| Window::around(&detection.face, spec.factor),
+        );
         let patch = scaler.patch(image, &window, size);
         let mut scores = Vec::with_capacity(spec.looks as usize);
-        for look in 0..spec.looks {
-            let degrees = normal(base + 360.0 * f64::from(look) / f64::from(spec.looks));
+        for step in 0..spec.looks {
+            let degrees = normal(base + 360.0 * f64::from(step) / f64::from(spec.looks));
             let candidates = detector.candidates(&scaler.turned_patch(&patch, degrees), self.spec.score)?;
-            let score = candidates.iter().map(|seen| seen.score).fold(0.0, f32::max);
+            let score = candidates.iter().map(|detection| detection.score).fold(0.0, f32::max);
             scores.push((degrees, score));
         }
         let unturned = scores.first().map_or(0.0, |(_, score)| *score);
@@ -242,7 +242,7 @@ impl Finder {
         Ok(best.filter(|(_, score)| *score > unturned + spec.gain).map(|(degrees, _)| degrees))
     }
 
-    /// Whether another face is one the caller must know of.
+    /// Whether another face counts as a second face.
     pub(super) fn matters(&self, main: &Detection, other: &Detection) -> bool {
         let faces = &self.faces;
         other.score >= faces.second_score
@@ -257,28 +257,29 @@ impl Finder {
     }
 }
 
-fn how(spec: &DetectorSpec) -> Merge {
+fn merge_of(spec: &DetectorSpec) -> Merge {
     Merge { nms_iou: spec.nms_iou, vote_iou: spec.vote_iou }
 }
 
-/// The same turn, above -180 and up to 180 degrees.
+/// The same turn, above -180 and at most 180 degrees.
 fn normal(degrees: f64) -> f64 {
     let turned = degrees.rem_euclid(360.0);
     if turned > 180.0 { turned - 360.0 } else { turned }
 }
 
-fn to_photo(seen: &Detection, window: &TurnedWindow, size: u32) -> Detection {
-    let mapped = seen.mapped(|face| window.box_to_photo(face, size), |point| window.to_photo(point, size));
+fn to_photo(detection: &Detection, window: &TurnedWindow, size: u32) -> Detection {
+    let mapped = detection.mapped(|face| window.box_to_photo(face, size), |point| window.to_photo(point, size));
     Detection { turn: window.degrees, ..mapped }
 }
-/// The detection nearest to the middle of the square, and to the size the face must have there.
+
+/// The detection nearest to the center of the square and to the expected size.
 fn central(found: Vec<Detection>, size: u32, factor: f64) -> Option<Detection> {
     let expected = f64::from(size) / factor;
     let middle = f64::from(size) / 2.0;
-    let distance = |seen: &Detection| {
-        let center = seen.face.center();
+    let distance = |detection: &Detection| {
+        let center = detection.face.center();
         let away = (f64::from(center.x) - middle).hypot(f64::from(center.y) - middle) / expected;
-        away + (f64::from(seen.face.width.max(seen.face.height)) / expected).ln().abs()
+        away + (f64::from(detection.face.width.max(detection.face.height)) / expected).ln().abs()
     };
     found.into_iter().min_by(|a, b| distance(a).total_cmp(&distance(b)))
 }

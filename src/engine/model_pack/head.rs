@@ -1,4 +1,4 @@
-//! The networks that look at a face once it is found: what each is fed, and what it finds.
+//! The networks that run on a detected face (heads): their inputs and outputs.
 
 use std::collections::BTreeMap;
 
@@ -6,39 +6,41 @@ use serde::Deserialize;
 
 use crate::image::Frame;
 
-/// One network and what it is for.
+/// One network of the pack (`[[network]]`).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct NetworkSpec {
+pub struct HeadSpec {
     /// Id of the model.
     pub model: String,
-    /// What each of its inputs is fed, by the input's name.
-    pub inputs: BTreeMap<String, NetworkInput>,
-    /// What it finds; each is an output of that name.
-    pub gives: Vec<Finding>,
+    /// What each input receives, by the input's name.
+    pub inputs: BTreeMap<String, HeadInput>,
+    /// What it computes; the model has an output of each name.
+    #[serde(alias = "gives")]
+    pub outputs: Vec<Output>,
 }
 
-/// What an input is fed.
+/// What an input receives.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum NetworkInput {
-    /// The map that the embedding is made of.
-    Trunk,
+pub enum HeadInput {
+    /// The feature map that the embedding is made of.
+    #[serde(alias = "trunk")]
+    FeatureMap,
     /// The face in a frame: RGB planes of 0 to 255.
     Crop(Frame),
 }
 
-/// Something a network finds.
+/// Something a network computes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Finding {
+pub enum Output {
     /// Age in years.
     Age,
     /// Probability that the person is a man.
     Male,
     /// Probabilities of white, black, asian, indian and other, in that order.
     Race,
-    /// Pitch, yaw and roll in degrees, roll as it is left after alignment.
+    /// Pitch, yaw and roll in degrees, roll relative to the aligned face.
     Pose,
     /// Utility of the face for recognition.
     Crfiqa,
@@ -58,15 +60,15 @@ pub enum Finding {
     Liveness,
     /// Probability that the face is genuine.
     Deepfake,
-    /// Probability that it is a human face at all, seen upright.
+    /// Probability that it is an upright human face.
     Human,
-    /// Probability that the embedding of the face can be trusted to tell it from others.
+    /// Probability that the embedding distinguishes the face from others.
     Trusted,
 }
 
-impl Finding {
+impl Output {
     /// The name of the output.
-    pub fn output(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Age => "age",
             Self::Male => "male",
@@ -96,18 +98,18 @@ impl Finding {
     }
 }
 
-impl NetworkSpec {
-    /// Whether it gives a finding and needs nothing but the map of the embedding for it.
-    pub(super) fn gives_from_trunk(&self, finding: Finding) -> bool {
-        self.gives.contains(&finding) && self.inputs.values().all(|input| *input == NetworkInput::Trunk)
+impl HeadSpec {
+    /// Whether it computes an output from the feature map alone.
+    pub(super) fn computes_from_feature_map(&self, output: Output) -> bool {
+        self.outputs.contains(&output) && self.inputs.values().all(|input| *input == HeadInput::FeatureMap)
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
-        if self.inputs.is_empty() || self.gives.is_empty() {
-            return Err(format!("the network {:?} needs inputs and something it gives", self.model));
+        if self.inputs.is_empty() || self.outputs.is_empty() {
+            return Err(format!("the network {:?} needs inputs and outputs", self.model));
         }
         for input in self.inputs.values() {
-            if let NetworkInput::Crop(frame) = input
+            if let HeadInput::Crop(frame) = input
                 && !(frame.side > 0 && frame.side <= 1024 && frame.field >= 0.1 && frame.field <= 10.0)
             {
                 return Err(format!("the network {:?} has an impossible crop", self.model));
@@ -121,7 +123,7 @@ impl NetworkSpec {
 #[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeepfakeSpec {
-    /// Eyes closer than this, in pixels of the photo: the traces of a forgery are too small to be
-    /// seen. Such a face is not judged; its score is the limit itself, which counts as fine.
+    /// Least distance between the eyes, in pixels of the photo: on smaller faces the traces of a forgery are too small.
+    /// Such a face is not judged; its score is the limit itself, which passes.
     pub min_eye_distance: f32,
 }

@@ -1,13 +1,13 @@
-//! The pack: which models there are, what they are fed, and where their numbers count as fine.
+//! The model pack: which models there are, what their inputs are, and the limits of their outputs.
 //!
-//! `models/pack.toml` is read once; an unknown key is an error. A file is used only after its
-//! SHA-256 was compared with the pack's, and from the very bytes that were hashed.
+//! `models/pack.toml` is read once; an unknown key is an error. A file is used only after its SHA-256 was compared with
+//! the pack's, and from the same bytes that were hashed.
 
 mod detector;
 mod fine;
 pub(super) mod golden;
-mod network;
-mod papers;
+mod head;
+mod provenance;
 mod template_check;
 
 use std::collections::BTreeMap;
@@ -20,8 +20,8 @@ use sha2::{Digest as _, Sha256};
 pub(super) use detector::{DetectorFamily, DetectorInput, DetectorSpec, Doubt, When};
 pub use fine::FineLimits;
 use golden::Golden;
-pub(super) use network::{DeepfakeSpec, Finding, NetworkInput, NetworkSpec};
-pub use papers::{RuntimeComponent, RuntimePapers};
+pub(super) use head::{DeepfakeSpec, HeadInput, HeadSpec, Output};
+pub use provenance::{RuntimeComponent, RuntimeProvenance};
 pub use template_check::TemplateCheckRates;
 pub(super) use template_check::TemplateCheckSpec;
 
@@ -37,7 +37,7 @@ pub struct Sha256Digest([u8; 32]);
 
 impl Sha256Digest {
     /// The digest of some bytes.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub fn hash(bytes: &[u8]) -> Self {
         Self(Sha256::digest(bytes).into())
     }
 }
@@ -71,11 +71,10 @@ impl fmt::Debug for Sha256Digest {
     }
 }
 
-/// What is in the box: the engine's whole configuration. See `models/pack.toml`, whose comments are
-/// the reference.
+/// The engine's whole configuration. The comments of `models/pack.toml` are the reference.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Manifest {
+pub struct ModelPack {
     #[serde(skip)]
     dir: PathBuf,
     #[serde(skip)]
@@ -86,34 +85,35 @@ pub struct Manifest {
     models: Vec<ModelFile>,
     /// ONNX Runtime, by platform (`linux-x86_64`, `macos-aarch64`, ...).
     pub runtime: BTreeMap<String, LibraryFile>,
-    /// What ONNX Runtime is; absent in packs that bring a runtime of their own without papers.
-    pub runtime_papers: Option<RuntimePapers>,
+    /// License and provenance of ONNX Runtime; packs with a runtime of their own may omit it.
+    #[serde(alias = "runtime_papers")]
+    pub runtime_provenance: Option<RuntimeProvenance>,
     /// Which faces are analysed.
     pub faces: Faces,
     /// How faces are found.
     pub detector: DetectorSpec,
     /// How embeddings are made.
     pub embedder: EmbedderSpec,
-    /// What else is computed from a face, and by which networks.
+    /// The networks that run on a detected face.
     #[serde(rename = "network")]
-    pub networks: Vec<NetworkSpec>,
+    pub heads: Vec<HeadSpec>,
     /// Which faces are judged for signs of forgery.
     pub deepfake: DeepfakeSpec,
     /// Where each measure counts as fine.
     pub fine: FineLimits,
-    /// What looks at stored templates, if anything does.
+    /// How stored templates are checked, if they are.
     pub template_check: Option<TemplateCheckSpec>,
     #[serde(skip)]
     golden: Golden,
 }
 
-/// One model file and its papers.
+/// One model file with its license and provenance.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelFile {
-    /// How the rest of the pack calls it.
+    /// The name that the rest of the pack uses.
     pub id: String,
-    /// What it is for: `detector`, `embedder`, or what a network finds.
+    /// What it is for: `detector`, `embedder`, or what a network computes.
     pub role: String,
     /// The model's own name and version.
     pub title: String,
@@ -125,11 +125,11 @@ pub struct ModelFile {
     pub source: String,
     /// Digest of the published file this one was made from.
     pub upstream_sha256: Option<Sha256Digest>,
-    /// What was done to the published file, if anything.
+    /// Changes to the published file, if any.
     pub changes: Option<String>,
-    /// SPDX expression of the weights' licence.
+    /// SPDX expression of the weights' license.
     pub licence: String,
-    /// Whose copyright it is.
+    /// Copyright holder.
     pub copyright: String,
     /// Figures measured with this file, by name.
     #[serde(default)]
@@ -154,17 +154,16 @@ pub struct Faces {
     pub second_area: f32,
     /// ... and its detection score at least this.
     pub second_score: f32,
-    /// A second face of at least this score is one without a look by the network that tells human faces; beside a
-    /// main face of at least this score, it is decided before that one is embedded.
+    /// A second face of at least this score counts without a check by the network for human faces; beside a main face
+    /// of at least this score, it is decided before the main one is embedded.
     pub sure_score: f32,
-    /// ... unless more than this share of the smaller of both boxes lies within the larger: then it
-    /// is the same face seen twice.
+    /// ... unless more than this share of the smaller box lies within the larger: then both are the same face.
     pub same_overlap: f32,
     /// A face whose eyes are closer than this, in pixels of the photo, is too small.
     pub min_eye_distance: f32,
-    /// What has less of [`Finding::Human`] is no human face; without it everything found is one.
+    /// A detection with a lower [`Output::Human`] is not a human face; without this limit every detection is.
     pub min_human: Option<f64>,
-    /// A face with less of [`Finding::Trusted`] has no template; without it every face has one.
+    /// A face with a lower [`Output::Trusted`] gets no template; without this limit every face does.
     pub min_trusted: Option<f64>,
 }
 
@@ -172,7 +171,7 @@ impl Faces {
     /// Sets what counts as a second face: `second_area` or `second_score`.
     ///
     /// # Errors
-    /// A sentence, when there is no such limit or the text is no share.
+    /// A message, when there is no such limit or the text is not a share.
     pub fn set(&mut self, name: &str, number: &str) -> Result<(), String> {
         let slot = match name {
             "second_area" => &mut self.second_area,
@@ -214,9 +213,10 @@ pub struct EmbedderSpec {
     pub model: String,
     /// The output with the embedding.
     pub output: String,
-    /// The output with the map the embedding is made of, for the networks that build on it.
-    pub trunk: String,
-    /// The tag templates remember.
+    /// The output with the feature map that the embedding is made of, for the heads that read it.
+    #[serde(alias = "trunk")]
+    pub feature_map: String,
+    /// The tag that templates store.
     pub tag: String,
     /// Numbers in an embedding.
     pub dimension: usize,
@@ -241,7 +241,7 @@ impl TryFrom<Vec<(f64, f64)>> for MeasuredCurve {
     }
 }
 
-impl Manifest {
+impl ModelPack {
     /// Reads `pack.toml` in a folder.
     ///
     /// # Errors
@@ -249,25 +249,25 @@ impl Manifest {
     pub fn load(dir: &Path) -> Result<Self, LoadError> {
         let path = dir.join("pack.toml");
         let text = std::fs::read_to_string(&path).map_err(|source| LoadError::Read { path: path.clone(), source })?;
-        let mut manifest = Self::parse(&text, dir).map_err(|message| LoadError::Pack { path, message })?;
-        manifest.golden = Golden::load(&dir.join("golden.toml"))?;
-        Ok(manifest)
+        let mut pack = Self::parse(&text, dir).map_err(|message| LoadError::Pack { path, message })?;
+        pack.golden = Golden::load(&dir.join("golden.toml"))?;
+        Ok(pack)
     }
 
-    /// The pack's name, and the beginning of the SHA-256 of its `pack.toml`, which has those of all models: two packs
-    /// of one name are told apart.
+    /// The pack's name and the first digits of the SHA-256 of its `pack.toml`, which holds those of all models: packs of
+    /// the same name differ.
     pub fn version(&self) -> String {
         let digest = self.digest.map(|digest| digest.to_string()).unwrap_or_default();
         format!("{} {}", self.name, digest.get(..12).unwrap_or_default())
     }
 
-    /// Reads the text of a pack whose files lie in `dir`.
+    /// Parses the text of a pack whose files are in `dir`.
     fn parse(text: &str, dir: &Path) -> Result<Self, String> {
-        let mut manifest: Self = toml::from_str(text).map_err(|error| error.to_string())?;
-        manifest.dir = dir.to_owned();
-        manifest.digest = Some(Sha256Digest::of(text.as_bytes()));
-        manifest.check()?;
-        Ok(manifest)
+        let mut pack: Self = toml::from_str(text).map_err(|error| error.to_string())?;
+        pack.dir = dir.to_owned();
+        pack.digest = Some(Sha256Digest::hash(text.as_bytes()));
+        pack.check()?;
+        Ok(pack)
     }
 
     fn check(&self) -> Result<(), String> {
@@ -284,15 +284,15 @@ impl Manifest {
                 return Err(format!("there is no model {id:?}"));
             }
         }
-        for network in &self.networks {
-            network.check()?;
-            if self.model(&network.model).is_none() {
-                return Err(format!("there is no model {:?}", network.model));
+        for head in &self.heads {
+            head.check()?;
+            if self.model(&head.model).is_none() {
+                return Err(format!("there is no model {:?}", head.model));
             }
         }
-        for finding in self.networks.iter().flat_map(|network| &network.gives) {
-            if self.networks.iter().filter(|network| network.gives.contains(finding)).count() > 1 {
-                return Err(format!("two networks give {}", finding.output()));
+        for output in self.heads.iter().flat_map(|head| &head.outputs) {
+            if self.heads.iter().filter(|head| head.outputs.contains(output)).count() > 1 {
+                return Err(format!("two networks have the output {}", output.name()));
             }
         }
         if let Some(check) = &self.template_check {
@@ -301,23 +301,25 @@ impl Manifest {
                 return Err(format!("there is no model {:?}", check.model));
             }
         }
-        if !self.networks.iter().any(|network| network.gives.contains(&Finding::Pose)) {
-            return Err("no network gives the pose, which every reply has".to_owned());
+        if !self.heads.iter().any(|head| head.outputs.contains(&Output::Pose)) {
+            return Err("no network has the output pose, which every response needs".to_owned());
         }
         let limits = [
-            (Finding::Human, self.faces.min_human, "faces.min_human"),
-            (Finding::Trusted, self.faces.min_trusted, "faces.min_trusted"),
+            (Output::Human, self.faces.min_human, "faces.min_human"),
+            (Output::Trusted, self.faces.min_trusted, "faces.min_trusted"),
             (
-                turn.map_or(Finding::Human, |turn| turn.doubt.finding),
+                turn.map_or(Output::Human, |turn| turn.doubt.output),
                 turn.map(|turn| turn.doubt.below),
                 "detector.turn.doubt",
             ),
         ];
-        for (finding, limit, name) in
-            limits.into_iter().filter_map(|(finding, limit, name)| Some((finding, limit?, name)))
+        for (output, limit, name) in limits.into_iter().filter_map(|(output, limit, name)| Some((output, limit?, name)))
         {
-            if !self.networks.iter().any(|network| network.gives_from_trunk(finding)) {
-                return Err(format!("{name} needs a network that gives {} from the trunk alone", finding.output()));
+            if !self.heads.iter().any(|head| head.computes_from_feature_map(output)) {
+                return Err(format!(
+                    "{name} needs a network with the output {} that reads the feature map only",
+                    output.name()
+                ));
             }
             if !(0.0..=1.0).contains(&limit) {
                 return Err(format!("{name} must lie between 0 and 1, not {limit}"));
@@ -327,7 +329,7 @@ impl Manifest {
             turn.check()?;
         }
         if !(self.deepfake.min_eye_distance >= 0.0) {
-            return Err("the least eye distance must not be negative".to_owned());
+            return Err("deepfake.min_eye_distance must not be negative".to_owned());
         }
         if self.detector.search.is_empty() {
             return Err("the detector has no search step".to_owned());
@@ -347,20 +349,20 @@ impl Manifest {
         Ok(())
     }
 
-    /// The models in the box, with their papers.
+    /// The models with their license and provenance.
     pub fn models(&self) -> impl Iterator<Item = &ModelFile> {
         self.models.iter()
     }
 
-    /// What is inside ONNX Runtime, as its notices list it; nothing when the pack has no papers of it.
+    /// The components of ONNX Runtime, as its notices list them; none when the pack has no provenance of it.
     ///
     /// # Errors
     /// When the list that the pack names is missing or damaged.
     pub fn runtime_components(&self) -> Result<Vec<RuntimeComponent>, LoadError> {
-        self.runtime_papers.as_ref().map_or_else(|| Ok(Vec::new()), |papers| papers.components(&self.dir))
+        self.runtime_provenance.as_ref().map_or_else(|| Ok(Vec::new()), |provenance| provenance.components(&self.dir))
     }
 
-    /// The tag that templates of this pack remember.
+    /// The tag that templates of this pack store.
     pub fn embedding_model(&self) -> ModelTag {
         ModelTag::new(&self.embedder.tag)
     }
@@ -375,16 +377,16 @@ impl Manifest {
         &self.embedder.false_matches.0
     }
 
-    /// Whether a network for a check is in the box.
+    /// Whether the pack has a network for a check.
     pub fn offers(&self, check: Check) -> bool {
-        let finding = match check {
-            Check::Liveness => Finding::Liveness,
-            Check::Deepfake => Finding::Deepfake,
+        let output = match check {
+            Check::Liveness => Output::Liveness,
+            Check::Deepfake => Output::Deepfake,
         };
-        self.networks.iter().any(|network| network.gives.contains(&finding))
+        self.heads.iter().any(|head| head.outputs.contains(&output))
     }
 
-    /// What each model must compute from the built-in input.
+    /// The expected outputs of each model on the built-in input.
     pub(super) fn golden(&self) -> &Golden {
         &self.golden
     }
@@ -424,7 +426,7 @@ fn verified(path: PathBuf, expected: Sha256Digest) -> Result<(PathBuf, Vec<u8>),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Err(LoadError::Missing(path)),
         Err(source) => return Err(LoadError::Read { path, source }),
     };
-    let found = Sha256Digest::of(&bytes);
+    let found = Sha256Digest::hash(&bytes);
     if found == expected { Ok((path, bytes)) } else { Err(LoadError::Hash { path, expected, found }) }
 }
 
@@ -434,21 +436,39 @@ mod tests {
 
     const PACK: &str = include_str!("../../../models/pack.toml");
 
-    fn parsed(pack: &str) -> Result<Manifest, String> {
-        Manifest::parse(pack, Path::new("models"))
+    fn parsed(pack: &str) -> Result<ModelPack, String> {
+        ModelPack::parse(pack, Path::new("models"))
     }
 
     #[test]
     fn a_limit_needs_its_network_and_lies_between_0_and_1() {
         parsed(PACK).unwrap();
         let doubt = PACK.lines().find(|line| line.starts_with("doubt = ")).unwrap();
-        // The network that finds this looks at pixels, which is too late.
-        let late = PACK.replace(doubt, "doubt = { finding = \"liveness\", below = 0.5 }");
+        // The network for this reads pixels and runs too late.
+        let late = PACK.replace(doubt, "doubt = { output = \"liveness\", below = 0.5 }");
         let error = parsed(&late).unwrap_err();
         assert!(error.contains("detector.turn.doubt") && error.contains("liveness"), "{error}");
-        let beyond = PACK.replace(doubt, "doubt = { finding = \"crfiqa\", below = 1.5 }");
+        let beyond = PACK.replace(doubt, "doubt = { output = \"crfiqa\", below = 1.5 }");
         assert!(parsed(&beyond).unwrap_err().contains("not 1.5"));
         assert!(parsed(&PACK.replace("looks = 12", "looks = 0")).unwrap_err().contains("looks"));
+    }
+
+    #[test]
+    fn a_pack_with_the_old_keys_loads() {
+        let old = PACK
+            .replace("[runtime_provenance]", "[runtime_papers]")
+            .replace("feature_map = \"bn1\"", "trunk = \"bn1\"")
+            .replace("\"feature_map\" }", "\"trunk\" }")
+            .replace("\noutputs = [", "\ngives = [")
+            .replace("{ output = ", "{ finding = ");
+        for key in ["[runtime_papers]", "trunk = \"bn1\"", "\"trunk\" }", "gives = [", "{ finding = "] {
+            assert!(old.contains(key) && !PACK.contains(key), "{key}");
+        }
+        let pack = parsed(&old).unwrap();
+        assert!(pack.runtime_provenance.is_some());
+        assert_eq!(pack.embedder.feature_map, "bn1");
+        assert!(pack.heads.iter().any(|head| head.computes_from_feature_map(Output::Human)));
+        assert!(pack.detector.turn.is_some_and(|turn| turn.doubt.output == Output::Human));
     }
 
     #[test]
@@ -458,8 +478,8 @@ mod tests {
         let upright = [&PACK[..turn], &PACK[end..]].concat();
         let upright: Vec<&str> =
             upright.lines().filter(|line| !line.starts_with("min_human") && !line.starts_with("min_trusted")).collect();
-        let manifest = parsed(&upright.join("\n")).unwrap();
-        assert!(manifest.detector.turn.is_none() && manifest.faces.min_human.is_none());
+        let pack = parsed(&upright.join("\n")).unwrap();
+        assert!(pack.detector.turn.is_none() && pack.faces.min_human.is_none());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What every model must compute from a built-in input, to the digits that matter.
+//! The expected outputs of every model on a built-in input, to the digits that matter.
 //!
 //! A file may be whole and a library may load, and the numbers still be wrong: a processor whose
 //! kernels differ, a runtime of another version, a miscompiled build. The engine therefore feeds each
@@ -18,31 +18,31 @@ const KEPT: usize = 8;
 /// additions makes, less than any decision notices.
 const TOLERANCE: f32 = 2e-3;
 
-/// Output names and some of their numbers.
-pub(in crate::engine) type Sample = BTreeMap<String, Vec<f32>>;
+/// What one model computes from the built-in input: output names and some of their numbers.
+pub(in crate::engine) type GoldenOutput = BTreeMap<String, Vec<f32>>;
 
-/// The expected samples, by model id.
+/// The expected outputs, by model id.
 #[derive(Debug, Clone, Default)]
-pub(in crate::engine) struct Golden(BTreeMap<String, Sample>);
+pub(in crate::engine) struct Golden(BTreeMap<String, GoldenOutput>);
 
 impl Golden {
     pub(in crate::engine) fn load(path: &Path) -> Result<Self, LoadError> {
         let text = std::fs::read_to_string(path).map_err(|source| LoadError::Read { path: path.to_owned(), source })?;
-        let samples = toml::from_str(&text)
+        let models = toml::from_str(&text)
             .map_err(|error| LoadError::Pack { path: path.to_owned(), message: error.to_string() })?;
-        Ok(Self(samples))
+        Ok(Self(models))
     }
 
-    /// Collects samples that were just computed.
-    pub(in crate::engine) fn of(samples: BTreeMap<String, Sample>) -> Self {
-        Self(samples)
+    /// Wraps outputs that were just computed.
+    pub(in crate::engine) fn new(models: BTreeMap<String, GoldenOutput>) -> Self {
+        Self(models)
     }
 
     /// Compares what a model computed with what it must.
     ///
     /// # Errors
     /// A sentence that names the first number that differs.
-    pub(in crate::engine) fn compare(&self, model: &str, found: &Sample) -> Result<(), String> {
+    pub(in crate::engine) fn compare(&self, model: &str, found: &GoldenOutput) -> Result<(), String> {
         let expected = self.0.get(model).ok_or("golden.toml has no numbers for it")?;
         if !expected.keys().eq(found.keys()) {
             return Err("golden.toml names other outputs".to_owned());
@@ -55,7 +55,7 @@ impl Golden {
                 if !((found - expected).abs() <= TOLERANCE * (1.0 + expected.abs())) {
                     return Err(format!(
                         "computes {found} instead of {expected} on the built-in input (number {at} of {output}); \
-                         this processor or ONNX Runtime is not to be trusted with it"
+                         do not use this processor or this ONNX Runtime build with it"
                     ));
                 }
             }
@@ -66,12 +66,12 @@ impl Golden {
     /// The file's text.
     pub(in crate::engine) fn to_text(&self) -> String {
         let mut text = String::from(
-            "# What each model computes from the built-in input (src/engine/manifest/golden.rs): some numbers of\n\
+            "# What each model computes from the built-in input (src/engine/model_pack/golden.rs): some numbers of\n\
              # each output. Written by `semblance models golden`; compared whenever the engine starts.\n",
         );
-        for (model, sample) in &self.0 {
+        for (model, outputs) in &self.0 {
             let _ = write!(text, "\n[{model}]\n");
-            for (output, numbers) in sample {
+            for (output, numbers) in outputs {
                 let numbers: Vec<String> = numbers.iter().map(|number| format!("{number:?}")).collect();
                 let _ = writeln!(text, "{output} = [{}]", numbers.join(", "));
             }
@@ -113,9 +113,9 @@ pub(in crate::engine) fn input(shape: &[usize]) -> Vec<f32> {
 mod tests {
     use super::*;
 
-    fn golden(numbers: &[f32]) -> (Golden, Sample) {
-        let sample = Sample::from([("out".to_owned(), kept(numbers))]);
-        (Golden::of(BTreeMap::from([("m".to_owned(), sample.clone())])), sample)
+    fn golden(numbers: &[f32]) -> (Golden, GoldenOutput) {
+        let output = GoldenOutput::from([("out".to_owned(), kept(numbers))]);
+        (Golden::new(BTreeMap::from([("m".to_owned(), output.clone())])), output)
     }
 
     #[test]
@@ -134,7 +134,7 @@ mod tests {
         assert!(expected.compare("m", &golden(&[0.504; 100]).1).is_err());
         assert!(expected.compare("m", &golden(&[f32::NAN; 100]).1).is_err());
         assert!(expected.compare("m", &golden(&[0.5; 3]).1).is_err());
-        assert!(expected.compare("m", &Sample::new()).is_err());
+        assert!(expected.compare("m", &GoldenOutput::new()).is_err());
         assert!(expected.compare("n", &golden(&[0.5; 100]).1).is_err());
     }
 

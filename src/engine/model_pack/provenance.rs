@@ -1,4 +1,4 @@
-//! What ONNX Runtime is, and what its notices say is inside it.
+//! License and provenance of ONNX Runtime and its components.
 
 use std::path::Path;
 
@@ -6,34 +6,34 @@ use serde::{Deserialize, Serialize};
 
 use super::super::LoadError;
 
-/// The papers of ONNX Runtime, the same for every platform.
+/// License and provenance of ONNX Runtime, the same for every platform.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RuntimePapers {
+pub struct RuntimeProvenance {
     /// Its name and version.
     pub title: String,
     /// Where it comes from.
     pub source: String,
-    /// SPDX expression of its licence.
+    /// SPDX expression of its license.
     pub licence: String,
-    /// Whose copyright it is.
+    /// Copyright holder.
     pub copyright: String,
     /// Path, relative to the folder of the pack, of the list of its components (JSON).
     pub components: String,
 }
 
-/// Software that is inside ONNX Runtime, as its notices list it.
+/// A component of ONNX Runtime, as its notices list it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct RuntimeComponent {
     /// Its name.
     pub name: String,
-    /// Its address, where the notices give one.
+    /// Its address, if the notices have one.
     pub source: Option<String>,
-    /// Licences whose text the notices have for it.
+    /// Licences in the notices for it.
     pub licences: Vec<String>,
 }
 
-impl RuntimePapers {
+impl RuntimeProvenance {
     /// The components, from their file.
     pub(super) fn components(&self, dir: &Path) -> Result<Vec<RuntimeComponent>, LoadError> {
         let path = dir.join(&self.components);
@@ -54,14 +54,14 @@ mod tests {
     fn components_are_read_and_a_missing_or_damaged_list_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let text = "title = 'R 1'\nsource = 's'\nlicence = 'MIT'\ncopyright = 'c'\ncomponents = 'list.json'";
-        let papers: RuntimePapers = toml::from_str(text).unwrap();
-        let failed = || papers.components(dir.path()).unwrap_err().to_string();
+        let provenance: RuntimeProvenance = toml::from_str(text).unwrap();
+        let failed = || provenance.components(dir.path()).unwrap_err().to_string();
         assert!(failed().contains("list.json is missing"), "{}", failed());
         std::fs::write(dir.path().join("list.json"), "[{}]").unwrap();
         assert!(failed().contains("list.json: missing field `name`"), "{}", failed());
         let list = r#"[{"name": "zlib", "source": null, "licences": ["Zlib"]}]"#;
         std::fs::write(dir.path().join("list.json"), list).unwrap();
         let zlib = RuntimeComponent { name: "zlib".into(), source: None, licences: vec!["Zlib".into()] };
-        assert_eq!(papers.components(dir.path()).unwrap(), [zlib]);
+        assert_eq!(provenance.components(dir.path()).unwrap(), [zlib]);
     }
 }
