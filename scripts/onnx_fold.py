@@ -74,7 +74,7 @@ def with_outputs(data, names):
 
 def _fold_graph(data, input_hw, output):
     fields = list(_fields(data))
-    of = lambda wanted: [value for number, _, value, _ in fields if number == wanted]
+    of = lambda expected: [value for number, _, value, _ in fields if number == expected]
     tensors = {tensor.name: tensor for tensor in map(Tensor.read, of(GRAPH_INITIALIZER))}
     nodes = [Node(value) for value in of(GRAPH_NODE)]
     outputs = {_name(value) for value in of(GRAPH_OUTPUT)}

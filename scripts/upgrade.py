@@ -62,29 +62,29 @@ class Node:
         return {one["templateId"]: one["similarity"] for one in found["candidates"]}
 
 
-def agree(nodes, app, wanted):
+def agree(nodes, app, expected):
     """Waits until every node finds exactly these templates."""
     until = time.monotonic() + SEEN_WITHIN_S
     while True:
         found = [node.index(app) for node in nodes]
-        if all(one == found[0] for one in found) and set(found[0]) == wanted:
+        if all(one == found[0] for one in found) and set(found[0]) == expected:
             return
         if time.monotonic() > until:
-            raise SystemExit(f"the nodes differ: {wanted} was acknowledged, {found} are found")
+            raise SystemExit(f"the nodes differ: {expected} was acknowledged, {found} are found")
         time.sleep(0.05)
 
 
-def mixed(nodes, app, wanted, rounds):
+def mixed(nodes, app, expected, rounds):
     photos = ("person_a_1.jpg", "person_a_2.jpg", "person_b_1.jpg", "person_b_2.jpg")
     for turn in range(rounds):
         writer, name = nodes[turn % len(nodes)], f"t{turn % 7}"
-        if turn % 4 == 3 and name in wanted:
+        if turn % 4 == 3 and name in expected:
             writer.call(app, "delete", templateId=name)
-            wanted.discard(name)
+            expected.discard(name)
         else:
             writer.call(app, "add?replace=true", photos[turn % 4], templateId=name)
-            wanted.add(name)
-        agree(nodes, app, wanted)
+            expected.add(name)
+        agree(nodes, app, expected)
     return rounds
 
 
@@ -105,18 +105,18 @@ def main():
         try:
             start(options.before)
             app = json.loads((nodes[0].folder / "credentials.json").read_text())
-            wanted, count = set(), 0
-            count += mixed(nodes, app, wanted, 8)
+            expected, count = set(), 0
+            count += mixed(nodes, app, expected, 8)
             start(options.after)
-            agree(nodes, app, wanted)
-            count += mixed(nodes, app, wanted, options.rounds)
+            agree(nodes, app, expected)
+            count += mixed(nodes, app, expected, options.rounds)
             nodes[0].process.kill()
             nodes[0].process.wait()
             del nodes[0]
-            count += mixed(nodes, app, wanted, 8)
+            count += mixed(nodes, app, expected, 8)
             start(options.after)
-            agree(nodes, app, wanted)
-            count += mixed(nodes, app, wanted, 8)
+            agree(nodes, app, expected)
+            count += mixed(nodes, app, expected, 8)
         finally:
             for node in nodes:
                 node.process.kill()

@@ -33,7 +33,7 @@ class Face(NamedTuple):
     """One photo with one face."""
 
     path: str  # the photo
-    key: str  # whoever is in it, or the file: what splits must keep together
+    key: str  # the person, or the file: what splits must keep together
     landmarks: np.ndarray  # 5 x 2, pixels of the photo; whole numbers name pixel centres
     box: np.ndarray  # x, y, width, height of the face as the detector sees it
 
@@ -68,7 +68,7 @@ def seed(number):
 def faces(folder, cache, person=None, binary=None):
     """The faces in the photos under `folder`, in order of their paths.
 
-    `cache` is a folder for what `semblance analyze` said. `person` makes a key of a path relative to
+    `cache` is a folder for the output of `semblance analyze`. `person` makes a key of a path relative to
     `folder` (default: the path itself). Photos without a face are left out; where there are several,
     the one nearest to the middle is taken, which is how research sets are labelled.
     """
@@ -120,7 +120,7 @@ def lfw(data, cache, **options):
 
 
 def utkface(data, cache, **options):
-    """UTKFace; keys are files, as it names nobody. Labels: `utk_labels(face)`."""
+    """UTKFace; keys are files, as it names no people. Labels: `utk_labels(face)`."""
     return faces(Path(data) / "utkface", cache, person=lambda name: "utk/" + name, **options)
 
 

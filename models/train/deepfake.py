@@ -359,7 +359,7 @@ def train(options):
         order, losses = random.permutation(count), []
         number = epoch % len(rounds)
         for at in range(count // (batch // 2)):
-            # A photo and its forgery together: nothing but the forgery tells them apart.
+            # A photo and its forgery together: they differ only in the forgery.
             rows = order[at * (batch // 2) : (at + 1) * (batch // 2)]
             side = int(random.random() < 0.5)
             x = torch.cat([real[side][rows], rounds[number][side][(rows - number) % count]]).float().to(device)
@@ -428,7 +428,7 @@ def evaluate(options):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="folder with lfw, utkface and masks")
-    parser.add_argument("--models", help="not used: nobody teaches this network")
+    parser.add_argument("--models", help="not used: this network has no teacher")
     parser.add_argument("--cache", required=True, help="folder for landmarks and crops (about 3 GB)")
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--rounds", type=int, default=2, help="forgeries of each photo")

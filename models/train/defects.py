@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Trains `models/defects.onnx`: flare, and geometric distortion, from the face and its surroundings.
 
-Self-supervision: clean photos are spoilt with a known strength before the face is cut out, and the
+Self-supervision: clean photos are degraded with a known strength before the face is cut out, and the
 network learns the strength, in units of what a person notices (1). Flare: a veil of light, sources
 with halos, streaks and ghosts. Distortion: stretching, barrel and pincushion (radial polynomial),
 and the perspective of a camera very close to a rough three-dimensional face. The landmarks move with
@@ -73,7 +73,7 @@ def flare(picture, kind, strength, random):
 
 
 def warp(picture, landmarks, kind, strength, random):
-    """The photo through another lens; strength 1 is what a person notices: 15 % of stretch, 8 % of
+    """The photo through another lens; strength 1 is what a person notices: 15 % of stretching, 8 % of
     displacement at the corner of a square of four eye distances, a camera 35 cm from the face."""
     h, w = picture.shape[:2]
     eyes = np.hypot(*(landmarks[1] - landmarks[0]))
@@ -111,7 +111,7 @@ def warp(picture, landmarks, kind, strength, random):
     x, y = back[:, :, 0].astype(np.float32), back[:, :, 1].astype(np.float32)
     out = cv2.remap(picture, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     landmarks = there(landmarks)
-    # A lens fills the picture: no curved black edge may tell.
+    # A lens fills the picture: no curved black edge may reveal it.
     inside = (x >= 0) & (y >= 0) & (x <= w - 1) & (y <= h - 1)
     return filled(out, landmarks, inside)
 
@@ -350,7 +350,7 @@ def evaluate(options):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="folder with lfw, utkface and masks")
-    parser.add_argument("--models", help="not used: nobody teaches this network")
+    parser.add_argument("--models", help="not used: this network has no teacher")
     parser.add_argument("--cache", required=True, help="folder for landmarks and crops")
     parser.add_argument("--epochs", type=int, default=14)
     parser.add_argument("--size", type=int, default=14000, help="photos to train on")

@@ -5,9 +5,9 @@ of a stored template).
 `face.onnx` reads the map that the embedding is made of (SFace's `bn1`, 1024 x 7 x 7): mean and maximum of each channel,
 then one weight for each. It gives two numbers from 0 to 1:
 
-  human     an upright human face. Learnt from photos of faces against whatever the detector takes for a face on photos of
+  human     an upright human face. Learned from photos of faces against all detections on photos of
             animals and things, on backgrounds, and on turned faces that were given upright landmarks.
-  trusted   the template means the person. Learnt from the templates themselves: spoilt photos whose embedding keeps a
+  trusted   the template means the person. Learned from the templates themselves: degraded photos whose embedding keeps a
             cosine of TRUSTED or more to that of the same photo before, against those that keep DISTRUSTED or less, and
             against what is no face.
 
@@ -34,15 +34,15 @@ from face_data import COMPARED, collections, random_of, samples
 CHANNELS = 1024
 OPERATING_POINT = 0.505  # the cosine at a false match rate of 1e-5 (pack.toml)
 TRUSTED, DISTRUSTED = 0.6, 0.45
-# Faces of different people that are spoilt in these ways match each other even where the cosine is 0.55: it must be SURE.
+# Faces of different people that are degraded in these ways match each other even where the cosine is 0.55: it must be SURE.
 ALIKE, SURE = ("blur", "upper"), 0.75
 UPRIGHT, NOT_UPRIGHT = 20.0, 40.0  # degrees between the landmarks and the face
 CLEAN = ("lfw", "utk", "closed", "masks", "emotion")
 NOTHING = ("noface", "windows", "background")
-SPOILT = ("spoilt", "utk_spoilt", "other_spoilt")
+DEGRADED = ("degraded", "utk_degraded", "other_degraded")
 # Degradations whose templates match each other across people: the limit of `trusted` is to refuse them.
 HOPELESS = (("negative", 0.0), ("blur", 0.2), ("blur", 0.12), ("upper", 0.45), ("upper", 0.2))
-# Spoilt faces that are human faces for sure, whatever their templates are worth.
+# Degraded faces that are human faces for sure, whether or not their templates are useful.
 SURELY_HUMAN = ("lower", "band", "grey", "small", "jpeg")
 
 
@@ -129,7 +129,7 @@ def human_lesson(sets, chosen="train", leave_out=None):
     for name in CLEAN:
         set_ = sets[name].where(sets[name].parts == chosen)
         lesson.add(set_.statistics, 1, 1.0)
-    for name in SPOILT:
+    for name in DEGRADED:
         set_ = sets[name].where(sets[name].parts == chosen)
         kind, strength = set_.of("kind"), set_.of("strength")
         sure = np.isin(kind, SURELY_HUMAN) | (kind == "turned") & (set_.of("tilt") < UPRIGHT)
@@ -149,10 +149,10 @@ def trusted_lesson(sets, chosen="train"):
     for name in CLEAN:
         weight = 2.0 if name == "closed" else 1.0
         lesson.add(sets[name].statistics[sets[name].parts == chosen], 1, weight)
-    for name in SPOILT:
+    for name in DEGRADED:
         set_ = sets[name].where(sets[name].parts == chosen)
         genuine, alike = set_.of("genuine"), np.isin(set_.of("kind"), ALIKE)
-        share = 1.0 if name == "spoilt" else 0.3
+        share = 1.0 if name == "degraded" else 0.3
         lesson.add(set_.statistics[(genuine >= TRUSTED) & ~(alike & (genuine < SURE))], 1, 1.0)
         lesson.add(set_.statistics[(genuine <= DISTRUSTED) & ~alike], 0, 3.0 * share)
         lesson.add(set_.statistics[alike & (genuine < SURE)], 0, 4.0 * share)
@@ -178,7 +178,7 @@ def sound_lesson(sets, chosen="train"):
     lesson = Lesson()
     for name in CLEAN:
         lesson.add(sound_rows(sets[name].embeddings[sets[name].parts == chosen]), 1, 1.0)
-    for name in SPOILT:
+    for name in DEGRADED:
         set_ = sets[name].where(sets[name].parts == chosen)
         turned = (set_.of("kind") == "turned") & (set_.of("tilt") >= 50)
         lesson.add(sound_rows(set_.embeddings[turned]), 0, 1.0)
@@ -230,16 +230,16 @@ def between(good, bad, share):
 
 
 def human_limit(sets, human):
-    """Chosen on the validation part: upright faces against whatever the detector took for one."""
+    """Chosen on the validation part: upright faces against false detections."""
     chosen = lambda names: np.concatenate([human(sets[name].where(sets[name].parts == "validate")) for name in names])
     return between(chosen(("lfw", "utk", "closed")), chosen(NOTHING), 0.4)
 
 
 def trusted_limit(sets, trusted):
-    """Chosen on the validation part: faces as they are against those that are spoilt so that pairs match."""
+    """Chosen on the validation part: faces as they are against those that are degraded so that pairs match."""
     chosen = [trusted(sets[name].where(sets[name].parts == "validate")) for name in ("lfw", "utk", "closed")]
-    spoilt = [trusted(compared(sets, "validate", label(*one))) for one in COMPARED if one in HOPELESS]
-    return between(np.concatenate(chosen), np.concatenate(spoilt), 0.65)
+    degraded = [trusted(compared(sets, "validate", label(*one))) for one in COMPARED if one in HOPELESS]
+    return between(np.concatenate(chosen), np.concatenate(degraded), 0.65)
 
 
 # ---- The networks -------------------------------------------------------------------------------------
@@ -257,7 +257,7 @@ def save(nodes, name, shape, outputs, constants, file):
     print(f"{file}: {Path(file).stat().st_size} bytes")
 
 
-# The logits are outputs as well: on the built-in input of the self-check both chances are 0 or 1, whatever is computed.
+# The logits are outputs as well: on the built-in input of the self-check both probabilities saturate at 0 or 1.
 
 
 def export_face(human, trusted, file):
@@ -317,7 +317,7 @@ def report(sets, human, trusted, sound):
     passed = sorted({r["path"][-16:] for r, p in zip(everywhere.records, passes(everywhere)) if p})
     print("photos without a face that pass in some turn, the ones trained on among them:", passed)
 
-    print("\n| spoilt alike | asked | found | accepted | pairs | matches | FMR | 95 % | without the check |\n|" + "---|" * 9)
+    print("\n| degraded alike | asked | found | accepted | pairs | matches | FMR | 95 % | without the check |\n|" + "---|" * 9)
     for kind, strength in COMPARED:
         set_ = compared(sets, "test", label(kind, strength))
         kept = set_.where(passes(set_))

@@ -1,6 +1,6 @@
-"""Faces, spoilt faces and things that are no faces, as `face.py` learns from them.
+"""Faces, degraded faces and things that are not faces, as `face.py` learns from them.
 
-A sample is what the server would embed: the photo is spoilt first, then the face is found on it (finder.py), aligned
+A sample is what the server would embed: the photo is degraded first, then the face is found on it (finder.py), aligned
 and embedded. Kept of each: its embedding, statistics of SFace's map, and how it came about. What the detector does not
 find, the server refuses by itself; it is no sample, but it is counted.
 """
@@ -27,9 +27,9 @@ class Job(NamedTuple):
     group: str  # which collection
     path: str
     key: str  # person or file: what splits must keep together
-    kind: str  # `clean`, or how it is spoilt
-    strength: float  # see `spoil`; NaN: drawn at random
-    number: int = 0  # tells jobs of one photo and kind apart
+    kind: str  # `clean`, or how it is degraded
+    strength: float  # see `degrade`; NaN: drawn at random
+    number: int = 0  # distinguishes jobs of one photo and kind
 
 
 def random_of(*parts):
@@ -74,7 +74,7 @@ def jpeg(picture, quality):
     return np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[:, :, ::-1])
 
 
-# How a photo with a known face is spoilt, with the range that a random strength is drawn from.
+# How a photo with a known face is degraded, with the range that a random strength is drawn from.
 KINDS = {
     "turned": (15, 345),  # degrees clockwise
     "negative": (0, 0),
@@ -93,8 +93,8 @@ KINDS = {
 FREQUENT = ("turned", "blur", "upper", "negative", "small")
 
 
-def spoil(picture, seen, kind, strength, random):
-    """The spoilt photo, and where the face's landmarks went."""
+def degrade(picture, seen, kind, strength, random):
+    """The degraded photo, and where the face's landmarks went."""
     if kind in ("clean", "window"):
         return picture, seen.landmarks
     if kind == "turned":
@@ -180,13 +180,13 @@ class Maker:
         if np.isnan(strength) and job.kind in KINDS:
             strength = float(random.uniform(*KINDS[job.kind]))
         record["strength"] = strength
-        spoilt, true = spoil(picture, seen, job.kind, strength, random)
-        found = seen if job.kind == "clean" else self.finder.main(spoilt, central=job.kind not in ("cut",))
+        degraded, true = degrade(picture, seen, job.kind, strength, random)
+        found = seen if job.kind == "clean" else self.finder.main(degraded, central=job.kind not in ("cut",))
         if found is None:
             return [({**record, "found": False, "reference": True}, None, None)]
         embedding = reference
         if job.kind != "clean":
-            embedding, inner, _ = self.embedder(spoilt, found.landmarks)
+            embedding, inner, _ = self.embedder(degraded, found.landmarks)
         away = np.hypot(*(found.landmarks.mean(0) - true.mean(0))) / seen.eyes
         record.update(
             found=True,
@@ -326,14 +326,14 @@ def collections(data):
     out["closed"] = files("closed", "closed_eyes", None)
     out["utk"] = files("utk", "utkface", 2500)
     out["masks"] = files("masked", "masks/with_mask", 600) + files("unmasked", "masks/without_mask", 300)
-    out["spoilt"] = one_kind_each([job for job in lfw if part(job.key) == "train"][:3000])
+    out["degraded"] = one_kind_each([job for job in lfw if part(job.key) == "train"][:3000])
     chosen = {name: [job for job in lfw if part(job.key) == name][:most] for name, most in COMPARED_PEOPLE.items()}
     for kind, strength in COMPARED:
         for name, jobs in chosen.items():
             out[f"{name}-{kind}-{strength:g}"] = [job._replace(kind=kind, strength=strength) for job in jobs]
     out["windows"] = [job._replace(kind="window", strength=nan, number=n) for job in noface for n in range(6)]
-    out["utk_spoilt"] = one_kind_each(out["utk"][:600])
-    out["other_spoilt"] = one_kind_each(out["closed"][:300] + out["masks"][:200])
+    out["utk_degraded"] = one_kind_each(out["utk"][:600])
+    out["other_degraded"] = one_kind_each(out["closed"][:300] + out["masks"][:200])
     out["background"] = [
         job._replace(group="background", kind="window", strength=nan, number=n) for job in lfw[:600] for n in range(2)
     ]

@@ -4,7 +4,7 @@
 No corpus of real attacks may be shipped with or is at hand, so attacks are simulated: a photo of LFW is
 shown on a screen or printed, that thing is held into another scene, and a second camera takes it. Live
 photos go through the same second camera (resizing, blur, noise, white balance, sharpening, JPEG), so
-that none of that tells them apart; what is left are the traces of the first reproduction and the
+that none of that distinguishes them; what is left are the traces of the first reproduction and the
 surroundings: pixel grids and moire, halftone dots, paper, glare, bezels, edges, hands.
 
 Two crops, as the best single-photo methods use (Yang, Li et al., Silent-Face-Anti-Spoofing): a tight

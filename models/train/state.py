@@ -4,7 +4,7 @@
 Three small networks in one file, on the aligned face (160 pixels, field 1.0):
 
   eyes        one network for both eyes, on grey patches brought to zero mean and unit spread, so that
-              it cannot tell a data set by its colours; the subject's left eye is mirrored. Taught by
+              the data sets cannot be distinguished by color; the subject's left eye is mirrored. Taught by
               MediaPipe's blink coefficients, and by the label "closed" of Closed Eyes in the Wild.
   occlusion   real masks against faces without, and occluders painted over clean faces: masks, hands,
               scarves, sunglasses, hair, text, patches of other photos.

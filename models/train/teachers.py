@@ -1,6 +1,6 @@
 """Reference models that teach or measure, as the training scripts use them. None of them is shipped.
 
-Each function takes a photo (RGB) and the landmarks of its face. The files and their papers are
+Each function takes a photo (RGB) and the landmarks of its face. The files and their licenses are
 described where they are kept (`--models`); crops and normalisations are theirs.
 """
 

@@ -143,7 +143,7 @@ def features(name, faces, variants, options):
 def everything(options):
     """All faces and their features."""
     utk = [face for face in utkface(options.data, options.cache) if utk_labels(face)]
-    # Of LFW, whoever has at least two photos, and no more than five of anybody.
+    # LFW: people with at least two photos, at most five of each.
     people = {}
     for face in lfw(options.data, options.cache):
         people.setdefault(face.key, []).append(face)
@@ -227,7 +227,7 @@ def examples(sets):
         for at, face in enumerate(faces):
             age, gender, race = utk_labels(face) if number == 0 else (np.nan,) * 3
             for variant in range(poses.shape[1]):
-                male = 1 - gender if not age < 3 else np.nan  # nobody can tell, and the labels show it
+                male = 1 - gender if not age < 3 else np.nan  # not recognizable, as the labels show
                 rows.append((number, at, variant, {"train": 0, "validate": 1, "test": 2}[face.part]))
                 labels.append((age, male, race, *poses[at, variant], utility[at, variant]))
     return np.array(rows), np.array(labels, np.float32)
@@ -322,8 +322,8 @@ def balance(net, utk, counts):
     prior = np.log(counts / counts.sum())
 
     def recall(share):
-        said = (logits - share * prior).argmax(1)
-        return np.mean([(said[labels == race] == race).mean() for race in range(len(RACES))])
+        predicted = (logits - share * prior).argmax(1)
+        return np.mean([(predicted[labels == race] == race).mean() for race in range(len(RACES))])
 
     share = max(np.arange(0, 1.05, 0.1), key=recall)
     print(f"race: logits moved by {share:.1f} of the log frequency")
@@ -373,13 +373,13 @@ def evaluate(sets, options):
     for low, high in ((0, 5), (6, 12), (13, 17), (18, 29), (30, 44), (45, 65), (66, 116)):
         mine = (labels[:, 0] >= low) & (labels[:, 0] <= high)
         print(f"  {low} to {high}: {error[mine].mean():.2f} of {mine.sum()}")
-    said = race.argmax(1)
-    recalls = [(said[labels[:, 2] == number] == number).mean() for number in range(len(RACES))]
-    print(f"race: balanced {np.mean(recalls):.4f}, plain {(said == labels[:, 2]).mean():.4f}; four without other "
+    predicted = race.argmax(1)
+    recalls = [(predicted[labels[:, 2] == number] == number).mean() for number in range(len(RACES))]
+    print(f"race: balanced {np.mean(recalls):.4f}, plain {(predicted == labels[:, 2]).mean():.4f}; four without other "
           f"{np.mean(recalls[:4]):.4f}")
     for number, name in enumerate(RACES):
         mine = labels[:, 2] == number
-        print(f"  {name} ({mine.sum()}): " + " ".join(f"{(said[mine] == n).mean():.3f}" for n in range(len(RACES))))
+        print(f"  {name} ({mine.sum()}): " + " ".join(f"{(predicted[mine] == n).mean():.3f}" for n in range(len(RACES))))
 
     ids = np.array([at for at, face in enumerate(wild) if face.part == "test"])
     pose = run(wild_maps[ids])[3]

@@ -90,7 +90,7 @@ class Bill(unittest.TestCase):
         self.assertEqual(sbom.bill(self.target), document, "the same tree gives the same bill")
 
     def test_every_package_that_is_linked_is_in_it(self):
-        """Those that Cargo.toml names, and whatever they cannot be without, as Cargo.lock has it."""
+        """The dependencies in Cargo.toml and what these need, as in Cargo.lock."""
         lock = {(entry["name"], entry["version"]) for entry in sbom.toml(sbom.REPOSITORY / "Cargo.lock")["package"]}
         required = {ref for ref, part in self.components.items() if part["scope"] == "required"}
         edges = {entry["ref"]: entry["dependsOn"] for entry in self.document["dependencies"]}
@@ -106,7 +106,7 @@ class Bill(unittest.TestCase):
                 if ref not in reached:
                     reached.add(ref)
                     waiting.append(ref)
-        self.assertEqual(reached, set(self.components), "whatever is in it is there for something")
+        self.assertEqual(reached, set(self.components), "every component is needed by another")
         for ref in required:
             if ref.startswith("pkg:cargo/"):
                 name, version = ref[len("pkg:cargo/") :].split("@")

@@ -190,14 +190,14 @@ class Fetching(unittest.TestCase):
 
     def runtime(self, library):
         """A set-up whose pinned runtime is `library`."""
-        papers = {"LICENSE": b"licence", "ThirdPartyNotices.txt": b"Notices\n_____\n\nonnx\n\nMIT License\n"}
+        texts = {"LICENSE": b"licence", "ThirdPartyNotices.txt": b"Notices\n_____\n\nonnx\n\nMIT License\n"}
         self.content = library
         with tempfile.TemporaryDirectory() as folder:
             wheel = Path(folder) / "runtime.whl"
             with zipfile.ZipFile(wheel, "w") as archive:
                 archive.writestr("onnxruntime/capi/lib.so", library)
-                for paper in papers:
-                    archive.writestr(f"onnxruntime/{paper}", papers[paper])
+                for text in texts:
+                    archive.writestr(f"onnxruntime/{text}", texts[text])
             package, content = setup.Package("thing", "1", setup._file_sha256(wheel)), wheel.read_bytes()
 
         def download(_package, scratch):
@@ -208,8 +208,8 @@ class Fetching(unittest.TestCase):
         self.patch(
             mock.patch.object(setup, "ONNXRUNTIME", {"Plan9 mips": (package, "lib.so", setup._sha256(library))})
         )
-        pinned = {paper: setup._sha256(content) for paper, content in papers.items()}
-        self.patch(mock.patch.object(setup, "ONNXRUNTIME_PAPERS", pinned))
+        pinned = {text: setup._sha256(content) for text, content in texts.items()}
+        self.patch(mock.patch.object(setup, "ONNXRUNTIME_TEXTS", pinned))
         setup.Setup(self.root, "Plan9 mips").runtime()
 
     def test_a_runtime_that_sends_telemetry_is_refused(self):

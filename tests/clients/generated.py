@@ -68,10 +68,10 @@ def python(folder):
         client=client, body=models.IdentifyFilesBody(photo=photo("CLIENT_PROBE")), candidates=2, check_deepfake=False
     )
     report("identify", isinstance(found, models.IdentifiedReply) and found.result.template_id == TEMPLATE, found)
-    stranger = identify.sync(
+    refused = identify.sync(
         client=client.with_headers({"APP-KEY": "wrong"}), body=models.IdentifyFilesBody(photo=photo("CLIENT_PROBE"))
     )
-    report("refused", isinstance(stranger, models.Error) and stranger.result.code == 401, stranger)
+    report("refused", isinstance(refused, models.Error) and refused.result.code == 401, refused)
 
 
 def typescript(folder):

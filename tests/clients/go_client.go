@@ -58,8 +58,8 @@ func report(step string, good int, of int, detail string) {
 }
 
 // What is wrong with an answer; empty: nothing.
-func check(step string, status int, text string, err error, wanted int, part string) string {
-	if err == nil && status == wanted && strings.Contains(text, part) {
+func check(step string, status int, text string, err error, expected int, part string) string {
+	if err == nil && status == expected && strings.Contains(text, part) {
 		return ""
 	}
 	return fmt.Sprintf("%s: %d %s %v", step, status, text, err)

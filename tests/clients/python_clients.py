@@ -37,7 +37,7 @@ async def scenario(send):
     async def step(name, call, expected):
         try:
             status, text = await call
-        except Exception as error:  # whatever a client raises, it is what its user sees
+        except Exception as error:  # any exception of a client is a failure for its user
             return False, f"{name}: {type(error).__name__}: {error}"
         return status == expected[0] and expected[1] in text, f"{name}: {status} {text}"
 
@@ -132,7 +132,7 @@ def with_aiohttp():
                 data.add_field("photo", photo, filename="photo.jpg", content_type="image/jpeg")
                 if template:
                     data.add_field("templateId", template)
-                # The library waits for the permission only when it is told so, not by the header alone.
+                # The library waits for `100 Continue` only with its own option, not by the header alone.
                 headers = dict(headers)
                 expect = headers.pop("Expect", None) is not None
                 async with session.post(

@@ -301,7 +301,7 @@ def prepared(tool):
 # Clients that use a connection again though they never sent the body that they had announced with `Expect`. Our
 # `Connection: close` prevents it directly, but not behind a proxy that keeps its client's connection and waits there.
 REUSES_UNFINISHED = {
-    "Go net/http": "CVE-2024-24791, mended in Go 1.21.12 and 1.22.5",
+    "Go net/http": "CVE-2024-24791, fixed in Go 1.21.12 and 1.22.5",
     "Java Apache HttpClient": "as of 4.5.14",
 }
 KEEPS_UNFINISHED = ("through HAProxy",)
@@ -352,27 +352,27 @@ class Run:
         try:
             done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600, cwd=ROOT)
         except subprocess.TimeoutExpired:
-            return self.tell(name, route, "it did not end within 600 s", False)
+            return self.report(name, route, "it did not end within 600 s", False)
         if done.returncode == NOT_INSTALLED:
             return self.lacks(name, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "not installed")
         self.ran.add(name)
         steps = [line.split("\t") for line in done.stdout.splitlines() if line.count("\t") == 3]
         good = bool(steps) and done.returncode == 0 and all(right == of for _, right, of, _ in steps)
-        told = ", ".join(
+        results = ", ".join(
             f"{step} {right} of {of}{f' ({detail})' if detail else ''}" for step, right, of, detail in steps
         )
         if not good:
-            told += f" exit {done.returncode}: {(done.stderr or done.stdout).strip()[-6000:]}"
-        self.tell(name, route, told, good)
+            results += f" exit {done.returncode}: {(done.stderr or done.stdout).strip()[-6000:]}"
+        self.report(name, route, results, good)
 
-    def tell(self, name, route, text, good):
+    def report(self, name, route, text, good):
         print(f"{'ok    ' if good else 'FAILED'} {name}, {route}: {text}", flush=True)
         if not good:
             self.failed.append(f"{name}, {route}")
 
 
 def prepare():
-    """Fetches what clients need of the package indexes. What cannot be fetched is said, and missing later."""
+    """Fetches what clients need of the package indexes. What cannot be fetched is reported, and counts as missing later."""
     if PYTHON_VERSION_TOO_OLD:
         print("clients: Python 3.11 or newer is needed for the generated clients; left out", file=sys.stderr)
     else:
@@ -456,7 +456,7 @@ def main():
                 except Missing as lacking:
                     run.lacks(kind[0], lacking)
                 except RuntimeError as error:
-                    run.tell(kind[0], "as a proxy", str(error), False)
+                    run.report(kind[0], "as a proxy", str(error), False)
     missing = f"missing: {', '.join(run.missing)}" if run.missing else "nothing is missing"
     print(f"{len(run.ran)} clients x {proxies} proxies ran (and each directly), {rounds} rounds; {missing}")
     if run.failed:
