@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 
 use super::{ApiConfig, ApiError, document};
-use crate::compute::{Admission, NoTicket, Throttle, Ticket};
+use crate::compute::{Admission, NoTicket, RateLimiter, Ticket};
 use crate::domain::{AppId, Clock};
 use crate::journal::{Entry, Journal};
 use crate::service::{Caller, Error, Service};
@@ -19,7 +19,7 @@ struct Inner {
     store_admission: Admission,
     metrics: Arc<Metrics>,
     config: ApiConfig,
-    throttle: Option<Throttle<AppId>>,
+    rate_limiter: Option<RateLimiter<AppId>>,
     journal: Option<Arc<Journal>>,
     licences: Bytes,
     openapi: Bytes,
@@ -44,7 +44,7 @@ impl ApiState {
     ) -> Self {
         let licences = Bytes::from(licences.to_string());
         let openapi = document::document(&config, service.policy().max_candidates);
-        let throttle = Throttle::new(config.requests_per_second, config.burst);
+        let rate_limiter = RateLimiter::new(config.requests_per_second, config.burst);
         let store_admission = Admission::new(config.max_store_requests, config.store_share);
         Self(Arc::new(Inner {
             service,
@@ -52,7 +52,7 @@ impl ApiState {
             store_admission,
             metrics,
             config,
-            throttle,
+            rate_limiter,
             journal,
             licences,
             openapi,
@@ -88,8 +88,9 @@ impl ApiState {
     }
 
     /// Counts a request of an application, or refuses it for coming too soon.
-    pub(super) fn throttle(&self, app: &AppId) -> Result<(), ApiError> {
-        let passed = self.0.throttle.as_ref().map_or(Ok(()), |throttle| throttle.pass(app, Clock::system().instant()));
+    pub(super) fn check_rate(&self, app: &AppId) -> Result<(), ApiError> {
+        let passed =
+            self.0.rate_limiter.as_ref().map_or(Ok(()), |limiter| limiter.pass(app, Clock::system().instant()));
         passed.map_err(ApiError::TooMany)
     }
 

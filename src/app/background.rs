@@ -42,16 +42,16 @@ impl Background {
         let (hints, vault) = (Arc::clone(hints), Arc::clone(vault));
         let (service, ledger) = (service.clone(), Arc::clone(ledger));
         let mut tasks = vec![
-            supervised("follow", move || follow(Arc::clone(&followed), poll, Arc::clone(&told))),
-            supervised("listen", move || listen(Arc::clone(&hints), Arc::clone(&hint))),
-            supervised("snapshots", move || save_snapshots(Arc::clone(&saved), every)),
-            supervised("scrub", move || scrub(Arc::clone(&vault))),
-            supervised("expire", move || expire(service.clone())),
-            supervised("ledger", move || Arc::clone(&ledger).keep(poll)),
+            spawn_supervised("follow", move || follow(Arc::clone(&followed), poll, Arc::clone(&told))),
+            spawn_supervised("listen", move || listen(Arc::clone(&hints), Arc::clone(&hint))),
+            spawn_supervised("snapshots", move || save_snapshots(Arc::clone(&saved), every)),
+            spawn_supervised("scrub", move || scrub(Arc::clone(&vault))),
+            spawn_supervised("expire", move || expire(service.clone())),
+            spawn_supervised("ledger", move || Arc::clone(&ledger).keep(poll)),
         ];
         if let Some(tls) = tls {
             let (tls, every) = (tls.clone(), Duration::from_secs(settings.tls.reload_s));
-            tasks.push(supervised("renew", move || renew(tls.clone(), every)));
+            tasks.push(spawn_supervised("renew", move || renew(tls.clone(), every)));
         }
         let tasks = tasks.into_iter().map(tokio::spawn).collect();
         Self(tasks)
@@ -77,7 +77,7 @@ impl Background {
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// A task that is started anew when it panics: without it the server would go on, and be ready, and fall behind.
-fn supervised<Task>(name: &'static str, start: impl Fn() -> Task + Send + 'static) -> BoxFuture<'static, ()>
+fn spawn_supervised<Task>(name: &'static str, start: impl Fn() -> Task + Send + 'static) -> BoxFuture<'static, ()>
 where
     Task: Future<Output = ()> + Send + 'static,
 {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tower::Service;
 
 use crate::api;
-use crate::compute::{Admission, Throttle, Ticket};
+use crate::compute::{Admission, RateLimiter, Ticket};
 use crate::settings::Server;
 
 /// Longest time that a connection is read on after its last response, where the peer is still sending. Closed with
@@ -25,44 +25,44 @@ const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Lets connections in, of which each peer has no more than a share; one too many is closed at once, for a descriptor
 /// that waits costs as much as one that is served.
 #[derive(Debug, Clone)]
-pub(super) struct Door {
+pub(super) struct ConnectionLimiter {
     /// A ticket for each connection.
-    desk: Admission,
+    tickets: Admission,
     /// How often it is said that there is none left.
-    said: Arc<Option<Throttle<()>>>,
+    said: Arc<Option<RateLimiter<()>>>,
     /// Longest time without a byte taken by a peer that was written to.
     write_timeout: Duration,
     /// Longest time without a request. A peer that answers every sign of life (HTTP/2) still asks for nothing.
     idle_timeout: Duration,
 }
 
-impl<S> Accept<TcpStream, S> for Door {
+impl<S> Accept<TcpStream, S> for ConnectionLimiter {
     type Stream = Connection;
     type Service = Counted<S>;
     type Future = Ready<io::Result<(Connection, Counted<S>)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        ready(self.let_in(stream).map(|connection| {
+        ready(self.admit(stream).map(|connection| {
             let requests = Arc::clone(&connection.requests);
             (connection, Counted { service, requests })
         }))
     }
 }
 
-impl Door {
-    /// A door for so many connections.
+impl ConnectionLimiter {
+    /// A limiter for so many connections.
     pub(super) fn new(connections: usize, server: &Server) -> Self {
         Self {
-            desk: Admission::new(connections, server.peer_share),
-            said: Arc::new(Throttle::new(1.0 / 60.0, 1)),
+            tickets: Admission::new(connections, server.peer_share),
+            said: Arc::new(RateLimiter::new(1.0 / 60.0, 1)),
             write_timeout: Duration::from_secs(server.write_timeout_s),
             idle_timeout: Duration::from_secs(server.idle_timeout_s),
         }
     }
 
-    fn let_in(&self, stream: TcpStream) -> io::Result<Connection> {
+    fn admit(&self, stream: TcpStream) -> io::Result<Connection> {
         let peer = network(stream.peer_addr()?.ip());
-        let ticket = self.desk.try_take(&peer, 1).map_err(|refused| {
+        let ticket = self.tickets.try_take(&peer, 1).map_err(|refused| {
             if self.said.as_ref().as_ref().is_some_and(|said| said.pass(&(), std::time::Instant::now()).is_ok()) {
                 tracing::warn!(peer, ?refused, "connections are refused: see server.connections and server.peer_share");
             }

@@ -8,7 +8,7 @@ use axum_server::{Handle, Server};
 use hyper_util::rt::TokioTimer;
 
 use super::StartError;
-use super::connection::Door;
+use super::connection::ConnectionLimiter;
 use crate::api::{self, ApiState, Routes};
 use crate::settings::Settings;
 
@@ -36,7 +36,7 @@ pub(super) struct Listener {
     /// Longest wait for the head of a request, so that an idle peer cannot hold a connection open by sending a byte
     /// now and then.
     head_timeout: Duration,
-    door: Door,
+    limiter: ConnectionLimiter,
 }
 
 impl Listener {
@@ -47,9 +47,9 @@ impl Listener {
             let unusable = |source| StartError::Listen { address, source };
             let socket = TcpListener::bind(address).map_err(unusable)?;
             socket.set_nonblocking(true).map_err(unusable)?;
-            let door = Door::new(connections, server);
+            let limiter = ConnectionLimiter::new(connections, server);
             let head_timeout = Duration::from_secs(server.head_timeout_s);
-            Ok(Self { address: socket.local_addr().map_err(unusable)?, socket, routes, head_timeout, door })
+            Ok(Self { address: socket.local_addr().map_err(unusable)?, socket, routes, head_timeout, limiter })
         };
         match settings.admin.listen {
             None => Ok(vec![bind(settings.listen, Routes::All, server.connections)?]),
@@ -75,9 +75,9 @@ impl Listener {
         let router = api::router(state, self.routes).into_make_service();
         let server = patient(axum_server::from_tcp(self.socket)?, self.head_timeout).handle(handle);
         match tls {
-            None => server.acceptor(self.door).serve(router).await,
+            None => server.acceptor(self.limiter).serve(router).await,
             Some(tls) => {
-                let acceptor = RustlsAcceptor::new(tls).handshake_timeout(self.head_timeout).acceptor(self.door);
+                let acceptor = RustlsAcceptor::new(tls).handshake_timeout(self.head_timeout).acceptor(self.limiter);
                 server.acceptor(acceptor).serve(router).await
             }
         }

@@ -199,7 +199,7 @@ fn policy(settings: &Settings, operating_point: f32) -> Result<Policy, StartErro
             SimilarityKind::Calibrated => Calibration::calibrated(operating_point)?,
             SimilarityKind::Cosine => Calibration::Cosine,
         },
-        floor: settings.matching.threshold,
+        threshold: settings.matching.threshold,
         refuse_failed_checks: settings.policy.refuse_failed_checks,
         attributes: settings.policy.attributes,
         max_candidates: settings.matching.max_candidates,

@@ -9,7 +9,7 @@ use super::CliError;
 use super::photos::analyze_all;
 use crate::api;
 use crate::app;
-use crate::domain::{Analysis, Check, Checks, Need, Party, Subject};
+use crate::domain::{Analysis, AnalysisRequest, Check, Checks, Subject, TenantKey};
 use crate::engine::{Analyze, AnalyzeError};
 use crate::settings::Settings;
 
@@ -36,17 +36,17 @@ pub(super) async fn run(mut settings: Settings, arguments: Arguments) -> Result<
     // Every check for which a model is installed.
     let checks = Checks { liveness: engine.offers(Check::Liveness), deepfake: engine.offers(Check::Deepfake) };
     let subject = if arguments.central { Subject::Central } else { arguments.faces };
-    let need = Need {
+    let request = AnalysisRequest {
         embedding: true,
         quality: true,
         checks,
         attributes: settings.policy.attributes,
         subject,
-        party: Party::default(),
+        tenant: TenantKey::default(),
     };
     let shape = app::shape(&settings);
     let mut failed = 0;
-    analyze_all(&engine, settings.compute.inference_threads, &arguments.photos, need, |at, outcome| {
+    analyze_all(&engine, settings.compute.inference_threads, &arguments.photos, request, |at, outcome| {
         let photo = arguments.photos[at].display();
         match outcome {
             Ok(analysis) if arguments.json => {

@@ -14,7 +14,7 @@ use statistics::{Embedded, ten_folds};
 use super::CliError;
 use super::photos::{analyze_all, people};
 use crate::app;
-use crate::domain::{Checks, Need, Party, Subject};
+use crate::domain::{AnalysisRequest, Checks, Subject, TenantKey};
 use crate::engine::Analyze;
 use crate::settings::Settings;
 
@@ -73,18 +73,18 @@ async fn embed(
     photos: &[(String, PathBuf)],
 ) -> Result<(Embedded, BTreeMap<&'static str, usize>), CliError> {
     let paths: Vec<PathBuf> = photos.iter().map(|(_, path)| path.clone()).collect();
-    let need = Need {
+    let request = AnalysisRequest {
         embedding: true,
         quality: false,
         checks: Checks::default(),
         attributes: false,
         subject: Subject::Central,
-        party: Party::default(),
+        tenant: TenantKey::default(),
     };
     let mut embedded = Embedded::default();
     let mut faults = BTreeMap::new();
     let total = paths.len();
-    analyze_all(engine, threads, &paths, need, |at, outcome| {
+    analyze_all(engine, threads, &paths, request, |at, outcome| {
         if at.is_multiple_of(1000) && at > 0 {
             eprintln!("{at} of {total} photos");
         }

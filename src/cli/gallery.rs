@@ -158,7 +158,7 @@ async fn check(settings: &Settings, store: &Store, app: &AppId) -> Result<(), Cl
     let step = templates.len().div_ceil(PROBES).max(1);
     let (mut searched, mut wrong) = (0, 0);
     for sample in templates.iter().step_by(step).filter_map(|t| t.samples.first()) {
-        let ranked = index.best(app, &sample.embedding, 3).await.map_err(crate::service::Error::from)?;
+        let ranked = index.top_k(app, &sample.embedding, 3).await.map_err(crate::service::Error::from)?;
         searched += 1;
         wrong += usize::from(ranked.hits != brute_force::top_k(&templates, &sample.embedding, 3));
     }

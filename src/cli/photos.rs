@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 
 use super::CliError;
-use crate::domain::{Analysis, Need};
+use crate::domain::{Analysis, AnalysisRequest};
 use crate::engine::{Analyze, AnalyzeError};
 use crate::image::Photo;
 
@@ -56,12 +56,12 @@ pub(super) async fn analyze_all(
     engine: &Arc<dyn Analyze>,
     threads: usize,
     photos: &[PathBuf],
-    need: Need,
+    request: AnalysisRequest,
     mut each: impl FnMut(usize, Outcome) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let work = photos.iter().map(|path| async move {
         let bytes = std::fs::read(path).map_err(CliError::file(path))?;
-        Ok::<_, CliError>(engine.analyze(Photo::new(bytes), need).await)
+        Ok::<_, CliError>(engine.analyze(Photo::new(bytes), request).await)
     });
     let mut outcomes = stream::iter(work).buffered(2 * threads.max(1)).enumerate();
     while let Some((at, outcome)) = outcomes.next().await {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tracing::Span;
 
-use super::turns::Turns;
+use super::fair_queue::FairQueue;
 
 /// From a failure to build a worker to the next attempt: at first, and at most.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -56,7 +56,7 @@ struct Queued<W> {
 }
 
 struct Queue<W> {
-    jobs: Turns<Queued<W>>,
+    jobs: FairQueue<Queued<W>>,
     stopping: bool,
 }
 
@@ -113,7 +113,7 @@ impl<W> Shared<W> {
             let mut queue = self.lock();
             // Threads with a worker finish what is queued; without any it is over.
             let over = queue.stopping && self.ready.load(Ordering::Acquire) == 0;
-            let late = queue.jobs.take(|job| over || job.since.elapsed() > deadline);
+            let late = queue.jobs.extract(|job| over || job.since.elapsed() > deadline);
             if !late.is_empty() {
                 drop(queue);
                 let answer = if over { WorkError::Stopped } else { WorkError::Expired };
@@ -190,7 +190,7 @@ impl<W: 'static> Pool<W> {
     ) -> Result<Self, E> {
         let count = config.threads.max(1);
         let shared = Arc::new(Shared {
-            queue: Mutex::new(Queue { jobs: Turns::default(), stopping: false }),
+            queue: Mutex::new(Queue { jobs: FairQueue::default(), stopping: false }),
             wake: Condvar::new(),
             end: Condvar::new(),
             ready: AtomicUsize::new(0),
@@ -244,7 +244,7 @@ impl<W: 'static> Pool<W> {
     /// also gets the time the work spent waiting.
     pub fn submit_for<T: Send + 'static>(
         &self,
-        party: u64,
+        tenant: u64,
         work: impl FnOnce(&mut W, Duration) -> T + Send + 'static,
     ) -> Submit<T> {
         let (reply, result) = oneshot::channel();
@@ -265,13 +265,13 @@ impl<W: 'static> Pool<W> {
         }
         if queue.jobs.len() >= self.shared.config.queue {
             // Jobs that their clients gave up, or got their answer without, hold nobody else up.
-            drop(queue.jobs.take(|job| job.client.strong_count() == 0));
+            drop(queue.jobs.extract(|job| job.client.strong_count() == 0));
         }
         if queue.jobs.len() >= self.shared.config.queue {
             return Submit(Err(WorkError::Busy));
         }
         let client = Arc::new(());
-        queue.jobs.push(party, Queued { job, since, span: Span::current(), client: Arc::downgrade(&client) });
+        queue.jobs.push(tenant, Queued { job, since, span: Span::current(), client: Arc::downgrade(&client) });
         drop(queue);
         self.shared.wake.notify_one();
         Submit(Ok(Waiting { result, _client: client }))

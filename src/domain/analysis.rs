@@ -59,36 +59,37 @@ impl FromStr for Subject {
     }
 }
 
-/// How a photo is looked at, as its sender says: whose face, and what is checked.
+/// What a client asks of a photo: whose face is meant, and which checks to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Look {
+pub struct PhotoOptions {
     /// Whose face.
     pub subject: Subject,
     /// The checks to make.
     pub checks: Checks,
 }
 
-/// On whose behalf a photo is looked at: where many wait, parties take turns. The default is nobody in particular.
+/// The key by which queued work of different applications is served in turn. The default key is for work of no
+/// application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Party(u64);
+pub struct TenantKey(u64);
 
-impl Party {
-    /// An application.
-    pub fn of(app: &AppId) -> Self {
+impl TenantKey {
+    /// The key of an application.
+    pub fn new(app: &AppId) -> Self {
         let mut hasher = DefaultHasher::new();
         app.hash(&mut hasher);
         Self(hasher.finish())
     }
 
-    /// A number for it. Two that share one would share their turns.
+    /// The key as a number, a hash: two applications with the same number share one place in the queue.
     pub fn number(self) -> u64 {
         self.0
     }
 }
 
-/// Everything a use case wants to know of a photo.
+/// What a use case needs from the analysis of a photo.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Need {
+pub struct AnalysisRequest {
     /// Compute an embedding.
     pub embedding: bool,
     /// Run these checks.
@@ -100,8 +101,8 @@ pub struct Need {
     pub attributes: bool,
     /// Whose face.
     pub subject: Subject,
-    /// On whose behalf.
-    pub party: Party,
+    /// The application that it is done for.
+    pub tenant: TenantKey,
 }
 
 /// How long each stage of one analysis took.

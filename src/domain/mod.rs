@@ -17,7 +17,7 @@ mod score;
 mod similarity;
 mod time;
 
-pub use analysis::{Analysis, Check, Checks, Look, Need, Party, Subject, Timings};
+pub use analysis::{Analysis, AnalysisRequest, Check, Checks, PhotoOptions, Subject, TenantKey, Timings};
 pub use clock::{Clock, RandomError, TestClock, fill_random, random_uuid, stopwatch};
 pub use embedding::{Embedding, EmbeddingError, ModelTag};
 pub use face::{BoundingBox, Landmarks, Point, Pose};

@@ -11,7 +11,7 @@ use super::heads::{Heads, Outputs};
 use super::model_pack::{Doubt, Faces, ModelPack, Output};
 use super::runtime::{Model, Runtime};
 use super::{AnalyzeError, InferenceError, LoadError};
-use crate::domain::{Embedding, Landmarks, Need, PhotoFault, Shortfall, Subject, Timings, stopwatch};
+use crate::domain::{AnalysisRequest, Embedding, Landmarks, PhotoFault, Shortfall, Subject, Timings, stopwatch};
 use crate::image::align::TEMPLATE;
 use crate::image::{AlignedFace, Scaler, UprightImage, align};
 
@@ -48,7 +48,7 @@ pub(super) struct Context<'a> {
     /// The photo.
     pub(super) image: &'a UprightImage,
     /// What the caller needs.
-    pub(super) need: Need,
+    pub(super) request: AnalysisRequest,
     /// Resamples windows of the photo.
     pub(super) scaler: &'a mut Scaler,
     /// Judge faces.
@@ -114,7 +114,7 @@ impl Chooser {
         }
         let chosen = attempt.outcome?;
         match self.faces.min_trusted.and_then(|limit| shortfall(&chosen.outputs, Output::Trusted, limit)) {
-            Some(shortfall) if context.need.embedding => Err(PhotoFault::Untrusted(shortfall).into()),
+            Some(shortfall) if context.request.embedding => Err(PhotoFault::Untrusted(shortfall).into()),
             _ => Ok(chosen),
         }
     }
@@ -130,8 +130,9 @@ impl Chooser {
     }
 
     fn first_face(&mut self, context: &mut Context<'_>, degrees: f64) -> Result<Attempt, AnalyzeError> {
-        let Context { image, need, .. } = *context;
-        let found = self.detector.find(context.scaler, image, need.subject, degrees).map_err(AnalyzeError::failed)?;
+        let Context { image, request, .. } = *context;
+        let found =
+            self.detector.find(context.scaler, image, request.subject, degrees).map_err(AnalyzeError::failed)?;
         let mut refused: Option<(Detection, PhotoFault)> = None;
         for (at, candidate) in found.iter().take(MAX_CANDIDATES).enumerate() {
             let confirmed = self.detector.confirm(context.scaler, image, candidate).map_err(AnalyzeError::failed)?;
@@ -147,7 +148,7 @@ impl Chooser {
                 }
                 others.clear();
             }
-            let needed = |output| need.attributes || !matches!(output, Output::Age | Output::Male | Output::Race);
+            let needed = |output| request.attributes || !matches!(output, Output::Age | Output::Male | Output::Race);
             let chosen = match self.judge(context, detection, needed)? {
                 Ok(chosen) => chosen,
                 Err(fault) => {
@@ -160,7 +161,9 @@ impl Chooser {
                 continue;
             }
             // A face that the detector is sure of counts as a second face even if the network refused it.
-            if need.subject == Subject::Only && refused.is_some_and(|(first, _)| first.score >= self.faces.sure_score) {
+            if request.subject == Subject::Only
+                && refused.is_some_and(|(first, _)| first.score >= self.faces.sure_score)
+            {
                 return Ok(Attempt::failed(PhotoFault::ManyFaces, Some(detection)));
             }
             let first = Some(refused.map_or(detection, |(first, _)| first));
@@ -181,7 +184,7 @@ impl Chooser {
         mut rest: Vec<&Detection>,
     ) -> Result<Vec<Detection>, AnalyzeError> {
         let mut others = Vec::new();
-        if context.need.subject != Subject::Only {
+        if context.request.subject != Subject::Only {
             return Ok(others);
         }
         let sure = self.faces.sure_score;

@@ -21,7 +21,7 @@ mod yunet;
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
-use crate::domain::{Analysis, Check, Embedding, FalseMatchCurve, ModelTag, Need, PhotoFault};
+use crate::domain::{Analysis, AnalysisRequest, Check, Embedding, FalseMatchCurve, ModelTag, PhotoFault};
 use crate::image::Photo;
 
 pub use crate::image::DecodeLimits;
@@ -83,13 +83,13 @@ pub trait Analyze: Send + Sync {
     async fn analyze_with_sender(
         &self,
         photo: Photo,
-        need: Need,
+        request: AnalysisRequest,
         sender: EmbeddingSender,
     ) -> Result<Analysis, AnalyzeError>;
 
     /// Analyses one photo without sending its embedding early.
-    async fn analyze(&self, photo: Photo, need: Need) -> Result<Analysis, AnalyzeError> {
-        self.analyze_with_sender(photo, need, EmbeddingSender::default()).await
+    async fn analyze(&self, photo: Photo, request: AnalysisRequest) -> Result<Analysis, AnalyzeError> {
+        self.analyze_with_sender(photo, request, EmbeddingSender::default()).await
     }
 
     /// Whether the model for a check is installed.

@@ -11,7 +11,8 @@ use super::runtime::{Model, Runtime};
 use super::template_check::TemplateCheck;
 use super::{AnalyzeError, EmbeddingSender, InferenceError, LoadError};
 use crate::domain::{
-    Analysis, Check, Demography, Landmarks, Limit, Need, PhotoFault, Pose, Quality, Timings, Verdict, stopwatch,
+    Analysis, AnalysisRequest, Check, Demography, Landmarks, Limit, PhotoFault, Pose, Quality, Timings, Verdict,
+    stopwatch,
 };
 use crate::image::align::TEMPLATE;
 use crate::image::measure::measure;
@@ -115,8 +116,8 @@ impl Engine {
     /// # Errors
     /// [`AnalyzeError::NotInstalled`] before any work when a check has no model,
     /// [`AnalyzeError::Fault`] when the photo is at fault, [`AnalyzeError::Failed`] when a model is.
-    pub fn analyze(&mut self, photo: &Photo, need: Need) -> Result<Analysis, AnalyzeError> {
-        self.analyze_with_sender(photo, need, EmbeddingSender::default())
+    pub fn analyze(&mut self, photo: &Photo, request: AnalysisRequest) -> Result<Analysis, AnalyzeError> {
+        self.analyze_with_sender(photo, request, EmbeddingSender::default())
     }
 
     /// Analyses one photo, and sends its embedding, if it is needed, before the other heads run.
@@ -126,10 +127,10 @@ impl Engine {
     pub fn analyze_with_sender(
         &mut self,
         photo: &Photo,
-        need: Need,
+        request: AnalysisRequest,
         sender: EmbeddingSender,
     ) -> Result<Analysis, AnalyzeError> {
-        if let Some(check) = need.checks.asked().find(|&check| !self.config.pack.offers(check)) {
+        if let Some(check) = request.checks.asked().find(|&check| !self.config.pack.offers(check)) {
             return Err(AnalyzeError::NotInstalled(check));
         }
         let mut timings = Timings::default();
@@ -138,10 +139,10 @@ impl Engine {
         timings.decode = start.elapsed();
 
         let mut context =
-            Context { image: &image, need, scaler: &mut self.scaler, heads: &mut self.heads, timings: &mut timings };
+            Context { image: &image, request, scaler: &mut self.scaler, heads: &mut self.heads, timings: &mut timings };
         let mut chosen = self.chooser.choose(&mut context)?;
         // Only the embedding of a human face that can be trusted is searched for.
-        if need.embedding {
+        if request.embedding {
             sender.send(&chosen.embedding);
         }
 
@@ -155,16 +156,16 @@ impl Engine {
             feature_map: &chosen.feature_map,
         };
         let needed = |output| match output {
-            Output::Liveness => need.checks.liveness,
-            Output::Deepfake => need.checks.deepfake && !too_small,
-            Output::Age | Output::Male | Output::Race => need.attributes,
+            Output::Liveness => request.checks.liveness,
+            Output::Deepfake => request.checks.deepfake && !too_small,
+            Output::Age | Output::Male | Output::Race => request.attributes,
             Output::Pose | Output::Crfiqa => true,
-            _ => need.quality,
+            _ => request.quality,
         };
         let found = &mut chosen.outputs;
         self.heads.run_on_face(&mut self.scaler, &input, needed, found).map_err(AnalyzeError::failed)?;
         let found = &chosen.outputs;
-        let quality = if need.quality {
+        let quality = if request.quality {
             self.quality(&image, &chosen)
         } else {
             Quality { crfiqa: self.learnt(found, self.config.pack.fine.crfiqa, Output::Crfiqa), ..Quality::default() }
@@ -179,10 +180,10 @@ impl Engine {
             detection_score: detection.score,
             pose,
             quality,
-            demography: if need.attributes { demography(found) } else { Demography::default() },
-            embedding: need.embedding.then_some(chosen.embedding),
-            liveness: need.checks.liveness.then(|| self.verdict(Check::Liveness, found)).flatten(),
-            deepfake: need.checks.deepfake.then(|| self.verdict(Check::Deepfake, found)).flatten(),
+            demography: if request.attributes { demography(found) } else { Demography::default() },
+            embedding: request.embedding.then_some(chosen.embedding),
+            liveness: request.checks.liveness.then(|| self.verdict(Check::Liveness, found)).flatten(),
+            deepfake: request.checks.deepfake.then(|| self.verdict(Check::Deepfake, found)).flatten(),
             timings,
         })
     }

@@ -7,11 +7,11 @@ use async_trait::async_trait;
 
 use super::{Analyze, AnalyzeError, EmbeddingSender, Engine, EngineConfig, LoadError, ModelPack};
 use crate::compute::{Pool, PoolConfig, WorkError};
-use crate::domain::{Analysis, Check, FalseMatchCurve, ModelTag, Need};
+use crate::domain::{Analysis, AnalysisRequest, Check, FalseMatchCurve, ModelTag};
 use crate::image::Photo;
 
 /// What a worker does with a photo. It belongs to one thread, and is made again after a panic.
-pub type Worker = Box<dyn FnMut(&Photo, Need, EmbeddingSender) -> Result<Analysis, AnalyzeError>>;
+pub type Worker = Box<dyn FnMut(&Photo, AnalysisRequest, EmbeddingSender) -> Result<Analysis, AnalyzeError>>;
 
 /// Worker threads with one [`Engine`] each, behind one bounded queue that is fair between tenants.
 pub struct EnginePool {
@@ -35,7 +35,7 @@ impl EnginePool {
         Self::start_with(Arc::clone(&config.pack), pool, move || {
             let mut engine = Engine::load(&config)?;
             engine.self_check()?;
-            Ok(Box::new(move |photo, need, sender| engine.analyze_with_sender(photo, need, sender)))
+            Ok(Box::new(move |photo, request, sender| engine.analyze_with_sender(photo, request, sender)))
         })
     }
 
@@ -74,11 +74,11 @@ impl Analyze for EnginePool {
     async fn analyze_with_sender(
         &self,
         photo: Photo,
-        need: Need,
+        request: AnalysisRequest,
         sender: EmbeddingSender,
     ) -> Result<Analysis, AnalyzeError> {
-        let work = self.pool.submit_for(need.party.number(), move |worker, waited| {
-            let mut analysis = worker(&photo, need, sender)?;
+        let work = self.pool.submit_for(request.tenant.number(), move |worker, waited| {
+            let mut analysis = worker(&photo, request, sender)?;
             analysis.timings.queue = waited;
             Ok(analysis)
         });

@@ -267,7 +267,7 @@ fn answer_all(
 
 #[async_trait]
 impl Matcher for MemoryMatcher {
-    async fn best(&self, app: &AppId, probe: &Embedding, limit: usize) -> Result<Ranked, MatchError> {
+    async fn top_k(&self, app: &AppId, probe: &Embedding, limit: usize) -> Result<Ranked, MatchError> {
         let gallery = self.gallery(app).ok_or(MatchError::NotLoaded)?;
         let (reply, mut answer) = oneshot::channel();
         let ticket = gallery.push(probe, limit, reply);
@@ -320,7 +320,7 @@ impl MatcherFeed for MemoryMatcher {
         applied
     }
 
-    fn forget(&self, app: &AppId) {
+    fn unload(&self, app: &AppId) {
         self.change_set(|galleries| galleries.remove(app));
     }
 

@@ -104,7 +104,7 @@ pub enum Applied {
 #[async_trait]
 pub trait Matcher: Send + Sync {
     /// The `limit` templates of an application that are most similar to the probe.
-    async fn best(&self, app: &AppId, probe: &Embedding, limit: usize) -> Result<Ranked, MatchError>;
+    async fn top_k(&self, app: &AppId, probe: &Embedding, limit: usize) -> Result<Ranked, MatchError>;
 }
 
 /// Keeps galleries equal to the store.
@@ -128,7 +128,7 @@ pub trait MatcherFeed: Send + Sync {
     fn apply(&self, app: &AppId, change: Change) -> Applied;
 
     /// Drops the gallery of a deleted application.
-    fn forget(&self, app: &AppId);
+    fn unload(&self, app: &AppId);
 
     /// The applications whose galleries are loaded.
     fn loaded(&self) -> Vec<AppId>;

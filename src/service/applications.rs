@@ -139,7 +139,7 @@ impl Applications {
 
     /// Reads the list anew after a change that is durable: whoever made it must hear of it in any case, and if the
     /// store fails just now, the next poll reads the list.
-    async fn take_note(&self) {
+    async fn refresh_cache(&self) {
         if let Err(error) = self.refresh().await {
             tracing::warn!(%error, "a change of an application is not in force here yet");
         }
@@ -154,7 +154,7 @@ impl Applications {
         if !self.store.create(&credentials.record(name)).await? {
             return Err(Error::internal("a random application id was taken"));
         }
-        self.take_note().await;
+        self.refresh_cache().await;
         Ok(credentials)
     }
 
@@ -164,7 +164,7 @@ impl Applications {
     /// When the store fails.
     pub async fn create_first(&self, name: &str, credentials: &Credentials) -> Result<bool, Error> {
         let created = self.store.create_first(&credentials.record(name)).await?;
-        self.take_note().await;
+        self.refresh_cache().await;
         Ok(created)
     }
 
@@ -185,7 +185,7 @@ impl Applications {
         let credentials = Credentials { app_id: app.clone(), app_key: random_key()? };
         let until = now().checked_add(overlap).filter(|_| !overlap.is_zero());
         let found = self.store.set_key(app, hash(&credentials.app_key), until).await?;
-        self.take_note().await;
+        self.refresh_cache().await;
         Ok(found.then_some(credentials))
     }
 
@@ -195,7 +195,7 @@ impl Applications {
     /// When the store fails.
     pub async fn set_attributes(&self, app: &AppId, reported: bool) -> Result<bool, Error> {
         let found = self.store.set_attributes(app, reported).await?;
-        self.take_note().await;
+        self.refresh_cache().await;
         Ok(found)
     }
 
@@ -206,7 +206,7 @@ impl Applications {
     /// When the store fails.
     pub async fn set_retention(&self, app: &AppId, retention: Option<Duration>) -> Result<bool, Error> {
         let found = self.store.set_retention(app, retention).await?;
-        self.take_note().await;
+        self.refresh_cache().await;
         Ok(found)
     }
 
@@ -216,7 +216,7 @@ impl Applications {
     /// When the store fails.
     pub async fn set_guard(&self, app: &AppId, guard: Guard) -> Result<bool, Error> {
         let found = self.store.set_guard(app, guard).await?;
-        self.take_note().await;
+        self.refresh_cache().await;
         Ok(found)
     }
 
@@ -227,7 +227,7 @@ impl Applications {
     /// When the store fails.
     pub async fn set_min_quality(&self, app: &AppId, least: Option<f64>) -> Result<bool, Error> {
         let found = self.store.set_min_quality(app, least).await?;
-        self.take_note().await;
+        self.refresh_cache().await;
         Ok(found)
     }
 
@@ -258,7 +258,7 @@ impl Applications {
             }
         }
         let found = self.store.delete(app).await?;
-        self.take_note().await;
+        self.refresh_cache().await;
         Ok(found.then_some(count))
     }
 }

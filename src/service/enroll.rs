@@ -1,6 +1,6 @@
 //! Enrol: a photo becomes a template, or another sample of one.
 
-use super::{Caller, Error, Look, Service, Suspicion};
+use super::{Caller, Error, PhotoOptions, Service, Suspicion};
 use crate::domain::{Analysis, Check, Embedding, SampleId, TemplateId};
 use crate::gallery::Sample;
 use crate::image::Photo;
@@ -14,7 +14,7 @@ pub struct EnrollOptions {
     /// Replace a template of that id instead of refusing.
     pub replace: bool,
     /// Whose face on the photo, and what is checked.
-    pub look: Look,
+    pub photo_options: PhotoOptions,
 }
 
 /// A template that is durable and found by the next search.
@@ -37,13 +37,13 @@ impl Service {
     /// Photo faults, [`Error::TemplateExists`], [`Error::Refused`], [`Error::LowQuality`], [`Error::Suspicious`], store
     /// failures.
     pub async fn enroll(&self, caller: &Caller, photo: Photo, options: EnrollOptions) -> Result<Enrolled, Error> {
-        let (analysis, sample) = self.sample(caller, photo, options.look).await?;
+        let (analysis, sample) = self.sample(caller, photo, options.photo_options).await?;
         let warnings = self.guard(caller, options.template.as_ref(), false, &sample.embedding).await?;
         let template = options.template.unwrap_or_else(TemplateId::random);
         let replace = OnConflict::Replace(Cause::replace(caller.transaction));
         let on_conflict = if options.replace { replace } else { OnConflict::Refuse };
         let revision = self.store.templates.insert(&caller.app, &template, &sample, on_conflict).await?;
-        self.replicator.show(&caller.app, revision).await;
+        self.replicator.publish(&caller.app, revision).await;
         Ok(Enrolled { template, sample: sample.id, analysis, warnings })
     }
 
@@ -57,18 +57,24 @@ impl Service {
         caller: &Caller,
         template: TemplateId,
         photo: Photo,
-        look: Look,
+        photo_options: PhotoOptions,
     ) -> Result<Enrolled, Error> {
-        let (analysis, sample) = self.sample(caller, photo, look).await?;
+        let (analysis, sample) = self.sample(caller, photo, photo_options).await?;
         let warnings = self.guard(caller, Some(&template), true, &sample.embedding).await?;
         let added = self.store.templates.add_sample(&caller.app, &template, &sample).await?;
         let revision = added.ok_or(Error::TemplateNotFound)?;
-        self.replicator.show(&caller.app, revision).await;
+        self.replicator.publish(&caller.app, revision).await;
         Ok(Enrolled { template, sample: sample.id, analysis, warnings })
     }
 
-    async fn sample(&self, caller: &Caller, photo: Photo, look: Look) -> Result<(Analysis, Sample), Error> {
-        let (analysis, embedding): (Analysis, Embedding) = self.analyze_for_matching(caller, photo, look).await?;
+    async fn sample(
+        &self,
+        caller: &Caller,
+        photo: Photo,
+        photo_options: PhotoOptions,
+    ) -> Result<(Analysis, Sample), Error> {
+        let (analysis, embedding): (Analysis, Embedding) =
+            self.analyze_for_matching(caller, photo, photo_options).await?;
         if self.policy.refuse_failed_checks
             && let Some(check) = failed_check(&analysis)
         {

@@ -73,7 +73,7 @@ impl Service {
         embedding: &Embedding,
     ) -> Result<Option<Suspicion>, Error> {
         // The template itself may be the best hit.
-        let ranked = self.matcher.best(&caller.app, embedding, 2).await?;
+        let ranked = self.matcher.top_k(&caller.app, embedding, 2).await?;
         let limit = self.analyze.false_matches().enrolled_elsewhere(ranked.gallery_size);
         let other = ranked.hits.into_iter().find(|hit| Some(&hit.template) != template);
         Ok(other.filter(|hit| hit.cosine >= limit).map(|hit| Suspicion::EnrolledElsewhere {

@@ -1,6 +1,6 @@
 //! Identify: whose face is this, among the templates of one application?
 
-use super::{Caller, Error, Look, Service};
+use super::{Caller, Error, PhotoOptions, Service};
 use crate::domain::{Analysis, Similarity, TemplateId};
 use crate::engine::EmbeddingSender;
 use crate::image::Photo;
@@ -9,7 +9,7 @@ use crate::image::Photo;
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct IdentifyOptions {
     /// Whose face on the photo, and what is checked.
-    pub look: Look,
+    pub photo_options: PhotoOptions,
     /// The similarity from which a template is named, instead of the operator's.
     pub threshold: Option<f64>,
     /// How many candidates to list, from the same similarity on; none are listed when absent.
@@ -49,14 +49,14 @@ impl Service {
         let (sender, embedding) = EmbeddingSender::channel();
         let search = async {
             match embedding.await {
-                Ok(embedding) => Ok(self.matcher.best(&caller.app, &embedding, limit).await?),
+                Ok(embedding) => Ok(self.matcher.top_k(&caller.app, &embedding, limit).await?),
                 Err(_) => Err(Error::internal("the engine returned no embedding")),
             }
         };
-        let need = self.need(caller, options.look, true);
-        let (analysis, ranked) = tokio::join!(self.analyze.analyze_with_sender(photo, need, sender), search);
+        let request = self.analysis_request(caller, options.photo_options, true);
+        let (analysis, ranked) = tokio::join!(self.analyze.analyze_with_sender(photo, request, sender), search);
         let (analysis, ranked) = (analysis?, ranked?);
-        let threshold = options.threshold.unwrap_or(self.policy.floor);
+        let threshold = options.threshold.unwrap_or(self.policy.threshold);
         let matches: Vec<Match> = ranked
             .hits
             .into_iter()

@@ -1,6 +1,6 @@
 //! Inspect: a photo's analysis alone, for the liveness and deepfake endpoints.
 
-use super::{Caller, Error, Look, Service};
+use super::{Caller, Error, PhotoOptions, Service};
 use crate::domain::Analysis;
 use crate::image::Photo;
 
@@ -9,7 +9,7 @@ impl Service {
     ///
     /// # Errors
     /// Photo faults, [`Error::NotInstalled`], [`Error::Busy`].
-    pub async fn inspect(&self, caller: &Caller, photo: Photo, look: Look) -> Result<Analysis, Error> {
-        self.analyze(caller, photo, look, false).await
+    pub async fn inspect(&self, caller: &Caller, photo: Photo, options: PhotoOptions) -> Result<Analysis, Error> {
+        self.analyze(caller, photo, options, false).await
     }
 }

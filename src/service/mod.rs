@@ -10,9 +10,9 @@ mod guard;
 mod identify;
 mod inspect;
 mod load;
-mod manage;
 mod replicate;
 mod snapshots;
+mod templates;
 mod verify;
 
 use std::sync::Arc;
@@ -27,7 +27,9 @@ pub use replicate::Replicator;
 pub use snapshots::SnapshotConfig;
 pub use verify::Verified;
 
-use crate::domain::{Analysis, Calibration, Check, Checks, Embedding, Look, Need, Party, Similarity};
+use crate::domain::{
+    Analysis, AnalysisRequest, Calibration, Check, Checks, Embedding, PhotoOptions, Similarity, TenantKey,
+};
 use crate::engine::{Analyze, AnalyzeError};
 use crate::gallery::{Matcher, MatcherFeed};
 use crate::image::Photo;
@@ -40,7 +42,7 @@ pub struct Policy {
     /// How cosines become similarities.
     pub calibration: Calibration,
     /// `identify` names a template only from this similarity on.
-    pub floor: f64,
+    pub threshold: f64,
     /// Refuse to enrol a photo that fails a check it was asked to pass.
     pub refuse_failed_checks: bool,
     /// Report age, gender and race to the applications that want them.
@@ -121,14 +123,20 @@ impl Service {
         }
     }
 
-    fn need(&self, caller: &Caller, look: Look, embedding: bool) -> Need {
-        let Look { checks, subject } = look;
+    fn analysis_request(&self, caller: &Caller, options: PhotoOptions, embedding: bool) -> AnalysisRequest {
+        let PhotoOptions { checks, subject } = options;
         let attributes = self.policy.attributes && caller.attributes;
-        Need { embedding, quality: true, checks, attributes, subject, party: Party::of(&caller.app) }
+        AnalysisRequest { embedding, quality: true, checks, attributes, subject, tenant: TenantKey::new(&caller.app) }
     }
 
-    async fn analyze(&self, caller: &Caller, photo: Photo, look: Look, embedding: bool) -> Result<Analysis, Error> {
-        Ok(self.analyze.analyze(photo, self.need(caller, look, embedding)).await?)
+    async fn analyze(
+        &self,
+        caller: &Caller,
+        photo: Photo,
+        options: PhotoOptions,
+        embedding: bool,
+    ) -> Result<Analysis, Error> {
+        Ok(self.analyze.analyze(photo, self.analysis_request(caller, options, embedding)).await?)
     }
 
     /// An analysis with its embedding, which the engine owes when it was asked for one.
@@ -136,9 +144,9 @@ impl Service {
         &self,
         caller: &Caller,
         photo: Photo,
-        look: Look,
+        options: PhotoOptions,
     ) -> Result<(Analysis, Embedding), Error> {
-        let analysis = self.analyze(caller, photo, look, true).await?;
+        let analysis = self.analyze(caller, photo, options, true).await?;
         match analysis.embedding.clone() {
             Some(embedding) => Ok((analysis, embedding)),
             None => Err(Error::internal("the engine returned no embedding")),

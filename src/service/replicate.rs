@@ -2,7 +2,7 @@
 //!
 //! There is one way for a write to become visible, whoever made it: the changes after the
 //! gallery's revision are read from the store and applied in order. A local write takes it at once
-//! ([`Replicator::show`]), other nodes' writes within one poll ([`Replicator::poll`]). Revisions
+//! ([`Replicator::publish`]), other nodes' writes within one poll ([`Replicator::poll`]). Revisions
 //! have no gaps, so nothing can be missed; a change carries the template's whole state, so
 //! applying one twice does no harm.
 //!
@@ -48,16 +48,16 @@ pub struct Replicator {
     /// Where galleries were when that was last read with them.
     heads: Mutex<HashMap<AppId, Head>>,
     /// The galleries that a task is bringing to what the store shows.
-    wanted: Mutex<HashMap<AppId, Head>>,
+    targets: Mutex<HashMap<AppId, Head>>,
     /// Why galleries are not followed, of those that are not.
-    troubles: Mutex<HashMap<AppId, Trouble>>,
+    faults: Mutex<HashMap<AppId, Fault>>,
     loaded: AtomicBool,
     reachable: AtomicBool,
 }
 
 /// Why a gallery is not followed although the store answers.
 #[derive(Debug)]
-struct Trouble {
+struct Fault {
     said: String,
     key: Option<MissingKey>,
 }
@@ -86,8 +86,8 @@ impl Replicator {
             loads: Semaphore::new(LOADS_AT_ONCE),
             turns: Mutex::default(),
             heads: Mutex::default(),
-            wanted: Mutex::default(),
-            troubles: Mutex::default(),
+            targets: Mutex::default(),
+            faults: Mutex::default(),
             loaded: AtomicBool::new(false),
             reachable: AtomicBool::new(false),
         }
@@ -101,7 +101,7 @@ impl Replicator {
 
     /// Whether a gallery cannot be loaded or followed for want of a sealing key.
     pub fn lacks_key(&self) -> bool {
-        lock(&self.troubles).values().any(|trouble| trouble.key.is_some())
+        lock(&self.faults).values().any(|fault| fault.key.is_some())
             || lock(&self.unreadable).values().any(|unreadable| unreadable.key().is_some())
     }
 
@@ -186,21 +186,21 @@ impl Replicator {
         }
         self.store.vault.others_removed();
         for app in &gone {
-            self.feed.forget(app);
+            self.feed.unload(app);
         }
         lock(&self.heads).retain(|app, _| alive.contains(app));
         lock(&self.turns).retain(|app, _| alive.contains(app));
         lock(&self.unreadable).retain(|app, _| alive.contains(app));
-        lock(&self.troubles).retain(|app, _| alive.contains(app));
+        lock(&self.faults).retain(|app, _| alive.contains(app));
     }
 
     /// Whether a gallery is loaded, or waiting for it is in vain. One for which a key is missing is waited for.
     fn is_settled(&self, app: &AppId) -> bool {
-        self.feed.revision(app).is_some() || lock(&self.troubles).get(app).is_some_and(|trouble| trouble.key.is_none())
+        self.feed.revision(app).is_some() || lock(&self.faults).get(app).is_some_and(|fault| fault.key.is_none())
     }
 
     /// What a gallery shows.
-    fn shown(&self, app: &AppId) -> Option<Head> {
+    fn position(&self, app: &AppId) -> Option<Head> {
         let revision = self.feed.revision(app)?;
         let head = lock(&self.heads).get(app).copied().filter(|head| head.revision == revision);
         Some(head.unwrap_or(revision.into()))
@@ -213,14 +213,14 @@ impl Replicator {
     /// Starts a task that brings a gallery to what the store shows, unless it is there, or one that is under way can be
     /// told.
     fn follow(self: &Arc<Self>, app: &AppId, stored: Head) -> Option<JoinHandle<Result<(), StoreError>>> {
-        let shown = self.shown(app);
+        let shown = self.position(app);
         let is_there = shown.is_some_and(|shown| shown.revision == stored.revision && !shown.is_off(stored));
-        let for_a_key = lock(&self.troubles).get(app).and_then(|trouble| trouble.key);
+        let for_a_key = lock(&self.faults).get(app).and_then(|fault| fault.key);
         let in_vain = shown.is_none() && for_a_key.is_some_and(|key| !key.is_worth_a_try(&*self.store.keys));
         if in_vain || (is_there && !self.wants_its_key(app)) {
             return None;
         }
-        if lock(&self.wanted).insert(app.clone(), stored).is_some() {
+        if lock(&self.targets).insert(app.clone(), stored).is_some() {
             return None;
         }
         let (replicator, app) = (Arc::clone(self), app.clone());
@@ -229,22 +229,22 @@ impl Replicator {
 
     async fn keep_up(&self, app: &AppId) -> Result<(), StoreError> {
         loop {
-            let Some(target) = lock(&self.wanted).get(app).copied() else { return Ok(()) };
-            let outcome = self.reach(app, target).await;
-            let mut wanted = lock(&self.wanted);
-            if outcome.is_err() || wanted.get(app) == Some(&target) {
-                wanted.remove(app);
-                drop(wanted);
-                return self.judge(app, outcome);
+            let Some(target) = lock(&self.targets).get(app).copied() else { return Ok(()) };
+            let outcome = self.advance_to(app, target).await;
+            let mut targets = lock(&self.targets);
+            if outcome.is_err() || targets.get(app) == Some(&target) {
+                targets.remove(app);
+                drop(targets);
+                return self.record_outcome(app, outcome);
             }
         }
     }
 
     /// Passes on that the store is away; anything else is a matter of this gallery, and is said once.
-    fn judge(&self, app: &AppId, outcome: Result<(), StoreError>) -> Result<(), StoreError> {
+    fn record_outcome(&self, app: &AppId, outcome: Result<(), StoreError>) -> Result<(), StoreError> {
         match outcome {
             Ok(()) => {
-                if lock(&self.troubles).remove(app).is_some() {
+                if lock(&self.faults).remove(app).is_some() {
                     tracing::info!(%app, "the gallery is followed again");
                 }
                 Ok(())
@@ -254,9 +254,9 @@ impl Replicator {
             Err(error @ StoreError::Unavailable(_)) => Err(error),
             Err(error) => {
                 let key = if let StoreError::KeyMissing(id) = error { Some(MissingKey::new(id)) } else { None };
-                let trouble = Trouble { said: error.to_string(), key };
-                let said = trouble.said.clone();
-                if lock(&self.troubles).insert(app.clone(), trouble).is_none_or(|before| before.said != said) {
+                let fault = Fault { said: error.to_string(), key };
+                let said = fault.said.clone();
+                if lock(&self.faults).insert(app.clone(), fault).is_none_or(|before| before.said != said) {
                     tracing::error!(%app, %error, "the gallery cannot be followed; the others are");
                 }
                 Ok(())
@@ -265,16 +265,16 @@ impl Replicator {
     }
 
     /// Brings a gallery to what the store showed a moment ago, whether that is ahead of it or not.
-    async fn reach(&self, app: &AppId, target: Head) -> Result<(), StoreError> {
+    async fn advance_to(&self, app: &AppId, target: Head) -> Result<(), StoreError> {
         let turn = self.turn(app);
         let _turn = turn.lock().await;
-        match self.shown(app) {
+        match self.position(app) {
             None => self.load(app).await?,
             Some(_) if self.wants_its_key(app) => {
                 tracing::info!(%app, "a sealing key was missing; the gallery is loaded anew");
                 self.load_rows(app).await?;
             }
-            Some(shown) if shown.is_off(target) => self.turn_back(app).await?,
+            Some(shown) if shown.is_off(target) => self.reload_after_rewind(app).await?,
             Some(_) => {}
         }
         if self.catch_up(app, target.revision).await? {
@@ -285,15 +285,15 @@ impl Replicator {
 
     /// Loads a gallery anew if it shows more than the store has, or has come to the same in another way: the database
     /// is then an older state of itself (a restored backup, a standby that was behind), and perhaps went on from there.
-    async fn turn_back(&self, app: &AppId) -> Result<(), StoreError> {
+    async fn reload_after_rewind(&self, app: &AppId) -> Result<(), StoreError> {
         // Read again: a local write may have been shown since. None is while this gallery's turn is held.
         let stored = self.stored(app).await?;
-        let Some(shown) = self.shown(app).filter(|shown| shown.is_off(stored)) else { return Ok(()) };
+        let Some(shown) = self.position(app).filter(|shown| shown.is_off(stored)) else { return Ok(()) };
         let (shown, stored) = (shown.revision, stored.revision);
         tracing::warn!(%app, %shown, %stored, "the database has gone back in time; the gallery is loaded anew");
         self.load_rows(app).await?;
         if let Some(snapshots) = &self.snapshots
-            && let Err(error) = snapshots.forget(app).await
+            && let Err(error) = snapshots.invalidate(app).await
         {
             tracing::warn!(%app, %error, "the gallery's snapshot of before is not forgotten; the next one replaces it");
         }
@@ -302,7 +302,7 @@ impl Replicator {
 
     /// Makes a committed write visible to the next search. When the store cannot be read just
     /// then, the write is durable all the same and the next successful poll shows it.
-    pub(super) async fn show(&self, app: &AppId, revision: Revision) {
+    pub(super) async fn publish(&self, app: &AppId, revision: Revision) {
         if let Err(error) = self.advance(app, revision).await {
             tracing::warn!(%app, %revision, %error, "a committed change is not visible to searches yet");
         }
@@ -325,7 +325,7 @@ impl Replicator {
     /// Applies the changes up to a revision at least; whether there were any.
     async fn catch_up(&self, app: &AppId, target: Revision) -> Result<bool, StoreError> {
         let mut moved = false;
-        while let Some(shown) = self.shown(app).filter(|shown| shown.revision < target) {
+        while let Some(shown) = self.position(app).filter(|shown| shown.revision < target) {
             moved = true;
             match self.store.templates.changes(app, &self.model, shown, CHANGES_PAGE).await? {
                 Changes::List(changes, unread, tag) => {

@@ -131,7 +131,7 @@ impl Snapshots {
     }
 
     /// Forgets the snapshot of a gallery: it shows what the database no longer has.
-    pub(super) async fn forget(&self, app: &AppId) -> Result<(), StoreError> {
+    pub(super) async fn invalidate(&self, app: &AppId) -> Result<(), StoreError> {
         let known = self.kept().remove(app);
         match known {
             Some((id, _)) => self.keys.discard(app, id).await,

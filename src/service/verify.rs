@@ -1,6 +1,6 @@
 //! Verify: is this the same person on two photos?
 
-use super::{Caller, Error, Look, Service};
+use super::{Caller, Error, PhotoOptions, Service};
 use crate::domain::{Analysis, Similarity};
 use crate::image::Photo;
 
@@ -27,17 +27,17 @@ impl Service {
         caller: &Caller,
         first: Photo,
         second: Photo,
-        look: Look,
+        options: PhotoOptions,
         threshold: Option<f64>,
     ) -> Result<Verified, Error> {
         let (first, second) = tokio::join!(
-            self.analyze_for_matching(caller, first, look),
-            self.analyze_for_matching(caller, second, look)
+            self.analyze_for_matching(caller, first, options),
+            self.analyze_for_matching(caller, second, options)
         );
         let ((first, left), (second, right)) = (first?, second?);
         let cosine = left.cosine(&right).map_err(|error| Error::Internal(Box::new(error)))?;
         let similarity = self.similarity(cosine);
-        let same = similarity.get() >= threshold.unwrap_or(self.policy.floor);
+        let same = similarity.get() >= threshold.unwrap_or(self.policy.threshold);
         Ok(Verified { first, second, similarity, same })
     }
 }

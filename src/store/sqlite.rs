@@ -95,7 +95,7 @@ pub(super) async fn open(path: &Path, options: &OpenOptions) -> Result<Store, Op
     let write = pool(1).connect_with(connect.clone()).await.map_err(OpenError::connect)?;
     migrations(&MIGRATIONS).run(&write).await.map_err(OpenError::migrate)?;
     let read = pool(options.connections).connect_with(connect.read_only(true)).await.map_err(OpenError::connect)?;
-    let store = SqliteStore::unlock(read, write, &options.key, Nobody).await;
+    let store = SqliteStore::unlock(read, write, &options.key, NoNotifier).await;
     drop(turn);
     store
 }
@@ -137,10 +137,10 @@ impl VaultStore for SqliteStore {
 }
 
 /// One process serves a file; what commands write into it is polled for.
-struct Nobody;
+struct NoNotifier;
 
 #[async_trait]
-impl HintStore for Nobody {
+impl HintStore for NoNotifier {
     async fn changed(&self) -> Result<(), StoreError> {
         std::future::pending().await
     }

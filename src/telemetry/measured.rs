@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::Metrics;
-use crate::domain::{Analysis, AppId, Check, Embedding, FalseMatchCurve, ModelTag, Need, stopwatch};
+use crate::domain::{Analysis, AnalysisRequest, AppId, Check, Embedding, FalseMatchCurve, ModelTag, stopwatch};
 use crate::engine::{Analyze, AnalyzeError, EmbeddingSender};
 use crate::gallery::{MatchError, Matcher, Ranked};
 use crate::image::Photo;
@@ -28,10 +28,10 @@ impl Analyze for MeasuredAnalyze {
     async fn analyze_with_sender(
         &self,
         photo: Photo,
-        need: Need,
+        request: AnalysisRequest,
         sender: EmbeddingSender,
     ) -> Result<Analysis, AnalyzeError> {
-        let outcome = self.inner.analyze_with_sender(photo, need, sender).await;
+        let outcome = self.inner.analyze_with_sender(photo, request, sender).await;
         if let Ok(analysis) = &outcome {
             self.metrics.analysis(&analysis.timings);
         }
@@ -70,9 +70,9 @@ impl MeasuredMatcher {
 
 #[async_trait]
 impl Matcher for MeasuredMatcher {
-    async fn best(&self, app: &AppId, probe: &Embedding, limit: usize) -> Result<Ranked, MatchError> {
+    async fn top_k(&self, app: &AppId, probe: &Embedding, limit: usize) -> Result<Ranked, MatchError> {
         let started = stopwatch();
-        let outcome = self.inner.best(app, probe, limit).await;
+        let outcome = self.inner.top_k(app, probe, limit).await;
         if outcome.is_ok() {
             self.metrics.search(started.elapsed());
         }

@@ -28,7 +28,7 @@ fn template(id: u8, vectors: &[Vec<f32>]) -> IndexedTemplate {
 }
 
 fn search(matcher: &MemoryMatcher, app: &AppId, probe: &Embedding, limit: usize) -> semblance::gallery::Ranked {
-    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(matcher.best(app, probe, limit)).unwrap()
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(matcher.top_k(app, probe, limit)).unwrap()
 }
 
 const DIMENSION: usize = 19; // not a multiple of any vector width
@@ -114,7 +114,7 @@ fn galleries_are_apart() {
     let id = |n: &str| n.parse::<TemplateId>().unwrap();
     assert_eq!(search(&matcher, &a, &probe, 5).hits.iter().map(|h| &h.template).collect::<Vec<_>>(), [&id("t1")]);
     assert_eq!(search(&matcher, &b, &probe, 5).hits.iter().map(|h| &h.template).collect::<Vec<_>>(), [&id("t2")]);
-    matcher.forget(&a);
+    matcher.unload(&a);
     assert_eq!(matcher.loaded(), [b]);
 }
 
@@ -122,9 +122,9 @@ fn galleries_are_apart() {
 async fn a_gallery_that_is_not_loaded_is_not_an_empty_one() {
     let matcher = matcher();
     let probe = Embedding::new(&[1.0], ModelTag::new("test")).unwrap();
-    assert_eq!(matcher.best(&app("a"), &probe, 1).await, Err(MatchError::NotLoaded));
+    assert_eq!(matcher.top_k(&app("a"), &probe, 1).await, Err(MatchError::NotLoaded));
     matcher.replace(&app("a"), Revision(0), vec![]);
-    assert_eq!(matcher.best(&app("a"), &probe, 1).await.unwrap().hits, []);
+    assert_eq!(matcher.top_k(&app("a"), &probe, 1).await.unwrap().hits, []);
 }
 
 #[test]
@@ -154,7 +154,7 @@ async fn searches_that_share_passes_are_all_answered() {
         clients.spawn(async move {
             for n in 0..50 {
                 let probe = Embedding::new(&direction(client * 1000 + n), ModelTag::new("test")).unwrap();
-                let search = matcher.best(&app, &probe, 3);
+                let search = matcher.top_k(&app, &probe, 3);
                 if (client + n) % 3 == 0 {
                     // Gone after having been queued.
                     let _ = tokio::time::timeout(Duration::ZERO, search).await;

@@ -74,10 +74,10 @@ async fn applications_take_turns() {
     let config = PoolConfig { name: "inference", threads: 1, queue: 16, deadline: Duration::from_secs(60) };
     let pool = EnginePool::start_with(pack, config, move || {
         let (model, begun, gate) = (model.clone(), Arc::clone(&begun), Arc::clone(&gate));
-        Ok(Box::new(move |photo, need, sender: EmbeddingSender| {
+        Ok(Box::new(move |photo, request, sender: EmbeddingSender| {
             begun.lock().unwrap().push(String::from_utf8_lossy(&photo.bytes()[3..]).into_owned());
             gate.lock().unwrap().recv().unwrap();
-            let analysis = seen(photo, need, &model)?;
+            let analysis = seen(photo, request, &model)?;
             sender.send(analysis.embedding.as_ref().unwrap());
             Ok(analysis)
         }))

@@ -121,7 +121,7 @@ impl Fixture {
         let matcher = Arc::new(MemoryMatcher::new(pool));
         let policy = Policy {
             calibration: Calibration::Cosine,
-            floor: 0.5,
+            threshold: 0.5,
             refuse_failed_checks: false,
             attributes: true,
             max_candidates: 5,
@@ -184,7 +184,7 @@ impl Node {
     pub(crate) async fn check(&self, app: &AppId, numbers: &[u32]) {
         let truth: Vec<IndexedTemplate> = numbers.iter().map(|n| template(*n)).collect();
         for probe in [3, 77, 1234, 99_999].map(embedding) {
-            let ranked = self.matcher.best(app, &probe, 4).await.unwrap();
+            let ranked = self.matcher.top_k(app, &probe, 4).await.unwrap();
             let expected = brute_force::top_k(&truth, &probe, 4);
             let names = |hits: &[semblance::gallery::Hit]| {
                 hits.iter().map(|hit| (hit.template.to_string(), hit.cosine.get().to_bits())).collect::<Vec<_>>()

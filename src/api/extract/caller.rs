@@ -23,7 +23,7 @@ impl FromRequestParts<ApiState> for Authenticated {
             Ok(caller) => {
                 tracing::Span::current().record("app", caller.app.as_str());
                 note::caller(&caller.app);
-                api.throttle(&caller.app)?;
+                api.check_rate(&caller.app)?;
                 Ok(Self(caller))
             }
             // Before the first read of the store nobody is known; that is no reason to turn anybody away for good.

@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use crate::api::ApiError;
-use crate::domain::{Checks, Look, Subject};
+use crate::domain::{Checks, PhotoOptions, Subject};
 
 /// The query of a request, decoded and in order.
 #[derive(Debug, Default)]
@@ -58,8 +58,8 @@ impl Query {
     }
 
     /// Whose face, and the checks beside the work of an endpoint.
-    pub(in crate::api) fn look(&self) -> Result<Look, ApiError> {
-        Ok(Look { subject: self.subject()?, checks: self.checks()? })
+    pub(in crate::api) fn photo_options(&self) -> Result<PhotoOptions, ApiError> {
+        Ok(PhotoOptions { subject: self.subject()?, checks: self.checks()? })
     }
 
     /// A number from 0 to 1.

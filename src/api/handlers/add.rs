@@ -15,14 +15,14 @@ pub(in crate::api) async fn add(
     query: Query,
     request: Request,
 ) -> Answer {
-    let (look, replace) = (query.look()?, query.flag("replace")?);
-    api.service().require(look.checks)?;
+    let (photo_options, replace) = (query.photo_options()?, query.flag("replace")?);
+    api.service().require(photo_options.checks)?;
     let _ticket = api.admit(&caller, 1)?;
     let mut form = read_form(&api, request, ONE_PHOTO).await?;
     let template = form.template_id()?;
     template.iter().for_each(note::template);
     let photo = form.photo()?;
-    let options = EnrollOptions { template, replace, look };
+    let options = EnrollOptions { template, replace, photo_options };
     let enrolled = api.service().enroll(&caller, photo, options).await?;
     note::outcome(if enrolled.warnings.is_empty() { "enrolled" } else { "enrolled with a warning" });
     note::template(&enrolled.template);
@@ -38,11 +38,11 @@ pub(in crate::api) async fn add_sample(
 ) -> Answer {
     let template = parse_template_id(&template)?;
     note::template(&template);
-    let look = query.look()?;
-    api.service().require(look.checks)?;
+    let photo_options = query.photo_options()?;
+    api.service().require(photo_options.checks)?;
     let _ticket = api.admit(&caller, 1)?;
     let photo = read_form(&api, request, ONE_PHOTO).await?.photo()?;
-    let enrolled = api.service().add_sample(&caller, template, photo, look).await?;
+    let enrolled = api.service().add_sample(&caller, template, photo, photo_options).await?;
     note::outcome(if enrolled.warnings.is_empty() { "sample added" } else { "sample added with a warning" });
     Ok(Outcome::result(&reply::enrolled(&enrolled, api.config().shape)))
 }

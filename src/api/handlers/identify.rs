@@ -16,12 +16,12 @@ pub(in crate::api) async fn identify(
     request: Request,
 ) -> Answer {
     let options = IdentifyOptions {
-        look: query.look()?,
+        photo_options: query.photo_options()?,
         threshold: query.fraction("threshold")?,
         candidates: query.count("candidates", 1..=api.service().policy().max_candidates.max(1))?,
     };
-    note::threshold(options.threshold.unwrap_or(api.service().policy().floor));
-    api.service().require(options.look.checks)?;
+    note::threshold(options.threshold.unwrap_or(api.service().policy().threshold));
+    api.service().require(options.photo_options.checks)?;
     let _ticket = api.admit(&caller, 1)?;
     let photo = read_form(&api, request, ONE_PHOTO).await?.photo()?;
     let found = api.service().identify(&caller, photo, options).await?;

@@ -6,7 +6,7 @@ use super::Answer;
 use crate::api::envelope::Outcome;
 use crate::api::extract::{Authenticated, ONE_PHOTO, Query, read_form};
 use crate::api::{ApiState, note, reply};
-use crate::domain::{Checks, Look, Verdict};
+use crate::domain::{Checks, PhotoOptions, Verdict};
 
 /// The check that the endpoint is named after is made; the other one when it is asked for.
 pub(in crate::api) async fn liveness(
@@ -16,7 +16,7 @@ pub(in crate::api) async fn liveness(
     request: Request,
 ) -> Answer {
     let checks = Checks { liveness: true, deepfake: query.flag("check_deepfake")? };
-    inspect(&api, &caller, Look { subject: query.subject()?, checks }, request).await
+    inspect(&api, &caller, PhotoOptions { subject: query.subject()?, checks }, request).await
 }
 
 /// See [`liveness`].
@@ -27,14 +27,14 @@ pub(in crate::api) async fn deepfake(
     request: Request,
 ) -> Answer {
     let checks = Checks { liveness: query.flag("check_liveness")?, deepfake: true };
-    inspect(&api, &caller, Look { subject: query.subject()?, checks }, request).await
+    inspect(&api, &caller, PhotoOptions { subject: query.subject()?, checks }, request).await
 }
 
-async fn inspect(api: &ApiState, caller: &Authenticated, look: Look, request: Request) -> Answer {
-    api.service().require(look.checks)?;
+async fn inspect(api: &ApiState, caller: &Authenticated, options: PhotoOptions, request: Request) -> Answer {
+    api.service().require(options.checks)?;
     let _ticket = api.admit(&caller.0, 1)?;
     let photo = read_form(api, request, ONE_PHOTO).await?.photo()?;
-    let analysis = api.service().inspect(&caller.0, photo, look).await?;
+    let analysis = api.service().inspect(&caller.0, photo, options).await?;
     let passed = |verdict: Option<Verdict>| verdict.is_none_or(|verdict| verdict.fine);
     note::outcome(if passed(analysis.liveness) && passed(analysis.deepfake) { "passed" } else { "not passed" });
     Ok(Outcome::result(&reply::inspected(&analysis, api.config().shape)))

@@ -14,13 +14,13 @@ pub(in crate::api) async fn verify(
     query: Query,
     request: Request,
 ) -> Answer {
-    let (look, threshold) = (query.look()?, query.fraction("threshold")?);
-    note::threshold(threshold.unwrap_or(api.service().policy().floor));
-    api.service().require(look.checks)?;
+    let (options, threshold) = (query.photo_options()?, query.fraction("threshold")?);
+    note::threshold(threshold.unwrap_or(api.service().policy().threshold));
+    api.service().require(options.checks)?;
     let _ticket = api.admit(&caller.0, 2)?;
     let mut form = read_form(&api, request, TWO_PHOTOS).await?;
     let (first, second) = (form.photo()?, form.photo()?);
-    let verified = api.service().verify(&caller.0, first, second, look, threshold).await?;
+    let verified = api.service().verify(&caller.0, first, second, options, threshold).await?;
     note::outcome(if verified.same { "same" } else { "different" });
     note::similarity(Some(verified.similarity.get()));
     Ok(Outcome::result(&reply::verified(&verified)))

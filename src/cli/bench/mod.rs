@@ -12,7 +12,7 @@ use clap::{Args, Subcommand};
 use super::CliError;
 use super::photos::{entries, is_photo};
 use crate::app;
-use crate::domain::{Check, Checks, Need, Party, Subject, stopwatch};
+use crate::domain::{AnalysisRequest, Check, Checks, Subject, TenantKey, stopwatch};
 use crate::image::Photo;
 use crate::settings::Settings;
 
@@ -69,13 +69,13 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
     }
     let mut engine = app::load_engine(&settings)?;
     let checks = Checks { liveness: engine.offers(Check::Liveness), deepfake: engine.offers(Check::Deepfake) };
-    let need = Need {
+    let request = AnalysisRequest {
         embedding: true,
         quality: true,
         checks,
         attributes: true,
         subject: Subject::Only,
-        party: Party::default(),
+        tenant: TenantKey::default(),
     };
     let photos = paths
         .iter()
@@ -89,7 +89,7 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
         for (at, photo) in photos.iter().enumerate() {
             let start = stopwatch();
             let analysis = engine
-                .analyze(photo, need)
+                .analyze(photo, request)
                 .map_err(|error| CliError::message(format!("{}: {error}", paths[at].display())))?;
             // What is found beside the embedding is not part of what is compared: identify needs it,
             // recognition does not.

@@ -182,7 +182,7 @@ impl Timed {
         let (mut times, mut found) = (Vec::with_capacity(probes.len()), Vec::with_capacity(probes.len()));
         for probe in probes {
             let start = stopwatch();
-            let ranked = matcher.best(app, probe, k).await.map_err(crate::service::Error::from)?;
+            let ranked = matcher.top_k(app, probe, k).await.map_err(crate::service::Error::from)?;
             times.push(start.elapsed());
             found.push(ranked.hits.into_iter().map(|hit| hit.template.to_string()).collect());
         }
@@ -252,7 +252,7 @@ async fn rate(
                     let n = next.fetch_add(1, Ordering::Relaxed);
                     let half = probes.len() / 2;
                     if let Some(probe) = probes.get(n / 2 % half.max(1) + n % 2 * half) {
-                        matcher.best(&app, probe, k).await?;
+                        matcher.top_k(&app, probe, k).await?;
                     }
                 }
                 Ok::<_, crate::gallery::MatchError>(())

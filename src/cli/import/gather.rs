@@ -190,7 +190,7 @@ impl Gatherer<'_> {
         let mut found: Option<(usize, Hit)> = None;
         for face in faces.iter() {
             // The template itself, if there is one, may be the best hit.
-            let ranked = gallery.best(self.app, &face.embedding, 2).await.map_err(crate::service::Error::from)?;
+            let ranked = gallery.top_k(self.app, &face.embedding, 2).await.map_err(crate::service::Error::from)?;
             let other = ranked.hits.into_iter().find(|hit| hit.template != person.id && hit.cosine >= limit);
             let cosine = |found: &Option<(usize, Hit)>| found.as_ref().map_or(-1.0, |(_, hit)| hit.cosine.get());
             if let Some(hit) = other

@@ -15,7 +15,7 @@ use super::state::{Refusals, State};
 use super::{Arguments, BATCH};
 use crate::cli::gallery::each_page;
 use crate::cli::{CliError, clear_away, journal_command};
-use crate::domain::{AppId, Checks, Clock, Guard, ModelTag, Need, Party, Revision, Subject, rfc3339};
+use crate::domain::{AnalysisRequest, AppId, Checks, Clock, Guard, ModelTag, Revision, Subject, TenantKey, rfc3339};
 use crate::engine::Analyze;
 use crate::gallery::{MatcherFeed as _, MemoryMatcher};
 use crate::settings::Settings;
@@ -83,7 +83,7 @@ pub(super) async fn import(
 
     let people = Arc::new(plan.people);
     let reader = Reader {
-        need: need(faces, app),
+        request: analysis_request(faces, app),
         min_quality: record.rules.min_quality,
         store: store.clone(),
         app: app.clone(),
@@ -169,14 +169,14 @@ fn places(settings: &Settings, app: &AppId, arguments: &Arguments) -> Result<Pla
     })
 }
 
-fn need(faces: Subject, app: &AppId) -> Need {
-    Need {
+fn analysis_request(faces: Subject, app: &AppId) -> AnalysisRequest {
+    AnalysisRequest {
         embedding: true,
         quality: false,
         checks: Checks::default(),
         attributes: false,
         subject: faces,
-        party: Party::of(app),
+        tenant: TenantKey::new(app),
     }
 }
 

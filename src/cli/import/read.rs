@@ -18,7 +18,7 @@ use super::walk::unreadable;
 use super::{Existing, remedies, retry};
 use crate::cli::CliError;
 use crate::compute::{Pool, PoolConfig, WorkError};
-use crate::domain::{AppId, Embedding, Need, SampleId, TemplateId};
+use crate::domain::{AnalysisRequest, AppId, Embedding, SampleId, TemplateId};
 use crate::engine::{Analyze, AnalyzeError};
 use crate::image::Photo;
 use crate::store::Store;
@@ -76,7 +76,7 @@ pub(super) struct Reader {
     pub(super) root: PathBuf,
     pub(super) people: Arc<Vec<Person>>,
     pub(super) existing: Existing,
-    pub(super) need: Need,
+    pub(super) request: AnalysisRequest,
     pub(super) min_quality: Option<f64>,
     pub(super) refusals: Refusals,
     pub(super) files: Pool<()>,
@@ -173,7 +173,7 @@ impl Reader {
 
     async fn analyze(&self, path: &Path, id: &TemplateId, digest: PhotoDigest, photo: Photo) -> Outcome {
         let analyzed = loop {
-            match self.engine.analyze(photo.clone(), self.need).await {
+            match self.engine.analyze(photo.clone(), self.request).await {
                 Err(AnalyzeError::Busy) => tokio::time::sleep(RETRY).await,
                 analyzed => break analyzed,
             }

@@ -101,8 +101,8 @@ async fn a_panic_in_a_worker_is_contained() {
     let pool = EnginePool::start_with(pack, config, move || {
         count.fetch_add(1, Ordering::SeqCst);
         let model = model.clone();
-        Ok(Box::new(move |photo, need, sender: EmbeddingSender| {
-            let analysis = seen(photo, need, &model)?;
+        Ok(Box::new(move |photo, request, sender: EmbeddingSender| {
+            let analysis = seen(photo, request, &model)?;
             if let Some(embedding) = &analysis.embedding {
                 sender.send(embedding);
             }

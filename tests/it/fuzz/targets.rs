@@ -246,7 +246,7 @@ fn take_in(revision: Revision, frames: &mut Frames<'_>) {
     let Ok(probe) = Embedding::new(&vec![1.0; length.clamp(1, 512) as usize], ModelTag::new("fuzz")) else { return };
     let search = || {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(matcher.best(&app, &probe, 3)).unwrap()
+        runtime.block_on(matcher.top_k(&app, &probe, 3)).unwrap()
     };
     for hit in search().hits {
         let gone = IndexedTemplate { id: hit.template.clone(), samples: vec![] };

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use semblance::domain::{
-    Analysis, BoundingBox, Check, DecodeFault, Demography, Embedding, FalseMatchCurve, Landmarks, Limit, ModelTag,
-    Need, PhotoFault, Point, Pose, Quality, Shortfall, Subject, Timings,
+    Analysis, AnalysisRequest, BoundingBox, Check, DecodeFault, Demography, Embedding, FalseMatchCurve, Landmarks,
+    Limit, ModelTag, PhotoFault, Point, Pose, Quality, Shortfall, Subject, Timings,
 };
 use semblance::engine::{Analyze, AnalyzeError, EmbeddingSender};
 use semblance::image::Photo;
@@ -66,14 +66,14 @@ impl Analyze for ScriptedEngine {
     async fn analyze_with_sender(
         &self,
         photo: Photo,
-        need: Need,
+        request: AnalysisRequest,
         sender: EmbeddingSender,
     ) -> Result<Analysis, AnalyzeError> {
         self.begun.fetch_add(1, Ordering::SeqCst);
         if name(&photo)?.starts_with("held") {
             self.gate.acquire().await.expect("the gate is open").forget();
         }
-        let analysis = seen(&photo, need, &self.model)?;
+        let analysis = seen(&photo, request, &self.model)?;
         if let Some(embedding) = &analysis.embedding {
             sender.send(embedding);
         }
@@ -110,25 +110,25 @@ fn name(photo: &Photo) -> Result<&str, PhotoFault> {
 }
 
 /// What is seen in a photo.
-pub fn seen(photo: &Photo, need: Need, model: &ModelTag) -> Result<Analysis, AnalyzeError> {
+pub fn seen(photo: &Photo, request: AnalysisRequest, model: &ModelTag) -> Result<Analysis, AnalyzeError> {
     match name(photo)? {
         "broken" => Err(PhotoFault::Undecodable(DecodeFault::NotAPhoto).into()),
         "nobody" => Err(PhotoFault::NoFace.into()),
         "crowd" => Err(PhotoFault::ManyFaces.into()),
         "tiny" => Err(PhotoFault::TooSmall.into()),
-        "couple" if need.subject == Subject::Only => Err(PhotoFault::ManyFaces.into()),
+        "couple" if request.subject == Subject::Only => Err(PhotoFault::ManyFaces.into()),
         "thing" => Err(PhotoFault::NotHuman(Shortfall::new(0.125, 0.5)).into()),
-        "blurred" if need.embedding => Err(PhotoFault::Untrusted(Shortfall::new(0.25, 0.5)).into()),
+        "blurred" if request.embedding => Err(PhotoFault::Untrusted(Shortfall::new(0.25, 0.5)).into()),
         "busy" => Err(AnalyzeError::Busy),
         "fails" => Err(AnalyzeError::Failed("the secret cause".into())),
         "panics" => panic!("the secret cause"),
-        name => Ok(analysis(name, need, model)),
+        name => Ok(analysis(name, request, model)),
     }
 }
 
 /// The numbers of the documented sample. A photo named `spoof...` fails both checks; one named
 /// `plain...` was measured by an engine with few models.
-fn analysis(name: &str, need: Need, model: &ModelTag) -> Analysis {
+fn analysis(name: &str, request: AnalysisRequest, model: &ModelTag) -> Analysis {
     let low = |score| Some(Limit::Below(0.5).judge(score));
     let high = |limit, score| Some(Limit::AtLeast(limit).judge(score));
     let (live, genuine) =
@@ -161,9 +161,9 @@ fn analysis(name: &str, need: Need, model: &ModelTag) -> Analysis {
         pose: Pose { pitch: 17.443319857120514, yaw: 10.05310446023941, roll: 1.412617564201355 },
         quality,
         demography,
-        embedding: need.embedding.then(|| embedding(name, model)),
-        liveness: need.checks.liveness.then(|| high(0.75, live)).flatten(),
-        deepfake: need.checks.deepfake.then(|| high(0.9, genuine)).flatten(),
+        embedding: request.embedding.then(|| embedding(name, model)),
+        liveness: request.checks.liveness.then(|| high(0.75, live)).flatten(),
+        deepfake: request.checks.deepfake.then(|| high(0.9, genuine)).flatten(),
         timings: Timings { decode: Duration::from_millis(3), ..Timings::default() },
     }
 }

@@ -21,7 +21,7 @@ pub struct PlainIndex(Mutex<HashMap<AppId, Gallery>>);
 
 #[async_trait]
 impl Matcher for PlainIndex {
-    async fn best(&self, app: &AppId, probe: &Embedding, limit: usize) -> Result<Ranked, MatchError> {
+    async fn top_k(&self, app: &AppId, probe: &Embedding, limit: usize) -> Result<Ranked, MatchError> {
         let galleries = self.0.lock().unwrap();
         let gallery = galleries.get(app).ok_or(MatchError::NotLoaded)?;
         let mut hits: Vec<Hit> = gallery
@@ -77,7 +77,7 @@ impl MatcherFeed for PlainIndex {
         Applied::Done
     }
 
-    fn forget(&self, app: &AppId) {
+    fn unload(&self, app: &AppId) {
         self.0.lock().unwrap().remove(app);
     }
 

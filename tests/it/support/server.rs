@@ -33,7 +33,7 @@ impl Default for Setup {
     fn default() -> Self {
         let policy = Policy {
             calibration: Calibration::calibrated(0.499).unwrap(),
-            floor: 0.75,
+            threshold: 0.75,
             refuse_failed_checks: false,
             attributes: true,
             max_candidates: 5,

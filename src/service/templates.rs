@@ -38,7 +38,7 @@ impl Service {
     pub async fn remove(&self, caller: &Caller, id: &TemplateId) -> Result<(), Error> {
         let removed = self.store.templates.remove(&caller.app, id, Cause::delete(caller.transaction)).await?;
         let revision = removed.ok_or(Error::TemplateNotFound)?;
-        self.replicator.show(&caller.app, revision).await;
+        self.replicator.publish(&caller.app, revision).await;
         Ok(())
     }
 
@@ -53,7 +53,7 @@ impl Service {
             match self.store.templates.remove_older(&app, moment, EXPIRED, Cause::RETENTION).await {
                 Ok(gone) => {
                     if let Some((_, last)) = gone.last() {
-                        self.replicator.show(&app, *last).await;
+                        self.replicator.publish(&app, *last).await;
                     }
                     removed += gone.len();
                 }
