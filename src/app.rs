@@ -4,9 +4,9 @@
 mod background;
 mod certificate;
 mod connection;
-mod ledger;
+mod data_lock;
 mod listener;
-mod node;
+mod outbox_relay;
 mod server;
 
 use std::net::SocketAddr;
@@ -276,7 +276,7 @@ pub fn key_file(settings: &Settings) -> Option<KeyFile> {
 /// # Errors
 /// When the file with it cannot be read.
 pub fn node_id(settings: &Settings) -> Result<Option<uuid::Uuid>, StartError> {
-    node::read(&settings.data)
+    data_lock::node_id(&settings.data)
 }
 
 /// The folder of the journal.

@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::certificate::Tls;
-use super::ledger::Ledger;
+use super::outbox_relay::OutboxRelay;
 use crate::service::{Replicator, Service};
 use crate::settings::Settings;
-use crate::store::{HintStore, StoreError, VaultStore};
+use crate::store::{HintStore, Scrubber, StoreError};
 
 /// From the start to the first snapshot.
 const FIRST_SNAPSHOT: Duration = Duration::from_secs(30);
@@ -30,8 +30,8 @@ impl Background {
     pub(super) fn start(
         settings: &Settings,
         service: &Service,
-        ledger: &Arc<Ledger>,
-        (vault, hints): (&Arc<dyn VaultStore>, &Arc<dyn HintStore>),
+        relay: &Arc<OutboxRelay>,
+        (scrubber, hints): (&Arc<dyn Scrubber>, &Arc<dyn HintStore>),
         tls: Option<&Tls>,
     ) -> Self {
         let replicator = service.replicator().clone();
@@ -39,15 +39,15 @@ impl Background {
         let every = Duration::from_secs(settings.snapshots.every_s);
         let hint = Arc::new(Notify::new());
         let (told, followed, saved) = (Arc::clone(&hint), Arc::clone(&replicator), replicator);
-        let (hints, vault) = (Arc::clone(hints), Arc::clone(vault));
-        let (service, ledger) = (service.clone(), Arc::clone(ledger));
+        let (hints, scrubber) = (Arc::clone(hints), Arc::clone(scrubber));
+        let (service, relay) = (service.clone(), Arc::clone(relay));
         let mut tasks = vec![
             spawn_supervised("follow", move || follow(Arc::clone(&followed), poll, Arc::clone(&told))),
             spawn_supervised("listen", move || listen(Arc::clone(&hints), Arc::clone(&hint))),
             spawn_supervised("snapshots", move || save_snapshots(Arc::clone(&saved), every)),
-            spawn_supervised("scrub", move || scrub(Arc::clone(&vault))),
+            spawn_supervised("scrub", move || scrub(Arc::clone(&scrubber))),
             spawn_supervised("expire", move || expire(service.clone())),
-            spawn_supervised("ledger", move || Arc::clone(&ledger).keep(poll)),
+            spawn_supervised("relay", move || Arc::clone(&relay).run(poll)),
         ];
         if let Some(tls) = tls {
             let (tls, every) = (tls.clone(), Duration::from_secs(settings.tls.reload_s));
@@ -58,12 +58,12 @@ impl Background {
     }
 
     /// Ends them, writes the snapshots that are due, and clears away what removals left.
-    pub(super) async fn stop(self, replicator: &Replicator, vault: &dyn VaultStore) {
+    pub(super) async fn stop(self, replicator: &Replicator, scrubber: &dyn Scrubber) {
         self.0.iter().for_each(JoinHandle::abort);
         if replicator.is_loaded() {
             say_unsaved(replicator.save_snapshots().await);
         }
-        match tokio::time::timeout(LAST_SCRUB, vault.scrub()).await {
+        match tokio::time::timeout(LAST_SCRUB, scrubber.scrub()).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
                 tracing::warn!(%error, "what was removed is not cleared away yet; the next start does it")
@@ -190,10 +190,10 @@ async fn expire(service: Service) {
 
 /// Clears away what removals left behind, for as long as the server runs. What cannot be done now is done
 /// at the next turn; that the database is away is said by who follows it.
-async fn scrub(vault: Arc<dyn VaultStore>) {
+async fn scrub(scrubber: Arc<dyn Scrubber>) {
     loop {
-        tokio::time::sleep(vault.scrub_every()).await;
-        match vault.scrub().await {
+        tokio::time::sleep(scrubber.interval()).await;
+        match scrubber.scrub().await {
             Ok(true) => {}
             Ok(false) => tracing::debug!("what was removed is not cleared away yet: the log of writes is read"),
             Err(error) => tracing::debug!(%error, "what was removed is not cleared away yet"),

@@ -8,22 +8,23 @@ use std::time::Duration;
 
 use axum_server::Handle;
 use tokio::task::JoinSet;
+use uuid::Uuid;
 
 use super::background::Background;
 use super::certificate::Tls;
-use super::ledger::Ledger;
+use super::data_lock::DataLock;
 use super::listener::Listener;
-use super::node::Node;
+use super::outbox_relay::OutboxRelay;
 use super::{StartError, journal_dir, licences, model_pack, open_store, shape, start_engine, start_matcher, tls};
 use crate::api::{ApiConfig, ApiState};
 use crate::compute::Admission;
 use crate::domain::Calibration;
 use crate::engine::{EnginePool, ModelPack};
 use crate::gallery::MemoryMatcher;
-use crate::journal::{Journal, JournalConfig, JournalKey, Mark};
+use crate::journal::{Journal, JournalConfig, JournalKey};
 use crate::service::{Credentials, Policy, Service, SnapshotConfig};
 use crate::settings::{Settings, SimilarityKind};
-use crate::store::{HintStore, Notice, Store, VaultStore};
+use crate::store::{HintStore, OutboxEvent, Scrubber, Store};
 use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
 
 /// What a first run made.
@@ -43,13 +44,13 @@ pub struct App {
     state: ApiState,
     admission: Admission,
     service: Service,
-    vault: Arc<dyn VaultStore>,
+    scrubber: Arc<dyn Scrubber>,
     hints: Arc<dyn HintStore>,
     engine: Arc<EnginePool>,
     matcher: Arc<MemoryMatcher>,
-    ledger: Arc<Ledger>,
+    relay: Arc<OutboxRelay>,
     /// Held for as long as the server lives.
-    _node: Node,
+    _data_lock: DataLock,
     first_run: Option<FirstRun>,
 }
 
@@ -62,14 +63,14 @@ impl App {
     pub async fn build(settings: Settings) -> Result<Self, StartError> {
         let pack = model_pack(&settings)?;
         let tls = tls(&settings).await?;
-        let node = Node::take(&settings.data)?;
+        let data_lock = DataLock::acquire(&settings.data)?;
         let store = open_store(&settings).await?;
         let engine = start_engine(&settings)?;
         let matcher = Arc::new(start_matcher(&settings));
         let metrics = Arc::new(Metrics::new());
-        let journal = journal(&settings, &store, &pack, &node).await?;
-        let ledger = Arc::new(Ledger::new(journal.clone(), store.outbox.clone(), node.id));
-        let (vault, hints) = (Arc::clone(&store.vault), Arc::clone(&store.hints));
+        let journal = journal(&settings, &store, &pack, data_lock.node_id).await?;
+        let relay = Arc::new(OutboxRelay::new(journal.clone(), store.outbox.clone(), data_lock.node_id));
+        let (scrubber, hints) = (Arc::clone(&store.scrubber), Arc::clone(&store.hints));
         let service = Service::new(
             Arc::new(MeasuredAnalyze::new(engine.clone(), Arc::clone(&metrics))),
             Arc::new(MeasuredMatcher::new(matcher.clone(), Arc::clone(&metrics))),
@@ -79,7 +80,7 @@ impl App {
             policy(&settings, pack.operating_point())?,
         );
         service.applications().refresh().await?;
-        let first_run = first_run(&settings, &service, &ledger).await?;
+        let first_run = first_run(&settings, &service, &relay).await?;
 
         let admission = Admission::new(settings.limits.max_in_flight, settings.limits.app_share);
         let state = ApiState::new(
@@ -98,12 +99,12 @@ impl App {
             state,
             admission,
             service,
-            vault,
+            scrubber,
             hints,
             engine,
             matcher,
-            ledger,
-            _node: node,
+            relay,
+            _data_lock: data_lock,
             first_run,
         })
     }
@@ -129,8 +130,8 @@ impl App {
         let background = Background::start(
             &self.settings,
             &self.service,
-            &self.ledger,
-            (&self.vault, &self.hints),
+            &self.relay,
+            (&self.scrubber, &self.hints),
             self.tls.as_ref(),
         );
         let mut serving = JoinSet::new();
@@ -154,12 +155,12 @@ impl App {
                 ended
             }
         };
-        background.stop(self.service.replicator(), &*self.vault).await;
+        background.stop(self.service.replicator(), &*self.scrubber).await;
         tokio::task::block_in_place(|| {
             self.engine.stop();
             self.matcher.stop();
         });
-        self.ledger.stop().await;
+        self.relay.stop().await;
         outcome.into_iter().try_for_each(|ended| {
             ended.map_err(std::io::Error::other).and_then(|served| served).map_err(StartError::Serve)
         })
@@ -171,18 +172,18 @@ async fn journal(
     settings: &Settings,
     store: &Store,
     pack: &ModelPack,
-    node: &Node,
+    node: Uuid,
 ) -> Result<Option<Arc<Journal>>, StartError> {
     if !settings.journal.enabled {
         return Ok(None);
     }
-    let known = store.outbox.anchors().await?.into_iter().find(|anchor| anchor.node == node.id);
+    let known = store.outbox.journal_positions().await?.into_iter().find(|known| known.node == node);
     let config = JournalConfig {
         dir: journal_dir(settings),
         key: JournalKey::new(store.journal_key.clone()),
         models: pack.version(),
         keep_days: settings.journal.keep_days,
-        anchor: known.map(|anchor| Mark { line: anchor.line, mac: anchor.mac }),
+        known: known.map(|known| known.position),
     };
     Ok(Some(Arc::new(Journal::open(config)?)))
 }
@@ -230,7 +231,11 @@ fn api_config(settings: &Settings) -> ApiConfig {
 ///
 /// The file is on disk before the application is there: wherever this is broken off, no application is left
 /// whose key nobody knows.
-async fn first_run(settings: &Settings, service: &Service, ledger: &Ledger) -> Result<Option<FirstRun>, StartError> {
+async fn first_run(
+    settings: &Settings,
+    service: &Service,
+    relay: &OutboxRelay,
+) -> Result<Option<FirstRun>, StartError> {
     if !service.applications().list().await?.is_empty() {
         return Ok(None);
     }
@@ -244,7 +249,7 @@ async fn first_run(settings: &Settings, service: &Service, ledger: &Ledger) -> R
         std::fs::remove_file(&file).map_err(unusable)?;
         return Ok(None);
     }
-    ledger.put(&Notice::of("app create", Some(&credentials.app_id), "first run")).await?;
+    relay.enqueue(&OutboxEvent::new("app create", Some(&credentials.app_id), "first run")).await?;
     Ok(Some(FirstRun { credentials, file }))
 }
 

@@ -192,7 +192,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             let id = parse(&id)?;
             let count = applications.delete(&id, &*store.templates).await?.ok_or_else(|| unknown(&id))?;
             journal_command(&store, "app delete", Some(&id), &format!("templates: {count}")).await?;
-            clear_away(&*store.vault).await?;
+            clear_away(&*store.scrubber).await?;
             println!("deleted {id} and its templates: {count}");
         }
     }

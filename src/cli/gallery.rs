@@ -99,20 +99,20 @@ pub(super) async fn each_page(
     model: &ModelTag,
     mut each: impl FnMut(Vec<IndexedTemplate>) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let (mut after, mut unread): (Option<TemplateId>, usize) = (None, 0);
+    let (mut after, mut unreadable): (Option<TemplateId>, usize) = (None, 0);
     loop {
         let page = store.templates.load(app, model, after.as_ref(), PAGE).await?;
         each(page.templates)?;
-        unread += page.unread.len();
-        for unread in page.unread {
-            eprintln!("{}: {}", unread.template, unread.fault);
+        unreadable += page.unreadable.len();
+        for unreadable in page.unreadable {
+            eprintln!("{}: {}", unreadable.template, unreadable.fault);
         }
         after = page.next;
         if after.is_none() {
             break;
         }
     }
-    match unread {
+    match unreadable {
         0 => Ok(()),
         n => Err(CliError::message(format!("{n} stored samples cannot be read"))),
     }

@@ -8,7 +8,7 @@ use clap::Subcommand;
 use super::CliError;
 use crate::app;
 use crate::domain::rfc3339;
-use crate::journal::{JournalKey, Mark, ReceiptKey, Selection, check_receipt, export, verify};
+use crate::journal::{JournalKey, ReceiptKey, Selection, check_receipt, export, verify};
 use crate::settings::Settings;
 
 #[derive(Debug, Subcommand)]
@@ -95,12 +95,13 @@ async fn verify_all(settings: &Settings) -> Result<(), CliError> {
     let dir = dir(settings)?;
     let store = app::open_store(settings).await?;
     // Read before the files are: a server may go on meanwhile.
-    let (node, anchors) = (app::node_id(settings)?, store.outbox.anchors().await?);
-    if node.is_none() && !anchors.is_empty() {
+    let node = app::node_id(settings)?;
+    let positions = store.outbox.journal_positions().await?;
+    if node.is_none() && !positions.is_empty() {
         return Err(CliError::message("the file `node` of the data folder is missing: it says whose journal this is"));
     }
-    let (own, others): (Vec<_>, Vec<_>) = anchors.into_iter().partition(|anchor| Some(anchor.node) == node);
-    let known = own.first().map(|anchor| Mark { line: anchor.line, mac: anchor.mac });
+    let (own, others): (Vec<_>, Vec<_>) = positions.into_iter().partition(|known| Some(known.node) == node);
+    let known = own.first().map(|known| known.position);
     let key = JournalKey::new(store.journal_key);
     let found = verify(&dir, &key, known.as_ref()).map_err(|error| CliError::message(error.to_string()))?;
     println!("{} lines, numbers {} to {}: each follows the one before it", found.lines, found.first, found.last);
@@ -110,11 +111,12 @@ async fn verify_all(settings: &Settings) -> Result<(), CliError> {
     if found.first > 1 {
         println!("older files were removed");
     }
-    if let Some(anchor) = own.first() {
-        println!("the database knows of line {}, since {}", anchor.line, rfc3339(anchor.at));
+    if let Some(known) = own.first() {
+        println!("the database knows of line {}, since {}", known.position.line, rfc3339(known.reported_at));
     }
-    for anchor in others {
-        println!("another journal, of node {}: {} lines on {}", anchor.node, anchor.line, rfc3339(anchor.at));
+    for other in others {
+        let reported_at = rfc3339(other.reported_at);
+        println!("another journal, of node {}: {} lines on {reported_at}", other.node, other.position.line);
     }
     Ok(())
 }

@@ -130,7 +130,7 @@ async fn rotate(store: &Store, file: Option<&KeyFile>) -> Result<(), CliError> {
     if std::io::stderr().is_terminal() {
         eprintln!();
     }
-    clear_away(&*store.vault).await?;
+    clear_away(&*store.scrubber).await?;
     let after = store.keys.status().await?;
     if let Some((id, left)) = after.in_use.iter().find(|(id, _)| *id != after.in_force) {
         return Err(CliError::message(format!(

@@ -26,7 +26,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::app::StartError;
 use crate::domain::{AppId, stopwatch};
 use crate::settings::{Overrides, Settings};
-use crate::store::{Notice, Store, VaultStore};
+use crate::store::{OutboxEvent, Scrubber, Store};
 use crate::telemetry::error_chain;
 
 /// A self-hosted face identification server that speaks the OOTO face API.
@@ -137,16 +137,16 @@ impl CliError {
 
 /// Has the journal of a server that runs, or runs next, tell of a command.
 async fn journal_command(store: &Store, command: &str, app: Option<&AppId>, detail: &str) -> Result<(), CliError> {
-    Ok(store.outbox.put(&Notice::of(command, app, detail)).await?)
+    Ok(store.outbox.enqueue(&OutboxEvent::new(command, app, detail)).await?)
 }
 
 /// Longest that a command waits for others to let it clear away what it removed.
 const CLEARING: Duration = Duration::from_secs(5);
 
 /// Clears away what a command removed. Where others keep it from that, this is said: it is done later.
-async fn clear_away(vault: &dyn VaultStore) -> Result<(), CliError> {
+async fn clear_away(scrubber: &dyn Scrubber) -> Result<(), CliError> {
     let start = stopwatch();
-    while !vault.scrub().await? {
+    while !scrubber.scrub().await? {
         if start.elapsed() >= CLEARING {
             eprintln!(
                 "semblance: what was removed is gone from the database, but its bytes, sealed, lie in the log of writes \

@@ -3,7 +3,7 @@
 //! No photo and no embedding is in it. Lines are NDJSON in `DATA/journal`, a file a day (UTC), each node
 //! its own. A thread writes them, in the order in which the operations ended, and puts them on disk
 //! together; a reply does not wait for that. What must not be lost comes by way of the database (see
-//! `store::outbox`) and is waited for: [`Journal::tell`].
+//! `store::outbox`) and is waited for: [`Journal::record_durably`].
 
 mod chain;
 mod queue;
@@ -22,12 +22,12 @@ use std::time::{Duration, SystemTime};
 
 pub use chain::JournalKey;
 use queue::{Item, Queue};
-pub use reader::{Broken, Selection, Verified, export, verify};
+pub use reader::{Selection, VerifyError, VerifyReport, export, verify};
 pub use receipt::{ReceiptFault, ReceiptKey, check_receipt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::domain::rfc3339;
+use crate::domain::{JournalPosition, rfc3339};
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -83,15 +83,6 @@ pub const ERASURE: &str = "erasure";
 /// The operation of lines that the journal has about itself.
 const ITSELF: &str = "journal";
 
-/// A line of a journal that is on disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Mark {
-    /// Its number; 0 where there is no line.
-    pub line: u64,
-    /// Its `mac`.
-    pub mac: [u8; 32],
-}
-
 /// How a journal is kept.
 #[derive(Debug, Clone)]
 pub struct JournalConfig {
@@ -104,7 +95,7 @@ pub struct JournalConfig {
     /// Files older than so many days are removed; 0: none is.
     pub keep_days: u64,
     /// A line that is known to have been there, from elsewhere.
-    pub anchor: Option<Mark>,
+    pub known: Option<JournalPosition>,
 }
 
 /// Why there is no journal.
@@ -132,14 +123,14 @@ pub enum JournalError {
 /// The journal has ended; nothing of what was to be told is known to be on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the journal has ended")]
-pub struct Ended;
+pub struct JournalClosed;
 
 /// Takes entries and has them written.
 #[derive(Debug)]
 pub struct Journal {
     queue: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<u64>>>,
-    mark: Arc<Mutex<Mark>>,
+    position: Arc<Mutex<JournalPosition>>,
     stopping: Arc<AtomicBool>,
 }
 
@@ -150,13 +141,17 @@ impl Journal {
     /// When its folder cannot be used, or its last line is not one of this journal.
     pub fn open(config: JournalConfig) -> Result<Self, JournalError> {
         let writer = writer::Writer::open(config)?;
-        let (queue, stopping) = (Arc::new(Queue::default()), Arc::new(AtomicBool::new(false)));
-        let mark = Arc::new(Mutex::new(writer.mark()));
-        let work = (Arc::clone(&queue), Arc::clone(&mark), Arc::clone(&stopping));
-        let thread = std::thread::Builder::new().name("journal".into());
-        let thread = thread.spawn(move || run(writer, &work.0, &work.1, &work.2));
+        let queue = Arc::new(Queue::default());
+        let stopping = Arc::new(AtomicBool::new(false));
+        let position = Arc::new(Mutex::new(writer.position()));
+        let thread = std::thread::Builder::new().name("journal".into()).spawn({
+            let queue = Arc::clone(&queue);
+            let position = Arc::clone(&position);
+            let stopping = Arc::clone(&stopping);
+            move || run(writer, &queue, &position, &stopping)
+        });
         let thread = thread.map_err(|source| JournalError::File { path: PathBuf::from("journal"), source })?;
-        Ok(Self { queue, writer: Mutex::new(Some(thread)), mark, stopping })
+        Ok(Self { queue, writer: Mutex::new(Some(thread)), position, stopping })
     }
 
     /// Has the entry of a request written that ended just now. Its number, its time and the models are filled in.
@@ -167,21 +162,21 @@ impl Journal {
     /// Has entries written, as they are but for their numbers and the models, and waits until they are on disk.
     ///
     /// # Errors
-    /// [`Ended`].
-    pub async fn tell(&self, entries: Vec<Entry>) -> Result<(), Ended> {
+    /// [`JournalClosed`].
+    pub async fn record_durably(&self, entries: Vec<Entry>) -> Result<(), JournalClosed> {
         let (written, seen) = oneshot::channel();
         let mut items: Vec<Item> = entries.into_iter().map(Item::from).collect();
         let Some(last) = items.last_mut() else { return Ok(()) };
         last.written = Some(written);
-        if !self.queue.tell(items) {
-            return Err(Ended);
+        if !self.queue.record_durably(items) {
+            return Err(JournalClosed);
         }
-        seen.await.map_err(|_| Ended)
+        seen.await.map_err(|_| JournalClosed)
     }
 
     /// The last line that is on disk.
-    pub fn mark(&self) -> Mark {
-        *self.mark.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn position(&self) -> JournalPosition {
+        *self.position.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes what waits and ends. How many lines could not be written.
@@ -194,7 +189,7 @@ impl Journal {
 }
 
 /// The writer's thread. How many lines it could not write at the end.
-fn run(mut writer: writer::Writer, queue: &Queue, mark: &Mutex<Mark>, stopping: &AtomicBool) -> u64 {
+fn run(mut writer: writer::Writer, queue: &Queue, position: &Mutex<JournalPosition>, stopping: &AtomicBool) -> u64 {
     while let Some(items) = queue.next() {
         let entries: Vec<&Entry> = items.iter().map(|item| &item.entry).collect();
         let mut failures = 0;
@@ -214,7 +209,7 @@ fn run(mut writer: writer::Writer, queue: &Queue, mark: &Mutex<Mark>, stopping: 
         if failures > 0 {
             tracing::info!("the journal is written again");
         }
-        *mark.lock().unwrap_or_else(PoisonError::into_inner) = writer.mark();
+        *position.lock().unwrap_or_else(PoisonError::into_inner) = writer.position();
         for written in items.into_iter().filter_map(|item| item.written) {
             let _ = written.send(()); // whoever waited may be gone
         }

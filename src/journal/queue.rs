@@ -36,12 +36,12 @@ impl From<Entry> for Item {
 
 /// Requests without credentials that were right. Anybody can send any number of them, so their lines are bounded.
 #[derive(Debug, Default)]
-struct Strangers {
+struct UnauthenticatedWindow {
     since: Option<Instant>,
     seen: u64,
 }
 
-impl Strangers {
+impl UnauthenticatedWindow {
     /// Whether this one has a line of its own.
     fn takes(&mut self, now: Instant) -> bool {
         self.since.get_or_insert(now);
@@ -57,12 +57,12 @@ impl Strangers {
         }
         let Self { seen, .. } = std::mem::take(self);
         let more = seen.checked_sub(STRANGERS).filter(|more| *more > 0)?;
-        Some(note(format!("{more} more requests without good credentials, within {} s", TURN.as_secs())))
+        Some(meta_entry(format!("{more} more requests without good credentials, within {} s", TURN.as_secs())))
     }
 }
 
 /// A line of the journal about itself.
-pub(super) fn note(text: String) -> Entry {
+pub(super) fn meta_entry(text: String) -> Entry {
     let time = rfc3339(SystemTime::now());
     Entry { time, operation: super::ITSELF.to_owned(), outcome: Some(text), ..Entry::default() }
 }
@@ -72,7 +72,7 @@ struct State {
     waiting: VecDeque<Item>,
     bytes: usize,
     missed: u64,
-    strangers: Strangers,
+    strangers: UnauthenticatedWindow,
     closed: bool,
 }
 
@@ -115,7 +115,7 @@ impl Queue {
     }
 
     /// Takes entries that somebody waits for, so they need no bound of ours; `false` at the end.
-    pub(super) fn tell(&self, items: impl IntoIterator<Item = Item>) -> bool {
+    pub(super) fn record_durably(&self, items: impl IntoIterator<Item = Item>) -> bool {
         let mut state = self.state();
         if state.closed {
             return false;
@@ -137,7 +137,7 @@ impl Queue {
             let missed = std::mem::take(&mut state.missed);
             if missed > 0 {
                 let text = format!("{missed} lines are missing: they came faster than they could be written");
-                state.waiting.push_front(note(text).into());
+                state.waiting.push_front(meta_entry(text).into());
             }
             if !state.waiting.is_empty() {
                 let count = state.waiting.len().min(TOGETHER);
@@ -216,6 +216,6 @@ mod tests {
         let missed = 40 - (lines.len() - 1);
         assert!(lines[0].outcome.as_ref().unwrap().starts_with(&format!("{missed} lines are missing")), "{lines:?}");
         queue.record(of(Some("a"), "late"));
-        assert_eq!((queue.lost(), queue.tell([of(None, "").into()])), (1, false));
+        assert_eq!((queue.lost(), queue.record_durably([of(None, "").into()])), (1, false));
     }
 }

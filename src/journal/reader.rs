@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 
 use super::chain::{self, Link, ORIGIN};
 use super::receipt::{check_receipt, has_receipt};
-use super::{Entry, JournalKey, Mark, start};
+use super::{Entry, JournalKey, start};
+use crate::domain::JournalPosition;
 
 /// What a check found in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Verified {
+pub struct VerifyReport {
     /// Lines.
     pub lines: u64,
     /// Number of the first line; more than 1 when older files were removed.
@@ -49,7 +50,7 @@ impl Selection<'_> {
 
 /// Why a journal is not to be believed.
 #[derive(Debug, thiserror::Error)]
-pub enum Broken {
+pub enum VerifyError {
     /// A file cannot be read.
     #[error("{path}: {source}")]
     File {
@@ -128,10 +129,10 @@ fn newline_before(file: &mut File, mut end: u64) -> std::io::Result<Option<u64>>
     Ok(None)
 }
 
-fn each_line(dir: &Path, mut each: impl FnMut(&Path, u64, &str) -> Result<(), Broken>) -> Result<(), Broken> {
+fn each_line(dir: &Path, mut each: impl FnMut(&Path, u64, &str) -> Result<(), VerifyError>) -> Result<(), VerifyError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
-        move |source| Broken::File { path, source }
+        move |source| VerifyError::File { path, source }
     };
     for (_, path) in files(dir).map_err(failed(dir))? {
         let mut reader = BufReader::new(File::open(&path).map_err(failed(&path))?);
@@ -145,7 +146,7 @@ fn each_line(dir: &Path, mut each: impl FnMut(&Path, u64, &str) -> Result<(), Br
             // What a crash cut off in the middle of the last line was never a line.
             if let Some(line) = line.strip_suffix(b"\n") {
                 let line = std::str::from_utf8(line);
-                let line = line.map_err(|_| Broken::Chain { path: path.clone(), line: number })?;
+                let line = line.map_err(|_| VerifyError::Chain { path: path.clone(), line: number })?;
                 each(&path, number, line)?;
             }
         }
@@ -157,16 +158,16 @@ fn each_line(dir: &Path, mut each: impl FnMut(&Path, u64, &str) -> Result<(), Br
 /// it from elsewhere (read before this is called: the journal may grow meanwhile).
 ///
 /// # Errors
-/// [`Broken`] at the first line that is not what was written there.
-pub fn verify(dir: &Path, key: &JournalKey, known: Option<&Mark>) -> Result<Verified, Broken> {
-    let mut found = Verified::default();
+/// [`VerifyError`] at the first line that is not what was written there.
+pub fn verify(dir: &Path, key: &JournalKey, known: Option<&JournalPosition>) -> Result<VerifyReport, VerifyError> {
+    let mut found = VerifyReport::default();
     let mut last: Option<Link> = None;
-    let start = start::read(dir, key).map_err(|source| Broken::File { path: dir.to_owned(), source })?;
+    let start = start::read(dir, key).map_err(|source| VerifyError::File { path: dir.to_owned(), source })?;
     let known = known.filter(|known| known.line > 0);
     let mut differs = false;
     let receipts = key.receipt_key();
     each_line(dir, |path, number, line| {
-        let broken = || Broken::Chain { path: path.to_owned(), line: number };
+        let broken = || VerifyError::Chain { path: path.to_owned(), line: number };
         let entry: Entry = serde_json::from_str(line).map_err(|_| broken())?;
         let link = match (last, chain::split(line).ok_or_else(broken)?) {
             // Of the version before, after older files were removed: the line after it proves it.
@@ -179,7 +180,7 @@ pub fn verify(dir: &Path, key: &JournalKey, known: Option<&Mark>) -> Result<Veri
         }
         if found.lines == 0 {
             if entry.n > start {
-                return Err(Broken::Beginning { first: entry.n, start });
+                return Err(VerifyError::Beginning { first: entry.n, start });
             }
             found.first = entry.n;
         }
@@ -192,7 +193,9 @@ pub fn verify(dir: &Path, key: &JournalKey, known: Option<&Mark>) -> Result<Veri
         Ok(())
     })?;
     match known {
-        Some(known) if differs || known.line > found.last => Err(Broken::End { known: known.line, last: found.last }),
+        Some(known) if differs || known.line > found.last => {
+            Err(VerifyError::End { known: known.line, last: found.last })
+        }
         _ => Ok(found),
     }
 }
@@ -201,16 +204,16 @@ pub fn verify(dir: &Path, key: &JournalKey, known: Option<&Mark>) -> Result<Veri
 ///
 /// # Errors
 /// When a file cannot be read, or `out` not written.
-pub fn export(dir: &Path, wanted: &Selection<'_>, out: &mut impl Write) -> Result<u64, Broken> {
+pub fn export(dir: &Path, wanted: &Selection<'_>, out: &mut impl Write) -> Result<u64, VerifyError> {
     let mut count = 0;
     each_line(dir, |path, number, line| {
         let entry: Entry =
-            serde_json::from_str(line).map_err(|_| Broken::Chain { path: path.to_owned(), line: number })?;
+            serde_json::from_str(line).map_err(|_| VerifyError::Chain { path: path.to_owned(), line: number })?;
         if !wanted.takes(&entry, line) {
             return Ok(());
         }
         count += 1;
-        writeln!(out, "{line}").map_err(|source| Broken::File { path: PathBuf::from("output"), source })
+        writeln!(out, "{line}").map_err(|source| VerifyError::File { path: PathBuf::from("output"), source })
     })?;
     Ok(count)
 }

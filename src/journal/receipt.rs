@@ -101,7 +101,7 @@ impl Signer {
 /// # Errors
 /// [`ReceiptFault`].
 pub fn check_receipt(key: &ReceiptKey, line: &str) -> Result<(), ReceiptFault> {
-    // A template's id cannot hold the mark: inside of a JSON text its quotes have backslashes.
+    // A template's id cannot hold the position: inside of a JSON text its quotes have backslashes.
     let (body, rest) = line.rsplit_once(MARK).ok_or(ReceiptFault::Missing)?;
     let (signature, after) = rest.split_at_checked(128).ok_or(ReceiptFault::Forged)?;
     if !is_end(after) {

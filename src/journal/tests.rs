@@ -13,17 +13,17 @@ fn key() -> JournalKey {
 }
 
 fn config(dir: &Path) -> JournalConfig {
-    JournalConfig { dir: dir.to_owned(), key: key(), models: "pack-1".to_owned(), keep_days: 0, anchor: None }
+    JournalConfig { dir: dir.to_owned(), key: key(), models: "pack-1".to_owned(), keep_days: 0, known: None }
 }
 
-fn write(dir: &Path, ids: std::ops::Range<u32>) -> Mark {
+fn write(dir: &Path, ids: std::ops::Range<u32>) -> JournalPosition {
     let journal = Journal::open(config(dir)).unwrap();
     for id in ids {
         let app = Some(if id % 2 == 0 { "even" } else { "odd" }.to_owned());
         journal.record(Entry { transaction_id: format!("t{id}"), app, status: 200, ..Entry::default() });
     }
     journal.stop();
-    journal.mark()
+    journal.position()
 }
 
 fn file(dir: &Path) -> PathBuf {
@@ -37,12 +37,12 @@ fn a_chain_goes_on_after_a_restart_and_after_a_torn_line() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), 0..5);
     write(dir.path(), 5..8);
-    assert_eq!(verify(dir.path(), &key(), None).unwrap(), Verified { lines: 8, first: 1, last: 8, receipts: 0 });
+    assert_eq!(verify(dir.path(), &key(), None).unwrap(), VerifyReport { lines: 8, first: 1, last: 8, receipts: 0 });
     let path = file(dir.path());
     let whole = std::fs::read(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() - 20]).unwrap();
     write(dir.path(), 8..10);
-    assert_eq!(verify(dir.path(), &key(), None).unwrap(), Verified { lines: 9, first: 1, last: 9, receipts: 0 });
+    assert_eq!(verify(dir.path(), &key(), None).unwrap(), VerifyReport { lines: 9, first: 1, last: 9, receipts: 0 });
 }
 
 #[test]
@@ -69,12 +69,12 @@ fn whatever_is_done_to_a_line_is_found() {
     tampered.push(doubled);
     for lines in tampered {
         std::fs::write(&path, lines.join("\n") + "\n").unwrap();
-        assert!(matches!(verify(dir.path(), &key(), None), Err(Broken::Chain { .. })), "{lines:?}");
+        assert!(matches!(verify(dir.path(), &key(), None), Err(VerifyError::Chain { .. })), "{lines:?}");
     }
     for first in 1..lines.len() {
         std::fs::write(&path, lines[first..].join("\n") + "\n").unwrap();
         let found = verify(dir.path(), &key(), None);
-        assert!(matches!(found, Err(Broken::Beginning { start: 1, .. })), "{found:?}");
+        assert!(matches!(found, Err(VerifyError::Beginning { start: 1, .. })), "{found:?}");
     }
     std::fs::write(&path, &text).unwrap();
     assert!(verify(dir.path(), &key(), None).is_ok());
@@ -88,24 +88,24 @@ fn what_is_missing_at_the_end_is_told_by_the_database() {
     assert_eq!(known.line, 6);
     let path = file(dir.path());
     let text = std::fs::read_to_string(&path).unwrap();
-    let check = |known: &Mark| verify(dir.path(), &key(), Some(known));
+    let check = |known: &JournalPosition| verify(dir.path(), &key(), Some(known));
     assert!(check(&known).is_ok());
     write(dir.path(), 6..8);
     assert!(check(&known).is_ok(), "it may reach further");
     let cut = text.lines().take(4).map(|line| format!("{line}\n")).collect::<String>();
     std::fs::write(&path, &cut).unwrap();
-    assert!(matches!(check(&known), Err(Broken::End { known: 6, last: 4 })));
+    assert!(matches!(check(&known), Err(VerifyError::End { known: 6, last: 4 })));
     std::fs::remove_file(&path).unwrap();
-    assert!(matches!(check(&known), Err(Broken::End { known: 6, last: 0 })));
-    assert!(matches!(check(&Mark { mac: [1; 32], ..known }), Err(Broken::End { .. })));
+    assert!(matches!(check(&known), Err(VerifyError::End { known: 6, last: 0 })));
+    assert!(matches!(check(&JournalPosition { mac: [1; 32], ..known }), Err(VerifyError::End { .. })));
     // A server that goes on leaves the gap to be seen, whichever line is known then.
     for left in [cut.as_str(), ""] {
         std::fs::write(&path, left).unwrap();
-        let journal = Journal::open(JournalConfig { anchor: Some(known), ..config(dir.path()) }).unwrap();
+        let journal = Journal::open(JournalConfig { known: Some(known), ..config(dir.path()) }).unwrap();
         journal.record(Entry { app: Some("a".to_owned()), ..Entry::default() });
         journal.stop();
-        assert_eq!(journal.mark().line, 7);
-        assert!(check(&journal.mark()).is_err());
+        assert_eq!(journal.position().line, 7);
+        assert!(check(&journal.position()).is_err());
     }
 }
 
@@ -173,14 +173,14 @@ fn what_was_kept_long_enough_goes_and_nothing_else() {
     let first = reader::files(dir.path()).unwrap().remove(0).1;
     let text = std::fs::read(&first).unwrap();
     std::fs::remove_file(&first).unwrap();
-    let beginning = Err(Broken::Beginning { first: 11, start: 9 }.to_string());
+    let beginning = Err(VerifyError::Beginning { first: 11, start: 9 }.to_string());
     assert_eq!(verify(dir.path(), &key(), None).map_err(|error| error.to_string()), beginning);
     std::fs::write(&first, text).unwrap();
     let start = dir.path().join("start");
     let said = std::fs::read_to_string(&start).unwrap();
     for other in [said.replace("\"start\":9", "\"start\":11"), String::new()] {
         std::fs::write(&start, other).unwrap();
-        assert!(matches!(verify(dir.path(), &key(), None), Err(Broken::Beginning { first: 9, start: 1 })));
+        assert!(matches!(verify(dir.path(), &key(), None), Err(VerifyError::Beginning { first: 9, start: 1 })));
     }
     std::fs::write(&start, said).unwrap();
     assert!(verify(dir.path(), &key(), None).is_ok());
@@ -214,9 +214,9 @@ fn a_journal_of_the_version_before_goes_on() {
         assert_eq!((found.first, found.lines), (first, 5), "what was removed then may be missing");
         let text = std::fs::read_to_string(&old).unwrap();
         std::fs::write(&old, text.replacen("200", "400", 2).replacen("400", "200", 1)).unwrap();
-        assert!(matches!(verify(dir.path(), &key(), None), Err(Broken::Chain { line: 2, .. })));
+        assert!(matches!(verify(dir.path(), &key(), None), Err(VerifyError::Chain { line: 2, .. })));
         std::fs::write(&old, text.lines().skip(1).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
-        assert!(matches!(verify(dir.path(), &key(), None), Err(Broken::Beginning { .. })));
+        assert!(matches!(verify(dir.path(), &key(), None), Err(VerifyError::Beginning { .. })));
     }
 }
 
@@ -241,12 +241,12 @@ async fn an_erasure_has_a_receipt_that_leaves_the_journal() {
         time: "2026-01-01T00:00:00.000Z".to_owned(),
         ..Entry::default()
     };
-    journal.tell(vec![of("add", "a"), of(ERASURE, "a"), of(ERASURE, "b")]).await.unwrap();
+    journal.record_durably(vec![of("add", "a"), of(ERASURE, "a"), of(ERASURE, "b")]).await.unwrap();
     // It is on disk before anybody is told so.
-    let found = verify(dir.path(), &key(), Some(&journal.mark())).unwrap();
-    assert_eq!(found, Verified { lines: 3, first: 1, last: 3, receipts: 2 });
+    let found = verify(dir.path(), &key(), Some(&journal.position())).unwrap();
+    assert_eq!(found, VerifyReport { lines: 3, first: 1, last: 3, receipts: 2 });
     assert_eq!(journal.stop(), 0);
-    assert_eq!(journal.tell(vec![of("add", "a")]).await, Err(Ended));
+    assert_eq!(journal.record_durably(vec![of("add", "a")]).await, Err(JournalClosed));
     let mut out = Vec::new();
     let wanted = Selection { receipts: true, template: Some("a"), ..Selection::default() };
     assert_eq!(export(dir.path(), &wanted, &mut out).unwrap(), 1);

@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use super::chain::{self, Link, ORIGIN};
 use super::reader::{files, last_line};
 use super::receipt::Signer;
-use super::{ERASURE, Entry, JournalConfig, JournalError, Mark, start};
-use crate::domain::rfc3339;
+use super::{ERASURE, Entry, JournalConfig, JournalError, start};
+use crate::domain::{JournalPosition, rfc3339};
 
 #[derive(Debug)]
 pub(super) struct Writer {
@@ -43,13 +43,13 @@ impl Writer {
             };
             let file = OpenOptions::new().append(true).open(path).map_err(failed(path))?;
             file.set_len(whole).map_err(failed(path))?;
-            let Some(mark) = found else { continue };
-            (this.number, this.last, this.length) = (mark.line, mark.mac, whole);
+            let Some(found) = found else { continue };
+            (this.number, this.last, this.length) = (found.line, found.mac, whole);
             this.file = Some((day.clone(), file));
             break;
         }
         this.settle_start(&all).map_err(failed(&this.config.dir))?;
-        if let Some(known) = this.config.anchor.filter(|known| known.line > this.number) {
+        if let Some(known) = this.config.known.filter(|known| known.line > this.number) {
             // What follows does not fit what is there, so `verify` finds it, too.
             let (there, known_to) = (this.number, known.line);
             tracing::error!(there, known_to, "lines at the end of the journal are missing");
@@ -59,13 +59,13 @@ impl Writer {
     }
 
     /// The number and the mac of a line that this journal's key made, or that is of the version before.
-    fn sound(&self, line: &str) -> Option<Mark> {
+    fn sound(&self, line: &str) -> Option<JournalPosition> {
         let entry: Entry = serde_json::from_str(line).ok()?;
         let parts = chain::split(line)?;
         if parts.prev.is_some() {
             chain::follows(&self.config.key, None, line)?;
         }
-        Some(Mark { line: entry.n, mac: parts.mac })
+        Some(JournalPosition { line: entry.n, mac: parts.mac })
     }
 
     /// The version before left no mark of where a journal begins.
@@ -78,8 +78,8 @@ impl Writer {
     }
 
     /// The last line that is on disk; its number is 0 where there is none.
-    pub(super) fn mark(&self) -> Mark {
-        Mark { line: self.number, mac: self.last }
+    pub(super) fn position(&self) -> JournalPosition {
+        JournalPosition { line: self.number, mac: self.last }
     }
 
     /// Writes entries and puts them on disk. After an error nothing of them is there, and the same

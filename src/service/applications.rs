@@ -15,7 +15,7 @@ use subtle::ConstantTimeEq;
 
 use super::Error;
 use crate::domain::{AppId, EnrollRules, Guard, TransactionId};
-use crate::store::{AppRecord, AppStore, Cause, FormerKey, KeyHash, StoreError, TemplateStore};
+use crate::store::{AppRecord, AppStore, ErasureReason, KeyHash, PreviousKey, StoreError, TemplateStore};
 
 /// A caller whose credentials were right.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,7 +54,7 @@ impl Credentials {
             name: name.to_owned(),
             key_hash: hash(&self.app_key),
             created_at: now(),
-            former_key: None,
+            previous_key: None,
             attributes: true,
             retention: None,
             rules: EnrollRules::default(),
@@ -72,7 +72,7 @@ impl fmt::Debug for Credentials {
 #[derive(Debug, Clone, Copy)]
 struct Known {
     key_hash: KeyHash,
-    former_key: Option<FormerKey>,
+    previous_key: Option<PreviousKey>,
     attributes: bool,
     retention: Option<Duration>,
     rules: EnrollRules,
@@ -100,8 +100,8 @@ impl Applications {
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let known = self.store.list().await?.into_iter();
         let known = known.map(|app| {
-            let AppRecord { id, key_hash, former_key, attributes, retention, rules, .. } = app;
-            (id, Known { key_hash, former_key, attributes, retention, rules })
+            let AppRecord { id, key_hash, previous_key, attributes, retention, rules, .. } = app;
+            (id, Known { key_hash, previous_key, attributes, retention, rules })
         });
         self.known.store(Arc::new(known.collect()));
         Ok(())
@@ -116,7 +116,7 @@ impl Applications {
         const NO_KEY: KeyHash = KeyHash([0; 32]);
         let unknown = Known {
             key_hash: NO_KEY,
-            former_key: None,
+            previous_key: None,
             attributes: false,
             retention: None,
             rules: EnrollRules::default(),
@@ -126,7 +126,7 @@ impl Applications {
         let known = self.known.load();
         let found = app.as_ref().and_then(|app| known.get(app));
         let expected = found.unwrap_or(&unknown);
-        let former = expected.former_key.filter(|former| SystemTime::now() < former.until);
+        let former = expected.previous_key.filter(|former| SystemTime::now() < former.until);
         let present = presented.0.ct_eq(&expected.key_hash.0);
         let same = bool::from(present | presented.0.ct_eq(&former.map_or(NO_KEY, |former| former.hash).0));
         match app {
@@ -250,7 +250,7 @@ impl Applications {
         let all = SystemTime::now() + Duration::from_secs(10 * 365 * 86_400);
         let mut count = 0;
         loop {
-            match templates.remove_older(app, all, PART, Cause::APPLICATION).await {
+            match templates.remove_older(app, all, PART, ErasureReason::APPLICATION).await {
                 Ok(part) if part.is_empty() => break,
                 Ok(part) => count += part.len(),
                 Err(StoreError::NoSuchApp) => break, // somebody else was faster

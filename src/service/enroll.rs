@@ -4,7 +4,7 @@ use super::{Caller, Error, PhotoOptions, Service, Suspicion};
 use crate::domain::{Analysis, Check, Embedding, SampleId, TemplateId};
 use crate::gallery::Sample;
 use crate::image::Photo;
-use crate::store::{Cause, OnConflict};
+use crate::store::{ErasureReason, OnConflict};
 
 /// How a template is enrolled.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,7 +40,7 @@ impl Service {
         let (analysis, sample) = self.sample(caller, photo, options.photo_options).await?;
         let warnings = self.guard(caller, options.template.as_ref(), false, &sample.embedding).await?;
         let template = options.template.unwrap_or_else(TemplateId::random);
-        let replace = OnConflict::Replace(Cause::replace(caller.transaction));
+        let replace = OnConflict::Replace(ErasureReason::replace(caller.transaction));
         let on_conflict = if options.replace { replace } else { OnConflict::Refuse };
         let revision = self.store.templates.insert(&caller.app, &template, &sample, on_conflict).await?;
         self.replicator.publish(&caller.app, revision).await;

@@ -7,7 +7,7 @@ use super::Replicator;
 use super::replicate::lock;
 use crate::domain::{AppId, TemplateId};
 use crate::gallery::IndexedTemplate;
-use crate::store::{Head, KeyId, KeyStore, StoreError, Unread, UnreadFault};
+use crate::store::{GalleryPosition, KeyId, KeyStore, SampleFault, StoreError, UnreadableSample};
 
 /// How often a load that takes its time says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(1);
@@ -59,13 +59,13 @@ impl Unreadable {
         self.key
     }
 
-    fn add(&mut self, app: &AppId, unread: Vec<Unread>) {
-        let count = unread.len();
-        for (at, Unread { template, fault }) in unread.into_iter().enumerate() {
+    fn add(&mut self, app: &AppId, samples: Vec<UnreadableSample>) {
+        let count = samples.len();
+        for (at, UnreadableSample { template, fault }) in samples.into_iter().enumerate() {
             if at < SAID_ONE_BY_ONE {
                 tracing::error!(%app, %template, %fault, "a stored sample cannot be read; searches go without it");
             }
-            if let UnreadFault::KeyMissing(key) = fault {
+            if let SampleFault::KeyMissing(key) = fault {
                 self.key = Some(MissingKey::new(key));
             }
             self.templates.insert(template);
@@ -101,23 +101,28 @@ impl Replicator {
     }
 
     /// Notes what could not be read of templates that were read.
-    pub(super) fn note_unread<'a>(&self, app: &AppId, read: impl Iterator<Item = &'a TemplateId>, unread: Vec<Unread>) {
+    pub(super) fn note_unreadable<'a>(
+        &self,
+        app: &AppId,
+        read: impl Iterator<Item = &'a TemplateId>,
+        samples: Vec<UnreadableSample>,
+    ) {
         let mut all = lock(&self.unreadable);
-        if unread.is_empty() && !all.contains_key(app) {
+        if samples.is_empty() && !all.contains_key(app) {
             return;
         }
         let unreadable = all.entry(app.clone()).or_default();
         read.for_each(|template| {
             unreadable.templates.remove(template);
         });
-        unreadable.add(app, unread);
+        unreadable.add(app, samples);
         if unreadable.templates.is_empty() {
             all.remove(app);
         }
     }
 
     /// What the store shows.
-    pub(super) async fn stored(&self, app: &AppId) -> Result<Head, StoreError> {
+    pub(super) async fn stored(&self, app: &AppId) -> Result<GalleryPosition, StoreError> {
         let heads = self.store.templates.revisions().await?;
         heads.into_iter().find(|(id, _)| id == app).map(|(_, head)| head).ok_or(StoreError::NoSuchApp)
     }
@@ -183,7 +188,7 @@ impl Replicator {
                 self.store.templates.load(app, &self.model, after.as_ref(), LOAD_PAGE).await?
             };
             templates.extend(page.templates);
-            unreadable.add(app, page.unread);
+            unreadable.add(app, page.unreadable);
             after = page.next;
             if after.is_none() {
                 return Ok((templates, unreadable));

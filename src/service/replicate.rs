@@ -23,7 +23,7 @@ use super::load::{Loading, MissingKey, Unreadable};
 use super::snapshots::Snapshots;
 use crate::domain::{AppId, ModelTag, Revision};
 use crate::gallery::{Applied, MatcherFeed};
-use crate::store::{Changes, Head, Store, StoreError};
+use crate::store::{Changes, GalleryPosition, Store, StoreError};
 
 /// Changes read from the store at a time while a gallery catches up.
 const CHANGES_PAGE: usize = 1024;
@@ -46,9 +46,9 @@ pub struct Replicator {
     /// One gallery is loaded or caught up by one task at a time.
     turns: Mutex<HashMap<AppId, Arc<AsyncMutex<()>>>>,
     /// Where galleries were when that was last read with them.
-    heads: Mutex<HashMap<AppId, Head>>,
+    heads: Mutex<HashMap<AppId, GalleryPosition>>,
     /// The galleries that a task is bringing to what the store shows.
-    targets: Mutex<HashMap<AppId, Head>>,
+    targets: Mutex<HashMap<AppId, GalleryPosition>>,
     /// Why galleries are not followed, of those that are not.
     faults: Mutex<HashMap<AppId, Fault>>,
     loaded: AtomicBool,
@@ -184,7 +184,7 @@ impl Replicator {
         if gone.is_empty() {
             return;
         }
-        self.store.vault.others_removed();
+        self.store.scrubber.mark_pending();
         for app in &gone {
             self.feed.unload(app);
         }
@@ -200,21 +200,21 @@ impl Replicator {
     }
 
     /// What a gallery shows.
-    fn position(&self, app: &AppId) -> Option<Head> {
+    fn position(&self, app: &AppId) -> Option<GalleryPosition> {
         let revision = self.feed.revision(app)?;
         let head = lock(&self.heads).get(app).copied().filter(|head| head.revision == revision);
         Some(head.unwrap_or(revision.into()))
     }
 
-    pub(super) fn note_head(&self, app: &AppId, head: Head) {
+    pub(super) fn note_head(&self, app: &AppId, head: GalleryPosition) {
         lock(&self.heads).insert(app.clone(), head);
     }
 
     /// Starts a task that brings a gallery to what the store shows, unless it is there, or one that is under way can be
     /// told.
-    fn follow(self: &Arc<Self>, app: &AppId, stored: Head) -> Option<JoinHandle<Result<(), StoreError>>> {
+    fn follow(self: &Arc<Self>, app: &AppId, stored: GalleryPosition) -> Option<JoinHandle<Result<(), StoreError>>> {
         let shown = self.position(app);
-        let is_there = shown.is_some_and(|shown| shown.revision == stored.revision && !shown.is_off(stored));
+        let is_there = shown.is_some_and(|shown| shown.revision == stored.revision && !shown.has_diverged(stored));
         let for_a_key = lock(&self.faults).get(app).and_then(|fault| fault.key);
         let in_vain = shown.is_none() && for_a_key.is_some_and(|key| !key.is_worth_a_try(&*self.store.keys));
         if in_vain || (is_there && !self.wants_its_key(app)) {
@@ -265,7 +265,7 @@ impl Replicator {
     }
 
     /// Brings a gallery to what the store showed a moment ago, whether that is ahead of it or not.
-    async fn advance_to(&self, app: &AppId, target: Head) -> Result<(), StoreError> {
+    async fn advance_to(&self, app: &AppId, target: GalleryPosition) -> Result<(), StoreError> {
         let turn = self.turn(app);
         let _turn = turn.lock().await;
         match self.position(app) {
@@ -274,11 +274,11 @@ impl Replicator {
                 tracing::info!(%app, "a sealing key was missing; the gallery is loaded anew");
                 self.load_rows(app).await?;
             }
-            Some(shown) if shown.is_off(target) => self.reload_after_rewind(app).await?,
+            Some(shown) if shown.has_diverged(target) => self.reload_after_rewind(app).await?,
             Some(_) => {}
         }
         if self.catch_up(app, target.revision).await? {
-            self.store.vault.others_removed();
+            self.store.scrubber.mark_pending();
         }
         Ok(())
     }
@@ -288,7 +288,7 @@ impl Replicator {
     async fn reload_after_rewind(&self, app: &AppId) -> Result<(), StoreError> {
         // Read again: a local write may have been shown since. None is while this gallery's turn is held.
         let stored = self.stored(app).await?;
-        let Some(shown) = self.position(app).filter(|shown| shown.is_off(stored)) else { return Ok(()) };
+        let Some(shown) = self.position(app).filter(|shown| shown.has_diverged(stored)) else { return Ok(()) };
         let (shown, stored) = (shown.revision, stored.revision);
         tracing::warn!(%app, %shown, %stored, "the database has gone back in time; the gallery is loaded anew");
         self.load_rows(app).await?;
@@ -328,7 +328,7 @@ impl Replicator {
         while let Some(shown) = self.position(app).filter(|shown| shown.revision < target) {
             moved = true;
             match self.store.templates.changes(app, &self.model, shown, CHANGES_PAGE).await? {
-                Changes::List(changes, unread, tag) => {
+                Changes::List { changes, unreadable, tag } => {
                     let shown = shown.revision;
                     let Some(last) = changes.last().map(|change| change.revision) else {
                         // The store says that there is nothing newer: the target was never committed.
@@ -336,12 +336,12 @@ impl Replicator {
                             "gallery revision {target} was announced, but its changes end at {shown}"
                         )));
                     };
-                    self.note_unread(app, changes.iter().map(|change| &change.template.id), unread);
+                    self.note_unreadable(app, changes.iter().map(|change| &change.template.id), unreadable);
                     if changes.into_iter().any(|change| self.feed.apply(app, change) == Applied::Gap) {
                         tracing::warn!(%app, %shown, %last, "a change is missing; the gallery is loaded anew");
                         self.load_rows(app).await?;
                     } else {
-                        self.note_head(app, Head { revision: last, tag });
+                        self.note_head(app, GalleryPosition { revision: last, tag });
                     }
                 }
                 // From the rows: a snapshot may be older than the log of changes reaches back, for ever.

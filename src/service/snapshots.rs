@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::domain::{AppId, ModelTag, Revision};
 use crate::gallery::{Export, MatcherFeed, NotAGallery};
-use crate::store::snapshot::{self, Head, PARTIAL, Reader, SnapshotError};
+use crate::store::snapshot_file::{self, PARTIAL_EXTENSION, SnapshotError, SnapshotHeader, SnapshotReader};
 use crate::store::{Key, SnapshotId, SnapshotStore, StoreError};
 
 /// Where snapshots are kept, and of which galleries.
@@ -63,7 +63,7 @@ impl Snapshots {
     /// the database's `current` revision. Whether it did.
     pub(super) async fn restore(&self, app: &AppId, current: Revision) -> Result<bool, StoreError> {
         let path = self.path(app);
-        let reader = match blocking(move || Reader::open(&path)).await {
+        let reader = match blocking(move || SnapshotReader::open(&path)).await {
             Ok(reader) => reader,
             Err(SnapshotError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
             Err(error) => {
@@ -71,12 +71,12 @@ impl Snapshots {
                 return Ok(false);
             }
         };
-        let head = reader.head().clone();
-        if !head.is_of(app.as_str(), self.model.as_str()) || head.revision() > current {
+        let header = reader.header().clone();
+        if !header.matches(app.as_str(), self.model.as_str()) || header.revision() > current {
             tracing::warn!(%app, "the gallery's snapshot is not used: it is of something else");
             return Ok(false);
         }
-        let Some(key) = self.key(app, head.id()).await? else {
+        let Some(key) = self.key(app, header.id()).await? else {
             tracing::info!(%app, "the gallery's snapshot is not used: its key is gone; templates were removed since");
             return Ok(false);
         };
@@ -89,13 +89,13 @@ impl Snapshots {
                     NotAGallery
                 })
             });
-            let imported = feed.import(&of, head.revision(), &mut frames);
+            let imported = feed.import(&of, header.revision(), &mut frames);
             drop(frames);
-            imported.map_err(|_| wrong.unwrap_or(SnapshotError::Damaged)).map(|()| head)
+            imported.map_err(|_| wrong.unwrap_or(SnapshotError::Damaged)).map(|()| header)
         });
         match imported.await {
-            Ok(head) => {
-                self.kept().insert(app.clone(), (head.id(), head.revision()));
+            Ok(header) => {
+                self.kept().insert(app.clone(), (header.id(), header.revision()));
                 Ok(true)
             }
             Err(error) => {
@@ -154,11 +154,11 @@ impl Snapshots {
         export: Export,
     ) -> Result<(), StoreError> {
         let (path, revision) = (self.path(app), export.revision());
-        let head = Head::new(id, app.as_str(), self.model.as_str(), revision, export.frames());
+        let header = SnapshotHeader::new(id, app.as_str(), self.model.as_str(), revision, export.frames());
         let dir = self.config.dir.clone();
         let written = blocking(move || {
             private_dir(&dir)?;
-            snapshot::write(&path, &head, &key, export)
+            snapshot_file::write(&path, &header, &key, export)
         });
         let outdated = match written.await {
             Ok(()) => {
@@ -185,7 +185,8 @@ impl Snapshots {
             for entry in std::fs::read_dir(dir)? {
                 let path = entry?.path();
                 let known = path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| names.contains(stem));
-                let ours = path.extension().is_some_and(|extension| extension == EXTENSION || extension == PARTIAL);
+                let ours =
+                    path.extension().is_some_and(|extension| extension == EXTENSION || extension == PARTIAL_EXTENSION);
                 if ours && !known {
                     std::fs::remove_file(path)?;
                 }

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::{Caller, Error, Service};
 use crate::domain::TemplateId;
-use crate::store::{Cause, TemplateRecord};
+use crate::store::{ErasureReason, TemplateRecord};
 
 /// Most templates of an application that are removed in one transaction because their time is over.
 const EXPIRED: usize = 500;
@@ -36,7 +36,7 @@ impl Service {
     /// # Errors
     /// [`Error::TemplateNotFound`], store failures.
     pub async fn remove(&self, caller: &Caller, id: &TemplateId) -> Result<(), Error> {
-        let removed = self.store.templates.remove(&caller.app, id, Cause::delete(caller.transaction)).await?;
+        let removed = self.store.templates.remove(&caller.app, id, ErasureReason::delete(caller.transaction)).await?;
         let revision = removed.ok_or(Error::TemplateNotFound)?;
         self.replicator.publish(&caller.app, revision).await;
         Ok(())
@@ -50,7 +50,7 @@ impl Service {
         let (mut removed, mut failed) = (0, None);
         for (app, retention) in self.applications.retentions() {
             let Some(moment) = SystemTime::now().checked_sub(retention) else { continue };
-            match self.store.templates.remove_older(&app, moment, EXPIRED, Cause::RETENTION).await {
+            match self.store.templates.remove_older(&app, moment, EXPIRED, ErasureReason::RETENTION).await {
                 Ok(gone) => {
                     if let Some((_, last)) = gone.last() {
                         self.replicator.publish(&app, *last).await;

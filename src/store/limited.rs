@@ -12,8 +12,9 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{
-    Anchor, AppRecord, AppStore, Cause, Changes, Claim, Head, InsertError, Key, KeyHash, Notice, OnConflict,
-    OutboxStore, SnapshotId, SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord, TemplateStore,
+    AppRecord, AppStore, Changes, Claim, ErasureReason, GalleryPosition, InsertError, Key, KeyHash, NodePosition,
+    OnConflict, OutboxEvent, OutboxStore, SnapshotId, SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord,
+    TemplateStore,
 };
 use crate::domain::{AppId, Guard, ModelTag, Revision, TemplateId};
 use crate::gallery::{IndexedTemplate, Sample};
@@ -118,8 +119,13 @@ impl TemplateStore for Limited<dyn TemplateStore> {
         within(self.limit, self.inner.add_sample(app, template, sample)).await
     }
 
-    async fn remove(&self, app: &AppId, template: &TemplateId, cause: Cause) -> Result<Option<Revision>, StoreError> {
-        within(self.limit, self.inner.remove(app, template, cause)).await
+    async fn remove(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        reason: ErasureReason,
+    ) -> Result<Option<Revision>, StoreError> {
+        within(self.limit, self.inner.remove(app, template, reason)).await
     }
 
     async fn remove_older(
@@ -127,9 +133,9 @@ impl TemplateStore for Limited<dyn TemplateStore> {
         app: &AppId,
         than: SystemTime,
         limit: usize,
-        cause: Cause,
+        reason: ErasureReason,
     ) -> Result<Vec<(TemplateId, Revision)>, StoreError> {
-        within(self.limit * BULK, self.inner.remove_older(app, than, limit, cause)).await
+        within(self.limit * BULK, self.inner.remove_older(app, than, limit, reason)).await
     }
 
     async fn get(&self, app: &AppId, template: &TemplateId) -> Result<Option<TemplateRecord>, StoreError> {
@@ -159,11 +165,17 @@ impl TemplateStore for Limited<dyn TemplateStore> {
         within(self.limit * BULK, self.inner.load(app, model, after, limit)).await
     }
 
-    async fn changes(&self, app: &AppId, model: &ModelTag, after: Head, limit: usize) -> Result<Changes, StoreError> {
+    async fn changes(
+        &self,
+        app: &AppId,
+        model: &ModelTag,
+        after: GalleryPosition,
+        limit: usize,
+    ) -> Result<Changes, StoreError> {
         within(self.limit * BULK, self.inner.changes(app, model, after, limit)).await
     }
 
-    async fn revisions(&self) -> Result<Vec<(AppId, Head)>, StoreError> {
+    async fn revisions(&self) -> Result<Vec<(AppId, GalleryPosition)>, StoreError> {
         within(self.limit, self.inner.revisions()).await
     }
 }
@@ -185,31 +197,31 @@ impl SnapshotStore for Limited<dyn SnapshotStore> {
 
 #[async_trait]
 impl OutboxStore for Limited<dyn OutboxStore> {
-    fn serves(&self, node: Uuid) {
-        self.inner.serves(node);
+    fn register_node(&self, node: Uuid) {
+        self.inner.register_node(node);
     }
 
-    async fn put(&self, notice: &Notice) -> Result<(), StoreError> {
-        within(self.limit, self.inner.put(notice)).await
+    async fn enqueue(&self, event: &OutboxEvent) -> Result<(), StoreError> {
+        within(self.limit, self.inner.enqueue(event)).await
     }
 
     async fn claim(&self, node: Uuid, lease: Duration, limit: usize) -> Result<Claim, StoreError> {
         within(self.limit * BULK, self.inner.claim(node, lease, limit)).await
     }
 
-    async fn told(&self, claim: Uuid) -> Result<(), StoreError> {
-        within(self.limit * BULK, self.inner.told(claim)).await
+    async fn ack(&self, claim: Uuid) -> Result<(), StoreError> {
+        within(self.limit * BULK, self.inner.ack(claim)).await
     }
 
-    async fn forget(&self, before: SystemTime) -> Result<u64, StoreError> {
-        within(self.limit * BULK, self.inner.forget(before)).await
+    async fn expire(&self, before: SystemTime) -> Result<u64, StoreError> {
+        within(self.limit * BULK, self.inner.expire(before)).await
     }
 
-    async fn anchors(&self) -> Result<Vec<Anchor>, StoreError> {
-        within(self.limit, self.inner.anchors()).await
+    async fn journal_positions(&self) -> Result<Vec<NodePosition>, StoreError> {
+        within(self.limit, self.inner.journal_positions()).await
     }
 
-    async fn set_anchor(&self, anchor: &Anchor) -> Result<(), StoreError> {
-        within(self.limit, self.inner.set_anchor(anchor)).await
+    async fn record_position(&self, position: &NodePosition) -> Result<(), StoreError> {
+        within(self.limit, self.inner.record_position(position)).await
     }
 }

@@ -7,16 +7,16 @@
 //! revisions have no gaps and commit in order, and a replica that follows them misses nothing.
 
 mod key;
-mod leftovers;
+mod keyring;
 mod limited;
 mod open;
 pub mod outbox;
 mod postgres;
-mod ring;
 mod row;
+mod scrub;
 mod seal;
 mod sealed_row;
-pub mod snapshot;
+pub mod snapshot_file;
 mod sql;
 mod sqlite;
 
@@ -25,7 +25,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 pub use key::{Key, KeyError, KeyFile, KeyId, LockedKeyFile};
 pub use open::{DatabaseConfig, KeySource, OpenError, OpenOptions, open};
-pub use outbox::{Anchor, Cause, Claim, Notice, OutboxStore};
+pub use outbox::{Claim, ErasureReason, NodePosition, OutboxEvent, OutboxStore};
 pub use sealed_row::SealedRow;
 
 use crate::domain::{AppId, EnrollRules, Guard, ModelTag, Revision, SampleId, TemplateId};
@@ -53,7 +53,7 @@ pub struct AppRecord {
     /// When it was created (whole milliseconds).
     pub created_at: SystemTime,
     /// The key before, while it is in force beside the present one.
-    pub former_key: Option<FormerKey>,
+    pub previous_key: Option<PreviousKey>,
     /// Whether age, gender and race are reported to it.
     pub attributes: bool,
     /// How long after its enrolment a template is kept (whole seconds); `None`: for ever.
@@ -64,7 +64,7 @@ pub struct AppRecord {
 
 /// A key that was replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FormerKey {
+pub struct PreviousKey {
     /// Its hash.
     pub hash: KeyHash,
     /// When it ends (whole milliseconds).
@@ -99,7 +99,7 @@ pub enum OnConflict {
     /// Refuse: a biometric is never overwritten silently.
     Refuse,
     /// Replace it, with all its samples; what is erased says why.
-    Replace(Cause),
+    Replace(ErasureReason),
     /// Add the samples to those that it has.
     Extend,
 }
@@ -112,21 +112,21 @@ pub struct TemplatePage {
     /// After which id the next page begins; `None` when this is the last.
     pub next: Option<TemplateId>,
     /// Samples that are left out because they cannot be opened.
-    pub unread: Vec<Unread>,
+    pub unreadable: Vec<UnreadableSample>,
 }
 
 /// A sample that is stored but cannot be opened. What surrounds it is read all the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unread {
+pub struct UnreadableSample {
     /// The template that it is of.
     pub template: TemplateId,
     /// Why.
-    pub fault: UnreadFault,
+    pub fault: SampleFault,
 }
 
 /// Why a sample cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum UnreadFault {
+pub enum SampleFault {
     /// It is sealed with a key that this process does not have (yet).
     #[error("the sealing key {0} is not among those given")]
     KeyMissing(KeyId),
@@ -135,11 +135,11 @@ pub enum UnreadFault {
     Damaged(String),
 }
 
-impl From<Unread> for StoreError {
-    fn from(unread: Unread) -> Self {
+impl From<UnreadableSample> for StoreError {
+    fn from(unread: UnreadableSample) -> Self {
         match unread.fault {
-            UnreadFault::KeyMissing(key) => Self::KeyMissing(key),
-            UnreadFault::Damaged(what) => Self::Corrupt(format!("template {}: {what}", unread.template)),
+            SampleFault::KeyMissing(key) => Self::KeyMissing(key),
+            SampleFault::Damaged(what) => Self::Corrupt(format!("template {}: {what}", unread.template)),
         }
     }
 }
@@ -178,7 +178,7 @@ pub enum InsertError {
 
 /// Where the history of a gallery is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Head {
+pub struct GalleryPosition {
     /// How many changes there were.
     pub revision: Revision,
     /// Drawn at random with the last of them; `None` where it is not known. Of one revision there are two only if the
@@ -186,15 +186,15 @@ pub struct Head {
     pub tag: Option<i64>,
 }
 
-impl Head {
+impl GalleryPosition {
     /// Whether this is where another history is: it has not come so far, or it came here in another way.
-    pub fn is_off(self, other: Self) -> bool {
+    pub fn has_diverged(self, other: Self) -> bool {
         let other_way = self.tag.zip(other.tag).is_some_and(|(one, other)| one != other);
         self.revision > other.revision || (self.revision == other.revision && other_way)
     }
 }
 
-impl From<Revision> for Head {
+impl From<Revision> for GalleryPosition {
     fn from(revision: Revision) -> Self {
         Self { revision, tag: None }
     }
@@ -203,12 +203,25 @@ impl From<Revision> for Head {
 /// The changes of a gallery after a revision.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Changes {
-    /// In order, without gaps; empty when there are none; the tag of the last. Samples that cannot be opened are left
-    /// out and named.
-    List(Vec<Change>, Vec<Unread>, Option<i64>),
-    /// The log no longer reaches back that far, or tells of another history (or the application is gone): load the
-    /// whole gallery.
+    /// The changes, in order and without gaps.
+    List {
+        /// Empty when the revision is the newest.
+        changes: Vec<Change>,
+        /// Samples that are left out because they cannot be opened.
+        unreadable: Vec<UnreadableSample>,
+        /// The tag of the last change.
+        tag: Option<i64>,
+    },
+    /// The log does not reach back to the revision, has another history, or the application is deleted: load the whole
+    /// gallery.
     TooOld,
+}
+
+impl Changes {
+    /// The revision is the newest.
+    pub fn none() -> Self {
+        Self::List { changes: Vec::new(), unreadable: Vec::new(), tag: None }
+    }
 }
 
 /// Applications.
@@ -240,11 +253,11 @@ pub trait AppStore: Send + Sync {
     async fn set_min_quality(&self, id: &AppId, least: Option<f64>) -> Result<bool, StoreError>;
 
     /// Deletes an application with its whole gallery in one transaction, of every template that is left with a
-    /// notice in the outbox; `false` when there is none.
+    /// event in the outbox; `false` when there is none.
     async fn delete(&self, id: &AppId) -> Result<bool, StoreError>;
 }
 
-/// Templates and their samples. Whatever erases a template puts a notice of it into the outbox, in the same
+/// Templates and their samples. Whatever erases a template puts a event of it into the outbox, in the same
 /// transaction: see [`OutboxStore`].
 #[async_trait]
 pub trait TemplateStore: Send + Sync {
@@ -278,7 +291,12 @@ pub trait TemplateStore: Send + Sync {
     ) -> Result<Option<Revision>, StoreError>;
 
     /// Removes a template with all its samples; `None` when there is none.
-    async fn remove(&self, app: &AppId, template: &TemplateId, cause: Cause) -> Result<Option<Revision>, StoreError>;
+    async fn remove(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        reason: ErasureReason,
+    ) -> Result<Option<Revision>, StoreError>;
 
     /// Removes up to `limit` templates that were enrolled before a moment, the oldest first, in one
     /// transaction; each with its revision.
@@ -287,7 +305,7 @@ pub trait TemplateStore: Send + Sync {
         app: &AppId,
         than: SystemTime,
         limit: usize,
-        cause: Cause,
+        reason: ErasureReason,
     ) -> Result<Vec<(TemplateId, Revision)>, StoreError>;
 
     /// One template; `None` when there is none.
@@ -318,10 +336,16 @@ pub trait TemplateStore: Send + Sync {
 
     /// Up to `limit` changes after a revision, each with the template's samples of one model as
     /// they are now.
-    async fn changes(&self, app: &AppId, model: &ModelTag, after: Head, limit: usize) -> Result<Changes, StoreError>;
+    async fn changes(
+        &self,
+        app: &AppId,
+        model: &ModelTag,
+        after: GalleryPosition,
+        limit: usize,
+    ) -> Result<Changes, StoreError>;
 
     /// Where every application's gallery is.
-    async fn revisions(&self) -> Result<Vec<(AppId, Head)>, StoreError>;
+    async fn revisions(&self) -> Result<Vec<(AppId, GalleryPosition)>, StoreError>;
 }
 
 /// Names a snapshot file of a gallery.
@@ -346,7 +370,7 @@ pub trait SnapshotStore: Send + Sync {
 
 /// What becomes of keys that were destroyed.
 #[async_trait]
-pub trait VaultStore: Send + Sync {
+pub trait Scrubber: Send + Sync {
     /// Clears away what removals left behind outside of the tables, if there was one since the last
     /// time. SQLite: the log of writes is emptied into the database file, where what is removed is
     /// overwritten. Postgres: the rows are given to be overwritten (VACUUM). `false` when it has to be
@@ -354,10 +378,10 @@ pub trait VaultStore: Send + Sync {
     async fn scrub(&self) -> Result<bool, StoreError>;
 
     /// Another process may have removed something, and may not have cleared away after itself.
-    fn others_removed(&self);
+    fn mark_pending(&self);
 
-    /// How often [`VaultStore::scrub`] is worth its price.
-    fn scrub_every(&self) -> Duration;
+    /// How often [`Scrubber::scrub`] is worth its price.
+    fn interval(&self) -> Duration;
 }
 
 /// The sealing keys of a database.
@@ -431,7 +455,7 @@ pub struct Store {
     /// Keys of snapshots.
     pub snapshots: std::sync::Arc<dyn SnapshotStore>,
     /// What becomes of what was removed.
-    pub vault: std::sync::Arc<dyn VaultStore>,
+    pub scrubber: std::sync::Arc<dyn Scrubber>,
     /// Sealing keys.
     pub keys: std::sync::Arc<dyn KeyStore>,
     /// What other nodes write.

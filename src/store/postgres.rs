@@ -12,19 +12,19 @@ use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
-use super::leftovers::{Leftovers, Work};
+use super::keyring::{self, JOURNAL_KEY, Keyring, SEAL_CHECK, SUPERSEDED};
 use super::open::{KeySource, OpenError, OpenOptions, classify, migrations};
 use super::outbox::LEASE;
-use super::ring::{self, JOURNAL_KEY, KeyRing, SEAL_CHECK, SUPERSEDED};
 use super::row;
-use super::seal::{Place, SealError, Sealer, sealed_under, snapshot_key_place};
+use super::scrub::{PendingScrub, WriteTx};
+use super::seal::{SampleRef, SealError, Sealer, sealed_under, snapshot_key_aad};
 use super::sql::{self, sql_store};
 use super::{
-    Anchor, AppRecord, AppStore, Cause, Changes, Claim, FormerKey, Head, HintStore, InsertError, Key, KeyHash, KeyId,
-    KeyStatus, KeyStore, Notice, OnConflict, OutboxStore, Resealed, SampleCursor, SampleRecord, SnapshotId,
-    SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
+    AppRecord, AppStore, Changes, Claim, ErasureReason, GalleryPosition, HintStore, InsertError, Key, KeyHash, KeyId,
+    KeyStatus, KeyStore, NodePosition, OnConflict, OutboxEvent, OutboxStore, PreviousKey, Resealed, SampleCursor,
+    SampleRecord, Scrubber, SnapshotId, SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord, TemplateStore,
 };
-use crate::domain::{AppId, EnrollRules, Guard, ModelTag, Revision, TemplateId};
+use crate::domain::{AppId, EnrollRules, Guard, JournalPosition, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
 
 const MIGRATIONS: [(i64, &str, &str); 8] = [
@@ -42,24 +42,24 @@ const MIGRATIONS: [(i64, &str, &str); 8] = [
 const HOLD_WRITERS: Option<&str> = Some("LOCK TABLE applications IN EXCLUSIVE MODE");
 
 /// For a statement that takes as long as the table is large.
-const UNHURRIED: Option<&str> = Some("SET LOCAL statement_timeout = 0");
+const NO_STATEMENT_TIMEOUT: Option<&str> = Some("SET LOCAL statement_timeout = 0");
 
 /// Told in the transaction of a write, it is heard when that is committed. Only a hint: it is left out before a queue
 /// that nobody empties is full, which would fail the commit.
-const TELL: Option<&str> = Some("SELECT pg_notify('semblance', '') WHERE pg_notification_queue_usage() < 0.9");
+const NOTIFY: Option<&str> = Some("SELECT pg_notify('semblance', '') WHERE pg_notification_queue_usage() < 0.9");
 
 /// Where it is told.
 const CHANNEL: &str = "semblance";
 
 /// A connection that told nothing for so long is exchanged: nothing else tells a quiet one from a dead one.
-const QUIET: Duration = Duration::from_secs(60);
+const LISTENER_MAX_IDLE: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 pub(super) struct PostgresStore {
     read: PgPool,
     write: PgPool,
-    keys: KeyRing,
-    leftovers: Leftovers,
+    keys: Keyring,
+    pending_scrub: PendingScrub,
     /// Whose journal tells of what is put down here, if this process has one.
     node: OnceLock<Uuid>,
 }
@@ -135,9 +135,9 @@ const SCRUB_EVERY: Duration = Duration::from_secs(60);
 const VACUUM_LIMIT: Duration = Duration::from_secs(15 * 60);
 
 #[async_trait]
-impl VaultStore for PostgresStore {
+impl Scrubber for PostgresStore {
     async fn scrub(&self) -> Result<bool, StoreError> {
-        let Some(clearing) = self.leftovers.clearing() else { return Ok(true) };
+        let Some(clearing) = self.pending_scrub.clearing() else { return Ok(true) };
         // Takes as long as the table is large, so the limit on statements is not for it.
         let limit = VACUUM_LIMIT.as_millis().to_string();
         let options = PgConnectOptions::clone(&self.write.connect_options());
@@ -151,15 +151,15 @@ impl VaultStore for PostgresStore {
         // A wire that is silent ends nothing.
         let late = |late| StoreError::Unavailable(Box::new(late));
         tokio::time::timeout(VACUUM_LIMIT, cleared).await.map_err(late)?.map_err(failed)?;
-        clearing.nothing();
+        clearing.disarm();
         Ok(true)
     }
 
-    fn others_removed(&self) {
+    fn mark_pending(&self) {
         // Whoever removed something sees to it, also after a crash: at its next start.
     }
 
-    fn scrub_every(&self) -> Duration {
+    fn interval(&self) -> Duration {
         SCRUB_EVERY
     }
 }
@@ -190,7 +190,7 @@ impl HintStore for Listener {
             *slot = Some(listener);
             Ok(()) // whatever was told before it listened
         };
-        match tokio::time::timeout(QUIET, heard).await {
+        match tokio::time::timeout(LISTENER_MAX_IDLE, heard).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 *slot = None;

@@ -4,9 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
-use super::ring::KeyRing;
-use super::seal::{Place, SealError};
-use super::{KeyHash, Notice, SnapshotId, StoreError, Unread, UnreadFault};
+use super::keyring::Keyring;
+use super::seal::{SampleRef, SealError};
+use super::{KeyHash, OutboxEvent, SampleFault, SnapshotId, StoreError, UnreadableSample};
 use crate::domain::{AppId, Guard, ModelTag, Revision, SampleId, TemplateId};
 use crate::gallery::{IndexedTemplate, Sample};
 
@@ -82,13 +82,12 @@ pub(super) fn uuid(bytes: &[u8]) -> Result<Uuid, StoreError> {
     Uuid::from_slice(bytes).map_err(|_| StoreError::Corrupt("an id".to_owned()))
 }
 
-/// A notice: id, moment, operation, transaction, application, template, revision, detail.
-pub(super) type NoticeRow =
-    (Vec<u8>, i64, String, Option<Vec<u8>>, Option<String>, Option<String>, Option<i64>, String);
+/// A event: id, moment, operation, transaction, application, template, revision, detail.
+pub(super) type EventRow = (Vec<u8>, i64, String, Option<Vec<u8>>, Option<String>, Option<String>, Option<i64>, String);
 
-pub(super) fn notice(row: NoticeRow) -> Result<Notice, StoreError> {
+pub(super) fn event(row: EventRow) -> Result<OutboxEvent, StoreError> {
     let (id, at, operation, transaction, app, template, number, detail) = row;
-    Ok(Notice {
+    Ok(OutboxEvent {
         id: uuid(&id)?,
         at: time(at),
         operation,
@@ -118,16 +117,16 @@ pub(super) fn tag() -> i64 {
 
 /// Opens the rows of samples one by one and gathers those of one template, which follow each other.
 pub(super) struct Gather<'a> {
-    keys: &'a KeyRing,
+    keys: &'a Keyring,
     app: &'a AppId,
     model: &'a ModelTag,
     templates: Vec<IndexedTemplate>,
-    unread: Vec<Unread>,
+    unreadable: Vec<UnreadableSample>,
 }
 
 impl<'a> Gather<'a> {
-    pub(super) fn new(keys: &'a KeyRing, app: &'a AppId, model: &'a ModelTag) -> Self {
-        Self { keys, app, model, templates: Vec::new(), unread: Vec::new() }
+    pub(super) fn new(keys: &'a Keyring, app: &'a AppId, model: &'a ModelTag) -> Self {
+        Self { keys, app, model, templates: Vec::new(), unreadable: Vec::new() }
     }
 
     /// Takes the next row: a template and, unless it has none, a sample of it.
@@ -138,7 +137,7 @@ impl<'a> Gather<'a> {
         let (Some(last), Some(columns)) = (self.templates.last_mut(), columns) else { return Ok(()) };
         match self.keys.open_sample(self.app, &last.id, self.model, &columns) {
             Ok(sample) => last.samples.push(sample),
-            Err(fault) => self.unread.push(Unread { template: last.id.clone(), fault }),
+            Err(fault) => self.unreadable.push(UnreadableSample { template: last.id.clone(), fault }),
         }
         Ok(())
     }
@@ -149,25 +148,25 @@ impl<'a> Gather<'a> {
     }
 
     /// What could not be opened since the last time.
-    pub(super) fn unread(&mut self) -> Vec<Unread> {
-        std::mem::take(&mut self.unread)
+    pub(super) fn unreadable(&mut self) -> Vec<UnreadableSample> {
+        std::mem::take(&mut self.unreadable)
     }
 }
 
-impl KeyRing {
+impl Keyring {
     fn open_sample(
         &self,
         app: &AppId,
         template: &TemplateId,
         model: &ModelTag,
         columns: &SampleColumns<'_>,
-    ) -> Result<Sample, UnreadFault> {
-        let id = sample_id(columns.sample).map_err(|error| UnreadFault::Damaged(error.to_string()))?;
-        let place = Place { app, template, sample: id, model };
+    ) -> Result<Sample, SampleFault> {
+        let id = sample_id(columns.sample).map_err(|error| SampleFault::Damaged(error.to_string()))?;
+        let place = SampleRef { app, template, sample: id, model };
         match self.open(&place, columns.sealed, columns.data_key) {
             Ok(embedding) => Ok(Sample { id, embedding }),
-            Err(SealError::OtherKey(key)) => Err(UnreadFault::KeyMissing(key)),
-            Err(error) => Err(UnreadFault::Damaged(format!("sample {id} is {error}"))),
+            Err(SealError::OtherKey(key)) => Err(SampleFault::KeyMissing(key)),
+            Err(error) => Err(SampleFault::Damaged(format!("sample {id} is {error}"))),
         }
     }
 }

@@ -29,7 +29,7 @@ const KNOWN_TEXT: &[u8] = b"semblance";
 
 /// What a sealed embedding belongs to: it opens nowhere else.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct SampleRef<'a> {
     pub(super) app: &'a AppId,
     pub(super) template: &'a TemplateId,
     pub(super) sample: SampleId,
@@ -39,7 +39,7 @@ pub(super) struct Place<'a> {
 /// Before the associated data of a data key, which then is that of what it seals.
 const DATA_KEY: &[u8] = b"data key ";
 
-impl Place<'_> {
+impl SampleRef<'_> {
     fn associated_data(&self, label: &[u8]) -> Vec<u8> {
         let mut data = Vec::with_capacity(192);
         data.extend_from_slice(label);
@@ -59,7 +59,7 @@ impl Place<'_> {
 }
 
 /// The associated data of a snapshot's key.
-pub(super) fn snapshot_key_place(app: &AppId, id: SnapshotId) -> Vec<u8> {
+pub(super) fn snapshot_key_aad(app: &AppId, id: SnapshotId) -> Vec<u8> {
     [b"snapshot key ", id.0.as_bytes().as_slice(), app.as_str().as_bytes()].concat()
 }
 
@@ -149,14 +149,14 @@ impl Sealer {
     }
 
     /// Seals an embedding under a data key of its own.
-    pub(super) fn seal(&self, place: &Place<'_>, embedding: &Embedding) -> Result<Sealed, SealError> {
+    pub(super) fn seal(&self, place: &SampleRef<'_>, embedding: &Embedding) -> Result<Sealed, SealError> {
         let plain: Zeroizing<Vec<u8>> =
             Zeroizing::new(embedding.values().iter().flat_map(|v| v.to_le_bytes()).collect());
         self.seal_text(place, &plain)
     }
 
     /// Seals what a sample is to hold.
-    pub(super) fn seal_text(&self, place: &Place<'_>, plain: &[u8]) -> Result<Sealed, SealError> {
+    pub(super) fn seal_text(&self, place: &SampleRef<'_>, plain: &[u8]) -> Result<Sealed, SealError> {
         let key = Key::random().map_err(|_| SealError::Random)?;
         let mut sealed = vec![UNDER_DATA_KEY];
         encrypt(&cipher(&key), &place.associated_data(&[]), plain, &mut sealed)?;
@@ -167,7 +167,7 @@ impl Sealer {
     /// Opens an embedding with its wrapped data key; one of the version before has none.
     pub(super) fn open(
         &self,
-        place: &Place<'_>,
+        place: &SampleRef<'_>,
         sealed: &[u8],
         data_key: Option<&[u8]>,
     ) -> Result<Embedding, SealError> {
@@ -222,8 +222,8 @@ mod tests {
 
     const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-    fn place<'a>(app: &'a AppId, template: &'a TemplateId, model: &'a ModelTag) -> Place<'a> {
-        Place { app, template, sample: SampleId(uuid::Uuid::from_u128(7)), model }
+    fn place<'a>(app: &'a AppId, template: &'a TemplateId, model: &'a ModelTag) -> SampleRef<'a> {
+        SampleRef { app, template, sample: SampleId(uuid::Uuid::from_u128(7)), model }
     }
 
     #[test]
@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(sealer.open(&there, &sealed, Some(&data_key)), Err(SealError::Damaged));
         let (other_template, other_model) = ("u".parse().unwrap(), ModelTag::new("n"));
         for moved in [
-            Place { sample: SampleId(uuid::Uuid::from_u128(8)), ..here },
+            SampleRef { sample: SampleId(uuid::Uuid::from_u128(8)), ..here },
             place(&app, &other_template, &model),
             place(&app, &template, &other_model),
         ] {

@@ -1,6 +1,6 @@
 //! The row of a sample, sealed and opened without a database around it: as every read of the store opens it.
 
-use super::seal::{Place, Sealed, Sealer};
+use super::seal::{SampleRef, Sealed, Sealer};
 use super::{Key, StoreError};
 use crate::domain::{AppId, Embedding, ModelTag, SampleId, TemplateId};
 
@@ -18,8 +18,8 @@ pub struct SealedRow {
 }
 
 impl SealedRow {
-    fn place(&self) -> Place<'_> {
-        Place { app: &self.app, template: &self.template, sample: self.sample, model: &self.model }
+    fn place(&self) -> SampleRef<'_> {
+        SampleRef { app: &self.app, template: &self.template, sample: self.sample, model: &self.model }
     }
 
     /// Opens what a row has: the sealed embedding, and its data key unless it is of the version before these.

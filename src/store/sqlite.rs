@@ -11,19 +11,19 @@ use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteJournalMode, SqlitePool, 
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use uuid::Uuid;
 
-use super::leftovers::{Leftovers, Work};
+use super::keyring::{self, JOURNAL_KEY, Keyring, SEAL_CHECK, SUPERSEDED};
 use super::open::{KeySource, OpenError, OpenOptions, classify, migrations};
 use super::outbox::LEASE;
-use super::ring::{self, JOURNAL_KEY, KeyRing, SEAL_CHECK, SUPERSEDED};
 use super::row;
-use super::seal::{Place, SealError, Sealer, sealed_under, snapshot_key_place};
+use super::scrub::{PendingScrub, WriteTx};
+use super::seal::{SampleRef, SealError, Sealer, sealed_under, snapshot_key_aad};
 use super::sql::{self, sql_store};
 use super::{
-    Anchor, AppRecord, AppStore, Cause, Changes, Claim, FormerKey, Head, HintStore, InsertError, Key, KeyHash, KeyId,
-    KeyStatus, KeyStore, Notice, OnConflict, OutboxStore, Resealed, SampleCursor, SampleRecord, SnapshotId,
-    SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
+    AppRecord, AppStore, Changes, Claim, ErasureReason, GalleryPosition, HintStore, InsertError, Key, KeyHash, KeyId,
+    KeyStatus, KeyStore, NodePosition, OnConflict, OutboxEvent, OutboxStore, PreviousKey, Resealed, SampleCursor,
+    SampleRecord, Scrubber, SnapshotId, SnapshotStore, Store, StoreError, TemplatePage, TemplateRecord, TemplateStore,
 };
-use crate::domain::{AppId, EnrollRules, Guard, ModelTag, Revision, TemplateId};
+use crate::domain::{AppId, EnrollRules, Guard, JournalPosition, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
 
 const MIGRATIONS: [(i64, &str, &str); 8] = [
@@ -41,21 +41,21 @@ const MIGRATIONS: [(i64, &str, &str); 8] = [
 const HOLD_WRITERS: Option<&str> = None;
 
 /// No statement has a limit.
-const UNHURRIED: Option<&str> = None;
+const NO_STATEMENT_TIMEOUT: Option<&str> = None;
 
 /// Nobody could hear it.
-const TELL: Option<&str> = None;
+const NOTIFY: Option<&str> = None;
 
 /// Rows that SQLite reads ahead of the one that is looked at.
-const ROWS_AHEAD: usize = 1024;
+const PREFETCH_ROWS: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct SqliteStore {
     read: SqlitePool,
     /// One connection: SQLite has one writer, and waiting here is fair.
     write: SqlitePool,
-    keys: KeyRing,
-    leftovers: Leftovers,
+    keys: Keyring,
+    pending_scrub: PendingScrub,
     /// Whose journal tells of what is put down here, if this process has one.
     node: OnceLock<Uuid>,
 }
@@ -73,7 +73,7 @@ pub(super) async fn open(path: &Path, options: &OpenOptions) -> Result<Store, Op
         // What is deleted is overwritten with zeros, not only forgotten.
         .pragma("secure_delete", "ON")
         // A gallery is read while its rows are opened; with room between the two, neither waits for each row.
-        .row_buffer_size(ROWS_AHEAD)
+        .row_buffer_size(PREFETCH_ROWS)
         .busy_timeout(options.timeout);
     // One process at a time: SQLx takes no lock while it migrates SQLite, and two that turn a new file
     // to WAL at once find it locked.
@@ -108,9 +108,9 @@ const SCRUB_WAIT: Duration = Duration::from_millis(200);
 const SCRUB_EVERY: Duration = Duration::from_secs(1);
 
 #[async_trait]
-impl VaultStore for SqliteStore {
+impl Scrubber for SqliteStore {
     async fn scrub(&self) -> Result<bool, StoreError> {
-        let Some(clearing) = self.leftovers.clearing() else { return Ok(true) };
+        let Some(clearing) = self.pending_scrub.clearing() else { return Ok(true) };
         // On a connection of its own, for its own patience. Deleted rows were overwritten in their pages
         // (secure_delete); the log may have older copies of these pages until it is cut off.
         let options = SqliteConnectOptions::clone(&self.write.connect_options()).busy_timeout(SCRUB_WAIT);
@@ -122,16 +122,16 @@ impl VaultStore for SqliteStore {
         };
         let emptied = emptied.await.map_err(failed)?;
         if emptied {
-            clearing.nothing();
+            clearing.disarm();
         }
         Ok(emptied)
     }
 
-    fn others_removed(&self) {
-        self.leftovers.note();
+    fn mark_pending(&self) {
+        self.pending_scrub.note();
     }
 
-    fn scrub_every(&self) -> Duration {
+    fn interval(&self) -> Duration {
         SCRUB_EVERY
     }
 }

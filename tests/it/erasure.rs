@@ -7,7 +7,7 @@ use std::time::Duration;
 use semblance::domain::{AppId, Embedding, EnrollRules, ModelTag, SampleId, TemplateId};
 use semblance::gallery::Sample;
 use semblance::store::{
-    AppRecord, Cause, DatabaseConfig, Key, KeyHash, KeySource, OnConflict, OpenOptions, Store, open,
+    AppRecord, DatabaseConfig, ErasureReason, Key, KeyHash, KeySource, OnConflict, OpenOptions, Store, open,
 };
 use sqlx::Connection as _;
 
@@ -33,7 +33,7 @@ async fn with_app(store: &Store, name: &str) -> AppId {
         name: name.to_owned(),
         key_hash,
         created_at,
-        former_key: None,
+        previous_key: None,
         attributes: true,
         retention: None,
         rules: EnrollRules::default(),
@@ -98,16 +98,16 @@ async fn no_file_keeps_a_key_or_a_ciphertext_of_what_was_removed() {
 
     for (seed, id) in ids.iter().enumerate() {
         match seed % 4 {
-            0 => assert!(store.templates.remove(&kept, id, Cause::IMPORT).await.unwrap().is_some()),
+            0 => assert!(store.templates.remove(&kept, id, ErasureReason::IMPORT).await.unwrap().is_some()),
             1 => {
                 let other = sample(9000 + seed as u32);
-                store.templates.insert(&kept, id, &other, OnConflict::Replace(Cause::IMPORT)).await.unwrap();
+                store.templates.insert(&kept, id, &other, OnConflict::Replace(ErasureReason::IMPORT)).await.unwrap();
             }
             _ => {}
         }
     }
     assert!(store.apps.delete(&doomed).await.unwrap());
-    while !store.vault.scrub().await.unwrap() {
+    while !store.scrubber.scrub().await.unwrap() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let stay: HashSet<[u8; 12]> = before

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use semblance::domain::AppId;
 use semblance::gallery::{IndexedTemplate, MatcherFeed as _};
-use semblance::store::{Cause, Key, OnConflict};
+use semblance::store::{ErasureReason, Key, OnConflict};
 
 use crate::snapshots::{Fixture, KEY, Node, id, on_both_databases, template};
 
@@ -47,8 +47,8 @@ async fn a_row_that_cannot_be_read_holds_up_nobody(fixture: Fixture) {
     // A change whose row is damaged before it is seen: those behind it are seen all the same.
     insert(&node, &a, 10..14).await;
     insert(&node, &b, 10..14).await;
-    node.store.templates.remove(&a, &id(1), Cause::IMPORT).await.unwrap().unwrap();
-    node.store.templates.remove(&b, &id(2), Cause::IMPORT).await.unwrap().unwrap();
+    node.store.templates.remove(&a, &id(1), ErasureReason::IMPORT).await.unwrap().unwrap();
+    node.store.templates.remove(&b, &id(2), ErasureReason::IMPORT).await.unwrap().unwrap();
     fixture.tamper("UPDATE samples SET data_key = substr(data_key, 1, 40) WHERE template_id = 'person 11'").await;
     poll(&node).await;
     assert!(node.service.replicator().is_store_reachable());
@@ -94,10 +94,10 @@ async fn a_node_without_the_key_sees_removals_and_catches_up_when_it_is_given(fi
     other
         .store
         .templates
-        .insert_all(&app, &[template(6), template(2)], OnConflict::Replace(Cause::IMPORT))
+        .insert_all(&app, &[template(6), template(2)], OnConflict::Replace(ErasureReason::IMPORT))
         .await
         .unwrap();
-    other.store.templates.remove(&app, &id(3), Cause::IMPORT).await.unwrap().unwrap();
+    other.store.templates.remove(&app, &id(3), ErasureReason::IMPORT).await.unwrap().unwrap();
     poll(&node).await;
     node.check(&app, &[0, 1, 4]).await; // of what it cannot read it has nothing, not what was there before
     assert!(node.service.is_ready() && node.service.replicator().lacks_key());

@@ -9,7 +9,7 @@ use semblance::compute::PoolConfig;
 use semblance::domain::{AppId, Calibration, Embedding, ModelTag, SampleId, TemplateId};
 use semblance::gallery::{IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher, Sample, brute_force};
 use semblance::service::{Policy, Service, SnapshotConfig};
-use semblance::store::{Cause, DatabaseConfig, Key, KeySource, OnConflict, OpenOptions, Store, open};
+use semblance::store::{DatabaseConfig, ErasureReason, Key, KeySource, OnConflict, OpenOptions, Store, open};
 
 use crate::support::ScriptedEngine;
 
@@ -168,7 +168,7 @@ impl Node {
     }
 
     pub(crate) async fn remove(&self, app: &AppId, number: u32) {
-        self.store.templates.remove(app, &id(number), Cause::IMPORT).await.unwrap().unwrap();
+        self.store.templates.remove(app, &id(number), ErasureReason::IMPORT).await.unwrap().unwrap();
         self.service.replicator().poll().await.unwrap();
     }
 
@@ -252,9 +252,13 @@ async fn a_removal_takes_the_snapshot_along(fixture: Fixture) {
         node.fill(&app, 0..50).await;
         node.save().await;
         if replaced {
-            node.store.templates.insert_all(&app, &[template(3)], OnConflict::Replace(Cause::IMPORT)).await.unwrap();
+            node.store
+                .templates
+                .insert_all(&app, &[template(3)], OnConflict::Replace(ErasureReason::IMPORT))
+                .await
+                .unwrap();
         } else {
-            node.store.templates.remove(&app, &id(3), Cause::IMPORT).await.unwrap();
+            node.store.templates.remove(&app, &id(3), ErasureReason::IMPORT).await.unwrap();
         }
         drop(node);
         let node = fixture.start().await;
@@ -265,7 +269,7 @@ async fn a_removal_takes_the_snapshot_along(fixture: Fixture) {
         assert_eq!(node.count(&app), 0, "a snapshot with a removed template was opened");
         // Removed while this node had not heard of it: what is saved then does not have it.
         node.fill(&app, 100..150).await;
-        node.store.templates.remove(&app, &id(103), Cause::IMPORT).await.unwrap();
+        node.store.templates.remove(&app, &id(103), ErasureReason::IMPORT).await.unwrap();
         node.save().await;
         drop(node);
         fixture.tamper("DELETE FROM samples").await;

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use semblance::domain::{AppId, Embedding, EnrollRules, Guard, ModelTag, Revision, SampleId, TemplateId};
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{
-    AppRecord, Cause, Changes, DatabaseConfig, FormerKey, InsertError, Key, KeyFile, KeyHash, KeyId, KeySource,
-    OnConflict, OpenError, OpenOptions, SnapshotId, Store, StoreError, UnreadFault, open,
+    AppRecord, Changes, DatabaseConfig, ErasureReason, InsertError, Key, KeyFile, KeyHash, KeyId, KeySource,
+    OnConflict, OpenError, OpenOptions, PreviousKey, SampleFault, SnapshotId, Store, StoreError, open,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -157,7 +157,7 @@ fn record(name: &str) -> AppRecord {
         name: format!("the {name}"),
         key_hash: KeyHash([7; 32]),
         created_at: UNIX_EPOCH + Duration::from_millis(1_234_567),
-        former_key: None,
+        previous_key: None,
         attributes: true,
         retention: None,
         rules: EnrollRules::default(),
@@ -192,13 +192,13 @@ async fn an_application_is_made_listed_rekeyed_and_deleted(fixture: Fixture) {
     assert!(!store.apps.create(&listed[0]).await.unwrap(), "the id is taken");
     assert!(store.apps.set_key(&first, KeyHash([9; 32]), None).await.unwrap());
     let now = || async { store.apps.list().await.unwrap().remove(0) };
-    assert_eq!((now().await.key_hash, now().await.former_key), (KeyHash([9; 32]), None));
+    assert_eq!((now().await.key_hash, now().await.previous_key), (KeyHash([9; 32]), None));
     let until = UNIX_EPOCH + Duration::from_millis(2_000_000_000_123);
     assert!(store.apps.set_key(&first, KeyHash([8; 32]), Some(until)).await.unwrap());
-    let former = FormerKey { hash: KeyHash([9; 32]), until };
-    assert_eq!((now().await.key_hash, now().await.former_key), (KeyHash([8; 32]), Some(former)));
+    let former = PreviousKey { hash: KeyHash([9; 32]), until };
+    assert_eq!((now().await.key_hash, now().await.previous_key), (KeyHash([8; 32]), Some(former)));
     assert!(store.apps.set_key(&first, KeyHash([5; 32]), None).await.unwrap());
-    assert_eq!((now().await.key_hash, now().await.former_key), (KeyHash([5; 32]), None), "no way back");
+    assert_eq!((now().await.key_hash, now().await.previous_key), (KeyHash([5; 32]), None), "no way back");
     assert!(store.apps.set_retention(&first, Some(Duration::from_secs(90))).await.unwrap());
     assert_eq!(now().await.retention, Some(Duration::from_secs(90)));
     assert!(store.apps.set_retention(&first, None).await.unwrap());
@@ -224,19 +224,20 @@ async fn the_oldest_templates_go_first_and_each_has_its_revision(fixture: Fixtur
     };
     let (first, last) = (enrolled("x").await, enrolled("z").await);
     assert_eq!(
-        store.templates.remove_older(&a, first, 10, Cause::RETENTION).await.unwrap(),
+        store.templates.remove_older(&a, first, 10, ErasureReason::RETENTION).await.unwrap(),
         [],
         "none is older than itself"
     );
     assert_eq!(revision(&store, &a).await, Revision(3));
-    let one = store.templates.remove_older(&a, last, 1, Cause::RETENTION).await.unwrap();
+    let one = store.templates.remove_older(&a, last, 1, ErasureReason::RETENTION).await.unwrap();
     assert_eq!(one, [(id("x"), Revision(4))]);
-    let rest = store.templates.remove_older(&a, last + Duration::from_secs(1), 10, Cause::RETENTION).await.unwrap();
+    let rest =
+        store.templates.remove_older(&a, last + Duration::from_secs(1), 10, ErasureReason::RETENTION).await.unwrap();
     assert_eq!(rest, [(id("y"), Revision(5)), (id("z"), Revision(6))]);
     assert_eq!(revision(&store, &a).await, Revision(6));
     assert_eq!(all(&store, &a).await, []);
     assert_eq!(all(&store, &b).await.len(), 3, "another's stay");
-    let Changes::List(changes, ..) = store.templates.changes(&a, &model(), Revision(3).into(), 10).await.unwrap()
+    let Changes::List { changes, .. } = store.templates.changes(&a, &model(), Revision(3).into(), 10).await.unwrap()
     else {
         panic!()
     };
@@ -269,11 +270,12 @@ async fn replacing_drops_every_old_sample(fixture: Fixture) {
     store.templates.add_sample(&a, &id("x"), &sample(2)).await.unwrap().unwrap();
     let new = sample(3);
     assert_eq!(
-        store.templates.insert(&a, &id("x"), &new, OnConflict::Replace(Cause::IMPORT)).await.unwrap(),
+        store.templates.insert(&a, &id("x"), &new, OnConflict::Replace(ErasureReason::IMPORT)).await.unwrap(),
         Revision(3)
     );
     assert_eq!(all(&store, &a).await, [IndexedTemplate { id: id("x"), samples: vec![new] }]);
-    let fresh = store.templates.insert(&a, &id("y"), &sample(4), OnConflict::Replace(Cause::IMPORT)).await.unwrap();
+    let fresh =
+        store.templates.insert(&a, &id("y"), &sample(4), OnConflict::Replace(ErasureReason::IMPORT)).await.unwrap();
     assert_eq!(fresh, Revision(4), "replacing what is not there inserts it");
 }
 
@@ -293,13 +295,14 @@ async fn many_are_inserted_at_once(fixture: Fixture) {
     assert_eq!((again, revision(&store, &app).await), (vec![None; 3], Revision(3)));
     let samples = |found: &[IndexedTemplate]| found.iter().map(|t| t.samples.len()).collect::<Vec<_>>();
     assert_eq!(samples(&all(&store, &app).await), [2, 1, 1]);
-    let Changes::List(changes, ..) = store.templates.changes(&app, &model(), Revision(1).into(), 10).await.unwrap()
+    let Changes::List { changes, .. } = store.templates.changes(&app, &model(), Revision(1).into(), 10).await.unwrap()
     else {
         panic!("the log reaches back")
     };
     let told: Vec<_> = changes.iter().map(|change| (change.revision, change.template.id.to_string())).collect();
     assert_eq!(told, [(Revision(2), "a".to_owned()), (Revision(3), "c".to_owned())]);
-    let replaced = store.templates.insert_all(&app, &batch[1..2], OnConflict::Replace(Cause::IMPORT)).await.unwrap();
+    let replaced =
+        store.templates.insert_all(&app, &batch[1..2], OnConflict::Replace(ErasureReason::IMPORT)).await.unwrap();
     assert_eq!(replaced, [Some(Revision(4))]);
     assert_eq!(all(&store, &app).await[1].samples, batch[1].samples);
     let nobody = store.templates.insert_all(&"nobody".parse().unwrap(), &batch, OnConflict::Refuse).await;
@@ -394,14 +397,14 @@ async fn keys_of_snapshots_go_with_what_is_removed(fixture: Fixture) {
     store.templates.add_sample(&one, &id("a"), &sample(3)).await.unwrap();
     insert(&store, &one, "c", &sample(4)).await.unwrap();
     assert!(insert(&store, &one, "c", &sample(4)).await.is_err());
-    assert_eq!(store.templates.remove(&one, &id("zzz"), Cause::IMPORT).await.unwrap(), None);
+    assert_eq!(store.templates.remove(&one, &id("zzz"), ErasureReason::IMPORT).await.unwrap(), None);
     assert!(known(&one, first).await);
 
-    store.templates.remove(&one, &id("a"), Cause::IMPORT).await.unwrap();
+    store.templates.remove(&one, &id("a"), ErasureReason::IMPORT).await.unwrap();
     assert!(!known(&one, first).await && known(&two, other).await);
     let second = fresh();
     store.snapshots.register(&one, second).await.unwrap();
-    store.templates.insert(&one, &id("c"), &sample(5), OnConflict::Replace(Cause::IMPORT)).await.unwrap();
+    store.templates.insert(&one, &id("c"), &sample(5), OnConflict::Replace(ErasureReason::IMPORT)).await.unwrap();
     assert!(!known(&one, second).await);
     let third = fresh();
     store.snapshots.register(&one, third).await.unwrap();
@@ -425,8 +428,8 @@ async fn removing_twice_is_said(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
     insert(&store, &a, "x", &sample(1)).await.unwrap();
-    assert_eq!(store.templates.remove(&a, &id("x"), Cause::IMPORT).await.unwrap(), Some(Revision(2)));
-    assert_eq!(store.templates.remove(&a, &id("x"), Cause::IMPORT).await.unwrap(), None);
+    assert_eq!(store.templates.remove(&a, &id("x"), ErasureReason::IMPORT).await.unwrap(), Some(Revision(2)));
+    assert_eq!(store.templates.remove(&a, &id("x"), ErasureReason::IMPORT).await.unwrap(), None);
     assert_eq!(revision(&store, &a).await, Revision(2));
     assert_eq!(all(&store, &a).await, []);
     assert_eq!(insert(&store, &a, "x", &sample(2)).await.unwrap(), Revision(3), "the id is free again");
@@ -437,7 +440,10 @@ async fn nothing_is_written_for_an_application_that_is_not_there(fixture: Fixtur
     let nobody = app("nobody");
     let refused = insert(&store, &nobody, "x", &sample(1)).await;
     assert!(matches!(refused, Err(InsertError::Store(StoreError::NoSuchApp))), "{refused:?}");
-    assert!(matches!(store.templates.remove(&nobody, &id("x"), Cause::IMPORT).await, Err(StoreError::NoSuchApp)));
+    assert!(matches!(
+        store.templates.remove(&nobody, &id("x"), ErasureReason::IMPORT).await,
+        Err(StoreError::NoSuchApp)
+    ));
     assert_eq!(store.templates.changes(&nobody, &model(), Revision(0).into(), 10).await.unwrap(), Changes::TooOld);
 }
 
@@ -446,7 +452,7 @@ async fn applications_are_apart(fixture: Fixture) {
     let (a, b) = (with_app(&store, "a").await, with_app(&store, "b").await);
     insert(&store, &a, "x", &sample(1)).await.unwrap();
     insert(&store, &b, "x", &sample(2)).await.unwrap();
-    assert_eq!(store.templates.remove(&a, &id("x"), Cause::IMPORT).await.unwrap(), Some(Revision(2)));
+    assert_eq!(store.templates.remove(&a, &id("x"), ErasureReason::IMPORT).await.unwrap(), Some(Revision(2)));
     assert_eq!(all(&store, &b).await.len(), 1);
     assert_eq!(revision(&store, &b).await, Revision(1));
 }
@@ -497,15 +503,12 @@ async fn loading_takes_one_model_and_pages(fixture: Fixture) {
 async fn changes_tell_the_state_as_it_is_now(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
-    assert_eq!(
-        store.templates.changes(&a, &model(), Revision(0).into(), 10).await.unwrap(),
-        Changes::List(vec![], vec![], None)
-    );
+    assert_eq!(store.templates.changes(&a, &model(), Revision(0).into(), 10).await.unwrap(), Changes::none());
     insert(&store, &a, "x", &sample(1)).await.unwrap();
     insert(&store, &a, "y", &sample(2)).await.unwrap();
     store.templates.add_sample(&a, &id("x"), &sample(3)).await.unwrap();
-    store.templates.remove(&a, &id("y"), Cause::IMPORT).await.unwrap();
-    let Changes::List(changes, ..) = store.templates.changes(&a, &model(), Revision(0).into(), 10).await.unwrap()
+    store.templates.remove(&a, &id("y"), ErasureReason::IMPORT).await.unwrap();
+    let Changes::List { changes, .. } = store.templates.changes(&a, &model(), Revision(0).into(), 10).await.unwrap()
     else {
         panic!("the log is whole")
     };
@@ -513,10 +516,7 @@ async fn changes_tell_the_state_as_it_is_now(fixture: Fixture) {
         changes.iter().map(|c| (c.revision.0, c.template.id.to_string(), c.template.samples.len())).collect();
     let seen: Vec<_> = seen.iter().map(|(r, t, n)| (*r, t.as_str(), *n)).collect();
     assert_eq!(seen, [(1, "x", 2), (2, "y", 0), (3, "x", 2), (4, "y", 0)]);
-    assert_eq!(
-        store.templates.changes(&a, &model(), Revision(4).into(), 10).await.unwrap(),
-        Changes::List(vec![], vec![], None)
-    );
+    assert_eq!(store.templates.changes(&a, &model(), Revision(4).into(), 10).await.unwrap(), Changes::none());
 }
 
 async fn changes_are_paged_without_gaps(fixture: Fixture) {
@@ -527,7 +527,7 @@ async fn changes_are_paged_without_gaps(fixture: Fixture) {
     }
     let mut at = Revision(0);
     let mut seen = 0;
-    while let Changes::List(changes, ..) = store.templates.changes(&a, &model(), at.into(), 10).await.unwrap() {
+    while let Changes::List { changes, .. } = store.templates.changes(&a, &model(), at.into(), 10).await.unwrap() {
         let Some(last) = changes.last() else { break };
         assert_eq!(changes[0].revision, at.next());
         (at, seen) = (last.revision, seen + changes.len());
@@ -548,10 +548,10 @@ async fn a_replica_that_fell_behind_the_log_is_told(fixture: Fixture) {
     };
     assert_eq!(changes(0).await, Changes::TooOld);
     assert_eq!(changes(2).await, Changes::TooOld);
-    assert!(matches!(changes(3).await, Changes::List(list, ..) if list.len() == 2));
+    assert!(matches!(changes(3).await, Changes::List { changes, .. } if changes.len() == 2));
     fixture.tamper("DELETE FROM changes").await;
     assert_eq!(changes(3).await, Changes::TooOld);
-    assert_eq!(changes(5).await, Changes::List(vec![], vec![], None));
+    assert_eq!(changes(5).await, Changes::none());
 }
 
 async fn of_many_inserts_of_one_id_one_wins(fixture: Fixture) {
@@ -597,7 +597,8 @@ async fn writers_in_one_gallery_leave_no_gaps(fixture: Fixture) {
         seen.extend(task.await.unwrap());
     }
     assert_eq!(seen, (1..=80).collect());
-    let Changes::List(changes, ..) = stores[1].templates.changes(&a, &model(), Revision(0).into(), 1000).await.unwrap()
+    let Changes::List { changes, .. } =
+        stores[1].templates.changes(&a, &model(), Revision(0).into(), 1000).await.unwrap()
     else {
         panic!("the log is whole")
     };
@@ -637,9 +638,9 @@ async fn a_moved_row_does_not_open(fixture: Fixture) {
     };
     let unread = async |app: &AppId, template: &str| {
         let page = store.templates.load(app, &model(), None, 10).await.unwrap();
-        assert_eq!((page.templates.len(), page.unread.len()), (0, 1));
-        assert_eq!(page.unread[0].template, id(template));
-        assert!(matches!(page.unread[0].fault, UnreadFault::Damaged(_)), "{:?}", page.unread[0]);
+        assert_eq!((page.templates.len(), page.unreadable.len()), (0, 1));
+        assert_eq!(page.unreadable[0].template, id(template));
+        assert!(matches!(page.unreadable[0].fault, SampleFault::Damaged(_)), "{:?}", page.unreadable[0]);
     };
     // To another template, to another application, to another model, and back, where it opens.
     for name in ["x", "y"] {
@@ -653,7 +654,7 @@ async fn a_moved_row_does_not_open(fixture: Fixture) {
     unread(&b, "x").await;
     fixture.tamper(&moved(&a, "x")).await;
     fixture.tamper("UPDATE samples SET model = 'other'").await;
-    assert_eq!(store.templates.load(&a, &ModelTag::new("other"), None, 10).await.unwrap().unread.len(), 1);
+    assert_eq!(store.templates.load(&a, &ModelTag::new("other"), None, 10).await.unwrap().unreadable.len(), 1);
     fixture.tamper("UPDATE samples SET model = 'test-model'").await;
     assert_eq!(all(&store, &a).await[0].samples[0].embedding, sample(1).embedding);
 }
@@ -666,7 +667,7 @@ async fn rows_of_the_version_before_data_keys_open(fixture: Fixture) {
     assert_eq!(all(&store, &a).await[0].samples[0].embedding, sample(1).embedding);
     store.templates.add_sample(&a, &id("x"), &sample(2)).await.unwrap().unwrap();
     assert_eq!(all(&store, &a).await[0].samples.len(), 2);
-    let Changes::List(changes, ..) = store.templates.changes(&a, &model(), Revision(0).into(), 10).await.unwrap()
+    let Changes::List { changes, .. } = store.templates.changes(&a, &model(), Revision(0).into(), 10).await.unwrap()
     else {
         panic!("the log is whole")
     };
@@ -725,8 +726,8 @@ async fn a_new_sealing_key_takes_everything_over(fixture: Fixture) {
     assert!(matches!(fixture.try_open(KEY).await, Err(OpenError::WrongKey { in_force, .. }) if in_force == new));
     // One that was opened with the old key alone says which it lacks.
     let page = before.templates.load(&a, &model(), None, 10).await.unwrap();
-    assert!(page.templates.is_empty() && page.unread.len() == 10);
-    assert!(page.unread.iter().all(|unread| unread.fault == UnreadFault::KeyMissing(new)), "{:?}", page.unread);
+    assert!(page.templates.is_empty() && page.unreadable.len() == 10);
+    assert!(page.unreadable.iter().all(|unread| unread.fault == SampleFault::KeyMissing(new)), "{:?}", page.unreadable);
 }
 
 async fn a_rotation_that_was_broken_off_wants_both_keys(fixture: Fixture) {
@@ -739,7 +740,7 @@ async fn a_rotation_that_was_broken_off_wants_both_keys(fixture: Fixture) {
     assert!(matches!(&refused, OpenError::KeysMissing(ids) if *ids == key_id(KEY).to_string()), "{refused}");
     assert!(!refused.to_string().contains(&KEY[..16]));
     // What is sealed under the old key may go, too, instead of being sealed anew.
-    store.templates.remove(&a, &id("x"), Cause::IMPORT).await.unwrap().unwrap();
+    store.templates.remove(&a, &id("x"), ErasureReason::IMPORT).await.unwrap().unwrap();
     assert!(fixture.try_open(NEW_KEY).await.is_ok());
     insert(&store, &a, "x", &sample(1)).await.unwrap();
     store.keys.put_in_force(key_id(KEY)).await.unwrap();
@@ -762,9 +763,13 @@ async fn a_new_sealing_key_is_put_in_force_under_load(fixture: Fixture) {
                     last += 1;
                     let sample = sample(writer * 100_000 + last);
                     let name = id(&format!("{writer}-{}", last % 7));
-                    store.templates.insert(&a, &name, &sample, OnConflict::Replace(Cause::IMPORT)).await.unwrap();
+                    store
+                        .templates
+                        .insert(&a, &name, &sample, OnConflict::Replace(ErasureReason::IMPORT))
+                        .await
+                        .unwrap();
                     if last % 5 == 0 {
-                        store.templates.remove(&a, &name, Cause::IMPORT).await.unwrap();
+                        store.templates.remove(&a, &name, ErasureReason::IMPORT).await.unwrap();
                     }
                 }
                 last
@@ -818,7 +823,10 @@ async fn a_node_without_the_key_in_force_writes_nothing(fixture: Fixture) {
     assert!(matches!(refused, Err(InsertError::Store(StoreError::KeyMissing(id))) if id == key_id(NEW_KEY)));
     assert_eq!(all(&node, &a).await.len(), 1, "what is sealed under its own key it still reads");
     assert_eq!(revision(&node, &a).await, Revision(1), "what was refused left no trace");
-    assert!(node.templates.remove(&a, &id("x"), Cause::IMPORT).await.unwrap().is_some(), "a removal seals nothing");
+    assert!(
+        node.templates.remove(&a, &id("x"), ErasureReason::IMPORT).await.unwrap().is_some(),
+        "a removal seals nothing"
+    );
 }
 
 /// Where somebody tells: with SQLite nobody does.
@@ -837,7 +845,7 @@ async fn what_another_node_writes_is_told(fixture: Fixture) {
         let name = format!("t{round}");
         insert(&other, &a, &name, &sample(round)).await.unwrap();
         tokio::time::timeout(soon, node.hints.changed()).await.unwrap().unwrap();
-        other.templates.remove(&a, &id(&name), Cause::IMPORT).await.unwrap().unwrap();
+        other.templates.remove(&a, &id(&name), ErasureReason::IMPORT).await.unwrap().unwrap();
         tokio::time::timeout(soon, node.hints.changed()).await.unwrap().unwrap();
         heard += 2;
         // Its connection dies; that counts as a hint, and so does the next one's beginning.

@@ -14,7 +14,7 @@ use super::{BATCH, Existing, retry};
 use crate::cli::CliError;
 use crate::domain::{AppId, Cosine, Embedding, FalseMatchCurve, Guard, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, Hit, IndexedTemplate, Matcher as _, MatcherFeed as _, MemoryMatcher, Sample};
-use crate::store::{Cause, OnConflict, Store};
+use crate::store::{ErasureReason, OnConflict, Store};
 
 /// A face of a person.
 struct Face {
@@ -230,7 +230,7 @@ impl Gatherer<'_> {
             let templates: Vec<IndexedTemplate> = batch.iter().map(|ready| ready.template.clone()).collect();
             let on_conflict = match self.existing {
                 Existing::Leave => OnConflict::Refuse,
-                Existing::Replace => OnConflict::Replace(Cause::IMPORT),
+                Existing::Replace => OnConflict::Replace(ErasureReason::IMPORT),
                 Existing::Extend => OnConflict::Extend,
             };
             let written = retry::write(self.store, self.app, &templates, on_conflict).await?;

@@ -24,7 +24,7 @@ use super::{CliError, clear_away, journal_command};
 use crate::app;
 use crate::domain::{Guard, Subject};
 use crate::settings::Settings;
-use crate::store::{Cause, OnConflict};
+use crate::store::{ErasureReason, OnConflict};
 
 /// Templates written in one transaction at most.
 const BATCH: usize = 256;
@@ -108,10 +108,10 @@ pub(super) async fn run(mut settings: Settings, arguments: Arguments) -> Result<
         return Err(CliError::message(format!("{flag} is for folders of photos; {from} is not a folder")));
     }
     let app = record.id;
-    let on_conflict = if arguments.replace { OnConflict::Replace(Cause::IMPORT) } else { OnConflict::Refuse };
+    let on_conflict = if arguments.replace { OnConflict::Replace(ErasureReason::IMPORT) } else { OnConflict::Refuse };
     journal_command(&store, "gallery import", Some(&app), "begins").await?;
     let imported = file::import(&store, &app, &arguments.from, on_conflict).await?;
-    clear_away(&*store.vault).await?;
+    clear_away(&*store.scrubber).await?;
     let ends = format!("ends: {} templates with {} samples", imported.templates, imported.samples);
     journal_command(&store, "gallery import", Some(&app), &ends).await?;
     println!("{} templates with {} samples imported", imported.templates, imported.samples);

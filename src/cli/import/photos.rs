@@ -136,7 +136,7 @@ pub(super) async fn import(
         return Err(error);
     }
     journaled?;
-    clear_away(&*store.vault).await?;
+    clear_away(&*store.scrubber).await?;
     match (ended.interrupted, counts.left) {
         (Some(code), _) => Err(CliError::Exit {
             code,

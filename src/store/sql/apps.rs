@@ -78,9 +78,9 @@ macro_rules! apps {
                             id: row::app_id(&id)?,
                             name,
                             created_at: row::time(created_at),
-                            former_key: former
+                            previous_key: former
                                 .zip(until)
-                                .map(|(hash, until)| FormerKey { hash, until: row::time(until) }),
+                                .map(|(hash, until)| PreviousKey { hash, until: row::time(until) }),
                             attributes,
                             retention: retention.map(row::duration),
                             rules,
@@ -165,7 +165,7 @@ macro_rules! apps {
                         .await
                         .map_err($failed)?;
                 for (at, (template,)) in (first..).zip(left) {
-                    self.erase(&mut work, id, &row::template_id(&template)?, at, Cause::APPLICATION).await?;
+                    self.erase(&mut work, id, &row::template_id(&template)?, at, ErasureReason::APPLICATION).await?;
                 }
                 sqlx::query("DELETE FROM applications WHERE app_id = $1")
                     .bind(id.as_str())

@@ -6,10 +6,10 @@
 //! because the generic bounds it would take instead are longer than the code.
 
 pub(super) mod apps;
+pub(super) mod keys;
 pub(super) mod outbox;
 pub(super) mod snapshots;
 pub(super) mod templates;
-pub(super) mod vault;
 
 use crate::domain::TemplateId;
 
@@ -28,18 +28,18 @@ pub(super) fn beyond_every_id() -> String {
     "\u{10FFFF}".repeat(TemplateId::MAX_CHARS + 1)
 }
 
-/// Implements the stores of one database: a struct with the fields `read`, `write` (pools), `keys`, `leftovers` and
+/// Implements the stores of one database: a struct with the fields `read`, `write` (pools), `keys`, `pending_scrub` and
 /// `node` (whose journal is to tell), and a function that says what an error means.
 macro_rules! sql_store {
     ($store:ty, $database:ty, $failed:path) => {
         impl $store {
             /// `BEGIN` is spelt out: within a transaction that was left open it fails, where SQLx would nest.
-            async fn work(&self) -> Result<Work<$database>, StoreError> {
-                Ok(Work::new(self.write.begin_with("BEGIN").await.map_err($failed)?, &self.leftovers))
+            async fn work(&self) -> Result<WriteTx<$database>, StoreError> {
+                Ok(WriteTx::new(self.write.begin_with("BEGIN").await.map_err($failed)?, &self.pending_scrub))
             }
 
             /// Begins a write: the gallery's revision is raised, and its row is locked until the end.
-            async fn begin(&self, app: &AppId) -> Result<(Work<$database>, i64), StoreError> {
+            async fn begin(&self, app: &AppId) -> Result<(WriteTx<$database>, i64), StoreError> {
                 let mut work = self.work().await?;
                 let raised: Option<(i64,)> = sqlx::query_as(
                     "UPDATE applications SET revision = revision + 1 WHERE app_id = $1 RETURNING revision",
@@ -55,7 +55,7 @@ macro_rules! sql_store {
             /// Notes a change; trims old ones now and then.
             async fn note(
                 &self,
-                work: &mut Work<$database>,
+                work: &mut WriteTx<$database>,
                 app: &AppId,
                 revision: i64,
                 template: &TemplateId,
@@ -80,8 +80,8 @@ macro_rules! sql_store {
             }
 
             /// Commits, and tells other nodes.
-            async fn commit_and_tell(&self, mut work: Work<$database>) -> Result<(), StoreError> {
-                if let Some(statement) = TELL {
+            async fn commit_and_tell(&self, mut work: WriteTx<$database>) -> Result<(), StoreError> {
+                if let Some(statement) = NOTIFY {
                     sqlx::query(statement).execute(&mut *work).await.map_err($failed)?;
                 }
                 work.commit().await.map_err($failed)
@@ -90,7 +90,7 @@ macro_rules! sql_store {
             /// Ends a write of one template.
             async fn commit(
                 &self,
-                mut work: Work<$database>,
+                mut work: WriteTx<$database>,
                 app: &AppId,
                 revision: i64,
                 template: &TemplateId,
@@ -103,7 +103,7 @@ macro_rules! sql_store {
             /// Ends a write of several templates, each of which took a revision from `first` on.
             async fn end(
                 &self,
-                mut work: Work<$database>,
+                mut work: WriteTx<$database>,
                 app: &AppId,
                 first: i64,
                 count: usize,
@@ -124,11 +124,11 @@ macro_rules! sql_store {
             /// of it. `false` when there is none.
             async fn erase(
                 &self,
-                work: &mut Work<$database>,
+                work: &mut WriteTx<$database>,
                 app: &AppId,
                 template: &TemplateId,
                 revision: i64,
-                cause: Cause,
+                reason: ErasureReason,
             ) -> Result<bool, StoreError> {
                 let done = sqlx::query("DELETE FROM templates WHERE app_id = $1 AND template_id = $2")
                     .bind(app.as_str())
@@ -145,22 +145,22 @@ macro_rules! sql_store {
                     .execute(&mut **work)
                     .await
                     .map_err($failed)?;
-                let notice = Notice::erasure(app, template, row::revision(revision), cause);
-                self.put_down(&mut **work, &notice).await?;
+                let event = OutboxEvent::erasure(app, template, row::revision(revision), reason);
+                self.insert_event(&mut **work, &event).await?;
                 Ok(true)
             }
 
             /// Inserts a template without samples; `false` when there is one of that id.
             async fn insert_template(
                 &self,
-                work: &mut Work<$database>,
+                work: &mut WriteTx<$database>,
                 app: &AppId,
                 template: &TemplateId,
                 revision: i64,
                 on_conflict: OnConflict,
             ) -> Result<bool, StoreError> {
-                if let OnConflict::Replace(cause) = on_conflict {
-                    self.erase(work, app, template, revision, cause).await?;
+                if let OnConflict::Replace(reason) = on_conflict {
+                    self.erase(work, app, template, revision, reason).await?;
                 }
                 let done = sqlx::query(
                     "INSERT INTO templates (app_id, template_id, created_at) VALUES ($1, $2, $3)
@@ -177,14 +177,14 @@ macro_rules! sql_store {
 
             async fn insert_sample(
                 &self,
-                work: &mut Work<$database>,
+                work: &mut WriteTx<$database>,
                 app: &AppId,
                 sealer: &Sealer,
                 template: &TemplateId,
                 sample: &Sample,
             ) -> Result<(), StoreError> {
                 let model = sample.embedding.model();
-                let place = Place { app, template, sample: sample.id, model };
+                let place = SampleRef { app, template, sample: sample.id, model };
                 let sealed = sealer.seal(&place, &sample.embedding)?;
                 sqlx::query(
                     "INSERT INTO samples (app_id, template_id, created_at, sample_id, model, sealed, data_key)
@@ -230,7 +230,7 @@ macro_rules! sql_store {
 
             /// The sealer of the key that is in force for what this work writes. The work has begun with a write
             /// of the gallery's row, so no other key is put in force until it ends.
-            async fn sealer(&self, work: &mut Work<$database>) -> Result<Arc<Sealer>, StoreError> {
+            async fn sealer(&self, work: &mut WriteTx<$database>) -> Result<Arc<Sealer>, StoreError> {
                 let (check,): (Vec<u8>,) = sqlx::query_as("SELECT value FROM meta WHERE name = $1")
                     .bind(SEAL_CHECK)
                     .fetch_one(&mut **work)
@@ -269,7 +269,7 @@ macro_rules! sql_store {
                     .fetch_optional(&write)
                     .await
                     .map_err($failed)?;
-                let keys = KeyRing::new(source.clone(), found.is_some())?;
+                let keys = Keyring::new(source.clone(), found.is_some())?;
                 let check = match found {
                     Some((check,)) => check,
                     None => Self::settled(&write, SEAL_CHECK, keys.first_check()?).await?,
@@ -281,16 +281,16 @@ macro_rules! sql_store {
                     .fetch_optional(&write)
                     .await
                     .map_err($failed)?;
-                let first = ring::first_journal_key(&key, any.is_none())?;
+                let first = keyring::first_journal_key(&key, any.is_none())?;
                 let stands = Self::settled(&write, JOURNAL_KEY, first).await?;
                 let journal_key = keys.open_journal_key(&stands).map_err(StoreError::from)?.0;
                 let store =
-                    Arc::new(Self { read, write, keys, leftovers: Leftovers::perhaps(), node: OnceLock::new() });
+                    Arc::new(Self { read, write, keys, pending_scrub: PendingScrub::perhaps(), node: OnceLock::new() });
                 Ok(Store {
                     apps: store.clone(),
                     templates: store.clone(),
                     snapshots: store.clone(),
-                    vault: store.clone(),
+                    scrubber: store.clone(),
                     outbox: store.clone(),
                     keys: store,
                     hints: Arc::new(hints),
@@ -303,7 +303,7 @@ macro_rules! sql_store {
         sql::outbox::outbox!($store, $database, $failed);
         sql::templates::templates!($store, $database, $failed);
         sql::snapshots::snapshots!($store, $database, $failed);
-        sql::vault::vault!($store, $database, $failed);
+        sql::keys::keys!($store, $database, $failed);
     };
 }
 

@@ -3,11 +3,11 @@
 macro_rules! outbox {
     ($store:ty, $database:ty, $failed:path) => {
         impl $store {
-            /// Puts a notice down, in a transaction or by itself.
-            async fn put_down<'e>(
+            /// Puts a event down, in a transaction or by itself.
+            async fn insert_event<'e>(
                 &self,
                 on: impl sqlx::Executor<'e, Database = $database>,
-                notice: &Notice,
+                event: &OutboxEvent,
             ) -> Result<(), StoreError> {
                 sqlx::query(
                     "INSERT INTO outbox
@@ -15,16 +15,16 @@ macro_rules! outbox {
                           node, claimed_until)
                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
                 )
-                .bind(notice.id.as_bytes().to_vec())
-                .bind(row::millis(notice.at))
-                .bind(notice.operation.clone())
-                .bind(notice.transaction.map(|id| id.as_bytes().to_vec()))
-                .bind(notice.app.clone())
-                .bind(notice.template.clone())
-                .bind(notice.revision.map(|revision| row::number(Revision(revision))))
-                .bind(notice.detail.clone())
+                .bind(event.id.as_bytes().to_vec())
+                .bind(row::millis(event.at))
+                .bind(event.operation.clone())
+                .bind(event.transaction.map(|id| id.as_bytes().to_vec()))
+                .bind(event.app.clone())
+                .bind(event.template.clone())
+                .bind(event.revision.map(|revision| row::number(Revision(revision))))
+                .bind(event.detail.clone())
                 .bind(self.node.get().map(|node| node.as_bytes().to_vec()))
-                .bind(self.node.get().map(|_| row::millis(notice.at + LEASE)))
+                .bind(self.node.get().map(|_| row::millis(event.at + LEASE)))
                 .execute(on)
                 .await
                 .map_err($failed)?;
@@ -34,12 +34,12 @@ macro_rules! outbox {
 
         #[async_trait]
         impl OutboxStore for $store {
-            fn serves(&self, node: Uuid) {
+            fn register_node(&self, node: Uuid) {
                 let _ = self.node.set(node);
             }
 
-            async fn put(&self, notice: &Notice) -> Result<(), StoreError> {
-                self.put_down(&self.write, notice).await
+            async fn enqueue(&self, event: &OutboxEvent) -> Result<(), StoreError> {
+                self.insert_event(&self.write, event).await
             }
 
             async fn claim(&self, node: Uuid, lease: Duration, limit: usize) -> Result<Claim, StoreError> {
@@ -50,11 +50,11 @@ macro_rules! outbox {
                     .await
                     .map_err($failed)?;
                 if any.is_none() {
-                    return Ok(Claim { id, notices: Vec::new() });
+                    return Ok(Claim { id, events: Vec::new() });
                 }
                 let now = SystemTime::now();
                 // Said twice: of two nodes that choose the same rows, the second waits, and looks again.
-                let rows: Vec<row::NoticeRow> = sqlx::query_as(
+                let rows: Vec<row::EventRow> = sqlx::query_as(
                     "UPDATE outbox SET node = $1, claim = $2, claimed_until = $3
                      WHERE notice_id IN (
                          SELECT notice_id FROM outbox WHERE node IS NULL OR node = $1 OR claimed_until < $4
@@ -70,12 +70,12 @@ macro_rules! outbox {
                 .fetch_all(&self.write)
                 .await
                 .map_err($failed)?;
-                let mut notices = rows.into_iter().map(row::notice).collect::<Result<Vec<_>, StoreError>>()?;
-                notices.sort_by_key(|notice| (notice.at, notice.revision));
-                Ok(Claim { id, notices })
+                let mut events = rows.into_iter().map(row::event).collect::<Result<Vec<_>, StoreError>>()?;
+                events.sort_by_key(|event| (event.at, event.revision));
+                Ok(Claim { id, events })
             }
 
-            async fn told(&self, claim: Uuid) -> Result<(), StoreError> {
+            async fn ack(&self, claim: Uuid) -> Result<(), StoreError> {
                 sqlx::query("DELETE FROM outbox WHERE claim = $1")
                     .bind(claim.as_bytes().as_slice())
                     .execute(&self.write)
@@ -84,7 +84,7 @@ macro_rules! outbox {
                 Ok(())
             }
 
-            async fn forget(&self, before: SystemTime) -> Result<u64, StoreError> {
+            async fn expire(&self, before: SystemTime) -> Result<u64, StoreError> {
                 let done = sqlx::query("DELETE FROM outbox WHERE happened_at < $1")
                     .bind(row::millis(before))
                     .execute(&self.write)
@@ -93,7 +93,7 @@ macro_rules! outbox {
                 Ok(done.rows_affected())
             }
 
-            async fn anchors(&self) -> Result<Vec<Anchor>, StoreError> {
+            async fn journal_positions(&self) -> Result<Vec<NodePosition>, StoreError> {
                 let rows: Vec<(Vec<u8>, i64, Vec<u8>, i64)> =
                     sqlx::query_as("SELECT node, last_line, mac, seen_at FROM journals ORDER BY seen_at, node")
                         .fetch_all(&self.read)
@@ -101,27 +101,27 @@ macro_rules! outbox {
                         .map_err($failed)?;
                 rows.into_iter()
                     .map(|(node, line, mac, at)| {
-                        Ok(Anchor {
+                        let mac = mac.try_into().map_err(|_| StoreError::Corrupt("a journal's position".to_owned()))?;
+                        Ok(NodePosition {
                             node: row::uuid(&node)?,
-                            line: row::revision(line).0,
-                            mac: mac.try_into().map_err(|_| StoreError::Corrupt("a journal's anchor".to_owned()))?,
-                            at: row::time(at),
+                            position: JournalPosition { line: row::revision(line).0, mac },
+                            reported_at: row::time(at),
                         })
                     })
                     .collect()
             }
 
-            async fn set_anchor(&self, anchor: &Anchor) -> Result<(), StoreError> {
+            async fn record_position(&self, known: &NodePosition) -> Result<(), StoreError> {
                 sqlx::query(
                     "INSERT INTO journals (node, last_line, mac, seen_at) VALUES ($1, $2, $3, $4)
                      ON CONFLICT (node) DO UPDATE
                          SET last_line = excluded.last_line, mac = excluded.mac, seen_at = excluded.seen_at
                          WHERE journals.last_line < excluded.last_line",
                 )
-                .bind(anchor.node.as_bytes().as_slice())
-                .bind(row::number(Revision(anchor.line)))
-                .bind(anchor.mac.as_slice())
-                .bind(row::millis(anchor.at))
+                .bind(known.node.as_bytes().as_slice())
+                .bind(row::number(Revision(known.position.line)))
+                .bind(known.position.mac.as_slice())
+                .bind(row::millis(known.reported_at))
                 .execute(&self.write)
                 .await
                 .map_err($failed)?;

@@ -23,7 +23,7 @@ macro_rules! snapshots {
                 .bind(app.as_str())
                 .bind(id.0.as_bytes().as_slice())
                 .bind(row::now())
-                .bind(sealer.seal_bytes(&snapshot_key_place(app, id), key.0.as_ref())?)
+                .bind(sealer.seal_bytes(&snapshot_key_aad(app, id), key.0.as_ref())?)
                 .execute(&mut *work)
                 .await
                 .map_err($failed)?;

@@ -84,10 +84,10 @@ macro_rules! templates {
                 &self,
                 app: &AppId,
                 template: &TemplateId,
-                cause: Cause,
+                reason: ErasureReason,
             ) -> Result<Option<Revision>, StoreError> {
                 let (mut work, revision) = self.begin(app).await?;
-                if !self.erase(&mut work, app, template, revision, cause).await? {
+                if !self.erase(&mut work, app, template, revision, reason).await? {
                     work.rollback().await.map_err($failed)?;
                     return Ok(None);
                 }
@@ -99,7 +99,7 @@ macro_rules! templates {
                 app: &AppId,
                 than: SystemTime,
                 limit: usize,
-                cause: Cause,
+                reason: ErasureReason,
             ) -> Result<Vec<(TemplateId, Revision)>, StoreError> {
                 // Mostly there is none, and nobody has to wait for it.
                 let any: Option<(i64,)> =
@@ -126,7 +126,7 @@ macro_rules! templates {
                 let mut removed = Vec::with_capacity(old.len());
                 for (at, (id,)) in (first..).zip(old) {
                     let id = row::template_id(&id)?;
-                    self.erase(&mut work, app, &id, at, cause).await?;
+                    self.erase(&mut work, app, &id, at, reason).await?;
                     self.note(&mut work, app, at, &id).await?;
                     removed.push((id, row::revision(at)));
                 }
@@ -241,14 +241,14 @@ macro_rules! templates {
                 }
                 let mut templates = gather.finish();
                 templates.retain(|template| !template.samples.is_empty());
-                Ok(TemplatePage { templates, next, unread: gather.unread() })
+                Ok(TemplatePage { templates, next, unreadable: gather.unreadable() })
             }
 
             async fn changes(
                 &self,
                 app: &AppId,
                 model: &ModelTag,
-                after: Head,
+                after: GalleryPosition,
                 limit: usize,
             ) -> Result<Changes, StoreError> {
                 let (after, tag) = (row::number(after.revision), after.tag);
@@ -276,11 +276,7 @@ macro_rules! templates {
                         .fetch_optional(&self.read)
                         .await
                         .map_err($failed)?;
-                    return Ok(if at == Some((after,)) {
-                        Changes::List(Vec::new(), Vec::new(), None)
-                    } else {
-                        Changes::TooOld
-                    });
+                    return Ok(if at == Some((after,)) { Changes::none() } else { Changes::TooOld });
                 };
                 let another = tag.zip(*before).is_some_and(|(known, found)| known != found);
                 if *first != after + 1 || another {
@@ -303,10 +299,10 @@ macro_rules! templates {
                         changes.extend(gather.finish().into_iter().map(|template| Change { revision, template }));
                     }
                 }
-                Ok(Changes::List(changes, gather.unread(), tag))
+                Ok(Changes::List { changes, unreadable: gather.unreadable(), tag })
             }
 
-            async fn revisions(&self) -> Result<Vec<(AppId, Head)>, StoreError> {
+            async fn revisions(&self) -> Result<Vec<(AppId, GalleryPosition)>, StoreError> {
                 let rows: Vec<(String, i64, Option<i64>)> = sqlx::query_as(
                     "SELECT a.app_id, a.revision, c.tag FROM applications a
                      LEFT JOIN changes c ON c.app_id = a.app_id AND c.revision = a.revision ORDER BY a.app_id",
@@ -314,7 +310,7 @@ macro_rules! templates {
                 .fetch_all(&self.read)
                 .await
                 .map_err($failed)?;
-                let head = |revision, tag| Head { revision: row::revision(revision), tag };
+                let head = |revision, tag| GalleryPosition { revision: row::revision(revision), tag };
                 rows.into_iter().map(|(id, at, tag)| Ok((row::app_id(&id)?, head(at, tag)))).collect()
             }
         }

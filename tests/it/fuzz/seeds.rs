@@ -9,7 +9,7 @@ use semblance::domain::{AppId, Embedding, ModelTag, Revision, SampleId};
 use semblance::gallery::{IndexedTemplate, MatcherFeed, MemoryMatcher, Sample};
 use semblance::journal::{Entry, Journal, JournalConfig};
 use semblance::store::SnapshotId;
-use semblance::store::snapshot::{self, Head};
+use semblance::store::snapshot_file::{self, SnapshotHeader};
 use uuid::Uuid;
 
 use super::targets::{BOUNDARY, journal_key, sealed_row, snapshot_key};
@@ -145,8 +145,8 @@ fn snapshots() -> Vec<Vec<u8>> {
     let frames = galleries();
     let whole = (0..=frames.len()).map(|count| {
         let id = SnapshotId(Uuid::from_u128(9));
-        let head = Head::new(id, "seed", "seed", Revision(7), count);
-        snapshot::write(&path, &head, &snapshot_key(), frames.iter().take(count).cloned()).unwrap();
+        let head = SnapshotHeader::new(id, "seed", "seed", Revision(7), count);
+        snapshot_file::write(&path, &head, &snapshot_key(), frames.iter().take(count).cloned()).unwrap();
         std::fs::read(&path).unwrap()
     });
     whole.collect()
@@ -167,7 +167,7 @@ fn journals() -> Vec<Vec<u8>> {
             key: journal_key(),
             models: "seed".to_owned(),
             keep_days: 0,
-            anchor: None,
+            known: None,
         };
         let journal = Journal::open(config).unwrap();
         for n in 0..count {

@@ -18,7 +18,7 @@ use semblance::engine::ModelPack;
 use semblance::gallery::{Applied, Change, Frames, IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher};
 use semblance::image::{DecodeLimits, Photo, decode};
 use semblance::journal::{self, Journal, JournalConfig, JournalKey, Selection};
-use semblance::store::snapshot::Reader;
+use semblance::store::snapshot_file::SnapshotReader;
 use semblance::store::{Key, SealedRow};
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
@@ -214,8 +214,8 @@ pub fn snapshot(data: &[u8]) {
     in_folder(|dir| {
         let path = dir.join("a.gallery");
         std::fs::write(&path, data).unwrap();
-        let Ok(reader) = Reader::open(&path) else { return };
-        let revision = reader.head().revision();
+        let Ok(reader) = SnapshotReader::open(&path) else { return };
+        let revision = reader.header().revision();
         let mut frames = reader.frames(&snapshot_key()).map(|frame| frame.map_err(|_| semblance::gallery::NotAGallery));
         take_in(revision, &mut frames);
     });
@@ -348,7 +348,7 @@ pub fn journal(data: &[u8]) {
                 key: journal_key(),
                 models: "fuzz".to_owned(),
                 keep_days: 0,
-                anchor: None,
+                known: None,
             };
             let Ok(journal) = Journal::open(config) else {
                 assert!(verified.is_err(), "what is sound is gone on with");

@@ -210,7 +210,7 @@ async fn an_app(store: &Store) -> AppId {
         name,
         key_hash,
         created_at,
-        former_key: None,
+        previous_key: None,
         attributes: true,
         retention: None,
         rules,

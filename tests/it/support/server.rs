@@ -70,7 +70,7 @@ impl Parts {
                 apps: store.clone(),
                 templates: store.clone(),
                 snapshots: store.clone(),
-                vault: store.clone(),
+                scrubber: store.clone(),
                 outbox: store.clone(),
                 keys: store.clone(),
                 hints: store.clone(),

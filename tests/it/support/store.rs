@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use semblance::domain::{AppId, Guard, ModelTag, Revision, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
 use semblance::store::{
-    Anchor, AppRecord, AppStore, Cause, Changes, Claim, FormerKey, Head, HintStore, InsertError, Key, KeyHash, KeyId,
-    KeyStatus, KeyStore, Notice, OnConflict, OutboxStore, Resealed, SampleCursor, SampleRecord, SnapshotId,
-    SnapshotStore, StoreError, TemplatePage, TemplateRecord, TemplateStore, VaultStore,
+    AppRecord, AppStore, Changes, Claim, ErasureReason, GalleryPosition, HintStore, InsertError, Key, KeyHash, KeyId,
+    KeyStatus, KeyStore, NodePosition, OnConflict, OutboxEvent, OutboxStore, PreviousKey, Resealed, SampleCursor,
+    SampleRecord, Scrubber, SnapshotId, SnapshotStore, StoreError, TemplatePage, TemplateRecord, TemplateStore,
 };
 use tokio::sync::RwLock;
 use uuid::Uuid;
@@ -120,7 +120,7 @@ impl AppStore for MemoryStore {
         self.state(|state| {
             let app = state.apps.iter_mut().find(|app| app.id == *id);
             app.map(|app| {
-                app.former_key = former_until.map(|until| FormerKey { hash: app.key_hash, until });
+                app.previous_key = former_until.map(|until| PreviousKey { hash: app.key_hash, until });
                 app.key_hash = key;
             })
             .is_some()
@@ -210,7 +210,12 @@ impl TemplateStore for MemoryStore {
         })
     }
 
-    async fn remove(&self, app: &AppId, template: &TemplateId, _: Cause) -> Result<Option<Revision>, StoreError> {
+    async fn remove(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        _: ErasureReason,
+    ) -> Result<Option<Revision>, StoreError> {
         self.gallery(app, |gallery| {
             gallery.templates.remove(template)?;
             Some(gallery.changed(template))
@@ -223,7 +228,7 @@ impl TemplateStore for MemoryStore {
         app: &AppId,
         than: SystemTime,
         limit: usize,
-        _: Cause,
+        _: ErasureReason,
     ) -> Result<Vec<(TemplateId, Revision)>, StoreError> {
         self.gallery(app, |gallery| {
             let old: Vec<TemplateId> = gallery.templates.keys().take(limit).cloned().collect();
@@ -271,20 +276,26 @@ impl TemplateStore for MemoryStore {
             let range = gallery.templates.range::<TemplateId, _>((start, Bound::Unbounded));
             let templates: Vec<_> = range.take(limit).map(|(id, _)| gallery.indexed(id)).collect();
             let next = templates.last().filter(|_| templates.len() == limit).map(|last| last.id.clone());
-            TemplatePage { templates, next, unread: Vec::new() }
+            TemplatePage { templates, next, unreadable: Vec::new() }
         })
     }
 
-    async fn changes(&self, app: &AppId, _: &ModelTag, after: Head, limit: usize) -> Result<Changes, StoreError> {
+    async fn changes(
+        &self,
+        app: &AppId,
+        _: &ModelTag,
+        after: GalleryPosition,
+        limit: usize,
+    ) -> Result<Changes, StoreError> {
         self.gallery(app, |gallery| {
             let numbered = (1..).map(Revision).zip(&gallery.changes);
             let after = numbered.filter(|(revision, _)| *revision > after.revision).take(limit);
             let changes = after.map(|(revision, id)| Change { revision, template: gallery.indexed(id) });
-            Changes::List(changes.collect(), Vec::new(), None)
+            Changes::List { changes: changes.collect(), unreadable: Vec::new(), tag: None }
         })
     }
 
-    async fn revisions(&self) -> Result<Vec<(AppId, Head)>, StoreError> {
+    async fn revisions(&self) -> Result<Vec<(AppId, GalleryPosition)>, StoreError> {
         self.state(|state| {
             state.galleries.iter().map(|(app, gallery)| (app.clone(), gallery.revision.into())).collect()
         })
@@ -293,14 +304,14 @@ impl TemplateStore for MemoryStore {
 
 /// What is removed is gone at once.
 #[async_trait]
-impl VaultStore for MemoryStore {
+impl Scrubber for MemoryStore {
     async fn scrub(&self) -> Result<bool, StoreError> {
         Ok(true)
     }
 
-    fn others_removed(&self) {}
+    fn mark_pending(&self) {}
 
-    fn scrub_every(&self) -> Duration {
+    fn interval(&self) -> Duration {
         Duration::from_secs(1)
     }
 }
@@ -336,29 +347,29 @@ impl HintStore for MemoryStore {
 /// Nobody is told of anything.
 #[async_trait]
 impl OutboxStore for MemoryStore {
-    fn serves(&self, _: Uuid) {}
+    fn register_node(&self, _: Uuid) {}
 
-    async fn put(&self, _: &Notice) -> Result<(), StoreError> {
+    async fn enqueue(&self, _: &OutboxEvent) -> Result<(), StoreError> {
         Ok(())
     }
 
     async fn claim(&self, _: Uuid, _: Duration, _: usize) -> Result<Claim, StoreError> {
-        Ok(Claim { id: Uuid::nil(), notices: Vec::new() })
+        Ok(Claim { id: Uuid::nil(), events: Vec::new() })
     }
 
-    async fn told(&self, _: Uuid) -> Result<(), StoreError> {
+    async fn ack(&self, _: Uuid) -> Result<(), StoreError> {
         Ok(())
     }
 
-    async fn forget(&self, _: SystemTime) -> Result<u64, StoreError> {
+    async fn expire(&self, _: SystemTime) -> Result<u64, StoreError> {
         Ok(0)
     }
 
-    async fn anchors(&self) -> Result<Vec<Anchor>, StoreError> {
+    async fn journal_positions(&self) -> Result<Vec<NodePosition>, StoreError> {
         Ok(Vec::new())
     }
 
-    async fn set_anchor(&self, _: &Anchor) -> Result<(), StoreError> {
+    async fn record_position(&self, _: &NodePosition) -> Result<(), StoreError> {
         Ok(())
     }
 }

@@ -8,9 +8,9 @@ use sqlx::{Database, Transaction};
 
 /// Whether something was removed that may still lie about.
 #[derive(Debug, Clone)]
-pub(super) struct Leftovers(Arc<AtomicBool>);
+pub(super) struct PendingScrub(Arc<AtomicBool>);
 
-impl Leftovers {
+impl PendingScrub {
     /// Of a database that was just opened: what was removed before a crash may lie about.
     pub(super) fn perhaps() -> Self {
         Self(Arc::new(AtomicBool::new(true)))
@@ -22,31 +22,31 @@ impl Leftovers {
     }
 
     /// Held while something is removed, or cleared away: however that ends, there is something to clear away then.
-    pub(super) fn held(&self) -> Leaving {
-        Leaving(Some(self.clone()))
+    pub(super) fn held(&self) -> ScrubGuard {
+        ScrubGuard(Some(self.clone()))
     }
 
     /// Begins to clear away; `None` when there is nothing.
-    pub(super) fn clearing(&self) -> Option<Leaving> {
+    pub(super) fn clearing(&self) -> Option<ScrubGuard> {
         self.0.swap(false, Ordering::AcqRel).then(|| self.held())
     }
 }
 
 /// Notes, when it is dropped, that there is something to clear away.
 #[derive(Debug)]
-pub(super) struct Leaving(Option<Leftovers>);
+pub(super) struct ScrubGuard(Option<PendingScrub>);
 
-impl Leaving {
+impl ScrubGuard {
     /// There is nothing (any more).
-    pub(super) fn nothing(mut self) {
+    pub(super) fn disarm(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Leaving {
+impl Drop for ScrubGuard {
     fn drop(&mut self) {
-        if let Some(leftovers) = &self.0 {
-            leftovers.note();
+        if let Some(pending_scrub) = &self.0 {
+            pending_scrub.note();
         }
     }
 }
@@ -54,21 +54,21 @@ impl Drop for Leaving {
 /// A transaction, and what it erased: that is noted when the transaction has ended, however it did. A client that
 /// hangs up, a time limit or an error after the commit do not make what was erased forgotten.
 #[derive(Debug)]
-pub(super) struct Work<D: Database> {
+pub(super) struct WriteTx<D: Database> {
     // In this order: a rollback is under way before anything is noted.
     transaction: Transaction<'static, D>,
-    leftovers: Leftovers,
-    erased: Option<Leaving>,
+    pending_scrub: PendingScrub,
+    erased: Option<ScrubGuard>,
 }
 
-impl<D: Database> Work<D> {
-    pub(super) fn new(transaction: Transaction<'static, D>, leftovers: &Leftovers) -> Self {
-        Self { transaction, leftovers: leftovers.clone(), erased: None }
+impl<D: Database> WriteTx<D> {
+    pub(super) fn new(transaction: Transaction<'static, D>, pending_scrub: &PendingScrub) -> Self {
+        Self { transaction, pending_scrub: pending_scrub.clone(), erased: None }
     }
 
     /// Something is erased in it.
     pub(super) fn erases(&mut self) {
-        self.erased.get_or_insert_with(|| self.leftovers.held());
+        self.erased.get_or_insert_with(|| self.pending_scrub.held());
     }
 
     pub(super) async fn commit(self) -> Result<(), sqlx::Error> {
@@ -79,13 +79,13 @@ impl<D: Database> Work<D> {
     /// Nothing was erased then.
     pub(super) async fn rollback(self) -> Result<(), sqlx::Error> {
         if let Some(erased) = self.erased {
-            erased.nothing();
+            erased.disarm();
         }
         self.transaction.rollback().await
     }
 }
 
-impl<D: Database> Deref for Work<D> {
+impl<D: Database> Deref for WriteTx<D> {
     type Target = D::Connection;
 
     fn deref(&self) -> &D::Connection {
@@ -93,7 +93,7 @@ impl<D: Database> Deref for Work<D> {
     }
 }
 
-impl<D: Database> DerefMut for Work<D> {
+impl<D: Database> DerefMut for WriteTx<D> {
     fn deref_mut(&mut self) -> &mut D::Connection {
         &mut self.transaction
     }
@@ -105,18 +105,18 @@ mod tests {
 
     #[test]
     fn what_is_left_is_known_however_its_removal_or_its_clearing_away_ends() {
-        let left = Leftovers::perhaps();
+        let left = PendingScrub::perhaps();
         let clearing = left.clearing().unwrap();
         assert!(left.clearing().is_none(), "one at a time");
         drop(clearing); // broken off
-        left.clearing().unwrap().nothing();
+        left.clearing().unwrap().disarm();
         assert!(left.clearing().is_none());
         let erasing = left.held();
         assert!(left.clearing().is_none(), "it has not happened yet");
         drop(erasing);
         let clearing = left.clearing().unwrap();
         left.note(); // something else was removed meanwhile
-        clearing.nothing();
+        clearing.disarm();
         assert!(left.clearing().is_some());
     }
 }

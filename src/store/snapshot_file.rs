@@ -23,15 +23,15 @@ use crate::domain::Revision;
 const MAGIC: &[u8; 8] = b"smblnce\x01";
 
 /// The extension of a file that is being written.
-pub const PARTIAL: &str = "part";
+pub const PARTIAL_EXTENSION: &str = "part";
 
 /// No head and no frame is longer than this: 256 MiB, for rows of any size.
-const LONGEST: usize = 256 << 20;
+const MAX_PART_BYTES: usize = 256 << 20;
 
 /// What a snapshot is of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Head {
+pub struct SnapshotHeader {
     id: uuid::Uuid,
     app: String,
     model: String,
@@ -50,7 +50,7 @@ pub enum SnapshotError {
     Damaged,
 }
 
-impl Head {
+impl SnapshotHeader {
     /// The head of a snapshot.
     pub fn new(id: SnapshotId, app: &str, model: &str, revision: Revision, frames: usize) -> Self {
         Self { id: id.0, app: app.to_owned(), model: model.to_owned(), revision: revision.0, frames }
@@ -67,7 +67,7 @@ impl Head {
     }
 
     /// Whether it is of this application's templates of this model.
-    pub fn is_of(&self, app: &str, model: &str) -> bool {
+    pub fn matches(&self, app: &str, model: &str) -> bool {
         self.app == app && self.model == model
     }
 }
@@ -83,8 +83,13 @@ fn place(head: &[u8], at: usize) -> Vec<u8> {
 ///
 /// # Errors
 /// When the file cannot be written. What was there before stays.
-pub fn write(path: &Path, head: &Head, key: &Key, frames: impl Iterator<Item = Vec<u8>>) -> Result<(), SnapshotError> {
-    let partial = path.with_extension(PARTIAL);
+pub fn write(
+    path: &Path,
+    head: &SnapshotHeader,
+    key: &Key,
+    frames: impl Iterator<Item = Vec<u8>>,
+) -> Result<(), SnapshotError> {
+    let partial = path.with_extension(PARTIAL_EXTENSION);
     let written = write_all(&partial, head, key, frames);
     if written.is_err() {
         let _ = std::fs::remove_file(&partial);
@@ -96,7 +101,12 @@ pub fn write(path: &Path, head: &Head, key: &Key, frames: impl Iterator<Item = V
     Ok(())
 }
 
-fn write_all(path: &Path, head: &Head, key: &Key, frames: impl Iterator<Item = Vec<u8>>) -> Result<(), SnapshotError> {
+fn write_all(
+    path: &Path,
+    head: &SnapshotHeader,
+    key: &Key,
+    frames: impl Iterator<Item = Vec<u8>>,
+) -> Result<(), SnapshotError> {
     let _ = std::fs::remove_file(path);
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
@@ -121,13 +131,13 @@ fn write_all(path: &Path, head: &Head, key: &Key, frames: impl Iterator<Item = V
 
 /// A snapshot file that was opened; its head is read.
 #[derive(Debug)]
-pub struct Reader {
-    head: Head,
+pub struct SnapshotReader {
+    head: SnapshotHeader,
     bytes: Vec<u8>,
     file: BufReader<File>,
 }
 
-impl Reader {
+impl SnapshotReader {
     /// Opens a snapshot.
     ///
     /// # Errors
@@ -145,7 +155,7 @@ impl Reader {
     }
 
     /// What it says that it is of. Nothing proves it but a frame that opens.
-    pub fn head(&self) -> &Head {
+    pub fn header(&self) -> &SnapshotHeader {
         &self.head
     }
 
@@ -170,7 +180,7 @@ fn part(file: &mut impl Read) -> Result<Vec<u8>, SnapshotError> {
     let mut length = [0; 4];
     file.read_exact(&mut length).map_err(cut_off)?;
     let length = u32::from_le_bytes(length) as usize;
-    if length > LONGEST {
+    if length > MAX_PART_BYTES {
         return Err(SnapshotError::Damaged);
     }
     // Grows with what is really there, whatever the length says.

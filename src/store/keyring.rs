@@ -12,7 +12,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::open::{KeySource, OpenError};
-use super::seal::{Place, SealError, Sealer, sealed_under, snapshot_key_place};
+use super::seal::{SampleRef, SealError, Sealer, sealed_under, snapshot_key_aad};
 use super::{Key, KeyError, KeyId, SnapshotId, StoreError};
 use crate::domain::{AppId, Embedding};
 
@@ -33,14 +33,14 @@ const JOURNAL_LABEL: &[u8; 17] = b"semblance journal";
 type Sealers = HashMap<KeyId, Arc<Sealer>>;
 
 /// The keys that this process was given.
-pub(super) struct KeyRing {
+pub(super) struct Keyring {
     source: KeySource,
     sealers: ArcSwap<Sealers>,
 }
 
-impl fmt::Debug for KeyRing {
+impl fmt::Debug for Keyring {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("KeyRing(..)")
+        f.write_str("Keyring(..)")
     }
 }
 
@@ -54,7 +54,7 @@ impl From<SealError> for StoreError {
     }
 }
 
-impl KeyRing {
+impl Keyring {
     /// The keys of a source.
     pub(super) fn new(source: KeySource, is_sealed: bool) -> Result<Self, OpenError> {
         let sealers = sealers(&source.keys(is_sealed)?);
@@ -107,7 +107,7 @@ impl KeyRing {
     /// Opens an embedding with its wrapped data key; one of the version before data keys has none.
     pub(super) fn open(
         &self,
-        place: &Place<'_>,
+        place: &SampleRef<'_>,
         sealed: &[u8],
         data_key: Option<&[u8]>,
     ) -> Result<Embedding, SealError> {
@@ -120,7 +120,7 @@ impl KeyRing {
 
     /// Opens the key of a snapshot.
     pub(super) fn open_snapshot_key(&self, app: &AppId, id: SnapshotId, sealed: &[u8]) -> Result<Key, SealError> {
-        self.sealer(sealed_under(sealed)?)?.open_key(&snapshot_key_place(app, id), sealed)
+        self.sealer(sealed_under(sealed)?)?.open_key(&snapshot_key_aad(app, id), sealed)
     }
 
     /// Opens the key of the journal.

@@ -9,7 +9,7 @@ pub(in crate::store) const RESEAL: &str = "UPDATE samples SET data_key = $5, sea
      WHERE app_id = $1 AND template_id = $2 AND created_at = $3 AND sample_id = $4
        AND data_key IS NOT DISTINCT FROM $7";
 
-macro_rules! vault {
+macro_rules! keys {
     ($store:ty, $database:ty, $failed:path) => {
         #[async_trait]
         impl KeyStore for $store {
@@ -79,11 +79,11 @@ macro_rules! vault {
                 .bind(&after.template)
                 .bind(after.created_at)
                 .bind(&after.sample)
-                .bind(sql::vault::RESEALED_AT_ONCE)
+                .bind(sql::keys::RESEALED_AT_ONCE)
                 .fetch_all(&self.read)
                 .await
                 .map_err($failed)?;
-                let full = row::count(rows.len()) == sql::vault::RESEALED_AT_ONCE;
+                let full = row::count(rows.len()) == sql::keys::RESEALED_AT_ONCE;
                 let next = rows.last().filter(|_| full).map(|(app, template, created_at, sample, ..)| SampleCursor {
                     app: app.clone(),
                     template: template.clone(),
@@ -94,7 +94,7 @@ macro_rules! vault {
                 let mut count = 0;
                 for (app, template, created_at, sample, model, data_key, sealed) in rows {
                     let (of, id, model) = (row::app_id(&app)?, row::template_id(&template)?, ModelTag::new(&model));
-                    let place = Place { app: &of, template: &id, sample: row::sample_id(&sample)?, model: &model };
+                    let place = SampleRef { app: &of, template: &id, sample: row::sample_id(&sample)?, model: &model };
                     let (embedding, wrapped) = match (&data_key, &sealed) {
                         (Some(key), _) => match self.keys.rewrap(&sealer, &place.of_data_key(), key)? {
                             Some(wrapped) => (None, wrapped),
@@ -109,7 +109,7 @@ macro_rules! vault {
                     };
                     work.erases();
                     // Whoever removed, replaced or resealed the sample meanwhile has the last word.
-                    let done = sqlx::query(sql::vault::RESEAL)
+                    let done = sqlx::query(sql::keys::RESEAL)
                         .bind(app)
                         .bind(template)
                         .bind(created_at)
@@ -134,7 +134,7 @@ macro_rules! vault {
             /// Under which keys something is sealed, and how much. Reads every sample's row.
             async fn keys_in_use(pool: &sqlx::Pool<$database>) -> Result<Vec<(KeyId, u64)>, StoreError> {
                 let mut work = pool.begin_with("BEGIN").await.map_err($failed)?;
-                if let Some(statement) = UNHURRIED {
+                if let Some(statement) = NO_STATEMENT_TIMEOUT {
                     sqlx::query(statement).execute(&mut *work).await.map_err($failed)?;
                 }
                 // A key's name follows the byte of the format (see `seal.rs`).
@@ -225,7 +225,7 @@ macro_rules! vault {
 
             /// Begins to seal anew under the key that is in force, which stays so until the end: to put another in
             /// force waits for the row that is held here.
-            async fn resealing(&self) -> Result<(Work<$database>, Arc<Sealer>), StoreError> {
+            async fn resealing(&self) -> Result<(WriteTx<$database>, Arc<Sealer>), StoreError> {
                 let mut work = self.work().await?;
                 let check = Self::hold_check(&mut work).await?;
                 let sealer = self.keys.in_force(&check)?;
@@ -241,7 +241,7 @@ macro_rules! vault {
                 let (mut work, sealer) = self.resealing().await?;
                 let mut count = 0;
                 for (app, id, sealed) in rows {
-                    let place = snapshot_key_place(&row::app_id(&app)?, row::snapshot_id(&id)?);
+                    let place = snapshot_key_aad(&row::app_id(&app)?, row::snapshot_id(&id)?);
                     let Some(wrapped) = self.keys.rewrap(&sealer, &place, &sealed)? else { continue };
                     let done = sqlx::query(
                         "UPDATE snapshots SET sealed_key = $3
@@ -263,4 +263,4 @@ macro_rules! vault {
     };
 }
 
-pub(in crate::store) use vault;
+pub(in crate::store) use keys;

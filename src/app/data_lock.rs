@@ -1,7 +1,7 @@
-//! Whose a data folder is: one server's, for as long as it runs.
+//! The lock of a data folder: one server uses it at a time.
 //!
-//! The file `DATA/node` has the id of the node whose journal lies here, and is locked by the server that runs. Commands
-//! on the same folder take no lock of it.
+//! The file `DATA/node` holds the id of the node whose journal is in the folder. A running server locks the file;
+//! commands on the same folder do not.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
@@ -11,21 +11,21 @@ use uuid::Uuid;
 
 use super::{StartError, make_private_dir};
 
-const NAME: &str = "node";
+const FILE_NAME: &str = "node";
 
-/// The right to serve from a data folder. Ends with the process, however that ends.
-pub(super) struct Node {
-    pub(super) id: Uuid,
-    _locked: File,
+/// The right to serve from a data folder. The system releases it when the process ends, also after a crash.
+pub(super) struct DataLock {
+    pub(super) node_id: Uuid,
+    _file: File,
 }
 
-impl Node {
-    /// Takes a folder, which is made if need be.
+impl DataLock {
+    /// Locks a folder, which is created if it does not exist.
     ///
     /// # Errors
     /// [`StartError::Taken`], or when the folder cannot be used.
-    pub(super) fn take(data: &Path) -> Result<Self, StartError> {
-        let path = data.join(NAME);
+    pub(super) fn acquire(data: &Path) -> Result<Self, StartError> {
+        let path = data.join(FILE_NAME);
         let unusable = |source| StartError::Data { path: path.clone(), source };
         make_private_dir(data).map_err(unusable)?;
         let mut options = OpenOptions::new();
@@ -40,7 +40,7 @@ impl Node {
         }
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(unusable)?;
-        let id = match text.trim() {
+        let node_id = match text.trim() {
             "" => {
                 let id = Uuid::new_v4();
                 file.write_all(format!("{id}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(unusable)?;
@@ -48,13 +48,13 @@ impl Node {
             }
             text => Uuid::parse_str(text).map_err(|error| unusable(std::io::Error::other(error)))?,
         };
-        Ok(Self { id, _locked: file })
+        Ok(Self { node_id, _file: file })
     }
 }
 
-/// The id of the node whose folder it is; `None` when no server ran on it yet.
-pub(super) fn read(data: &Path) -> Result<Option<Uuid>, StartError> {
-    let path = data.join(NAME);
+/// The id of the node that a data folder belongs to; `None` before its first start.
+pub(super) fn node_id(data: &Path) -> Result<Option<Uuid>, StartError> {
+    let path = data.join(FILE_NAME);
     let unusable = |source| StartError::Data { path: path.clone(), source };
     match std::fs::read_to_string(&path) {
         Ok(text) if text.trim().is_empty() => Ok(None),
