@@ -5,7 +5,8 @@
     python3 scripts/docs.py --check    exit with 1 if a table is outdated or a reference is broken
     python3 scripts/docs.py --book     copy the pages to target/book-src, where mdbook builds a book of them
 
-Generated: the settings table of docs/configuration.md (from src/settings/default.toml). Checked: relative links, the list of pages in docs/SUMMARY.md, and the tests
+Generated: the settings table of docs/configuration.md (from src/settings/default.toml), the measures of docs/quality.md
+(from src/domain/measure.rs). Checked: relative links, the list of pages in docs/SUMMARY.md, and the tests
 that SECURITY.md names.
 """
 
@@ -55,12 +56,26 @@ def settings_table(text):
     for name, about, rows in sections:
         if name:
             out.append(f"\n### `[{name}]`\n\n" + (f"{about[0].upper()}{about[1:]}.\n\n" if about else ""))
-        out.append("| Setting | Default | Meaning |\n|---|---|---|\n")
+        if rows:
+            out.append("| Setting | Default | Meaning |\n|---|---|---|\n")
         out.extend(f"| `{key}` | {value} | {meaning} |\n" for key, value, meaning in rows)
     return "".join(out)
 
 
+def measures_table(text):
+    """The rows of src/domain/measure.rs as Markdown."""
+    row = r"/// (.+)\n\s+\w+, \"(\w+)\", \"(\w+)\", (\w+), (\w+);"
+    good = {"AtLeast": "at least the limit", "Below": "below the limit", "Within": "within the limits"}
+    out = ["| Older layout, settings, pack | Newer layout | Reported as | Fine | Meaning |\n|---|---|---|---|---|\n"]
+    for meaning, name, newer, reported, fine in re.findall(row, text):
+        out.append(f"| `{name}` | `{newer}` | `{reported.lower()}` | {good[fine]} | {meaning} |\n")
+    if len(out) == 1:
+        raise OutdatedError("src/domain/measure.rs has no rows")
+    return "".join(out)
+
+
 GENERATED = [
+    ("docs/quality.md", "measures", "src/domain/measure.rs", measures_table),
     ("docs/configuration.md", "settings", "src/settings/default.toml", settings_table),
 ]
 

@@ -25,6 +25,15 @@ class Settings(unittest.TestCase):
             docs.settings_table("[tls]\ncert = '''\n")
 
 
+class Measures(unittest.TestCase):
+    def test_each_row_is_a_line(self):
+        rows = '    /// Strength of blur\n    Blur, "blur", "blur", Score, Below;\n'
+        line = "| `blur` | `blur` | `score` | below the limit | Strength of blur |\n"
+        self.assertTrue(docs.measures_table(rows).endswith(line))
+        with self.assertRaises(docs.OutdatedError):
+            docs.measures_table("")
+
+
 class References(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()

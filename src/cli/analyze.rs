@@ -9,7 +9,7 @@ use super::CliError;
 use super::photos::analyze_all;
 use crate::api;
 use crate::app;
-use crate::domain::{Analysis, AnalysisRequest, Check, Checks, Subject, TenantKey};
+use crate::domain::{Analysis, AnalysisRequest, Check, Checks, Measure, Subject, TenantKey};
 use crate::engine::{Analyze, AnalyzeError};
 use crate::settings::Settings;
 
@@ -89,25 +89,12 @@ fn print(photo: &str, analysis: &Analysis) {
     );
     let pose = analysis.pose;
     println!("  pitch {:.1}, yaw {:.1}, roll {:.1}", pose.pitch, pose.yaw, pose.roll);
-    let quality = &analysis.quality;
-    let measures = [
-        ("uniformity", quality.uniformity),
-        ("exposure", quality.exposure),
-        ("contrast", quality.contrast),
-        ("flare", quality.flare),
-        ("blur", quality.blur),
-        ("occlusion", quality.occlusion),
-        ("macroblocks", quality.macroblocks),
-        ("emotion", quality.emotion),
-        ("right eye closed", quality.right_eye_closed),
-        ("left eye closed", quality.left_eye_closed),
-        ("crfiqa", quality.crfiqa),
-        ("distortion", quality.distortion),
-        ("liveness", analysis.liveness),
-        ("deepfake", analysis.deepfake),
-    ];
-    for (name, verdict) in measures.into_iter().filter_map(|(name, verdict)| Some((name, verdict?))) {
-        println!("  {name} {:.3}{}", verdict.score, if verdict.fine { "" } else { " (not fine)" });
+    let measures = Measure::ALL.map(|measure| (measure.name(), analysis.quality[measure]));
+    let checks = [(Check::Liveness, analysis.liveness), (Check::Deepfake, analysis.deepfake)];
+    let checks = checks.map(|(check, verdict)| (check.name(), verdict));
+    for (name, verdict) in measures.into_iter().chain(checks).filter_map(|(name, verdict)| Some((name, verdict?))) {
+        let fine = if verdict.fine { "" } else { " (not fine)" };
+        println!("  {} {:.3}{fine}", name.replace('_', " "), verdict.score);
     }
     let demography = &analysis.demography;
     if let (Some(age), Some(gender)) = (demography.age, demography.gender) {

@@ -15,6 +15,24 @@ pub enum Check {
     Deepfake,
 }
 
+impl Check {
+    /// Every check.
+    pub const ALL: [Self; 2] = [Self::Liveness, Self::Deepfake];
+
+    /// Its name in replies, the settings and the pack.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Liveness => "liveness",
+            Self::Deepfake => "deepfake",
+        }
+    }
+
+    /// The check of a name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|check| check.name() == name)
+    }
+}
+
 /// The checks a caller asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Checks {

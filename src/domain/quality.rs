@@ -1,38 +1,36 @@
 //! The quality block of one face.
 
-use super::Verdict;
+use std::ops::{Index, IndexMut};
 
-/// The twelve quality measures of the contract. `None`: no model or method for it is installed, so
-/// it is absent from the reply; a number is never made up.
-///
-/// Probabilities name a *defect* (low is good), except `crfiqa` (utility, high is good) and the
-/// three `value` measures `uniformity`, `exposure` and `contrast`.
+use super::{Measure, Verdict};
+
+/// The measures of one face. `None`: no model or method for a measure is installed, so it is absent from the reply; a
+/// number is never made up.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct Quality {
-    /// Evenness of the light on both halves of the face.
-    pub uniformity: Option<Verdict>,
-    /// Brightness of the face.
-    pub exposure: Option<Verdict>,
-    /// Dynamic range of the face.
-    pub contrast: Option<Verdict>,
-    /// Probability of flare.
-    pub flare: Option<Verdict>,
-    /// Strength of blur.
-    pub blur: Option<Verdict>,
-    /// Probability of occlusion.
-    pub occlusion: Option<Verdict>,
-    /// Strength of compression blocks.
-    pub macroblocks: Option<Verdict>,
-    /// Probability of a non-neutral expression.
-    pub emotion: Option<Verdict>,
-    /// Probability that the subject's right eye is closed.
-    pub right_eye_closed: Option<Verdict>,
-    /// Probability that the subject's left eye is closed.
-    pub left_eye_closed: Option<Verdict>,
-    /// Utility of the face for recognition.
-    pub crfiqa: Option<Verdict>,
-    /// Strength of geometric distortion.
-    pub distortion: Option<Verdict>,
+pub struct Quality([Option<Verdict>; Measure::COUNT]);
+
+impl Index<Measure> for Quality {
+    type Output = Option<Verdict>;
+
+    fn index(&self, measure: Measure) -> &Option<Verdict> {
+        &self.0[measure as usize]
+    }
+}
+
+impl IndexMut<Measure> for Quality {
+    fn index_mut(&mut self, measure: Measure) -> &mut Option<Verdict> {
+        &mut self.0[measure as usize]
+    }
+}
+
+impl FromIterator<(Measure, Verdict)> for Quality {
+    fn from_iter<I: IntoIterator<Item = (Measure, Verdict)>>(verdicts: I) -> Self {
+        let mut quality = Self::default();
+        for (measure, verdict) in verdicts {
+            quality[measure] = Some(verdict);
+        }
+        quality
+    }
 }
 
 /// Age, gender and race as estimated by a model. `None`: no model is installed, or the application

@@ -11,8 +11,8 @@ use super::runtime::{Model, Runtime};
 use super::template_check::TemplateCheck;
 use super::{AnalyzeError, EmbeddingSender, InferenceError, LoadError};
 use crate::domain::{
-    Analysis, AnalysisRequest, Check, Demography, Landmarks, Limit, PhotoFault, Pose, Quality, Timings, Verdict,
-    stopwatch,
+    Analysis, AnalysisRequest, Check, Demography, Landmarks, Limit, Measure, PhotoFault, Pose, Quality, Timings,
+    Verdict, stopwatch,
 };
 use crate::image::align::TEMPLATE;
 use crate::image::measure::measure;
@@ -156,20 +156,16 @@ impl Engine {
             feature_map: &chosen.feature_map,
         };
         let needed = |output| match output {
-            Output::Liveness => request.checks.liveness,
-            Output::Deepfake => request.checks.deepfake && !too_small,
+            Output::Check(Check::Liveness) => request.checks.liveness,
+            Output::Check(Check::Deepfake) => request.checks.deepfake && !too_small,
             Output::Age | Output::Male | Output::Race => request.attributes,
-            Output::Pose | Output::Crfiqa => true,
-            _ => request.quality,
+            Output::Pose | Output::Measure(Measure::Crfiqa) => true,
+            Output::Measure(_) | Output::Human | Output::Trusted => request.quality,
         };
         let found = &mut chosen.outputs;
         self.heads.run_on_face(&mut self.scaler, &input, needed, found).map_err(AnalyzeError::failed)?;
         let found = &chosen.outputs;
-        let quality = if request.quality {
-            self.quality(&image, &chosen)
-        } else {
-            Quality { crfiqa: self.learnt(found, self.config.pack.fine.crfiqa, Output::Crfiqa), ..Quality::default() }
-        };
+        let quality = self.quality(&image, &chosen, request);
         let pose = pose(&detection.landmarks, found)?;
         timings.assess = start.elapsed();
 
@@ -191,47 +187,33 @@ impl Engine {
     /// The verdict of a requested check. A face too small to be judged for forgery gets the limit itself as its score,
     /// which passes.
     fn verdict(&self, check: Check, found: &Outputs) -> Option<Verdict> {
-        let fine = &self.config.pack.fine;
+        let limit = self.config.pack.fine.check(check);
+        let score = found.number(Output::Check(check));
         match check {
-            Check::Liveness => Some(fine.liveness.judge(found.number(Output::Liveness)?)),
+            Check::Liveness => Some(limit.judge(score?)),
             Check::Deepfake => {
-                let limit = fine.deepfake;
                 let (Limit::AtLeast(neutral) | Limit::Below(neutral) | Limit::Within(neutral, _)) = limit;
-                Some(limit.judge(found.number(Output::Deepfake).unwrap_or(neutral)))
+                Some(limit.judge(score.unwrap_or(neutral)))
             }
         }
     }
 
-    /// A measure that a head computes.
-    fn learnt(&self, found: &Outputs, limit: Limit, output: Output) -> Option<Verdict> {
-        found.number(output).map(|value| limit.judge(value))
-    }
-
-    fn quality(&self, image: &UprightImage, chosen: &Chosen) -> Quality {
-        let (detection, found) = (&chosen.detection, &chosen.outputs);
+    /// Every requested measure that a head or a formula computes; `crfiqa`, which costs next to nothing, always.
+    fn quality(&self, image: &UprightImage, chosen: &Chosen, request: AnalysisRequest) -> Quality {
         // Compression blocks lie in the photo's own axes, however the face is turned.
-        let measured = measure(image, &detection.outline(), &detection.landmarks, &chosen.aligned);
-        let fine = &self.config.pack.fine;
-        let judge = |limit: Limit, value: f64| limit.judge(value);
-        let learnt = |limit: Limit, output| self.learnt(found, limit, output);
-        Quality {
-            uniformity: measured.uniformity.map(|value| judge(fine.uniformity, value)),
-            exposure: Some(judge(fine.exposure, measured.exposure)),
-            contrast: Some(judge(fine.contrast, measured.contrast)),
-            blur: Some(judge(fine.blur, measured.blur)),
-            macroblocks: Some(judge(fine.macroblocks, measured.macroblocks)),
-            flare: learnt(fine.flare, Output::Flare),
-            occlusion: learnt(fine.occlusion, Output::Occlusion),
-            emotion: learnt(fine.emotion, Output::Emotion),
-            right_eye_closed: learnt(fine.right_eye_closed, Output::RightEyeClosed),
-            left_eye_closed: learnt(fine.left_eye_closed, Output::LeftEyeClosed),
-            crfiqa: learnt(fine.crfiqa, Output::Crfiqa),
-            distortion: learnt(fine.distortion, Output::Distortion),
-        }
+        let detection = &chosen.detection;
+        let computed =
+            request.quality.then(|| measure(image, &detection.outline(), &detection.landmarks, &chosen.aligned));
+        let verdict = |measure: Measure| {
+            let learned = chosen.outputs.number(Output::Measure(measure));
+            let value = learned.or_else(|| computed.as_ref()?.get(measure))?;
+            Some((measure, self.config.pack.fine.measure(measure).judge(value)))
+        };
+        let needed = |measure: &Measure| request.quality || *measure == Measure::Crfiqa;
+        Measure::ALL.into_iter().filter(needed).filter_map(verdict).collect()
     }
 }
 
-/// The pose in the photo: that of the aligned face, turned back by the angle of the alignment.
 fn pose(landmarks: &Landmarks, found: &Outputs) -> Result<Pose, AnalyzeError> {
     let turned =
         SimilarityTransform::between(&landmarks.0, &TEMPLATE).ok_or(PhotoFault::TooSmall)?.angle().to_degrees();

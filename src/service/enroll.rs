@@ -1,7 +1,7 @@
 //! Enrol: a photo becomes a template, or another sample of one.
 
 use super::{Caller, Error, PhotoOptions, Service, Suspicion};
-use crate::domain::{Analysis, Check, Embedding, SampleId, TemplateId};
+use crate::domain::{Analysis, Check, Embedding, Measure, SampleId, TemplateId};
 use crate::gallery::Sample;
 use crate::image::Photo;
 use crate::store::{ErasureReason, OnConflict};
@@ -81,7 +81,7 @@ impl Service {
             return Err(Error::Refused(check));
         }
         if let Some(least) = caller.rules.min_quality {
-            let measured = analysis.quality.crfiqa.ok_or(Error::QualityNotInstalled)?.score;
+            let measured = analysis.quality[Measure::Crfiqa].ok_or(Error::QualityNotInstalled)?.score;
             if !(measured >= least) {
                 return Err(Error::LowQuality { measured, least });
             }

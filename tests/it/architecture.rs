@@ -35,7 +35,7 @@ fn code() -> Vec<(String, String)> {
 const MAY_IMPORT: [(&str, &[&str]); 12] = [
     ("domain", &[]),
     ("compute", &[]),
-    ("settings", &[]),
+    ("settings", &["domain"]),
     ("journal", &["domain"]),
     ("image", &["domain"]),
     ("engine", &["image", "compute", "domain"]),

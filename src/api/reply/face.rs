@@ -1,9 +1,9 @@
 //! What both layouts write alike.
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::number::Number;
-use crate::domain::{Analysis, BoundingBox, Landmarks, Verdict};
+use crate::domain::{Analysis, BoundingBox, Landmarks, Measure, Quality, Reported, Verdict};
 
 /// A box in whole pixels.
 #[derive(Debug, Clone, Copy, Serialize)]
@@ -34,33 +34,58 @@ fn pixel(value: f32) -> i64 {
     value.round() as i64
 }
 
-/// A measure under the key `score`: a probability.
+/// What was judged: `{"score": 0.1, "fine": true}`, or with `value` in place of `score`.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Score {
-    score: Number,
-    fine: bool,
+#[serde(untagged)]
+pub(super) enum Judged {
+    /// A probability, or a strength.
+    Score { score: Number, fine: bool },
+    /// A property of the picture.
+    Value { value: Number, fine: bool },
 }
 
-impl Score {
-    /// `None` stays `None`: what was not measured is absent.
-    pub(super) fn of(verdict: Option<Verdict>) -> Option<Self> {
-        let verdict = verdict?;
-        Some(Self { score: Number::finite(verdict.score)?, fine: verdict.fine })
+impl Judged {
+    /// A verdict as it is reported. `None` stays `None`: what was not measured is absent.
+    fn new(verdict: Option<Verdict>, reported: Reported) -> Option<Self> {
+        let Verdict { score, fine } = verdict?;
+        let number = Number::finite(score)?;
+        Some(match reported {
+            Reported::Score => Self::Score { score: number, fine },
+            Reported::Value => Self::Value { value: number, fine },
+        })
+    }
+
+    /// The verdict of a check.
+    pub(super) fn check(verdict: Option<Verdict>) -> Option<Self> {
+        Self::new(verdict, Reported::Score)
     }
 }
 
-/// A measure under the key `value`: a property of the picture.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Value {
-    value: Number,
-    fine: bool,
+/// The measures in the order and under the names of a layout.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Measures<const NEWER: bool>(pub(super) Quality);
+
+/// The measures in the older layout.
+pub(super) type OlderMeasures = Measures<false>;
+
+/// The measures in the newer layout.
+pub(super) type NewerMeasures = Measures<true>;
+
+impl<const NEWER: bool> Measures<NEWER> {
+    /// Each measure and its name.
+    pub(super) fn names() -> impl Iterator<Item = (Measure, &'static str)> {
+        let order = if NEWER { Measure::NEWER_LAYOUT } else { Measure::ALL };
+        let name = |measure: Measure| if NEWER { measure.row().newer_name } else { measure.name() };
+        order.into_iter().map(move |measure| (measure, name(measure)))
+    }
 }
 
-impl Value {
-    /// `None` stays `None`: what was not measured is absent.
-    pub(super) fn of(verdict: Option<Verdict>) -> Option<Self> {
-        let verdict = verdict?;
-        Some(Self { value: Number::finite(verdict.score)?, fine: verdict.fine })
+impl<const NEWER: bool> Serialize for Measures<NEWER> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(
+            Self::names()
+                .filter_map(|(measure, name)| Some((name, Judged::new(self.0[measure], measure.row().reported)?))),
+        )
     }
 }
 
@@ -68,19 +93,18 @@ impl Value {
 #[derive(Debug, Serialize)]
 pub(in crate::api) struct Checked {
     #[serde(skip_serializing_if = "Option::is_none")]
-    liveness: Option<Score>,
+    liveness: Option<Judged>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    deepfake: Option<Score>,
+    deepfake: Option<Judged>,
     r#box: BoxReply,
     landmarks: LandmarksReply,
 }
 
-impl Checked {
-    /// Of an analysis.
-    pub(in crate::api) fn of(analysis: &Analysis) -> Self {
+impl From<&Analysis> for Checked {
+    fn from(analysis: &Analysis) -> Self {
         Self {
-            liveness: Score::of(analysis.liveness),
-            deepfake: Score::of(analysis.deepfake),
+            liveness: Judged::check(analysis.liveness),
+            deepfake: Judged::check(analysis.deepfake),
             r#box: (&analysis.face).into(),
             landmarks: (&analysis.landmarks).into(),
         }

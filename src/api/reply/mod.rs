@@ -43,19 +43,19 @@ impl<'a> From<&'a Match> for Found<'a> {
     }
 }
 
-/// Of an identification. Where nobody was found, the ids are null and never an empty text, which
-/// one of the official clients would show as a match.
+/// Of an identification. Without a match the ids are null, never an empty text: one of the official clients would
+/// show that as a match.
 pub(super) fn identified(found: &Identified, shape: Shape) -> IdentifiedReply<'_> {
     let best = found.best.as_ref();
     IdentifiedReply {
         seed: shape.has_seed().then(|| seed::Identified {
             template_id: best.map(|best| best.template.as_str()),
             similarity: best.map(|best| best.similarity.into()),
-            face: SeedFace::of(&found.analysis),
+            face: (&found.analysis).into(),
         }),
         modern: shape
             .has_modern()
-            .then(|| modern::Identified { search: best.map(Found::from), face: ModernFace::of(&found.analysis) }),
+            .then(|| modern::Identified { search: best.map(Found::from), face: (&found.analysis).into() }),
         candidates: found.candidates.as_ref().map(|found| found.iter().map(Found::from).collect()),
     }
 }
@@ -72,8 +72,8 @@ pub(super) struct AnalyzedReply {
 /// Of an analysis.
 pub(super) fn analyzed(analysis: &Analysis, shape: Shape) -> AnalyzedReply {
     AnalyzedReply {
-        face: shape.has_seed().then(|| SeedFace::of(analysis)),
-        modern: shape.has_modern().then(|| ModernFace::of(analysis)),
+        face: shape.has_seed().then(|| analysis.into()),
+        modern: shape.has_modern().then(|| analysis.into()),
     }
 }
 
@@ -117,11 +117,10 @@ impl<'a> From<&'a Suspicion> for WarningReply<'a> {
 pub(super) fn enrolled(enrolled: &Enrolled, shape: Shape) -> EnrolledReply<'_> {
     let template_id = enrolled.template.as_str();
     EnrolledReply {
-        seed: shape.has_seed().then(|| seed::Enrolled { template_id, face: SeedFace::of(&enrolled.analysis) }),
-        modern: shape.has_modern().then(|| modern::Enrolled {
-            enroll: modern::Enroll { template_id },
-            face: ModernFace::of(&enrolled.analysis),
-        }),
+        seed: shape.has_seed().then(|| seed::Enrolled { template_id, face: (&enrolled.analysis).into() }),
+        modern: shape
+            .has_modern()
+            .then(|| modern::Enrolled { enroll: modern::Enroll { template_id }, face: (&enrolled.analysis).into() }),
         sample_id: enrolled.sample.to_string(),
         warnings: enrolled.warnings.iter().map(WarningReply::from).collect(),
     }
@@ -139,9 +138,9 @@ pub(super) enum InspectedReply {
 /// Of an inspection.
 pub(super) fn inspected(analysis: &Analysis, shape: Shape) -> InspectedReply {
     if shape.has_modern() {
-        InspectedReply::Modern(Box::new(ModernFace::of(analysis)))
+        InspectedReply::Modern(Box::new(analysis.into()))
     } else {
-        InspectedReply::Seed(face::Checked::of(analysis))
+        InspectedReply::Seed(analysis.into())
     }
 }
 
@@ -168,7 +167,7 @@ pub(super) fn verified(verified: &Verified) -> VerifiedReply {
     VerifiedReply {
         similarity,
         comparison: Comparison { similarity, same: verified.same },
-        first_face: ModernFace::of(&verified.first),
-        second_face: ModernFace::of(&verified.second),
+        first_face: (&verified.first).into(),
+        second_face: (&verified.second).into(),
     }
 }

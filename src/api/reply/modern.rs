@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::Found;
-use super::face::{BoxReply, LandmarksReply, Score, Value};
+use super::face::{BoxReply, Judged, LandmarksReply, Measures, NewerMeasures};
 use super::number::Number;
 use crate::domain::Analysis;
 
@@ -34,9 +34,9 @@ pub(super) struct Enroll<'a> {
 #[derive(Serialize)]
 pub(in crate::api) struct ModernFace {
     #[serde(skip_serializing_if = "Option::is_none")]
-    liveness: Option<Score>,
+    liveness: Option<Judged>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    deepfake: Option<Score>,
+    deepfake: Option<Judged>,
     quality: Quality,
     #[serde(skip_serializing_if = "Demography::is_empty")]
     demography: Demography,
@@ -45,7 +45,6 @@ pub(in crate::api) struct ModernFace {
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 struct Quality {
     #[serde(skip_serializing_if = "Option::is_none")]
     pitch: Option<Number>,
@@ -53,30 +52,8 @@ struct Quality {
     yaw: Option<Number>,
     #[serde(skip_serializing_if = "Option::is_none")]
     roll: Option<Number>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uniformity: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exposure: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    contrast: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    flare: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    blur: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    macroblocks: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    distortion: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    occlusion: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    emotion: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    left_eye_closed: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    right_eye_closed: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    crfiqa: Option<Score>,
+    #[serde(flatten)]
+    measures: NewerMeasures,
 }
 
 #[derive(Serialize)]
@@ -95,29 +72,18 @@ impl Demography {
     }
 }
 
-impl ModernFace {
-    /// Of an analysis.
-    pub(in crate::api) fn of(analysis: &Analysis) -> Self {
-        let (quality, demography, pose) = (&analysis.quality, &analysis.demography, &analysis.pose);
+impl From<&Analysis> for ModernFace {
+    fn from(analysis: &Analysis) -> Self {
+        let demography = &analysis.demography;
+        let pose = &analysis.pose;
         Self {
-            liveness: Score::of(analysis.liveness),
-            deepfake: Score::of(analysis.deepfake),
+            liveness: Judged::check(analysis.liveness),
+            deepfake: Judged::check(analysis.deepfake),
             quality: Quality {
                 pitch: Number::finite(pose.pitch),
                 yaw: Number::finite(pose.yaw),
                 roll: Number::finite(pose.roll),
-                uniformity: Value::of(quality.uniformity),
-                exposure: Value::of(quality.exposure),
-                contrast: Value::of(quality.contrast),
-                flare: Score::of(quality.flare),
-                blur: Score::of(quality.blur),
-                macroblocks: Score::of(quality.macroblocks),
-                distortion: Score::of(quality.distortion),
-                occlusion: Score::of(quality.occlusion),
-                emotion: Score::of(quality.emotion),
-                left_eye_closed: Score::of(quality.left_eye_closed),
-                right_eye_closed: Score::of(quality.right_eye_closed),
-                crfiqa: Score::of(quality.crfiqa),
+                measures: Measures(analysis.quality),
             },
             demography: Demography { age: demography.age, gender: demography.gender, race: demography.race },
             r#box: (&analysis.face).into(),

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::face::{BoxReply, LandmarksReply, Score, Value};
+use super::face::{BoxReply, Judged, LandmarksReply, Measures, OlderMeasures};
 use super::number::Number;
 use crate::domain::Analysis;
 
@@ -29,38 +29,16 @@ pub(super) struct SeedFace {
     r#box: BoxReply,
     landmarks: LandmarksReply,
     #[serde(skip_serializing_if = "Option::is_none")]
-    liveness: Option<Score>,
+    liveness: Option<Judged>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    deepfake: Option<Score>,
+    deepfake: Option<Judged>,
     quality: Quality,
 }
 
 #[derive(Serialize)]
 struct Quality {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uniformity: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    exposure: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    contrast: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    flare: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    blur: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    occlusion: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    macroblocks: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    emotion: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    right_eye_closed: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    left_eye_closed: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    crfiqa: Option<Score>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    distortion: Option<Score>,
+    #[serde(flatten)]
+    measures: OlderMeasures,
     #[serde(skip_serializing_if = "Option::is_none")]
     gender: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,28 +53,17 @@ struct Quality {
     roll: Option<Number>,
 }
 
-impl SeedFace {
-    /// Of an analysis.
-    pub(super) fn of(analysis: &Analysis) -> Self {
-        let (quality, demography, pose) = (&analysis.quality, &analysis.demography, &analysis.pose);
+impl From<&Analysis> for SeedFace {
+    fn from(analysis: &Analysis) -> Self {
+        let demography = &analysis.demography;
+        let pose = &analysis.pose;
         Self {
             r#box: (&analysis.face).into(),
             landmarks: (&analysis.landmarks).into(),
-            liveness: Score::of(analysis.liveness),
-            deepfake: Score::of(analysis.deepfake),
+            liveness: Judged::check(analysis.liveness),
+            deepfake: Judged::check(analysis.deepfake),
             quality: Quality {
-                uniformity: Value::of(quality.uniformity),
-                exposure: Value::of(quality.exposure),
-                contrast: Value::of(quality.contrast),
-                flare: Score::of(quality.flare),
-                blur: Score::of(quality.blur),
-                occlusion: Score::of(quality.occlusion),
-                macroblocks: Score::of(quality.macroblocks),
-                emotion: Score::of(quality.emotion),
-                right_eye_closed: Score::of(quality.right_eye_closed),
-                left_eye_closed: Score::of(quality.left_eye_closed),
-                crfiqa: Score::of(quality.crfiqa),
-                distortion: Score::of(quality.distortion),
+                measures: Measures(analysis.quality),
                 gender: demography.gender,
                 age: demography.age,
                 race: demography.race,

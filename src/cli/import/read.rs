@@ -18,7 +18,7 @@ use super::walk::unreadable;
 use super::{Existing, remedies, retry};
 use crate::cli::CliError;
 use crate::compute::{Pool, PoolConfig, WorkError};
-use crate::domain::{AnalysisRequest, AppId, Embedding, SampleId, TemplateId};
+use crate::domain::{AnalysisRequest, AppId, Embedding, Measure, SampleId, TemplateId};
 use crate::engine::{Analyze, AnalyzeError};
 use crate::image::Photo;
 use crate::store::Store;
@@ -192,7 +192,7 @@ impl Reader {
             }
         };
         if let Some(least) = self.min_quality {
-            let Some(measured) = analysis.quality.crfiqa.map(|quality| quality.score) else {
+            let Some(measured) = analysis.quality[Measure::Crfiqa].map(|quality| quality.score) else {
                 return Outcome::Failed(crate::service::Error::QualityNotInstalled.into());
             };
             if !(measured >= least) {

@@ -1,56 +1,105 @@
 //! Where each measure counts as fine.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
-use crate::domain::Limit;
+use crate::domain::{Check, Limit, Measure};
 
-/// One limit per measure. The pack has the values and where they come from; a configuration may set
+/// One limit per measure and per check. The pack has the values and where they come from; the settings may have
 /// others.
 #[derive(Debug, Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(missing_docs, reason = "the fields are the measures of `domain::Quality` and the two checks")]
+#[serde(try_from = "BTreeMap<String, Limit>")]
 pub struct FineLimits {
-    pub uniformity: Limit,
-    pub exposure: Limit,
-    pub contrast: Limit,
-    pub flare: Limit,
-    pub blur: Limit,
-    pub occlusion: Limit,
-    pub macroblocks: Limit,
-    pub emotion: Limit,
-    pub right_eye_closed: Limit,
-    pub left_eye_closed: Limit,
-    pub crfiqa: Limit,
-    pub distortion: Limit,
-    pub liveness: Limit,
-    pub deepfake: Limit,
+    measures: [Limit; Measure::COUNT],
+    checks: [Limit; Check::ALL.len()],
 }
 
 impl FineLimits {
-    /// Sets the number, or the two numbers with a comma between them, of one measure's limit. Whether
+    /// The limit of a measure.
+    pub fn measure(&self, measure: Measure) -> Limit {
+        self.measures[measure as usize]
+    }
+
+    /// The limit of a check.
+    pub fn check(&self, check: Check) -> Limit {
+        self.checks[check as usize]
+    }
+
+    /// Sets the number, or the two numbers with a comma between them, of the limit of one measure or check. Whether
     /// high or low is good stays as the pack has it.
     ///
     /// # Errors
     /// A sentence, when there is no such measure or the text is not a limit of its kind.
-    pub fn set(&mut self, measure: &str, numbers: &str) -> Result<(), String> {
-        let slot = match measure {
-            "uniformity" => &mut self.uniformity,
-            "exposure" => &mut self.exposure,
-            "contrast" => &mut self.contrast,
-            "flare" => &mut self.flare,
-            "blur" => &mut self.blur,
-            "occlusion" => &mut self.occlusion,
-            "macroblocks" => &mut self.macroblocks,
-            "emotion" => &mut self.emotion,
-            "right_eye_closed" => &mut self.right_eye_closed,
-            "left_eye_closed" => &mut self.left_eye_closed,
-            "crfiqa" => &mut self.crfiqa,
-            "distortion" => &mut self.distortion,
-            "liveness" => &mut self.liveness,
-            "deepfake" => &mut self.deepfake,
-            _ => return Err(format!("there is no measure {measure:?}")),
-        };
-        *slot = slot.with(numbers)?;
+    pub fn set(&mut self, name: &str, numbers: &str) -> Result<(), String> {
+        let measure = Measure::from_name(name).map(|measure| &mut self.measures[measure as usize]);
+        let check = Check::from_name(name).map(|check| &mut self.checks[check as usize]);
+        let limit = measure.or(check).ok_or_else(|| format!("there is no measure {name:?}"))?;
+        *limit = limit.with(numbers)?;
         Ok(())
+    }
+}
+
+impl TryFrom<BTreeMap<String, Limit>> for FineLimits {
+    type Error = String;
+
+    fn try_from(mut limits: BTreeMap<String, Limit>) -> Result<Self, String> {
+        let mut take = |name: &str| limits.remove(name).ok_or_else(|| format!("missing field `{name}`"));
+        let mut fine =
+            Self { measures: [Limit::AtLeast(1.0); Measure::COUNT], checks: [Limit::AtLeast(1.0); Check::ALL.len()] };
+        for measure in Measure::ALL {
+            fine.measures[measure as usize] = take(measure.name())?;
+        }
+        for check in Check::ALL {
+            fine.checks[check as usize] = take(check.name())?;
+        }
+        match limits.first_key_value() {
+            Some((unknown, _)) => Err(format!("unknown field `{unknown}`")),
+            None => Ok(fine),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::FineWhen;
+
+    fn shipped() -> BTreeMap<String, Limit> {
+        let pack: toml::Table = include_str!("../../../models/pack.toml").parse().unwrap();
+        pack["fine"].clone().try_into().unwrap()
+    }
+
+    #[test]
+    fn the_shipped_pack_and_the_table_agree_on_what_is_good() {
+        let fine = FineLimits::try_from(shipped()).unwrap();
+        for measure in Measure::ALL {
+            let when = match fine.measure(measure) {
+                Limit::AtLeast(_) => FineWhen::AtLeast,
+                Limit::Below(_) => FineWhen::Below,
+                Limit::Within(..) => FineWhen::Within,
+            };
+            assert_eq!(when, measure.row().fine, "{measure:?}");
+        }
+    }
+
+    #[test]
+    fn every_measure_has_one_limit() {
+        let mut less = shipped();
+        less.remove("blur");
+        assert_eq!(FineLimits::try_from(less).unwrap_err(), "missing field `blur`");
+        let mut more = shipped();
+        more.insert("beauty".to_owned(), Limit::AtLeast(0.5));
+        assert_eq!(FineLimits::try_from(more).unwrap_err(), "unknown field `beauty`");
+    }
+
+    #[test]
+    fn a_limit_is_set_by_name() {
+        let mut fine = FineLimits::try_from(shipped()).unwrap();
+        fine.set("blur", "0.25").unwrap();
+        fine.set("deepfake", "0.5").unwrap();
+        assert_eq!(fine.measure(Measure::Blur), Limit::Below(0.25));
+        assert_eq!(fine.check(Check::Deepfake), Limit::AtLeast(0.5));
+        assert!(fine.set("beauty", "0.5").is_err());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::domain::{Check, Measure};
 use crate::image::Frame;
 
 /// One network of the pack (`[[network]]`).
@@ -31,8 +32,8 @@ pub enum HeadInput {
 }
 
 /// Something a network computes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub enum Output {
     /// Age in years.
     Age,
@@ -42,28 +43,27 @@ pub enum Output {
     Race,
     /// Pitch, yaw and roll in degrees, roll relative to the aligned face.
     Pose,
-    /// Utility of the face for recognition.
-    Crfiqa,
-    /// Probability that the subject's right eye is closed.
-    RightEyeClosed,
-    /// Probability that the subject's left eye is closed.
-    LeftEyeClosed,
-    /// Probability that a part of the face is covered.
-    Occlusion,
-    /// Probability of an expression that is not neutral.
-    Emotion,
-    /// Probability of flare.
-    Flare,
-    /// Strength of geometric distortion.
-    Distortion,
-    /// Probability of a live capture.
-    Liveness,
-    /// Probability that the face is genuine.
-    Deepfake,
+    /// A quality measure.
+    Measure(Measure),
+    /// The score of a check: high is live, or genuine.
+    Check(Check),
     /// Probability that it is an upright human face.
     Human,
     /// Probability that the embedding distinguishes the face from others.
     Trusted,
+}
+
+impl TryFrom<String> for Output {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        [Self::Age, Self::Male, Self::Race, Self::Pose, Self::Human, Self::Trusted]
+            .into_iter()
+            .chain(Measure::ALL.map(Self::Measure))
+            .chain(Check::ALL.map(Self::Check))
+            .find(|output| output.name() == name)
+            .ok_or_else(|| format!("there is no output {name:?}"))
+    }
 }
 
 impl Output {
@@ -74,15 +74,8 @@ impl Output {
             Self::Male => "male",
             Self::Race => "race",
             Self::Pose => "pose",
-            Self::Crfiqa => "crfiqa",
-            Self::RightEyeClosed => "right_eye_closed",
-            Self::LeftEyeClosed => "left_eye_closed",
-            Self::Occlusion => "occlusion",
-            Self::Emotion => "emotion",
-            Self::Flare => "flare",
-            Self::Distortion => "distortion",
-            Self::Liveness => "liveness",
-            Self::Deepfake => "deepfake",
+            Self::Measure(measure) => measure.name(),
+            Self::Check(check) => check.name(),
             Self::Human => "human",
             Self::Trusted => "trusted",
         }

@@ -379,11 +379,7 @@ impl ModelPack {
 
     /// Whether the pack has a network for a check.
     pub fn offers(&self, check: Check) -> bool {
-        let output = match check {
-            Check::Liveness => Output::Liveness,
-            Check::Deepfake => Output::Deepfake,
-        };
-        self.heads.iter().any(|head| head.outputs.contains(&output))
+        self.heads.iter().any(|head| head.outputs.contains(&Output::Check(check)))
     }
 
     /// The expected outputs of each model on the built-in input.

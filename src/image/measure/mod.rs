@@ -10,37 +10,38 @@ mod blur;
 mod light;
 
 use super::{AlignedFace, UprightImage};
-use crate::domain::{BoundingBox, Landmarks};
+use crate::domain::{BoundingBox, Landmarks, Measure};
 
 pub use blocks::blockiness;
 pub use blur::crete_roffet;
 use light::{contrast, exposure, face_histogram, uniformity};
 
-/// What the formulas give for one face. All in [0, 1].
+/// The computed measures of one face, from 0 to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Measures {
-    /// Evenness of the light on both cheeks; high is even. `None` when a cheek is outside the photo.
-    pub uniformity: Option<f64>,
-    /// Brightness of the face; a band in the middle is good.
-    pub exposure: f64,
-    /// Dynamic range of the face; high is rich.
-    pub contrast: f64,
-    /// Strength of blur; high is blurred.
-    pub blur: f64,
-    /// Strength of compression blocks; high is blocky.
-    pub macroblocks: f64,
+pub struct ComputedMeasures([(Measure, Option<f64>); 5]);
+
+impl ComputedMeasures {
+    /// The value of a measure; `None` when no formula computes it, or the photo does not show enough of the face.
+    pub fn get(&self, measure: Measure) -> Option<f64> {
+        self.0.iter().find(|(computed, _)| *computed == measure)?.1
+    }
 }
 
 /// Measures one face.
-pub fn measure(image: &UprightImage, face: &BoundingBox, landmarks: &Landmarks, aligned: &AlignedFace) -> Measures {
+pub fn measure(
+    image: &UprightImage,
+    face: &BoundingBox,
+    landmarks: &Landmarks,
+    aligned: &AlignedFace,
+) -> ComputedMeasures {
     let histogram = face_histogram(aligned);
-    Measures {
-        uniformity: uniformity(image, landmarks),
-        exposure: exposure(&histogram),
-        contrast: contrast(&histogram),
-        blur: logistic(crete_roffet(aligned), BLUR),
-        macroblocks: logistic(blockiness(image, face), BLOCKS),
-    }
+    ComputedMeasures([
+        (Measure::Uniformity, uniformity(image, landmarks)),
+        (Measure::Exposure, Some(exposure(&histogram))),
+        (Measure::Contrast, Some(contrast(&histogram))),
+        (Measure::Blur, Some(logistic(crete_roffet(aligned), BLUR))),
+        (Measure::Macroblocks, Some(logistic(blockiness(image, face), BLOCKS))),
+    ])
 }
 
 /// A logistic function: where it is one half, and how steep it is there.

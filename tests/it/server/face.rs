@@ -2,24 +2,12 @@
 
 use std::path::Path;
 
+use semblance::domain::{Measure, Reported};
 use serde_json::{Value, json};
 
 use super::process::{App, Database, Server};
 use crate::support::schema::Schema;
 
-/// The measures under `score`, by their names in both layouts; whether high is good.
-const SCORES: [(&str, &str, bool); 9] = [
-    ("flare", "flare", false),
-    ("blur", "blur", false),
-    ("occlusion", "occlusion", false),
-    ("macroblocks", "macroblocks", false),
-    ("emotion", "emotion", false),
-    ("right_eye_closed", "rightEyeClosed", false),
-    ("left_eye_closed", "leftEyeClosed", false),
-    ("crfiqa", "crfiqa", true),
-    ("distortion", "distortion", false),
-];
-const VALUES: [&str; 3] = ["uniformity", "exposure", "contrast"];
 const PHOTOS: [&str; 6] =
     ["person_a_1.jpg", "person_a_2.jpg", "person_b_1.jpg", "person_b_2.jpg", "impostor_1.jpg", "impostor_2.jpg"];
 
@@ -32,14 +20,15 @@ fn share(value: &Value) -> f64 {
 /// Every field of the contract, in both layouts, and the same in both.
 fn assert_whole(result: &Value, checks: bool) {
     let (seed, modern) = (&result["face"], result);
-    for (old, new, _) in SCORES {
-        share(&seed["quality"][old]["score"]);
-        assert!(seed["quality"][old]["fine"].is_boolean(), "{old}");
-        assert_eq!(seed["quality"][old], modern["quality"][new], "{old}");
-    }
-    for name in VALUES {
-        share(&seed["quality"][name]["value"]);
-        assert_eq!(seed["quality"][name], modern["quality"][name]);
+    for row in Measure::ALL.map(Measure::row) {
+        let measured = &seed["quality"][row.name];
+        let key = match row.reported {
+            Reported::Score => "score",
+            Reported::Value => "value",
+        };
+        share(&measured[key]);
+        assert!(measured["fine"].is_boolean(), "{}", row.name);
+        assert_eq!(*measured, modern["quality"][row.newer_name], "{}", row.name);
     }
     for name in ["pitch", "yaw", "roll"] {
         assert!(seed["quality"][name].as_f64().unwrap().abs() < 60.0, "{name}");

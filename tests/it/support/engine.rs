@@ -7,7 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use semblance::domain::{
     Analysis, AnalysisRequest, BoundingBox, Check, DecodeFault, Demography, Embedding, FalseMatchCurve, Landmarks,
-    Limit, ModelTag, PhotoFault, Point, Pose, Quality, Shortfall, Subject, Timings,
+    Limit, Measure, ModelTag, PhotoFault, Point, Pose, Quality, Shortfall, Subject, Timings,
 };
 use semblance::engine::{Analyze, AnalyzeError, EmbeddingSender};
 use semblance::image::Photo;
@@ -129,27 +129,29 @@ pub fn seen(photo: &Photo, request: AnalysisRequest, model: &ModelTag) -> Result
 /// The numbers of the documented sample. A photo named `spoof...` fails both checks; one named
 /// `plain...` was measured by an engine with few models.
 fn analysis(name: &str, request: AnalysisRequest, model: &ModelTag) -> Analysis {
-    let low = |score| Some(Limit::Below(0.5).judge(score));
-    let high = |limit, score| Some(Limit::AtLeast(limit).judge(score));
+    let low = |score| Limit::Below(0.5).judge(score);
+    let high = |limit, score| Limit::AtLeast(limit).judge(score);
     let (live, genuine) =
         if name.starts_with("spoof") { (0.25, 0.5) } else { (0.8860905766487122, 0.9506649971008301) };
-    let mut quality = Quality {
-        uniformity: high(0.5, 0.7044515103338633),
-        exposure: high(0.5, 0.5734725113730128),
-        contrast: high(0.5, 0.5869247898479624),
-        flare: low(0.997887909412384),
-        blur: low(0.0012071678647771478),
-        occlusion: low(0.8302246928215027),
-        macroblocks: low(0.0000013804340142087312),
-        emotion: low(0.0040520974434912205),
-        right_eye_closed: low(0.9050158113241196),
-        left_eye_closed: low(0.0009260773658752441),
-        crfiqa: high(0.57, 0.5428674221038818),
-        distortion: Some(Limit::Below(0.85).judge(0.3051091432571411)),
-    };
+    let mut quality: Quality = [
+        (Measure::Uniformity, high(0.5, 0.7044515103338633)),
+        (Measure::Exposure, high(0.5, 0.5734725113730128)),
+        (Measure::Contrast, high(0.5, 0.5869247898479624)),
+        (Measure::Flare, low(0.997887909412384)),
+        (Measure::Blur, low(0.0012071678647771478)),
+        (Measure::Occlusion, low(0.8302246928215027)),
+        (Measure::Macroblocks, low(0.0000013804340142087312)),
+        (Measure::Emotion, low(0.0040520974434912205)),
+        (Measure::RightEyeClosed, low(0.9050158113241196)),
+        (Measure::LeftEyeClosed, low(0.0009260773658752441)),
+        (Measure::Crfiqa, high(0.57, 0.5428674221038818)),
+        (Measure::Distortion, Limit::Below(0.85).judge(0.3051091432571411)),
+    ]
+    .into_iter()
+    .collect();
     let mut demography = Demography { age: Some(62), gender: Some("male"), race: Some("white") };
     if name.starts_with("plain") {
-        quality = Quality { contrast: quality.contrast, ..Quality::default() };
+        quality = [(Measure::Contrast, high(0.5, 0.5869247898479624))].into_iter().collect();
         demography = Demography::default();
     }
     let points = [(230.2, 573.6), (457.4, 567.0), (368.5, 740.0), (248.0, 802.49), (443.6, 796.0)];
@@ -162,8 +164,8 @@ fn analysis(name: &str, request: AnalysisRequest, model: &ModelTag) -> Analysis 
         quality,
         demography,
         embedding: request.embedding.then(|| embedding(name, model)),
-        liveness: request.checks.liveness.then(|| high(0.75, live)).flatten(),
-        deepfake: request.checks.deepfake.then(|| high(0.9, genuine)).flatten(),
+        liveness: request.checks.liveness.then(|| high(0.75, live)),
+        deepfake: request.checks.deepfake.then(|| high(0.9, genuine)),
         timings: Timings { decode: Duration::from_millis(3), ..Timings::default() },
     }
 }
