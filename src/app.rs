@@ -18,12 +18,12 @@ pub use server::{App, FirstRun};
 
 use crate::api::Shape;
 use crate::compute::PoolConfig;
-use crate::domain::{CalibrationError, ModelTag, PhotoFormat, PhotoFormats};
+use crate::domain::{CalibrationError, ModelTag};
 use crate::engine::{DecodeLimits, Engine, EngineConfig, EnginePool, LoadError, ModelPack, TemplateCheck};
 use crate::gallery::MemoryMatcher;
 use crate::journal::JournalError;
 use crate::service;
-use crate::settings::{FormatKind, Settings, SettingsError, ShapeKind};
+use crate::settings::{Settings, SettingsError, ShapeKind};
 use crate::store::{
     self, DatabaseConfig, Key, KeyError, KeyFile, KeySource, OpenError, OpenOptions, Store, StoreError,
 };
@@ -125,23 +125,10 @@ fn engine_config(settings: &Settings) -> Result<EngineConfig, StartError> {
         pack: Arc::new(pack),
         limits: DecodeLimits {
             pixels: settings.limits.photo_pixels,
-            formats: photo_formats(settings),
+            formats: settings.photo.formats,
             ..DecodeLimits::default()
         },
     })
-}
-
-/// The formats of photos that are accepted.
-fn photo_formats(settings: &Settings) -> PhotoFormats {
-    let format = |kind: &FormatKind| match kind {
-        FormatKind::Jpeg => PhotoFormat::Jpeg,
-        FormatKind::Png => PhotoFormat::Png,
-        FormatKind::WebP => PhotoFormat::WebP,
-        FormatKind::Bmp => PhotoFormat::Bmp,
-        FormatKind::Tiff => PhotoFormat::Tiff,
-        FormatKind::Gif => PhotoFormat::Gif,
-    };
-    settings.photo.formats.iter().map(format).collect()
 }
 
 /// One engine, for a thread of the caller's.

@@ -12,9 +12,9 @@ use crate::settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Make an application and print its credentials, which are shown only now.
+    /// Create an application and print its credentials. They are shown only once.
     Create {
-        /// A name for people.
+        /// A name, for people to read.
         name: String,
         /// Print {"app_id": ..., "app_key": ...}.
         #[arg(long)]
@@ -26,18 +26,18 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Put a new random key in force; the old one ends within a second, or after an overlap.
+    /// Replace the key with a new random one. The old key ends within a second, or after an overlap.
     RotateKey {
         /// The application's id.
         id: String,
-        /// How long the old key stays in force beside the new one, such as 90s, 45m, 12h or 7d.
+        /// How long the old key stays valid beside the new one, such as 90s, 45m, 12h or 7d.
         #[arg(long, value_parser = period, default_value = "0s")]
         overlap: Duration,
         /// Print {"app_id": ..., "app_key": ...}.
         #[arg(long)]
         json: bool,
     },
-    /// Say whether age, gender and race are reported to an application; in force within a second.
+    /// Set whether responses to an application report age, gender and race. Takes effect within a second.
     Attributes {
         /// The application's id.
         id: String,
@@ -45,33 +45,33 @@ pub(super) enum Command {
         #[arg(value_enum)]
         reported: Switch,
     },
-    /// Set what happens when an enrollment looks like a mix-up: a photo unlike the other samples of its template, or a
-    /// face that is enrolled already under another id; in force within a second.
+    /// Set what happens when an enrollment may be a mix-up: a photo unlike the other samples of its template, or a face
+    /// that is already enrolled under another id. Takes effect within a second.
     Guard {
         /// The application's id.
         id: String,
-        /// `off`; `warn`: enrolled, with a warning in the reply; `refuse`: 400.
+        /// `off`; `warn`: enroll with a warning in the response; `refuse`: respond 400.
         #[arg(value_name = "off|warn|refuse")]
         guard: Guard,
     },
-    /// Set the least quality (`crfiqa`) of a photo that is enrolled; in force within a second.
+    /// Set the least quality (`crfiqa`) of an enrolled photo. Takes effect within a second.
     Quality {
         /// The application's id.
         id: String,
-        /// From 0 to 1, such as 0.57; `off`: any.
+        /// Above 0 and at most 1, such as 0.57; `off`: any quality.
         #[arg(value_parser = min_quality, value_name = "NUMBER|off")]
         least: MinQuality,
     },
-    /// Say how long templates are kept after their enrolment; then they are deleted, for good.
+    /// Set how long templates are kept after their enrollment. Then they are deleted permanently.
     Retention {
         /// The application's id.
         id: String,
-        /// Such as 12h or 90d; `off`: for ever.
+        /// At least 1s, such as 12h or 90d; `off`: forever.
         #[arg(value_parser = retention)]
         period: Retention,
     },
-    /// Delete an application with all its templates, for good. Each has a receipt in the journal of the server that
-    /// runs, or runs next (see `journal receipts`).
+    /// Delete an application and all its templates permanently. The running server, or the next one to start, writes
+    /// an erasure receipt for each template to its journal (see `journal receipts`).
     Delete {
         /// The application's id.
         id: String,
@@ -105,26 +105,22 @@ fn min_quality(text: &str) -> Result<MinQuality, String> {
         .ok_or_else(|| format!("'{text}' is neither `off` nor a number above 0 and up to 1, such as 0.57"))
 }
 
-/// A number with its unit: s, m, h or d.
+/// The longest period: some ten million years, which the database can still add to a time.
+const LONGEST_PERIOD: Duration = Duration::from_secs(u32::MAX as u64 * 86_400);
+
+/// A duration in whole seconds, with its unit.
 fn period(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("'{text}' is not a time such as 90s, 45m, 12h or 7d");
-    let unit = text.chars().next_back().ok_or_else(wrong)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return Err(wrong()),
-    };
-    let number: u32 = text.strip_suffix(unit).and_then(|number| number.parse().ok()).ok_or_else(wrong)?;
-    Ok(Duration::from_secs(u64::from(number) * seconds))
+    humantime::parse_duration(text)
+        .ok()
+        .filter(|period| period.subsec_nanos() == 0 && *period <= LONGEST_PERIOD)
+        .ok_or_else(|| format!("'{text}' is not a duration such as 90s, 45m, 12h or 7d"))
 }
 
 fn retention(text: &str) -> Result<Retention, String> {
     match text {
         "off" => Ok(Retention::Off),
         text => match period(text)? {
-            Duration::ZERO => Err("templates cannot be kept for no time".to_owned()),
+            Duration::ZERO => Err("must be at least 1 second".to_owned()),
             period => Ok(Retention::For(period)),
         },
     }
@@ -139,7 +135,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
                 return Err(CliError::message("the name must not be empty"));
             }
             let credentials = applications.create(name.trim()).await?;
-            show(&credentials, json); // first: there is no other time
+            show(&credentials, json); // first: a later failure must not hide the credentials
             journal_command(&store, "app create", Some(&credentials.app_id), name.trim()).await?;
         }
         Command::List { json } => list(&applications, json).await?,
@@ -155,21 +151,21 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             if !applications.set_attributes(&id, reported == Switch::On).await? {
                 return Err(unknown(&id));
             }
-            let said = if reported == Switch::On { "reported" } else { "not reported" };
-            journal_command(&store, "app attributes", Some(&id), said).await?;
-            println!("{id}: attributes are {said}");
+            let text = if reported == Switch::On { "reported" } else { "not reported" };
+            journal_command(&store, "app attributes", Some(&id), text).await?;
+            println!("{id}: attributes are {text}");
         }
         Command::Retention { id, period } => {
             let id = parse(&id)?;
-            let (period, said) = match period {
-                Retention::Off => (None, "for ever".to_owned()),
+            let (period, text) = match period {
+                Retention::Off => (None, "forever".to_owned()),
                 Retention::For(period) => (Some(period), format!("for {} seconds", period.as_secs())),
             };
             if !applications.set_retention(&id, period).await? {
                 return Err(unknown(&id));
             }
-            journal_command(&store, "app retention", Some(&id), &said).await?;
-            println!("{id}: templates are kept {said}");
+            journal_command(&store, "app retention", Some(&id), &text).await?;
+            println!("{id}: templates are kept {text}");
         }
         Command::Guard { id, guard } => {
             let id = parse(&id)?;

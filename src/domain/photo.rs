@@ -2,8 +2,11 @@
 
 use std::fmt;
 
+use serde::Deserialize;
+
 /// A format of photos that is recognized by its first bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum PhotoFormat {
     /// JPEG (ISO/IEC 10918-1).
     Jpeg,
@@ -18,8 +21,10 @@ pub enum PhotoFormat {
     /// GIF.
     Gif,
     /// HEIC and HEIF, as phones of Apple write them. Recognized, never decoded.
+    #[serde(skip_deserializing)]
     Heic,
     /// AVIF. Recognized, never decoded.
+    #[serde(skip_deserializing)]
     Avif,
 }
 
@@ -92,7 +97,8 @@ impl fmt::Display for PhotoFormat {
 }
 
 /// A set of formats.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(from = "Vec<PhotoFormat>")]
 pub struct PhotoFormats(u8);
 
 impl PhotoFormats {
@@ -102,9 +108,20 @@ impl PhotoFormats {
     /// Every format that can be decoded.
     pub const ALL: Self = Self((1 << PhotoFormat::Heic as u8) - 1);
 
+    /// Whether there is no format.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
     /// Whether the format is one of them.
     pub fn contains(self, format: PhotoFormat) -> bool {
         self.0 & (1 << format as u8) != 0
+    }
+}
+
+impl From<Vec<PhotoFormat>> for PhotoFormats {
+    fn from(formats: Vec<PhotoFormat>) -> Self {
+        formats.into_iter().collect()
     }
 }
 

@@ -10,6 +10,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use super::SettingsError;
+use crate::domain::PhotoFormats;
 
 /// A text that never shows in logs or dumps.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -151,25 +152,7 @@ pub struct Limits {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "default.toml is the reference")]
 pub struct PhotoSection {
-    pub formats: Vec<FormatKind>,
-}
-
-/// A format of photos that can be decoded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names of the formats")]
-pub enum FormatKind {
-    Jpeg,
-    Png,
-    WebP,
-    Bmp,
-    Tiff,
-    Gif,
-}
-
-impl FormatKind {
-    /// Every one.
-    pub const ALL: [Self; 6] = [Self::Jpeg, Self::Png, Self::WebP, Self::Bmp, Self::Tiff, Self::Gif];
+    pub formats: PhotoFormats,
 }
 
 /// `[compute]`
@@ -318,7 +301,7 @@ impl Settings {
 
     /// Takes photos of every format that can be decoded, for the operator's own files.
     pub fn accept_every_format(&mut self) {
-        self.photo.formats = FormatKind::ALL.to_vec();
+        self.photo.formats = PhotoFormats::ALL;
     }
 
     /// Longest wait of a photo for a free worker.

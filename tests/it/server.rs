@@ -83,7 +83,7 @@ async fn a_key_is_rotated_with_an_overlap(database: Database) {
     assert_eq!(last.get("templates").await.0, 200);
     assert_ne!(first, last.credentials().1);
     let (code, message) = server.try_command(&database, &["app", "rotate-key", &id, "--overlap", "soon"]);
-    assert!(code != Some(0) && message.contains("is not a time such as"), "{message}");
+    assert!(code != Some(0) && message.contains("is not a duration such as"), "{message}");
 }
 
 async fn templates_are_kept_as_long_as_was_said(database: Database) {

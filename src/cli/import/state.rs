@@ -1,9 +1,9 @@
-//! What became of each photo in earlier runs: a file with a line of JSON for each, so that the next run goes on where
-//! this one ends, however it ends.
+//! The results of earlier runs: a file with a line of JSON for each photo, so that the next run continues where this one
+//! ends.
 //!
-//! Lines are only ever added; a process that is killed loses those of its last batch, whose photos are looked at again.
-//! That a photo is enrolled is known from the database (its sample's id is made of its digest); the file spares looking
-//! again at what was refused.
+//! Lines are only appended. A process that is killed loses those of its last batch, whose photos are then analysed again.
+//! The database knows which photos are enrolled (the id of a sample is derived from its digest); the file avoids analysing
+//! refused photos again.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -28,8 +28,8 @@ impl PhotoDigest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The id of this photo's sample in a template: always the same, so that a photo that is enrolled is known again.
-    /// It tells nothing of the photo to who does not have it.
+    /// The id of this photo's sample in a template: always the same, so that an enrolled photo is recognized. It reveals
+    /// nothing about the photo to those who do not have it.
     pub(super) fn sample(self, app: &AppId, template: &TemplateId) -> SampleId {
         let mut hasher = Sha256::new();
         for part in
@@ -45,7 +45,7 @@ impl PhotoDigest {
     }
 
     fn text(self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(self.0)
     }
 }
 
@@ -57,7 +57,7 @@ struct Line {
     /// Options and models that the outcome depends on.
     under: String,
     person: String,
-    /// Why it was refused; absent: it is enrolled.
+    /// Why it was refused; absent when it is enrolled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     refused: Option<Refusal>,
 }
@@ -69,7 +69,7 @@ struct Refusal {
     remedy: String,
 }
 
-/// The file, open, and what was in it.
+/// The open file.
 #[derive(Debug)]
 pub(super) struct State {
     file: BufWriter<File>,
@@ -77,12 +77,12 @@ pub(super) struct State {
     under: String,
 }
 
-/// What was refused before, by path and digest.
+/// Photos that earlier runs refused, by path and digest.
 #[derive(Debug, Default)]
 pub(super) struct Refusals(HashMap<(String, String), (String, Refusal)>);
 
 impl Refusals {
-    /// The row of a photo that was refused before, and is the same as then.
+    /// The row of a photo that was refused before and has not changed.
     pub(super) fn get(&self, path: &Path, key: String, digest: PhotoDigest) -> Option<Row> {
         let (person, refusal) = self.0.get(&(key, digest.text()))?;
         Some(Row {
@@ -97,14 +97,14 @@ impl Refusals {
 }
 
 impl State {
-    /// Where the state of a folder lies when nothing else is asked for.
+    /// The default path of the state of a folder.
     pub(super) fn default_path(data: &Path, folder: &Path, app: &AppId) -> PathBuf {
         let mut hasher = Sha256::new();
         hasher.update(app.as_str());
         hasher.update([0]);
         hasher.update(folder.as_os_str().as_encoded_bytes());
-        let name: String = hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        data.join("imports").join(name).with_extension("jsonl")
+        let digest: [u8; 32] = hasher.finalize().into();
+        data.join("imports").join(hex::encode(&digest[..8])).with_extension("jsonl")
     }
 
     /// Opens the file, or makes it. Refusals count again only `under` the same options and models.

@@ -47,21 +47,14 @@ impl TryFrom<String> for Sha256Digest {
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let mut digest = [0; 32];
-        let pairs = text.as_bytes().as_chunks::<2>().0;
-        if text.len() != 64 {
-            return Err("a SHA-256 has 64 hexadecimal digits");
-        }
-        for (byte, pair) in digest.iter_mut().zip(pairs) {
-            let digits = std::str::from_utf8(pair).ok().and_then(|p| u8::from_str_radix(p, 16).ok());
-            *byte = digits.ok_or("a SHA-256 has hexadecimal digits only")?;
-        }
+        hex::decode_to_slice(text, &mut digest).map_err(|_| "a SHA-256 has 64 hexadecimal digits")?;
         Ok(Self(digest))
     }
 }
 
 impl fmt::Display for Sha256Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex::encode(self.0))
     }
 }
 
