@@ -90,7 +90,7 @@ impl ApiState {
     /// Counts a request of an application, or refuses it for coming too soon.
     pub(super) fn check_rate(&self, app: &AppId) -> Result<(), ApiError> {
         let passed =
-            self.0.rate_limiter.as_ref().map_or(Ok(()), |limiter| limiter.pass(app, Clock::system().instant()));
+            self.0.rate_limiter.as_ref().map_or(Ok(()), |limiter| limiter.check(app, Clock::system().instant()));
         passed.map_err(ApiError::TooMany)
     }
 

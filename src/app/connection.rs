@@ -1,14 +1,15 @@
-//! What a connection may cost: how many there are, and how long one may hold its place.
+//! Limits on connections: how many are open, and how long an idle or stalled one stays open.
 
 use std::future::{Ready, ready};
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum_server::accept::Accept;
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
@@ -18,21 +19,24 @@ use crate::api;
 use crate::compute::{Admission, RateLimiter, Ticket};
 use crate::settings::Server;
 
-/// Longest time that a connection is read on after its last response, where the peer is still sending. Closed with
-/// unread bytes in it, a connection is reset, and the reset overtakes the response.
+/// The longest time that a connection is read after its last response while the peer is still sending. A connection that
+/// is closed with unread bytes is reset, and the peer may see the reset before the response.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Lets connections in, of which each peer has no more than a share; one too many is closed at once, for a descriptor
-/// that waits costs as much as one that is served.
+/// Seconds between two log lines about refused connections.
+const REFUSAL_LOG_INTERVAL_S: f64 = 60.0;
+
+/// Admits a bounded number of connections, and a share of it for each peer. Further ones are closed at once: a waiting
+/// connection costs as much as one that is served.
 #[derive(Debug, Clone)]
 pub(super) struct ConnectionLimiter {
     /// A ticket for each connection.
     tickets: Admission,
-    /// How often it is said that there is none left.
-    said: Arc<Option<RateLimiter<()>>>,
-    /// Longest time without a byte taken by a peer that was written to.
+    /// Limits the log lines about refused connections.
+    refusal_log: Arc<Option<RateLimiter<()>>>,
+    /// The longest time that a write waits for the peer.
     write_timeout: Duration,
-    /// Longest time without a request. A peer that answers every sign of life (HTTP/2) still asks for nothing.
+    /// The longest time without a request. Answers to keep-alive pings (HTTP/2) do not count.
     idle_timeout: Duration,
 }
 
@@ -50,11 +54,11 @@ impl<S> Accept<TcpStream, S> for ConnectionLimiter {
 }
 
 impl ConnectionLimiter {
-    /// A limiter for so many connections.
+    /// A limiter for this number of connections.
     pub(super) fn new(connections: usize, server: &Server) -> Self {
         Self {
             tickets: Admission::new(connections, server.peer_share),
-            said: Arc::new(RateLimiter::new(1.0 / 60.0, 1)),
+            refusal_log: Arc::new(RateLimiter::new(1.0 / REFUSAL_LOG_INTERVAL_S, 1)),
             write_timeout: Duration::from_secs(server.write_timeout_s),
             idle_timeout: Duration::from_secs(server.idle_timeout_s),
         }
@@ -63,25 +67,26 @@ impl ConnectionLimiter {
     fn admit(&self, stream: TcpStream) -> io::Result<Connection> {
         let peer = network(stream.peer_addr()?.ip());
         let ticket = self.tickets.try_take(&peer, 1).map_err(|refused| {
-            if self.said.as_ref().as_ref().is_some_and(|said| said.pass(&(), std::time::Instant::now()).is_ok()) {
+            let limiter = self.refusal_log.as_ref().as_ref();
+            if limiter.is_some_and(|limiter| limiter.check(&(), std::time::Instant::now()).is_ok()) {
                 tracing::warn!(peer, ?refused, "connections are refused: see server.connections and server.peer_share");
             }
-            io::Error::other("no room for another connection")
+            io::Error::other("too many connections")
         })?;
         Ok(Connection {
             stream,
             requests: Arc::new(Requests::new()),
             write_timeout: self.write_timeout,
-            stalled: None,
+            write_timer: None,
             idle_timeout: self.idle_timeout,
-            idle: Box::pin(sleep(self.idle_timeout)),
-            closing: Closing::NotYet,
+            idle_timer: Box::pin(sleep(self.idle_timeout)),
+            shutdown: Shutdown::Open,
             _ticket: ticket,
         })
     }
 }
 
-/// Who counts as one peer: an address, or the network that a host with IPv6 has to itself.
+/// What counts as one peer: an IPv4 address, or the /64 network of an IPv6 address.
 fn network(ip: IpAddr) -> String {
     match ip.to_canonical() {
         IpAddr::V4(ip) => ip.to_string(),
@@ -95,49 +100,46 @@ struct Requests(Mutex<RequestState>);
 
 #[derive(Debug)]
 struct RequestState {
-    under_way: usize,
-    /// When the last one ended.
-    ended: Instant,
-    /// A response announced that the connection ends with it; the peer may still be sending the request.
-    last_was_sent: bool,
+    in_flight: usize,
+    /// When the last request ended.
+    last_ended: Instant,
+    /// A response announced the end of the connection; the peer may still be sending its request.
+    last_response_sent: bool,
 }
 
 impl Requests {
     fn new() -> Self {
-        Self(Mutex::new(RequestState { under_way: 0, ended: Instant::now(), last_was_sent: false }))
+        Self(Mutex::new(RequestState { in_flight: 0, last_ended: Instant::now(), last_response_sent: false }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, RequestState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// When there has been none for so long; `None`: there has been none.
-    fn idle_at(&self, limit: Duration) -> Option<Instant> {
-        let state = self.lock();
-        let from = if state.under_way > 0 { Instant::now() } else { state.ended };
-        Some(from + limit).filter(|at| *at > Instant::now())
+    /// When the connection has been idle for `limit` at the earliest; `None` when it has been already.
+    fn idle_deadline(&self, limit: Duration) -> Option<Instant> {
+        let state = self.0.lock();
+        let now = Instant::now();
+        let idle_since = if state.in_flight > 0 { now } else { state.last_ended };
+        Some(idle_since + limit).filter(|deadline| *deadline > now)
     }
 }
 
-/// A request that is under way until this is dropped.
-struct UnderWay(Arc<Requests>);
+/// A request in flight; dropping it ends the request.
+struct InFlight(Arc<Requests>);
 
-impl UnderWay {
+impl InFlight {
     fn start(requests: &Arc<Requests>) -> Self {
-        requests.lock().under_way += 1;
+        requests.0.lock().in_flight += 1;
         Self(Arc::clone(requests))
     }
 }
 
-impl Drop for UnderWay {
+impl Drop for InFlight {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
-        state.under_way = state.under_way.saturating_sub(1);
-        state.ended = Instant::now();
+        let mut state = self.0.0.lock();
+        state.in_flight = state.in_flight.saturating_sub(1);
+        state.last_ended = Instant::now();
     }
 }
 
-/// What answers the requests of one connection, and counts them.
+/// The service of one connection, which counts its requests.
 #[derive(Debug, Clone)]
 pub(super) struct Counted<S> {
     service: S,
@@ -158,49 +160,49 @@ where
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        let (under_way, answer) = (UnderWay::start(&self.requests), self.service.call(request));
+        let in_flight = InFlight::start(&self.requests);
+        let response = self.service.call(request);
         Box::pin(async move {
-            let answer = answer.await?;
-            if api::ends_connection(&answer) {
-                under_way.0.lock().last_was_sent = true;
+            let response = response.await?;
+            if api::ends_connection(&response) {
+                in_flight.0.0.lock().last_response_sent = true;
             }
-            Ok(answer)
+            Ok(response)
         })
     }
 }
 
-/// A connection that is not held open for a peer that asks for nothing, or does not take what it asked for.
+/// A connection that ends when its peer sends no request, or does not read the response.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
     requests: Arc<Requests>,
     write_timeout: Duration,
     /// Runs while a write waits.
-    stalled: Option<Pin<Box<Sleep>>>,
+    write_timer: Option<Pin<Box<Sleep>>>,
     idle_timeout: Duration,
-    idle: Pin<Box<Sleep>>,
-    closing: Closing,
+    idle_timer: Pin<Box<Sleep>>,
+    shutdown: Shutdown,
     _ticket: Ticket,
 }
 
-/// How far a connection is on its way to be closed.
+/// The progress of closing a connection.
 #[derive(Debug)]
-enum Closing {
-    NotYet,
-    /// Nothing more is written. What the peer still sends is read and discarded, until it closes its side, too, or
-    /// this runs out.
+enum Shutdown {
+    Open,
+    /// Our side is closed. What the peer still sends is read and discarded until it closes its side or the timer ends.
     Lingering(Pin<Box<Sleep>>),
 }
 
 impl Connection {
-    /// Gives up a write that has waited too long.
-    fn patiently<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Fails a write that has waited too long.
+    fn limit_write<T>(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_ready() {
-            self.stalled = None;
+            self.write_timer = None;
             return written;
         }
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(self.write_timeout)));
-        ready!(stalled.as_mut().poll(cx));
+        let timer = self.write_timer.get_or_insert_with(|| Box::pin(sleep(self.write_timeout)));
+        ready!(timer.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer does not read")))
     }
 }
@@ -208,10 +210,10 @@ impl Connection {
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        while this.idle.as_mut().poll(cx).is_ready() {
-            match this.requests.idle_at(this.idle_timeout) {
-                Some(later) => this.idle.as_mut().reset(later),
-                None => return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer asks for nothing"))),
+        while this.idle_timer.as_mut().poll(cx).is_ready() {
+            match this.requests.idle_deadline(this.idle_timeout) {
+                Some(deadline) => this.idle_timer.as_mut().reset(deadline),
+                None => return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer sends no request"))),
             }
         }
         Pin::new(&mut this.stream).poll_read(cx, buffer)
@@ -222,7 +224,7 @@ impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write(cx, bytes);
-        this.patiently(cx, written)
+        this.limit_write(cx, written)
     }
 
     fn poll_write_vectored(
@@ -232,7 +234,7 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let written = Pin::new(&mut this.stream).poll_write_vectored(cx, pieces);
-        this.patiently(cx, written)
+        this.limit_write(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -245,16 +247,16 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if matches!(this.closing, Closing::NotYet) {
+        if matches!(this.shutdown, Shutdown::Open) {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            if !this.requests.lock().last_was_sent {
+            if !this.requests.0.lock().last_response_sent {
                 return Poll::Ready(Ok(()));
             }
-            this.closing = Closing::Lingering(Box::pin(sleep(LINGER_TIMEOUT)));
+            this.shutdown = Shutdown::Lingering(Box::pin(sleep(LINGER_TIMEOUT)));
         }
-        let Closing::Lingering(end) = &mut this.closing else { return Poll::Ready(Ok(())) };
+        let Shutdown::Lingering(timer) = &mut this.shutdown else { return Poll::Ready(Ok(())) };
         let mut discarded = [0; 16 * 1024];
-        while end.as_mut().poll(cx).is_pending() {
+        while timer.as_mut().poll(cx).is_pending() {
             let mut buffer = ReadBuf::new(&mut discarded);
             let read = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer));
             if read.is_err() || buffer.filled().is_empty() {
@@ -270,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_one_peer() {
+    fn the_addresses_of_a_host_are_one_peer() {
         let of = |text: &str| network(text.parse().unwrap());
         assert_eq!(of("::ffff:10.0.0.7"), of("10.0.0.7"));
         assert_ne!(of("10.0.0.8"), of("10.0.0.7"));

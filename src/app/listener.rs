@@ -12,35 +12,35 @@ use super::connection::ConnectionLimiter;
 use crate::api::{self, ApiState, Routes};
 use crate::settings::Settings;
 
-/// Most bytes of a request's head, and of what HTTP/2 unpacks from one. The longest that a client of the API has a
-/// reason to send, an id of 128 characters in a path and some headers, is far below. More is a 431, as are more than
-/// 100 headers over HTTP/1, which is hyper's own limit: to name another costs it memory with every request.
-const MOST_HEAD_BYTES: u32 = 32 * 1024;
+/// The most bytes of a request's head, after HTTP/2 header decompression. The longest head that a client of the API
+/// needs, an id of 128 characters in the path and some headers, is far shorter. A longer head is answered with 431, as
+/// are more than 100 headers over HTTP/1: that is hyper's own limit, and another one costs memory with every request.
+const MAX_HEAD_BYTES: u32 = 32 * 1024;
 
-/// Most requests at once on one connection of HTTP/2; further ones are refused until one has ended. A browser or a
-/// proxy has use for some tens; how many are served at once, tickets say.
-const MOST_STREAMS: u32 = 64;
+/// The most concurrent requests on one HTTP/2 connection; further ones are refused until one has ended. A browser or a
+/// proxy uses some tens. Tickets limit how many are served at once.
+const MAX_STREAMS: u32 = 64;
 
-/// Requests that a peer of HTTP/2 opened and took back before they were looked at, and those that it broke: more
-/// than this and the connection is closed, as asking and taking back is cheap for the peer only (CVE-2023-44487).
-const MOST_RESETS: usize = 20;
+/// The most requests that an HTTP/2 peer may open and reset before they are read, or break. Then the connection is
+/// closed: opening and resetting is cheap for the peer only (CVE-2023-44487).
+const MAX_RESETS: usize = 20;
 
-/// Connections at the address of the operators, where there is one: so that it answers when the API is crowded.
-const MOST_OPERATORS: usize = 64;
+/// The most connections at the operators' address, if it is separate, so that it answers while the API is overloaded.
+const MAX_OPERATOR_CONNECTIONS: usize = 64;
 
-/// An address that is bound, and what is answered there.
+/// A bound address and the routes that it serves.
 pub(super) struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     routes: Routes,
-    /// Longest wait for the head of a request, so that an idle peer cannot hold a connection open by sending a byte
-    /// now and then.
+    /// The longest wait for the whole head of a request: a peer cannot hold a connection open by sending a byte now and
+    /// then.
     head_timeout: Duration,
     limiter: ConnectionLimiter,
 }
 
 impl Listener {
-    /// The one of the API, then the one of the operators if there is to be one.
+    /// The listener of the API, and that of the operators if it is separate.
     pub(super) fn all(settings: &Settings) -> Result<Vec<Self>, StartError> {
         let server = &settings.server;
         let bind = |address, routes, connections| -> Result<Self, StartError> {
@@ -55,17 +55,17 @@ impl Listener {
             None => Ok(vec![bind(settings.listen, Routes::All, server.connections)?]),
             Some(admin) => Ok(vec![
                 bind(settings.listen, Routes::Public, server.connections)?,
-                bind(admin, Routes::Operators, server.connections.min(MOST_OPERATORS))?,
+                bind(admin, Routes::Operators, server.connections.min(MAX_OPERATOR_CONNECTIONS))?,
             ]),
         }
     }
 
-    /// The bound address, with the port that the system chose where none was named.
+    /// The bound address, with the port that the system chose if the setting is port 0.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Answers until `handle` says stop, with TLS if there is a certificate.
+    /// Serves until `handle` stops it, with TLS if there is a certificate.
     pub(super) async fn serve(
         self,
         state: ApiState,
@@ -73,7 +73,7 @@ impl Listener {
         handle: Handle<SocketAddr>,
     ) -> std::io::Result<()> {
         let router = api::router(state, self.routes).into_make_service();
-        let server = patient(axum_server::from_tcp(self.socket)?, self.head_timeout).handle(handle);
+        let server = with_limits(axum_server::from_tcp(self.socket)?, self.head_timeout).handle(handle);
         match tls {
             None => server.acceptor(self.limiter).serve(router).await,
             Some(tls) => {
@@ -84,20 +84,19 @@ impl Listener {
     }
 }
 
-/// A server that waits no longer than this for the head of a request: of the first, from the moment of the
-/// connection on; of the next ones; and, where requests share a connection (HTTP/2), for a sign of life. And one that
-/// takes no more than so much of what is free for a peer to send.
-fn patient<Acceptor>(server: Server<SocketAddr, Acceptor>, limit: Duration) -> Server<SocketAddr, Acceptor> {
-    let mut server = server.first_request_timeout(limit);
+/// Limits the wait for the head of a request: of the first, counted from the start of the connection; of the next ones;
+/// and, over HTTP/2, for the answer to a keep-alive ping. Also limits the sizes that a peer chooses.
+fn with_limits<Acceptor>(server: Server<SocketAddr, Acceptor>, head_timeout: Duration) -> Server<SocketAddr, Acceptor> {
+    let mut server = server.first_request_timeout(head_timeout);
     let http = server.http_builder();
-    http.http1().timer(TokioTimer::new()).header_read_timeout(limit).max_buf_size(MOST_HEAD_BYTES as usize);
+    http.http1().timer(TokioTimer::new()).header_read_timeout(head_timeout).max_buf_size(MAX_HEAD_BYTES as usize);
     http.http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(limit)
-        .keep_alive_timeout(limit)
-        .max_header_list_size(MOST_HEAD_BYTES)
-        .max_concurrent_streams(MOST_STREAMS)
-        .max_pending_accept_reset_streams(MOST_RESETS)
-        .max_local_error_reset_streams(MOST_RESETS);
+        .keep_alive_interval(head_timeout)
+        .keep_alive_timeout(head_timeout)
+        .max_header_list_size(MAX_HEAD_BYTES)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_pending_accept_reset_streams(MAX_RESETS)
+        .max_local_error_reset_streams(MAX_RESETS);
     server
 }

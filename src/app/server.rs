@@ -190,7 +190,7 @@ async fn journal(
 
 /// Where snapshots are kept, if there are to be any.
 fn snapshots(settings: &Settings) -> Option<SnapshotConfig> {
-    let config = SnapshotConfig { dir: settings.data.join("snapshots"), least: settings.snapshots.templates };
+    let config = SnapshotConfig { dir: settings.data.join("snapshots"), min_templates: settings.snapshots.templates };
     (settings.snapshots.every_s > 0).then_some(config)
 }
 

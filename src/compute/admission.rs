@@ -1,44 +1,41 @@
-//! Tickets: how much work may be inside the server at once.
+//! Tickets: a bound on the work inside the server.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Hands out a bounded number of tickets, of which no single holder gets more than a share.
+/// Hands out a bounded number of tickets; one holder gets at most a share of them.
 #[derive(Debug, Clone)]
 pub struct Admission {
     tickets: Arc<Semaphore>,
     capacity: usize,
-    most_each: usize,
+    max_per_holder: usize,
     held: Held,
 }
 
-/// Tickets in use, by holder. Nobody stands in it with none.
+/// Tickets in use, by holder. Holders without tickets have no entry.
 type Held = Arc<Mutex<HashMap<String, usize>>>;
 
-fn lock(held: &Held) -> MutexGuard<'_, HashMap<String, usize>> {
-    held.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// The right to have one request's work inside the server. Given back when dropped.
+/// The right to have one request's work inside the server. Dropping it returns the ticket.
 #[derive(Debug)]
 pub struct Ticket {
     _permit: OwnedSemaphorePermit,
-    _part: Part,
+    _share: Share,
 }
 
-/// A holder's part of what is in use.
+/// The tickets that one holder has in use.
 #[derive(Debug)]
-struct Part {
+struct Share {
     held: Held,
     holder: String,
     tickets: usize,
 }
 
-impl Drop for Part {
+impl Drop for Share {
     fn drop(&mut self) {
-        let mut held = lock(&self.held);
+        let mut held = self.held.lock();
         if let Some(count) = held.get_mut(&self.holder) {
             *count = count.saturating_sub(self.tickets);
             if *count == 0 {
@@ -48,39 +45,39 @@ impl Drop for Part {
     }
 }
 
-/// Why there is no ticket.
+/// Why a ticket is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoTicket {
-    /// All are in use, or the desk is closed.
+    /// All tickets are in use, or the limiter is closed.
     Full,
-    /// This holder has its share.
+    /// The holder has its whole share in use.
     ShareUsed,
 }
 
 impl Admission {
-    /// An admission desk with so many tickets (at least one), of which each holder may have this
-    /// share, 0 to 1 (but always one).
+    /// A limiter with `capacity` tickets (at least one), of which each holder may have the share `share`, 0 to 1 (but
+    /// at least one ticket).
     pub fn new(capacity: usize, share: f64) -> Self {
         let capacity = capacity.max(1);
-        let most_each = ((capacity as f64 * share).ceil() as usize).clamp(1, capacity);
-        Self { tickets: Arc::new(Semaphore::new(capacity)), capacity, most_each, held: Held::default() }
+        let max_per_holder = ((capacity as f64 * share).ceil() as usize).clamp(1, capacity);
+        Self { tickets: Arc::new(Semaphore::new(capacity)), capacity, max_per_holder, held: Held::default() }
     }
 
-    /// Takes the room of several photos at once: all or nothing. Never waits.
+    /// Takes one ticket for each photo: all or nothing. Never waits.
     ///
     /// # Errors
     /// [`NoTicket`].
     pub fn try_take(&self, holder: &str, photos: u32) -> Result<Ticket, NoTicket> {
-        // A request may never need more than there is, or it could never be served.
-        let photos = photos.min(u32::try_from(self.most_each).unwrap_or(u32::MAX));
+        // A request that needs more than the share of its holder could never be served.
+        let photos = photos.min(u32::try_from(self.max_per_holder).unwrap_or(u32::MAX));
         let permit = Arc::clone(&self.tickets).try_acquire_many_owned(photos).map_err(|_| NoTicket::Full)?;
-        let mut held = lock(&self.held);
-        if held.get(holder).copied().unwrap_or(0) + photos as usize > self.most_each {
+        let mut held = self.held.lock();
+        if held.get(holder).copied().unwrap_or(0) + photos as usize > self.max_per_holder {
             return Err(NoTicket::ShareUsed);
         }
         *held.entry(holder.to_owned()).or_default() += photos as usize;
-        let part = Part { held: Arc::clone(&self.held), holder: holder.to_owned(), tickets: photos as usize };
-        Ok(Ticket { _permit: permit, _part: part })
+        let share = Share { held: Arc::clone(&self.held), holder: holder.to_owned(), tickets: photos as usize };
+        Ok(Ticket { _permit: permit, _share: share })
     }
 
     /// Tickets in use.
@@ -88,17 +85,17 @@ impl Admission {
         self.capacity.saturating_sub(self.tickets.available_permits())
     }
 
-    /// All tickets there are.
+    /// The number of tickets, in use or not.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Whether the desk was closed.
+    /// Whether the limiter is closed.
     pub fn is_closed(&self) -> bool {
         self.tickets.is_closed()
     }
 
-    /// No more tickets from now on: the server is stopping.
+    /// Refuses all tickets from now on: the server is stopping.
     pub fn close(&self) {
         self.tickets.close();
     }
@@ -109,43 +106,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tickets_are_bounded_and_come_back() {
-        let desk = Admission::new(2, 1.0);
-        let first = desk.try_take("a", 1).unwrap();
-        let _second = desk.try_take("a", 1).unwrap();
-        assert_eq!(desk.try_take("b", 1).unwrap_err(), NoTicket::Full);
+    fn tickets_are_bounded_and_returned() {
+        let limiter = Admission::new(2, 1.0);
+        let first = limiter.try_take("a", 1).unwrap();
+        let _second = limiter.try_take("a", 1).unwrap();
+        assert_eq!(limiter.try_take("b", 1).unwrap_err(), NoTicket::Full);
         drop(first);
-        assert!(desk.try_take("b", 1).is_ok());
+        assert!(limiter.try_take("b", 1).is_ok());
     }
 
     #[test]
-    fn nobody_has_more_than_a_share() {
-        let desk = Admission::new(4, 0.6);
-        let first = desk.try_take("a", 2).unwrap();
-        let _second = desk.try_take("a", 1).unwrap();
-        assert_eq!(desk.try_take("a", 1).unwrap_err(), NoTicket::ShareUsed);
-        let _other = desk.try_take("b", 1).unwrap();
+    fn a_holder_gets_at_most_its_share() {
+        let limiter = Admission::new(4, 0.6);
+        let first = limiter.try_take("a", 2).unwrap();
+        let _second = limiter.try_take("a", 1).unwrap();
+        assert_eq!(limiter.try_take("a", 1).unwrap_err(), NoTicket::ShareUsed);
+        let _other = limiter.try_take("b", 1).unwrap();
         drop(first);
-        let _again = desk.try_take("a", 2).unwrap();
-        assert_eq!(desk.try_take("b", 1).unwrap_err(), NoTicket::Full);
-        assert_eq!(lock(&desk.held).len(), 2);
+        let _again = limiter.try_take("a", 2).unwrap();
+        assert_eq!(limiter.try_take("b", 1).unwrap_err(), NoTicket::Full);
+        assert_eq!(limiter.held.lock().len(), 2);
     }
 
     #[test]
-    fn a_closed_desk_admits_nobody() {
-        let desk = Admission::new(2, 1.0);
-        desk.close();
-        assert!(desk.is_closed());
-        assert_eq!(desk.try_take("a", 1).unwrap_err(), NoTicket::Full);
+    fn a_closed_limiter_refuses_all() {
+        let limiter = Admission::new(2, 1.0);
+        limiter.close();
+        assert!(limiter.is_closed());
+        assert_eq!(limiter.try_take("a", 1).unwrap_err(), NoTicket::Full);
     }
 
     #[test]
-    fn a_request_of_two_photos_fits_a_desk_of_one() {
-        let desk = Admission::new(1, 0.1);
-        let ticket = desk.try_take("a", 2).unwrap();
-        assert_eq!(desk.in_use(), 1);
+    fn a_request_of_two_photos_fits_a_limiter_of_one() {
+        let limiter = Admission::new(1, 0.1);
+        let ticket = limiter.try_take("a", 2).unwrap();
+        assert_eq!(limiter.in_use(), 1);
         drop(ticket);
-        assert_eq!(desk.in_use(), 0);
-        assert!(lock(&desk.held).is_empty());
+        assert_eq!(limiter.in_use(), 0);
+        assert!(limiter.held.lock().is_empty());
     }
 }

@@ -1,11 +1,9 @@
-//! Threads and queues. Knows nothing of faces.
+//! Threads, queues and limits. Knows nothing of faces.
 //!
-//! Steady CPU work never runs on the async runtime: a model run of tens of milliseconds on a
-//! runtime thread stalls every connection that thread serves. [`Pool`] owns named threads, each of
-//! which owns its worker state (a model session needs `&mut`), with a queue in front where parties take
-//! turns; [`Admission`] hands out tickets
-//! before any body is read, so a full server says so at once instead of collecting bodies; [`RateLimiter`]
-//! limits how often somebody may ask.
+//! Steady CPU work never runs on the async runtime: a model run of tens of milliseconds on a runtime thread stalls every
+//! connection of that thread. [`Pool`] owns named threads, each with its own worker state (a model session needs
+//! `&mut`), behind a queue that serves tenants in turn. [`Admission`] hands out tickets before any body is read, so a
+//! full server refuses at once instead of collecting bodies. [`RateLimiter`] limits how often a key may send requests.
 
 mod admission;
 mod fair_queue;

@@ -3,17 +3,20 @@
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 use tracing::Span;
 
 use super::fair_queue::FairQueue;
 
-/// From a failure to build a worker to the next attempt: at first, and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
+/// Pause before a worker is built again, after the first failure; it doubles with each further one.
+const REBUILD_BACKOFF: Duration = Duration::from_millis(100);
+/// The longest pause before a worker is built again.
+const MAX_REBUILD_BACKOFF: Duration = Duration::from_secs(10);
 
 /// Why a piece of work has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,9 +42,9 @@ pub struct PoolConfig {
     pub name: &'static str,
     /// Number of threads, at least 1.
     pub threads: usize,
-    /// Most jobs waiting for which a client waits; further ones are refused as busy.
+    /// The most queued jobs for which a client waits; further ones are refused as busy.
     pub queue: usize,
-    /// Jobs that waited longer than this are dropped unstarted.
+    /// Jobs that wait longer than this are answered [`WorkError::Expired`] and not started.
     pub deadline: Duration,
 }
 
@@ -51,7 +54,7 @@ struct Queued<W> {
     job: Job<W>,
     since: Instant,
     span: Span,
-    /// Upgrades as long as a client waits for the job.
+    /// Alive while a client waits for the job.
     client: Weak<()>,
 }
 
@@ -62,38 +65,38 @@ struct Queue<W> {
 
 struct Shared<W> {
     queue: Mutex<Queue<W>>,
-    /// For threads that have a worker: there is a job.
-    wake: Condvar,
-    /// For those that have none: the pool is stopping.
-    end: Condvar,
+    /// Wakes threads with a worker: there is a job, or the pool is stopping.
+    job_added: Condvar,
+    /// Wakes threads without a worker: the pool is stopping.
+    stop: Condvar,
     /// Threads that have a worker and take jobs.
     ready: AtomicUsize,
     config: PoolConfig,
 }
 
-/// A worker, which counts as ready until it is dropped.
-struct Present<'a, W> {
+/// A worker that counts as ready until it is dropped.
+struct ReadyWorker<'a, W> {
     worker: W,
-    _count: Count<'a>,
+    _count: ReadyCount<'a>,
 }
 
-struct Count<'a>(&'a AtomicUsize);
+struct ReadyCount<'a>(&'a AtomicUsize);
 
-impl Drop for Count<'_> {
+impl Drop for ReadyCount<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
 impl<W> Shared<W> {
-    fn present(&self, worker: W) -> Present<'_, W> {
+    fn ready(&self, worker: W) -> ReadyWorker<'_, W> {
         self.ready.fetch_add(1, Ordering::AcqRel);
-        Present { worker, _count: Count(&self.ready) }
+        ReadyWorker { worker, _count: ReadyCount(&self.ready) }
     }
 
-    /// Waits for a job; `None` when the pool is stopping and there is none left.
+    /// Waits for a job; `None` when the pool is stopping and no job is left.
     fn next(&self) -> Option<Queued<W>> {
-        let mut queue = self.lock();
+        let mut queue = self.queue.lock();
         loop {
             if let Some(job) = queue.jobs.pop() {
                 return Some(job);
@@ -101,23 +104,24 @@ impl<W> Shared<W> {
             if queue.stopping {
                 return None;
             }
-            queue = self.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            self.job_added.wait(&mut queue);
         }
     }
 
-    /// Waits without a worker, and sees that jobs do not wait longer than they may: perhaps there is no other
-    /// thread that would. False when the pool is stopping.
-    fn pause(&self, time: Duration) -> bool {
-        let (until, deadline) = (Instant::now() + time, self.config.deadline);
+    /// Waits for `time` without a worker, and answers jobs that expire meanwhile: there may be no other thread that
+    /// does. `false` when the pool is stopping.
+    fn wait_without_worker(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        let deadline = self.config.deadline;
         loop {
-            let mut queue = self.lock();
-            // Threads with a worker finish what is queued; without any it is over.
-            let over = queue.stopping && self.ready.load(Ordering::Acquire) == 0;
-            let late = queue.jobs.extract(|job| over || job.since.elapsed() > deadline);
-            if !late.is_empty() {
+            let mut queue = self.queue.lock();
+            // Threads with a worker finish the queue. Without any, all jobs are answered here.
+            let stopped = queue.stopping && self.ready.load(Ordering::Acquire) == 0;
+            let expired = queue.jobs.extract(|job| stopped || job.since.elapsed() > deadline);
+            if !expired.is_empty() {
                 drop(queue);
-                let answer = if over { WorkError::Stopped } else { WorkError::Expired };
-                late.into_iter().for_each(|late| (late.job)(Err(answer.clone())));
+                let error = if stopped { WorkError::Stopped } else { WorkError::Expired };
+                expired.into_iter().for_each(|queued| (queued.job)(Err(error.clone())));
                 continue;
             }
             let left = until.saturating_duration_since(Instant::now());
@@ -126,13 +130,8 @@ impl<W> Shared<W> {
             }
             let oldest = queue.jobs.iter().map(|job| job.since.elapsed()).max().unwrap_or_default();
             let wait = left.min(deadline.saturating_sub(oldest) + Duration::from_millis(1));
-            drop(self.end.wait_timeout(queue, wait).unwrap_or_else(PoisonError::into_inner));
+            self.stop.wait_for(&mut queue, wait);
         }
-    }
-
-    /// A panic in a job happens outside the lock, so a poisoned lock still guards a sound queue.
-    fn lock(&self) -> MutexGuard<'_, Queue<W>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -148,14 +147,14 @@ impl<W> fmt::Debug for Pool<W> {
     }
 }
 
-/// What became of a submitted piece of work.
+/// The pending result of submitted work.
 #[derive(Debug)]
 pub struct Submit<T>(Result<Waiting<T>, WorkError>);
 
 #[derive(Debug)]
 struct Waiting<T> {
     result: oneshot::Receiver<Result<T, WorkError>>,
-    /// Dropped with the wait: the job is abandoned then.
+    /// Dropping it abandons the job.
     _client: Arc<()>,
 }
 
@@ -179,11 +178,11 @@ impl<T> Submit<T> {
 }
 
 impl<W: 'static> Pool<W> {
-    /// Starts the threads and waits until each has built its worker with `factory`, which runs on
-    /// the thread itself and again after a panic, until it succeeds.
+    /// Starts the threads and waits until each has built its worker with `factory`. It runs on the thread itself, and
+    /// again after a panic of a job, until it succeeds.
     ///
     /// # Errors
-    /// The first factory error; all threads are stopped then.
+    /// The first error of the factory; all threads are stopped then.
     pub fn start<E: fmt::Display + Send + 'static>(
         config: PoolConfig,
         factory: impl Fn(usize) -> Result<W, E> + Send + Sync + 'static,
@@ -191,8 +190,8 @@ impl<W: 'static> Pool<W> {
         let count = config.threads.max(1);
         let shared = Arc::new(Shared {
             queue: Mutex::new(Queue { jobs: FairQueue::default(), stopping: false }),
-            wake: Condvar::new(),
-            end: Condvar::new(),
+            job_added: Condvar::new(),
+            stop: Condvar::new(),
             ready: AtomicUsize::new(0),
             config,
         });
@@ -200,11 +199,13 @@ impl<W: 'static> Pool<W> {
         let (report, reports) = std::sync::mpsc::channel::<Result<(), E>>();
         let pool = Self { shared: Arc::clone(&shared), threads: Mutex::new(Vec::with_capacity(count)) };
         for index in 0..count {
-            let (shared, factory, report) = (Arc::clone(&shared), Arc::clone(&factory), report.clone());
+            let shared = Arc::clone(&shared);
+            let factory = Arc::clone(&factory);
+            let report = report.clone();
             let name = format!("{}-{index}", shared.config.name);
             let spawned = std::thread::Builder::new().name(name).spawn(move || match factory(index) {
                 Ok(worker) => {
-                    let worker = shared.present(worker);
+                    let worker = shared.ready(worker);
                     let _ = report.send(Ok(()));
                     drop(report);
                     run(&shared, worker, || factory(index));
@@ -214,7 +215,7 @@ impl<W: 'static> Pool<W> {
                 }
             });
             match spawned {
-                Ok(handle) => pool.threads().push(handle),
+                Ok(handle) => pool.threads.lock().push(handle),
                 Err(error) => tracing::error!(%error, "a worker thread could not be started"),
             }
         }
@@ -228,20 +229,16 @@ impl<W: 'static> Pool<W> {
         Ok(pool)
     }
 
-    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Queues work that is nobody's in particular; see [`Pool::submit_for`].
+    /// Queues work of no tenant; see [`Pool::submit_for`].
     pub fn submit<T: Send + 'static>(&self, work: impl FnOnce(&mut W, Duration) -> T + Send + 'static) -> Submit<T> {
         self.submit_for(0, work)
     }
 
-    /// Queues work for a party: those that have work waiting take turns. Never waits: a full queue answers
+    /// Queues work for a tenant; tenants with queued work are served in turn. Never waits: a full queue answers
     /// [`WorkError::Busy`].
     ///
-    /// The work is skipped when the [`Submit`] (the client) is gone before it starts. The closure
-    /// also gets the time the work spent waiting.
+    /// The work is skipped when the [`Submit`] is dropped before it starts. The closure also gets the time that the work
+    /// spent waiting.
     pub fn submit_for<T: Send + 'static>(
         &self,
         tenant: u64,
@@ -259,12 +256,12 @@ impl<W: 'static> Pool<W> {
                 let _ = reply.send(Err(error));
             }
         });
-        let mut queue = self.shared.lock();
+        let mut queue = self.shared.queue.lock();
         if queue.stopping {
             return Submit(Err(WorkError::Stopped));
         }
         if queue.jobs.len() >= self.shared.config.queue {
-            // Jobs that their clients gave up, or got their answer without, hold nobody else up.
+            // Jobs whose client has gone, or has its answer already, do not count.
             drop(queue.jobs.extract(|job| job.client.strong_count() == 0));
         }
         if queue.jobs.len() >= self.shared.config.queue {
@@ -273,13 +270,13 @@ impl<W: 'static> Pool<W> {
         let client = Arc::new(());
         queue.jobs.push(tenant, Queued { job, since, span: Span::current(), client: Arc::downgrade(&client) });
         drop(queue);
-        self.shared.wake.notify_one();
+        self.shared.job_added.notify_one();
         Submit(Ok(Waiting { result, _client: client }))
     }
 
-    /// Jobs waiting now.
+    /// The number of queued jobs.
     pub fn waiting(&self) -> usize {
-        self.shared.lock().jobs.len()
+        self.shared.queue.lock().jobs.len()
     }
 
     /// Whether every thread has a working worker.
@@ -287,19 +284,19 @@ impl<W: 'static> Pool<W> {
         self.shared.ready.load(Ordering::Acquire) >= self.shared.config.threads.max(1)
     }
 
-    /// Number of threads asked for.
+    /// The number of threads.
     pub fn size(&self) -> usize {
         self.shared.config.threads.max(1)
     }
 
-    /// Finishes what is queued, then ends the threads. Later submissions answer `Stopped`.
+    /// Finishes the queued jobs, then ends the threads. Later jobs are answered [`WorkError::Stopped`].
     pub fn stop(&self) {
-        self.shared.lock().stopping = true;
-        self.shared.wake.notify_all();
-        self.shared.end.notify_all();
-        let handles: Vec<_> = self.threads().drain(..).collect();
+        self.shared.queue.lock().stopping = true;
+        self.shared.job_added.notify_all();
+        self.shared.stop.notify_all();
+        let handles: Vec<_> = self.threads.lock().drain(..).collect();
         for handle in handles {
-            // The thread function catches panics of jobs; a panic of its own is only logged.
+            // The thread catches the panics of jobs; any other panic is logged.
             if handle.join().is_err() {
                 tracing::error!(pool = self.shared.config.name, "a worker thread ended by a panic");
             }
@@ -307,51 +304,52 @@ impl<W: 'static> Pool<W> {
     }
 }
 
-/// One thread's life: take a job, run it, and build a new worker after a panic.
-fn run<'a, W, E: fmt::Display>(shared: &'a Shared<W>, mut present: Present<'a, W>, build: impl Fn() -> Result<W, E>) {
+/// The loop of one thread: takes a job, runs it, and builds a new worker after a panic.
+fn run<'a, W, E: fmt::Display>(shared: &'a Shared<W>, mut ready: ReadyWorker<'a, W>, build: impl Fn() -> Result<W, E>) {
     while let Some(Queued { job, since, span, .. }) = shared.next() {
-        let whole = span.in_scope(|| {
+        let is_intact = span.in_scope(|| {
             if since.elapsed() > shared.config.deadline {
                 job(Err(WorkError::Expired));
                 return true;
             }
-            let done = catch_unwind(AssertUnwindSafe(|| job(Ok(&mut present.worker))));
+            let done = catch_unwind(AssertUnwindSafe(|| job(Ok(&mut ready.worker))));
             done.inspect_err(|_| {
                 tracing::error!(pool = shared.config.name, "a job panicked; its worker is replaced");
             })
             .is_ok()
         });
-        if !whole {
-            match replacement(shared, present, &build) {
-                Some(worker) => present = worker,
+        if !is_intact {
+            match replacement(shared, ready, &build) {
+                Some(worker) => ready = worker,
                 None => return,
             }
         }
     }
 }
 
-/// Drops a worker that broke, so that none of its state survives, and builds another, however often that must be
-/// tried. Jobs wait in the queue meanwhile. `None` when the pool is stopping.
+/// Drops a worker whose job panicked, so that none of its state survives, and builds another; retries until that
+/// succeeds. Jobs wait in the queue meanwhile. `None` when the pool is stopping.
 fn replacement<'a, W, E: fmt::Display>(
     shared: &'a Shared<W>,
-    broken: Present<'a, W>,
+    broken: ReadyWorker<'a, W>,
     build: impl Fn() -> Result<W, E>,
-) -> Option<Present<'a, W>> {
-    let (mut broken, (mut pause, longest)) = (Some(broken), PAUSE);
+) -> Option<ReadyWorker<'a, W>> {
+    let mut broken = Some(broken);
+    let mut backoff = REBUILD_BACKOFF;
     loop {
         let built = catch_unwind(AssertUnwindSafe(|| {
             drop(broken.take());
             build()
         }));
         match built {
-            Ok(Ok(worker)) => return Some(shared.present(worker)),
+            Ok(Ok(worker)) => return Some(shared.ready(worker)),
             Ok(Err(error)) => tracing::error!(pool = shared.config.name, %error, "a worker could not be rebuilt"),
-            Err(_) => tracing::error!(pool = shared.config.name, "the building of a worker panicked"),
+            Err(_) => tracing::error!(pool = shared.config.name, "building a worker panicked"),
         }
-        if !shared.pause(pause) {
+        if !shared.wait_without_worker(backoff) {
             return None;
         }
-        pause = (2 * pause).min(longest);
+        backoff = (2 * backoff).min(MAX_REBUILD_BACKOFF);
     }
 }
 
@@ -378,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_says_busy_at_once() {
+    fn a_full_queue_answers_busy_at_once() {
         let pool = pool(1, 1, Duration::from_secs(5));
         let (hold, held) = std::sync::mpsc::channel::<()>();
         let (started, has_started) = std::sync::mpsc::channel::<()>();
@@ -395,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_that_nobody_waits_for_do_not_fill_the_queue() {
+    fn abandoned_jobs_do_not_fill_the_queue() {
         let pool = pool(1, 2, Duration::from_secs(5));
         let (hold, held) = std::sync::mpsc::channel::<()>();
         let (started, has_started) = std::sync::mpsc::channel::<()>();
@@ -429,7 +427,7 @@ mod tests {
         assert!(pool.is_ready());
     }
 
-    /// A pool of one whose factory works once, and then as `again` says: the second time, the third, ...
+    /// A pool of one thread whose factory succeeds once; later calls return `again(number of the call)`.
     fn breakable(deadline: Duration, again: fn(usize) -> Result<u32, String>) -> Pool<u32> {
         let built = AtomicUsize::new(0);
         let pool = PoolConfig { name: "test", threads: 1, queue: 10, deadline };
@@ -449,12 +447,12 @@ mod tests {
         });
         assert_eq!(pool.submit(|_, _| panic!("boom")).wait(), Err(WorkError::Panicked));
         let later: Vec<_> = (0..3).map(|_| pool.submit(|w, _| *w)).collect();
-        assert!(later.into_iter().all(|job| job.wait() == Ok(3)), "they waited for it");
+        assert!(later.into_iter().all(|job| job.wait() == Ok(3)), "they waited for the new worker");
         assert!(pool.is_ready());
     }
 
     #[test]
-    fn without_a_worker_work_expires() {
+    fn work_expires_without_a_worker() {
         let pool = breakable(Duration::from_millis(50), |_| Err("never again".to_owned()));
         assert_eq!(pool.submit(|_, _| panic!("boom")).wait(), Err(WorkError::Panicked));
         for _ in 0..3 {
@@ -464,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_worker_a_pool_ends() {
+    fn a_pool_without_workers_can_be_stopped() {
         let pool = breakable(Duration::from_secs(60), |_| Err("never again".to_owned()));
         let panicked = pool.submit(|_, _| panic!("boom"));
         let queued = pool.submit(|_, _| ());
@@ -474,7 +472,7 @@ mod tests {
     }
 
     #[test]
-    fn work_of_a_client_that_went_away_is_skipped() {
+    fn work_of_a_client_that_has_gone_is_skipped() {
         let pool = pool(1, 10, Duration::from_secs(5));
         let (hold, held) = std::sync::mpsc::channel::<()>();
         let running = pool.submit(move |_, _| held.recv().unwrap());
@@ -501,7 +499,7 @@ mod tests {
     }
 
     #[test]
-    fn stopping_finishes_what_is_queued() {
+    fn stopping_finishes_queued_jobs() {
         let pool = pool(1, 10, Duration::from_secs(5));
         let jobs: Vec<_> = (0..5).map(|i| pool.submit(move |_, _| i)).collect();
         pool.stop();

@@ -4,11 +4,12 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::index::Index;
@@ -44,6 +45,7 @@ struct SearchQueue {
 
 #[derive(Debug)]
 struct Gallery {
+    /// Poisoned when a write panics: the index may be inconsistent then and is not searched.
     index: RwLock<Index>,
     queue: Mutex<SearchQueue>,
     /// Whether a thread runs this gallery's maintenance.
@@ -74,17 +76,14 @@ impl fmt::Debug for MemoryMatcher {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl MemoryMatcher {
     /// An empty set of galleries whose searches run on a pool of threads.
     ///
     /// # Panics
     /// Never: a worker without state cannot fail to start.
     pub fn new(config: PoolConfig) -> Self {
-        let (threads, deadline) = (config.threads.max(1), config.deadline);
+        let threads = config.threads.max(1);
+        let deadline = config.deadline;
         let pool = match Pool::start(config, |_| Ok::<_, std::convert::Infallible>(Scratch::default())) {
             Ok(pool) => pool,
             Err(never) => match never {},
@@ -106,15 +105,15 @@ impl MemoryMatcher {
 
     /// How much all searches so far have read.
     pub fn stats(&self) -> SearchStats {
-        *lock(&self.stats)
+        *self.stats.lock()
     }
 
     /// Waits until a gallery's maintenance is done, so that its searches are as fast as they get.
     pub fn wait_for_maintenance(&self, app: &AppId) {
         if let Some(gallery) = self.gallery(app) {
-            let mut running = lock(&gallery.in_maintenance);
+            let mut running = gallery.in_maintenance.lock();
             while *running {
-                running = gallery.maintained.wait(running).unwrap_or_else(PoisonError::into_inner);
+                gallery.maintained.wait(&mut running);
             }
         }
     }
@@ -145,7 +144,7 @@ impl MemoryMatcher {
     }
 
     fn change_set(&self, change: impl FnOnce(&mut HashMap<AppId, Arc<Gallery>>) -> Option<Arc<Gallery>>) {
-        let _changing = lock(&self.changing);
+        let _changing = self.changing.lock();
         let mut galleries = HashMap::clone(&self.galleries.load());
         if let Some(old) = change(&mut galleries) {
             old.retired.store(true, Ordering::Release);
@@ -157,7 +156,7 @@ impl MemoryMatcher {
 impl Gallery {
     /// Queues a search and returns its ticket.
     fn push(&self, probe: &Embedding, limit: usize, reply: oneshot::Sender<Result<Ranked, MatchError>>) -> u64 {
-        let mut queue = lock(&self.queue);
+        let mut queue = self.queue.lock();
         queue.ticket += 1;
         let ticket = queue.ticket;
         queue.searches.push_back(QueuedSearch { ticket, probe: probe.clone(), limit, since: Instant::now(), reply });
@@ -166,7 +165,7 @@ impl Gallery {
 
     /// Takes this thread's share of the queued searches; nothing once the search with this ticket has been taken.
     fn take_share(&self, ticket: u64, threads: usize) -> Vec<QueuedSearch> {
-        let queue = &mut lock(&self.queue).searches;
+        let queue = &mut self.queue.lock().searches;
         queue.retain(|search| !search.reply.is_closed()); // its caller has gone
         if queue.front().is_none_or(|first| first.ticket > ticket) {
             return Vec::new();
@@ -192,7 +191,6 @@ impl Gallery {
         for search in late {
             let _ = search.reply.send(Err(MatchError::Busy));
         }
-        // A panic during a write may leave a gallery half changed: it is not searched then.
         let searcher = self.index.read().map_err(|_| MatchError::Failed).map(|index| index.searcher());
         match searcher {
             Ok(searcher) => answer_all(batch, scratch, &|queries, scratch| searcher.search(queries, scratch)),
@@ -207,21 +205,21 @@ impl Gallery {
         if !self.index.read().is_ok_and(|index| index.needs_maintenance()) {
             return;
         }
-        let mut running = lock(&self.in_maintenance);
+        let mut running = self.in_maintenance.lock();
         if *running {
             return;
         }
         let gallery = Arc::clone(self);
         let spawned = std::thread::Builder::new().name("maintenance".into()).spawn(move || {
-            // However this thread ends, the next write can start another one.
-            struct Finally<'a>(&'a Gallery);
-            impl Drop for Finally<'_> {
+            // Also after a panic, so that the next write can start another thread.
+            struct MaintenanceEnd<'a>(&'a Gallery);
+            impl Drop for MaintenanceEnd<'_> {
                 fn drop(&mut self) {
-                    *lock(&self.0.in_maintenance) = false;
+                    *self.0.in_maintenance.lock() = false;
                     self.0.maintained.notify_all();
                 }
             }
-            let _finally = Finally(&gallery);
+            let _end = MaintenanceEnd(&gallery);
             while !gallery.retired.load(Ordering::Acquire) {
                 let Some(task) = gallery.index.write().ok().and_then(|mut index| index.next_task()) else { return };
                 let result = task.run();
@@ -273,10 +271,12 @@ impl Matcher for MemoryMatcher {
         let ticket = gallery.push(probe, limit, reply);
         // Every search submits a job, so that none is left behind; most are answered by the pass of an earlier job and
         // do not wait for their own.
-        let (threads, deadline, stats) = (self.threads, self.deadline, Arc::clone(&self.stats));
+        let threads = self.threads;
+        let deadline = self.deadline;
+        let stats = Arc::clone(&self.stats);
         let job = self.pool.submit(move |scratch: &mut Scratch, _| {
             gallery.answer(ticket, threads, deadline, scratch);
-            lock(&stats).add(std::mem::take(&mut scratch.stats));
+            stats.lock().add(std::mem::take(&mut scratch.stats));
         });
         let answer = tokio::select! {
             biased;

@@ -1,13 +1,13 @@
-//! Snapshots of large galleries in files beside the data, so that a start need not read every row.
+//! Snapshots of large galleries in files beside the data, so that a start does not read every row.
 //!
-//! The database stays the truth: a file counts only while the database holds its key, what was
-//! changed since is read from the database as always, and whatever is wrong with a file, the
-//! gallery is then read from the database instead.
+//! The database stays the truth: a file is valid only while the database holds its key, and later changes are read from
+//! the database. If anything is wrong with a file, the gallery is read from the database instead.
 
 use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::{AppId, ModelTag, Revision};
@@ -18,18 +18,33 @@ use crate::store::{Key, SnapshotId, SnapshotStore, StoreError};
 /// Where snapshots are kept, and of which galleries.
 #[derive(Debug, Clone)]
 pub struct SnapshotConfig {
-    /// The folder; made when the first one is written.
+    /// The folder; it is made when the first snapshot is written.
     pub dir: PathBuf,
-    /// Galleries with fewer templates have none: they are read from the database in no time.
-    pub least: usize,
+    /// The least templates of a gallery with a snapshot: smaller ones are read from the database fast enough.
+    pub min_templates: usize,
 }
 
-/// A snapshot is written anew when it lacks more than this share of the templates ...
-const BEHIND_SHARE: usize = 20;
-/// ... and this many changes: they take as long to catch up as a small gallery takes to load.
-const BEHIND: u64 = 10_000;
+/// A snapshot is outdated when the changes since are more than the templates divided by this ...
+const OUTDATED_DIVISOR: usize = 20;
+/// ... and more than this: catching up takes as long as loading a small gallery.
+const OUTDATED_CHANGES: u64 = 10_000;
 
 const EXTENSION: &str = "gallery";
+
+/// A snapshot that is registered in the database and not written yet.
+pub(super) struct NewSnapshot {
+    pub(super) id: SnapshotId,
+    key: Key,
+    /// The revision that it must reach.
+    pub(super) min_revision: Revision,
+}
+
+/// A snapshot that is on disk.
+#[derive(Debug, Clone, Copy)]
+struct Kept {
+    id: SnapshotId,
+    revision: Revision,
+}
 
 /// Reads and writes snapshots.
 pub(super) struct Snapshots {
@@ -37,8 +52,8 @@ pub(super) struct Snapshots {
     keys: Arc<dyn SnapshotStore>,
     feed: Arc<dyn MatcherFeed>,
     model: ModelTag,
-    /// The snapshot of each gallery that is known to be whole, and the revision it shows.
-    kept: Mutex<HashMap<AppId, (SnapshotId, Revision)>>,
+    /// The snapshot of each gallery that was read or written without an error.
+    kept: Mutex<HashMap<AppId, Kept>>,
 }
 
 impl Snapshots {
@@ -51,16 +66,12 @@ impl Snapshots {
         Self { config, keys, feed, model, kept: Mutex::default() }
     }
 
-    fn kept(&self) -> MutexGuard<'_, HashMap<AppId, (SnapshotId, Revision)>> {
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn path(&self, app: &AppId) -> PathBuf {
         self.config.dir.join(name(app)).with_extension(EXTENSION)
     }
 
-    /// Loads a gallery from its snapshot, unless there is none that counts or it shows more than
-    /// the database's `current` revision. Whether it did.
+    /// Loads a gallery from its snapshot; `false` when it has no valid one, or the snapshot is ahead of the database's
+    /// `current` revision.
     pub(super) async fn restore(&self, app: &AppId, current: Revision) -> Result<bool, StoreError> {
         let path = self.path(app);
         let reader = match blocking(move || SnapshotReader::open(&path)).await {
@@ -73,29 +84,31 @@ impl Snapshots {
         };
         let header = reader.header().clone();
         if !header.matches(app.as_str(), self.model.as_str()) || header.revision() > current {
-            tracing::warn!(%app, "the gallery's snapshot is not used: it is of something else");
+            tracing::warn!(%app, "the gallery's snapshot is not used: it is of another gallery or model, or ahead of the database");
             return Ok(false);
         }
         let Some(key) = self.key(app, header.id()).await? else {
             tracing::info!(%app, "the gallery's snapshot is not used: its key is gone; templates were removed since");
             return Ok(false);
         };
-        let (feed, of) = (Arc::clone(&self.feed), app.clone());
+        let kept = Kept { id: header.id(), revision: header.revision() };
+        let feed = Arc::clone(&self.feed);
+        let gallery = app.clone();
         let imported = blocking(move || {
-            let mut wrong = None;
+            let mut read_error = None;
             let mut frames = reader.frames(&key).map(|frame| {
                 frame.map_err(|error| {
-                    wrong = Some(error);
+                    read_error = Some(error);
                     NotAGallery
                 })
             });
-            let imported = feed.import(&of, header.revision(), &mut frames);
+            let imported = feed.import(&gallery, kept.revision, &mut frames);
             drop(frames);
-            imported.map_err(|_| wrong.unwrap_or(SnapshotError::Damaged)).map(|()| header)
+            imported.map_err(|_| read_error.unwrap_or(SnapshotError::Damaged))
         });
         match imported.await {
-            Ok(header) => {
-                self.kept().insert(app.clone(), (header.id(), header.revision()));
+            Ok(()) => {
+                self.kept.lock().insert(app.clone(), kept);
                 Ok(true)
             }
             Err(error) => {
@@ -105,16 +118,20 @@ impl Snapshots {
         }
     }
 
-    /// Whether a loaded gallery wants a snapshot, or a newer one.
+    /// Whether a loaded gallery needs a snapshot, or a newer one.
     pub(super) async fn is_due(&self, app: &AppId) -> Result<bool, StoreError> {
         let templates = self.feed.size(app).templates;
-        let Some(shown) = self.feed.revision(app).filter(|_| templates >= self.config.least) else { return Ok(false) };
-        let Some((id, kept)) = self.kept().get(app).copied() else { return Ok(true) };
-        let behind = shown.0.saturating_sub(kept.0);
-        Ok(behind > BEHIND.max((templates / BEHIND_SHARE) as u64) || self.key(app, id).await?.is_none())
+        if templates < self.config.min_templates {
+            return Ok(false);
+        }
+        let Some(revision) = self.feed.revision(app) else { return Ok(false) };
+        let Some(kept) = self.kept.lock().get(app).copied() else { return Ok(true) };
+        let changes = revision.0.saturating_sub(kept.revision.0);
+        let is_outdated = changes > OUTDATED_CHANGES.max((templates / OUTDATED_DIVISOR) as u64);
+        Ok(is_outdated || self.key(app, kept.id).await?.is_none())
     }
 
-    /// The key of a snapshot, if there is one that can be read: rows that are fine must not wait for it.
+    /// The key of a snapshot; `None` also when it cannot be read, which must not keep the rows from being loaded.
     async fn key(&self, app: &AppId, id: SnapshotId) -> Result<Option<Key>, StoreError> {
         match self.keys.key(app, id).await {
             Err(error @ (StoreError::Corrupt(_) | StoreError::KeyMissing(_))) => {
@@ -125,35 +142,32 @@ impl Snapshots {
         }
     }
 
-    /// Forgets a snapshot that was not written.
+    /// Removes the key of a snapshot that was not written.
     pub(super) async fn discard(&self, app: &AppId, id: SnapshotId) -> Result<(), StoreError> {
         self.keys.discard(app, id).await
     }
 
-    /// Forgets the snapshot of a gallery: it shows what the database no longer has.
+    /// Invalidates the snapshot of a gallery that contains what the database no longer has.
     pub(super) async fn invalidate(&self, app: &AppId) -> Result<(), StoreError> {
-        let known = self.kept().remove(app);
-        match known {
-            Some((id, _)) => self.keys.discard(app, id).await,
+        let kept = self.kept.lock().remove(app);
+        match kept {
+            Some(kept) => self.keys.discard(app, kept.id).await,
             None => Ok(()),
         }
     }
 
-    /// Makes a key for the next snapshot of a gallery, and says which revision it must show.
-    pub(super) async fn register(&self, app: &AppId) -> Result<(SnapshotId, Key, Revision), StoreError> {
+    /// Registers a key for the next snapshot of a gallery.
+    pub(super) async fn register(&self, app: &AppId) -> Result<NewSnapshot, StoreError> {
         let id = SnapshotId(uuid::Uuid::new_v4());
-        let (key, least) = self.keys.register(app, id).await?;
-        Ok((id, key, least))
+        let (key, min_revision) = self.keys.register(app, id).await?;
+        Ok(NewSnapshot { id, key, min_revision })
     }
 
-    /// Writes a snapshot under a key that was made for it.
-    pub(super) async fn write(
-        &self,
-        app: &AppId,
-        (id, key): (SnapshotId, Key),
-        export: Export,
-    ) -> Result<(), StoreError> {
-        let (path, revision) = (self.path(app), export.revision());
+    /// Writes a registered snapshot.
+    pub(super) async fn write(&self, app: &AppId, new: NewSnapshot, export: Export) -> Result<(), StoreError> {
+        let NewSnapshot { id, key, .. } = new;
+        let path = self.path(app);
+        let revision = export.revision();
         let header = SnapshotHeader::new(id, app.as_str(), self.model.as_str(), revision, export.frames());
         let dir = self.config.dir.clone();
         let written = blocking(move || {
@@ -163,7 +177,7 @@ impl Snapshots {
         let outdated = match written.await {
             Ok(()) => {
                 tracing::info!(%app, %revision, "the gallery's snapshot was written");
-                self.kept().insert(app.clone(), (id, revision)).map(|(old, _)| old)
+                self.kept.lock().insert(app.clone(), Kept { id, revision }).map(|old| old.id)
             }
             Err(error) => {
                 tracing::warn!(%app, %error, "the gallery's snapshot could not be written; the next start takes longer");
@@ -176,12 +190,12 @@ impl Snapshots {
         }
     }
 
-    /// Removes the files of applications that are gone.
-    pub(super) async fn tidy(&self, alive: &HashSet<&AppId>) {
-        self.kept().retain(|app, _| alive.contains(app));
+    /// Removes the files of deleted applications.
+    pub(super) async fn remove_others(&self, alive: &HashSet<&AppId>) {
+        self.kept.lock().retain(|app, _| alive.contains(app));
         let names: HashSet<String> = alive.iter().map(|app| name(app)).collect();
         let dir = self.config.dir.clone();
-        let tidied = blocking(move || {
+        let removed = blocking(move || {
             for entry in std::fs::read_dir(dir)? {
                 let path = entry?.path();
                 let known = path.file_stem().and_then(|stem| stem.to_str()).is_some_and(|stem| names.contains(stem));
@@ -193,7 +207,7 @@ impl Snapshots {
             }
             Ok(())
         });
-        match tidied.await {
+        match removed.await {
             Err(SnapshotError::Io(error)) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => tracing::warn!(%error, "snapshots of deleted applications could not be removed"),
             Ok(()) => {}
@@ -201,7 +215,7 @@ impl Snapshots {
     }
 }
 
-/// A file name that every application id can have.
+/// The file name of a gallery: a hash, because an application id may contain any character.
 fn name(app: &AppId) -> String {
     Sha256::digest(app.as_str()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -214,7 +228,7 @@ fn private_dir(dir: &std::path::Path) -> std::io::Result<()> {
     builder.create(dir)
 }
 
-/// Runs what reads and writes files where it holds up nobody.
+/// Reads or writes files on a thread that may block.
 #[expect(clippy::disallowed_methods, reason = "files, one at a time; nothing that a request brings")]
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, SnapshotError> + Send + 'static,

@@ -126,7 +126,7 @@ impl Fixture {
             attributes: true,
             max_candidates: 5,
         };
-        let config = SnapshotConfig { dir: self.snapshots(), least };
+        let config = SnapshotConfig { dir: self.snapshots(), min_templates: least };
         let service =
             Service::new(ScriptedEngine::new(), matcher.clone(), matcher.clone(), store.clone(), Some(config), policy);
         service.replicator().poll().await.unwrap();

@@ -1,0 +1,168 @@
+//! Keeps the galleries in memory equal to the store.
+//!
+//! There is one way for a write to become visible, whoever made it: the changes after the gallery's revision are read
+//! from the store and applied in order. A local write is published at once ([`Replicator::publish`]), writes of other
+//! nodes within one poll ([`Replicator::poll`]). Revisions have no gaps, so no change can be missed; a change carries
+//! the template's whole state, so applying one twice does no harm.
+//!
+//! Each gallery is a [`Replica`] with a task of its own: a large or unreadable gallery does not delay the others.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use parking_lot::Mutex;
+
+use super::Applications;
+use super::loader::{Loader, Loading};
+use super::replica::{Replica, Shared};
+use super::snapshots::Snapshots;
+use crate::domain::{AppId, ModelTag, Revision};
+use crate::gallery::MatcherFeed;
+use crate::store::{Store, StoreError};
+
+/// Follows the store's revisions.
+pub struct Replicator {
+    shared: Arc<Shared>,
+    applications: Arc<Applications>,
+    replicas: Mutex<HashMap<AppId, Arc<Replica>>>,
+    loaded: AtomicBool,
+    reachable: AtomicBool,
+}
+
+impl Replicator {
+    /// A replicator of the samples of one model.
+    pub(super) fn new(
+        store: Store,
+        feed: Arc<dyn MatcherFeed>,
+        applications: Arc<Applications>,
+        model: ModelTag,
+        snapshots: Option<Snapshots>,
+    ) -> Self {
+        let loader = Loader::new(store.templates.clone(), model.clone());
+        Self {
+            shared: Arc::new(Shared { store, feed, model, loader, snapshots }),
+            applications,
+            replicas: Mutex::default(),
+            loaded: AtomicBool::new(false),
+            reachable: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether every gallery that existed at start is loaded. Galleries that cannot be loaded do not count: the others
+    /// are served.
+    pub fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
+    }
+
+    /// Whether the store could be read at the last poll.
+    pub fn is_store_reachable(&self) -> bool {
+        self.reachable.load(Ordering::Acquire)
+    }
+
+    /// Whether a gallery cannot be loaded or followed because a sealing key is missing.
+    pub fn lacks_key(&self) -> bool {
+        self.replicas.lock().values().any(|replica| replica.lacks_key())
+    }
+
+    /// The progress of all loads together.
+    pub fn loading(&self) -> Loading {
+        let replicas = self.replicas.lock();
+        replicas.values().map(|replica| replica.loading()).fold(Loading::default(), |sum, one| Loading {
+            loaded: sum.loaded + one.loaded,
+            templates: sum.templates + one.templates,
+        })
+    }
+
+    /// For each gallery that has any: the number of templates with a stored sample that cannot be read.
+    pub fn unreadable(&self) -> Vec<(AppId, usize)> {
+        let replicas = self.replicas.lock();
+        let counts = replicas.iter().map(|(app, replica)| (app.clone(), replica.unreadable()));
+        counts.filter(|(_, count)| *count > 0).collect()
+    }
+
+    fn replica(&self, app: &AppId) -> Arc<Replica> {
+        let mut replicas = self.replicas.lock();
+        let new = || Arc::new(Replica::new(app.clone(), Arc::clone(&self.shared)));
+        Arc::clone(replicas.entry(app.clone()).or_insert_with(new))
+    }
+
+    /// Makes a committed write visible to the next search. When the store cannot be read at this moment, the write is
+    /// durable all the same and the next successful poll publishes it.
+    pub(super) async fn publish(&self, app: &AppId, revision: Revision) {
+        if let Err(error) = self.replica(app).advance(revision).await {
+            tracing::warn!(%app, %revision, %error, "a committed change is not visible to searches yet");
+        }
+    }
+
+    /// One round: refreshes the applications, reads the revisions, loads new galleries, advances those that are behind,
+    /// reloads those that the store no longer has as they were, and unloads those of deleted applications.
+    ///
+    /// # Errors
+    /// When the store cannot be reached. Galleries stay as they are, and the next round goes on. A gallery that cannot
+    /// be read is logged only.
+    pub async fn poll(&self) -> Result<(), StoreError> {
+        self.poll_within(Duration::MAX).await
+    }
+
+    /// As [`Replicator::poll`], but waits at most `limit` for the galleries: longer updates go on during the next
+    /// rounds.
+    ///
+    /// # Errors
+    /// As [`Replicator::poll`].
+    pub async fn poll_within(&self, limit: Duration) -> Result<(), StoreError> {
+        let outcome = self.round(limit).await;
+        self.reachable.store(outcome.is_ok(), Ordering::Release);
+        outcome
+    }
+
+    async fn round(&self, limit: Duration) -> Result<(), StoreError> {
+        self.applications.refresh().await?;
+        let positions = self.shared.store.templates.revisions().await?;
+        self.unload_others(&positions.iter().map(|(app, _)| app).collect());
+        let tasks: Vec<_> =
+            positions.iter().filter_map(|(app, position)| self.replica(app).follow(*position)).collect();
+        let ended = tokio::time::timeout(limit, join_all(tasks)).await.unwrap_or_default();
+        if positions.iter().all(|(app, _)| self.replica(app).is_settled()) {
+            self.loaded.store(true, Ordering::Release);
+        }
+        let failed = ended.into_iter().find_map(|ended| match ended {
+            Ok(outcome) => outcome.err(),
+            Err(broken) => Some(StoreError::Failed(Box::new(broken))),
+        });
+        failed.map_or(Ok(()), Err)
+    }
+
+    /// Unloads the galleries of deleted applications.
+    fn unload_others(&self, alive: &HashSet<&AppId>) {
+        let gone: Vec<AppId> = self.shared.feed.loaded().into_iter().filter(|app| !alive.contains(app)).collect();
+        if !gone.is_empty() {
+            self.shared.store.scrubber.mark_pending();
+        }
+        for app in &gone {
+            self.shared.feed.unload(app);
+        }
+        // A replica that a task still uses stays until the next round, so that no second one updates the same gallery.
+        self.replicas.lock().retain(|app, replica| alive.contains(app) || Arc::strong_count(replica) > 1);
+    }
+
+    /// Writes the snapshots that are due. A snapshot that cannot be written is logged only.
+    ///
+    /// # Errors
+    /// When the store cannot be reached.
+    pub async fn save_snapshots(&self) -> Result<(), StoreError> {
+        let Some(snapshots) = &self.shared.snapshots else { return Ok(()) };
+        let loaded = self.shared.feed.loaded();
+        snapshots.remove_others(&loaded.iter().collect()).await;
+        for app in &loaded {
+            match self.replica(app).save_snapshot(snapshots).await {
+                Ok(()) | Err(StoreError::NoSuchApp) => {}
+                Err(error @ StoreError::Unavailable(_)) => return Err(error),
+                Err(error) => tracing::warn!(%app, %error, "the gallery's snapshot is not written"),
+            }
+        }
+        Ok(())
+    }
+}
