@@ -18,7 +18,7 @@ pub use server::{App, FirstRun};
 
 use crate::api::Shape;
 use crate::compute::PoolConfig;
-use crate::domain::{CalibrationError, ModelTag};
+use crate::domain::{CalibrationError, Clock, ModelTag};
 use crate::engine::{DecodeLimits, Engine, EngineConfig, EnginePool, LoadError, ModelPack, TemplateCheck};
 use crate::gallery::MemoryMatcher;
 use crate::journal::JournalError;
@@ -237,7 +237,7 @@ pub async fn open_store(settings: &Settings) -> Result<Store, StartError> {
         }
     };
     let key = match (settings.key.reveal(), key_file(settings)) {
-        (_, Some(file)) => KeySource::File { file, make: settings.key_file.as_os_str().is_empty() },
+        (_, Some(file)) => KeySource::File { file, create: settings.key_file.as_os_str().is_empty() },
         (text, None) => KeySource::Given(Key::all_from_text(text.unwrap_or_default())?),
     };
     if let KeySource::File { file, .. } = &key
@@ -245,8 +245,14 @@ pub async fn open_store(settings: &Settings) -> Result<Store, StartError> {
     {
         tracing::warn!(file = %file.path().display(), "others than its owner can read the file with the sealing keys");
     }
-    let (connections, timeout) = (settings.database.connections, settings.database_timeout());
-    Ok(store::open(&OpenOptions { database, key, connections, timeout }).await?)
+    let options = OpenOptions {
+        database,
+        key,
+        connections: settings.database.connections,
+        timeout: settings.database_timeout(),
+        clock: Clock::system(),
+    };
+    Ok(store::open(&options).await?)
 }
 
 /// The file with the sealing keys; `None` when they are given as text.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
-use crate::domain::{JournalPosition, rfc3339};
+use crate::domain::{Clock, JournalPosition, rfc3339};
 use crate::journal::{Entry, Journal};
 use crate::store::outbox::LEASE;
 use crate::store::{NodePosition, OutboxEvent, OutboxStore, StoreError};
@@ -30,6 +30,7 @@ pub(super) struct OutboxRelay {
     journal: Option<Arc<Journal>>,
     outbox: Arc<dyn OutboxStore>,
     node: Uuid,
+    clock: Clock,
 }
 
 impl OutboxRelay {
@@ -37,7 +38,7 @@ impl OutboxRelay {
         if journal.is_some() {
             outbox.register_node(node);
         }
-        Self { journal, outbox, node }
+        Self { journal, outbox, node, clock: Clock::system() }
     }
 
     /// Adds an event to the outbox.
@@ -90,14 +91,14 @@ impl OutboxRelay {
         if position.line == 0 {
             return Ok(());
         }
-        let position = NodePosition { node: self.node, position, reported_at: SystemTime::now() };
+        let position = NodePosition { node: self.node, position, reported_at: self.clock.now() };
         self.outbox.record_position(&position).await
     }
 
     /// Deletes old events from a node without a journal. Nodes with a journal have had time to write them.
     async fn expire(&self) {
         loop {
-            let before = SystemTime::now().checked_sub(EVENT_MAX_AGE).unwrap_or(SystemTime::UNIX_EPOCH);
+            let before = self.clock.now().checked_sub(EVENT_MAX_AGE).unwrap_or(SystemTime::UNIX_EPOCH);
             match self.outbox.expire(before).await {
                 Ok(0) => {}
                 Ok(events) => tracing::warn!(events, "outbox events expired: no node has a journal"),
@@ -118,7 +119,7 @@ impl OutboxRelay {
             self.report(journal.position()).await?;
             if lost > 0 {
                 let text = format!("{lost} lines are missing: they could not be written when the server stopped");
-                self.outbox.enqueue(&OutboxEvent::new("journal", None, &text)).await?;
+                self.outbox.enqueue(&OutboxEvent::new(self.clock.now(), "journal", None, &text)).await?;
             }
             Ok::<_, StoreError>(())
         };

@@ -18,7 +18,7 @@ use super::outbox_relay::OutboxRelay;
 use super::{StartError, journal_dir, licences, model_pack, open_store, shape, start_engine, start_matcher, tls};
 use crate::api::{ApiConfig, ApiState};
 use crate::compute::Admission;
-use crate::domain::Calibration;
+use crate::domain::{Calibration, Clock};
 use crate::engine::{EnginePool, ModelPack};
 use crate::gallery::MemoryMatcher;
 use crate::journal::{Journal, JournalConfig, JournalKey};
@@ -249,7 +249,9 @@ async fn first_run(
         std::fs::remove_file(&file).map_err(unusable)?;
         return Ok(None);
     }
-    relay.enqueue(&OutboxEvent::new("app create", Some(&credentials.app_id), "first run")).await?;
+    relay
+        .enqueue(&OutboxEvent::new(Clock::system().now(), "app create", Some(&credentials.app_id), "first run"))
+        .await?;
     Ok(Some(FirstRun { credentials, file }))
 }
 

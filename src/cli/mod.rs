@@ -24,7 +24,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::StartError;
-use crate::domain::{AppId, stopwatch};
+use crate::domain::{AppId, Clock, stopwatch};
 use crate::settings::{Overrides, Settings};
 use crate::store::{OutboxEvent, Scrubber, Store};
 use crate::telemetry::error_chain;
@@ -137,7 +137,7 @@ impl CliError {
 
 /// Has the journal of a server that runs, or runs next, tell of a command.
 async fn journal_command(store: &Store, command: &str, app: Option<&AppId>, detail: &str) -> Result<(), CliError> {
-    Ok(store.outbox.enqueue(&OutboxEvent::new(command, app, detail)).await?)
+    Ok(store.outbox.enqueue(&OutboxEvent::new(Clock::system().now(), command, app, detail)).await?)
 }
 
 /// Longest that a command waits for others to let it clear away what it removed.

@@ -1,9 +1,8 @@
-//! The sealing keys of a process: which there are, and which is in force.
+//! The sealing keys of a process.
 //!
-//! What is sealed names its key, so several may be in use at once. Which one seals what is written is said
-//! by the database, in the row [`SEAL_CHECK`]: every write reads it in its own transaction. So a
-//! new key is in force for all nodes from one commit on, without a restart; a node that meets a key that it
-//! does not have reads its key file again.
+//! Sealed data names its key, so several keys may be in use at once. The row [`SEAL_CHECK`] of the database says which
+//! key is in force, and every write reads it in its own transaction. So a new key is in force for all nodes from one
+//! commit on, without a restart. A node that does not have a key reads its key file again.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -11,23 +10,25 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::open::{KeySource, OpenError};
+use super::config::KeySource;
+use super::error::{OpenError, StoreError};
+use super::key::{Key, KeyError, KeyId};
+use super::record::SnapshotId;
 use super::seal::{SampleRef, SealError, Sealer, sealed_under, snapshot_key_aad};
-use super::{Key, KeyError, KeyId, SnapshotId, StoreError};
 use crate::domain::{AppId, Embedding};
 
-/// The name of the row of `meta` that says which key is in force: a known text, sealed under it, so that a wrong
-/// key is told at once.
+/// The row of `meta` that says which key is in force: a known text, sealed under it, so that a wrong key is detected at
+/// once.
 pub(super) const SEAL_CHECK: &str = "sealing check";
 
-/// The name of the row of `meta` with the key of the journal, sealed.
+/// The row of `meta` with the sealed key of the journal.
 pub(super) const JOURNAL_KEY: &str = "journal key";
 
-/// The name of the row of `meta` with the names of the keys that are in force no more, but under which something may
-/// be sealed still: the rotation that replaced them was not brought to its end yet.
+/// The row of `meta` with the ids of the keys that are no longer in force, but under which something may still be
+/// sealed: the rotation that replaced them is not complete.
 pub(super) const SUPERSEDED: &str = "superseded keys";
 
-/// From a sealing key to the journal's first key.
+/// Derives the first journal key of older versions from the sealing key.
 const JOURNAL_LABEL: &[u8; 17] = b"semblance journal";
 
 type Sealers = HashMap<KeyId, Arc<Sealer>>;
@@ -44,16 +45,6 @@ impl fmt::Debug for Keyring {
     }
 }
 
-impl From<SealError> for StoreError {
-    fn from(error: SealError) -> Self {
-        match error {
-            SealError::OtherKey(id) => Self::KeyMissing(id),
-            SealError::Random => Self::Failed(Box::new(error)),
-            SealError::Format | SealError::Damaged => Self::Corrupt(error.to_string()),
-        }
-    }
-}
-
 impl Keyring {
     /// The keys of a source.
     pub(super) fn new(source: KeySource, is_sealed: bool) -> Result<Self, OpenError> {
@@ -61,13 +52,13 @@ impl Keyring {
         Ok(Self { source, sealers: ArcSwap::from_pointee(sealers) })
     }
 
-    /// The check of a database where nothing is sealed yet: the newest key is in force.
+    /// The check of a database without sealed data: the newest key is in force.
     pub(super) fn first_check(&self) -> Result<Vec<u8>, OpenError> {
         let newest = self.source.keys(true)?.pop().ok_or(KeyError::Shape)?;
         Ok(Sealer::new(&newest).check().map_err(StoreError::from)?)
     }
 
-    /// The key that is in force, if it is among those given.
+    /// The key in force, if it is among those given.
     pub(super) fn unlock(&self, check: &[u8]) -> Result<Key, OpenError> {
         let in_force = sealed_under(check).map_err(|_| OpenError::DamagedCheck)?;
         let keys = self.source.keys(true)?;
@@ -79,7 +70,7 @@ impl Keyring {
         Ok(key.clone())
     }
 
-    /// The keys as they are now, oldest first.
+    /// The keys of the source now, oldest first.
     pub(super) fn ids(&self) -> Result<Vec<KeyId>, StoreError> {
         let keys = self.source.keys(true).map_err(|error| StoreError::Failed(Box::new(error)))?;
         Ok(keys.iter().map(Key::id).collect())
@@ -90,15 +81,15 @@ impl Keyring {
         if let Some(sealer) = self.sealers.load().get(&id) {
             return Ok(Arc::clone(sealer));
         }
-        // A few bytes, and only where somebody has put a new key in force.
+        // This reads a few bytes, and only after another process has put a new key in force.
         match self.source.keys(true) {
             Ok(keys) => self.sealers.store(Arc::new(sealers(&keys))),
-            Err(error) => tracing::warn!(%error, "the sealing keys cannot be read again"),
+            Err(error) => tracing::warn!(%error, "the sealing keys cannot be reloaded"),
         }
         self.sealers.load().get(&id).cloned().ok_or(SealError::OtherKey(id))
     }
 
-    /// The sealer of the key in force, of which this is the check.
+    /// The sealer of the key in force, whose check this is.
     pub(super) fn in_force(&self, check: &[u8]) -> Result<Arc<Sealer>, SealError> {
         let sealer = self.sealer(sealed_under(check)?)?;
         if sealer.opens_check(check) { Ok(sealer) } else { Err(SealError::Damaged) }
@@ -107,14 +98,14 @@ impl Keyring {
     /// Opens an embedding with its wrapped data key; one of the version before data keys has none.
     pub(super) fn open(
         &self,
-        place: &SampleRef<'_>,
+        sample: &SampleRef<'_>,
         sealed: &[u8],
         data_key: Option<&[u8]>,
     ) -> Result<Embedding, SealError> {
         let id = sealed_under(data_key.unwrap_or(sealed))?;
         match self.sealers.load().get(&id) {
-            Some(sealer) => sealer.open(place, sealed, data_key),
-            None => self.sealer(id)?.open(place, sealed, data_key),
+            Some(sealer) => sealer.open(sample, sealed, data_key),
+            None => self.sealer(id)?.open(sample, sealed, data_key),
         }
     }
 
@@ -128,7 +119,7 @@ impl Keyring {
         self.sealer(sealed_under(sealed)?)?.open_key(JOURNAL_KEY.as_bytes(), sealed)
     }
 
-    /// Something that was sealed here, sealed under another key; `None` when it is under that one already.
+    /// Seals sealed bytes under another key; `None` when they are under it already.
     pub(super) fn rewrap(&self, to: &Sealer, aad: &[u8], sealed: &[u8]) -> Result<Option<Vec<u8>>, SealError> {
         let from = sealed_under(sealed)?;
         if from == to.key_id() {
@@ -142,8 +133,8 @@ fn sealers(keys: &[Key]) -> Sealers {
     keys.iter().map(|key| (key.id(), Arc::new(Sealer::new(key)))).collect()
 }
 
-/// The journal's key of a database that has none yet, sealed: a random one for a new database. It was once computed
-/// from the sealing key for every use, so a journal of then goes on with that one.
+/// The sealed journal key of a database that has none: random for a new database. Older versions derived it from the
+/// sealing key, so an older journal continues with that one.
 pub(super) fn first_journal_key(in_force: &Key, is_new: bool) -> Result<Vec<u8>, StoreError> {
     let random = || Key::random().map_err(|error| StoreError::Failed(Box::new(error)));
     let key = if is_new { random()?.0 } else { in_force.derived(JOURNAL_LABEL) };

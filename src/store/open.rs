@@ -1,183 +1,79 @@
-//! Opening a database: connect, migrate, and see that the sealing key fits.
+//! Opens a database: connects, migrates, and checks that the sealing keys fit.
 
-use std::borrow::Cow;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::sync::{Arc, OnceLock};
 
-use sqlx::migrate::{Migration, MigrationType, Migrator};
-use zeroize::Zeroizing;
-
-use super::limited::limited;
-use super::{Key, KeyError, KeyFile, KeyId, Store, StoreError, postgres, sqlite};
-
-/// Which database.
-#[derive(Clone)]
-pub enum DatabaseConfig {
-    /// The embedded one, in a file.
-    Sqlite(PathBuf),
-    /// A server.
-    Postgres {
-        /// `postgres://USER@HOST/NAME`.
-        url: Zeroizing<String>,
-        /// The password, when it is not in the URL.
-        password: Option<Zeroizing<String>>,
-    },
-}
-
-/// Where the sealing keys come from. Of several, the oldest is first; the database says which is in force.
-#[derive(Debug, Clone)]
-pub enum KeySource {
-    /// Given.
-    Given(Vec<Key>),
-    /// A file, which is read again when another key is in force than was in it.
-    File {
-        /// The file.
-        file: KeyFile,
-        /// Whether it is made with a random key when there is none and nothing is sealed yet.
-        make: bool,
-    },
-}
-
-/// How a database is opened.
-#[derive(Clone)]
-pub struct OpenOptions {
-    /// Which one.
-    pub database: DatabaseConfig,
-    /// The sealing key.
-    pub key: KeySource,
-    /// Most connections at once.
-    pub connections: u32,
-    /// Longest wait for a connection or a statement.
-    pub timeout: Duration,
-}
-
-/// Why a database cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    /// The URL is not one. It is not repeated: it may hold a password.
-    #[error("database.url is not of the form postgres://USER@HOST/NAME")]
-    Url,
-    /// The database file cannot be made.
-    #[error("{path}: {source}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// No connection.
-    #[error("no connection: {0}")]
-    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The schema is newer than this program.
-    #[error("its schema was made by a newer version of Semblance (migration {0}); this version must not touch it")]
-    Newer(i64),
-    /// The schema cannot be brought up to date.
-    #[error("its schema cannot be brought up to date: {0}")]
-    Migrate(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The key does not open what is stored.
-    #[error(
-        "it is sealed with the key {in_force}, and that is not among those given ({given}); give the key that it is \
-         sealed with (SEMBLANCE_KEY or SEMBLANCE_KEY_FILE)"
-    )]
-    WrongKey {
-        /// The key that is in force.
-        in_force: KeyId,
-        /// Those that were given.
-        given: String,
-    },
-    /// Something is sealed under keys that were not given: the renewal of a key was broken off.
-    #[error(
-        "a renewal of the sealing key was not brought to its end, and templates are sealed under {0} still; give that \
-         key, too, and run `semblance key rotate` once more"
-    )]
-    KeysMissing(String),
-    /// The row that tells a wrong key cannot be opened though the key is the one that it names.
-    #[error("its sealing check is damaged")]
-    DamagedCheck,
-    /// What is stored was sealed, and the key file is not there.
-    #[error("it is sealed with another key than would be made now: {0} is missing; put the key file back")]
-    KeyMissing(PathBuf),
-    /// The key cannot be read or made.
-    #[error("sealing key: {0}")]
-    Key(#[from] KeyError),
-    /// The database failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-impl OpenError {
-    pub(super) fn connect(error: sqlx::Error) -> Self {
-        Self::Connect(Box::new(error))
-    }
-
-    pub(super) fn migrate(error: sqlx::migrate::MigrateError) -> Self {
-        match error {
-            sqlx::migrate::MigrateError::VersionMissing(version) => Self::Newer(version),
-            other => Self::Migrate(Box::new(other)),
-        }
-    }
-}
-
-/// Migrations as (version, name, SQL).
-pub(super) fn migrations(list: &[(i64, &'static str, &'static str)]) -> Migrator {
-    Migrator::with_migrations(
-        list.iter()
-            .map(|(version, name, sql)| {
-                Migration::new(
-                    *version,
-                    Cow::Borrowed(*name),
-                    MigrationType::Simple,
-                    sqlx::SqlStr::from_static(sql),
-                    false,
-                )
-            })
-            .collect(),
-    )
-}
-
-/// Sorts an error of SQLx: `away` says that the database's own code means "not now".
-pub(super) fn classify(error: sqlx::Error, away: bool) -> StoreError {
-    let away = away
-        || matches!(
-            error,
-            sqlx::Error::Io(_)
-                | sqlx::Error::Tls(_)
-                // Whoever answers is no database, or hangs up in the middle of a greeting.
-                | sqlx::Error::Protocol(_)
-                | sqlx::Error::PoolTimedOut
-                | sqlx::Error::PoolClosed
-                | sqlx::Error::WorkerCrashed
-                // A connection that was left in the middle of a transaction; it is closed.
-                | sqlx::Error::BeginFailed
-                | sqlx::Error::InvalidSavePointStatement
-        );
-    if away { StoreError::Unavailable(Box::new(error)) } else { StoreError::Failed(Box::new(error)) }
-}
+use super::config::{DatabaseConfig, OpenOptions};
+use super::error::{OpenError, StoreError};
+use super::keyring::{self, JOURNAL_KEY, Keyring, SEAL_CHECK};
+use super::scrub::PendingScrub;
+use super::sql::executor::{Db, Executor, Limit, Pool, values};
+use super::sql::keys::check_keys_given;
+use super::sql::sql_store::SqlStore;
+use super::traits::{HintStore, Store};
+use super::{postgres, sqlite};
 
 /// Opens a database.
 ///
 /// # Errors
 /// See [`OpenError`].
 pub async fn open(options: &OpenOptions) -> Result<Store, OpenError> {
-    let store = match &options.database {
-        DatabaseConfig::Sqlite(path) => sqlite::open(path, options).await?,
-        DatabaseConfig::Postgres { url, password } => {
-            postgres::open(url, password.as_ref().map(|p| p.as_str()), options).await?
+    match &options.database {
+        DatabaseConfig::Sqlite(path) => {
+            let sqlite::Opened { read, write, lock } = sqlite::connect(path, options).await?;
+            let (read, write) = (Pool::Sqlite(read), Pool::Sqlite(write));
+            let store = unlock(read, write, options, Arc::new(sqlite::NoNotifier)).await;
+            drop(lock);
+            store
         }
-    };
-    Ok(limited(store, options.timeout))
+        DatabaseConfig::Postgres { url, password } => {
+            let password = password.as_ref().map(|password| password.as_str());
+            let (pool, listener) = postgres::connect(url, password, options).await?;
+            unlock(Pool::Postgres(pool.clone()), Pool::Postgres(pool), options, Arc::new(listener)).await
+        }
+    }
 }
 
-impl KeySource {
-    /// The keys, oldest first; there is at least one.
-    pub(super) fn keys(&self, is_sealed: bool) -> Result<Vec<Key>, OpenError> {
-        Ok(match self {
-            Self::Given(keys) => keys.clone(),
-            Self::File { file, make: true } if !file.path().exists() && is_sealed => {
-                return Err(OpenError::KeyMissing(file.path().to_owned()));
-            }
-            Self::File { file, make: true } if !file.path().exists() => vec![file.create()?],
-            Self::File { file, .. } => file.load()?,
-        })
-    }
+/// The store of a database whose schema is up to date, if the key in force is among those given.
+async fn unlock(read: Pool, write: Pool, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Result<Store, OpenError> {
+    let db = Db { read, write, timeout: options.timeout, pending_scrub: PendingScrub::at_open() };
+    let check = read_meta(&db, SEAL_CHECK).await?;
+    let keys = Keyring::new(options.key.clone(), check.is_some())?;
+    let check = match check {
+        Some(check) => check,
+        None => init_meta(&db, SEAL_CHECK, &keys.first_check()?).await?,
+    };
+    let key = keys.unlock(&check)?;
+    check_keys_given(&db, &keys.ids()?).await?;
+    // A database without applications has no journal to continue.
+    let mut writer = db.writer(Limit::Unbounded).await?;
+    let is_new = writer.fetch_optional("SELECT created_at FROM applications LIMIT 1", &[]).await?.is_none();
+    drop(writer);
+    let sealed = init_meta(&db, JOURNAL_KEY, &keyring::first_journal_key(&key, is_new)?).await?;
+    let journal_key = keys.open_journal_key(&sealed).map_err(StoreError::from)?.0;
+    let store = Arc::new(SqlStore { db, keys, clock: options.clock.clone(), node: OnceLock::new() });
+    Ok(Store {
+        apps: store.clone(),
+        templates: store.clone(),
+        snapshots: store.clone(),
+        scrubber: store.clone(),
+        outbox: store.clone(),
+        keys: store,
+        hints,
+        journal_key,
+    })
+}
+
+async fn read_meta(db: &Db, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let mut db = db.writer(Limit::Unbounded).await?;
+    let row = db.fetch_optional("SELECT value FROM meta WHERE name = $1", values![name]).await?;
+    row.as_ref().map(|row| row.get("value")).transpose()
+}
+
+/// The value of a row of `meta`, which is inserted if it does not exist. Of two nodes that start at once, one inserts
+/// it and both read it.
+async fn init_meta(db: &Db, name: &str, initial: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let mut writer = db.writer(Limit::Unbounded).await?;
+    let sql = "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+    writer.execute(sql, values![name, initial]).await?;
+    writer.fetch_one("SELECT value FROM meta WHERE name = $1", values![name]).await?.get("value")
 }

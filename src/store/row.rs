@@ -1,18 +1,13 @@
-//! Between columns and values of the domain.
+//! Converts between columns and values of the domain.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
-use super::keyring::Keyring;
-use super::seal::{SampleRef, SealError};
-use super::{KeyHash, OutboxEvent, SampleFault, SnapshotId, StoreError, UnreadableSample};
+use super::error::StoreError;
+use super::record::{KeyHash, SnapshotId};
+use super::sql::executor::{DbRow, Value};
 use crate::domain::{AppId, Guard, ModelTag, Revision, SampleId, TemplateId};
-use crate::gallery::{IndexedTemplate, Sample};
-
-pub(super) fn now() -> i64 {
-    millis(SystemTime::now())
-}
 
 pub(super) fn millis(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -31,142 +26,105 @@ pub(super) fn duration(seconds: i64) -> Duration {
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
 }
 
-pub(super) fn number(revision: Revision) -> i64 {
-    i64::try_from(revision.0).unwrap_or(i64::MAX)
-}
-
 pub(super) fn revision(number: i64) -> Revision {
     Revision(u64::try_from(number).unwrap_or(0))
 }
 
-pub(super) fn count(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
+/// A random tag for a change.
+pub(super) fn random_tag() -> i64 {
+    Uuid::new_v4().as_u64_pair().0.cast_signed()
 }
 
-pub(super) fn app_id(text: &str) -> Result<AppId, StoreError> {
-    text.parse().map_err(|_| StoreError::Corrupt("an application id".to_owned()))
-}
-
-pub(super) fn template_id(text: &str) -> Result<TemplateId, StoreError> {
-    text.parse().map_err(|_| StoreError::Corrupt("a template id".to_owned()))
-}
-
-pub(super) fn sample_id(bytes: &[u8]) -> Result<SampleId, StoreError> {
-    Uuid::from_slice(bytes).map(SampleId).map_err(|_| StoreError::Corrupt("a sample id".to_owned()))
-}
-
-pub(super) fn snapshot_id(bytes: &[u8]) -> Result<SnapshotId, StoreError> {
-    Uuid::from_slice(bytes).map(SnapshotId).map_err(|_| StoreError::Corrupt("a snapshot's id".to_owned()))
-}
-
-/// No key opens an application whose hash is damaged; it is no reason to shut out the others.
-pub(super) fn key_hash(bytes: &[u8], app: &str) -> KeyHash {
+/// The hash of an application's key. One that is damaged opens for no key, and other applications still open.
+pub(super) fn key_hash(bytes: &[u8], app: &AppId) -> KeyHash {
     bytes.try_into().map_or_else(
         |_| {
-            tracing::error!(app, "the hash of the application's key is damaged; `semblance app rotate-key` mends it");
+            tracing::error!(%app, "the hash of the application's key is damaged; `semblance app rotate-key` replaces it");
             KeyHash([0; 32])
         },
         KeyHash,
     )
 }
 
-/// An unknown guard, written by a newer version, counts as `refuse`: the safest choice.
-pub(super) fn guard(text: &str, app: &str) -> Guard {
+/// An unknown guard, of a newer version, counts as `refuse`: the safest choice.
+pub(super) fn guard(text: &str, app: &AppId) -> Guard {
     text.parse().unwrap_or_else(|_| {
-        tracing::error!(app, guard = text, "the application's guard is not known; `semblance app guard` sets it");
+        tracing::error!(%app, guard = text, "the application's guard is unknown; set it with `semblance app guard`");
         Guard::Refuse
     })
 }
 
-pub(super) fn uuid(bytes: &[u8]) -> Result<Uuid, StoreError> {
-    Uuid::from_slice(bytes).map_err(|_| StoreError::Corrupt("an id".to_owned()))
+/// A column holds something else than it should.
+pub(super) fn corrupt(column: &str) -> StoreError {
+    StoreError::Corrupt(format!("column {column}"))
 }
 
-/// A event: id, moment, operation, transaction, application, template, revision, detail.
-pub(super) type EventRow = (Vec<u8>, i64, String, Option<Vec<u8>>, Option<String>, Option<String>, Option<i64>, String);
-
-pub(super) fn event(row: EventRow) -> Result<OutboxEvent, StoreError> {
-    let (id, at, operation, transaction, app, template, number, detail) = row;
-    Ok(OutboxEvent {
-        id: uuid(&id)?,
-        at: time(at),
-        operation,
-        transaction: transaction.as_deref().map(uuid).transpose()?,
-        app,
-        template,
-        revision: number.map(|number| revision(number).0),
-        detail,
-    })
-}
-
-/// The columns of a sample, as they lie in a row.
-pub(super) struct SampleColumns<'a> {
-    pub(super) sample: &'a [u8],
-    pub(super) sealed: &'a [u8],
-    pub(super) data_key: Option<&'a [u8]>,
-}
-
-/// A change, its template and, unless it has none, a sample of it: revision, template, sample, sealed, data key; the
-/// tag of the change, and of the one that all of them come after.
-pub(super) type ChangeRow = (i64, String, Option<Vec<u8>>, Option<Vec<u8>>, Option<Vec<u8>>, Option<i64>, Option<i64>);
-
-/// A random number for a change.
-pub(super) fn tag() -> i64 {
-    Uuid::new_v4().as_u64_pair().0.cast_signed()
-}
-
-/// Opens the rows of samples one by one and gathers those of one template, which follow each other.
-pub(super) struct Gather<'a> {
-    keys: &'a Keyring,
-    app: &'a AppId,
-    model: &'a ModelTag,
-    templates: Vec<IndexedTemplate>,
-    unreadable: Vec<UnreadableSample>,
-}
-
-impl<'a> Gather<'a> {
-    pub(super) fn new(keys: &'a Keyring, app: &'a AppId, model: &'a ModelTag) -> Self {
-        Self { keys, app, model, templates: Vec::new(), unreadable: Vec::new() }
+impl DbRow {
+    pub(super) fn app_id(&self, column: &str) -> Result<AppId, StoreError> {
+        self.get::<&str>(column)?.parse().map_err(|_| corrupt(column))
     }
 
-    /// Takes the next row: a template and, unless it has none, a sample of it.
-    pub(super) fn take(&mut self, template: &str, columns: Option<SampleColumns<'_>>) -> Result<(), StoreError> {
-        if self.templates.last().is_none_or(|last| last.id.as_str() != template) {
-            self.templates.push(IndexedTemplate { id: template_id(template)?, samples: Vec::new() });
+    pub(super) fn template_id(&self, column: &str) -> Result<TemplateId, StoreError> {
+        self.get::<&str>(column)?.parse().map_err(|_| corrupt(column))
+    }
+
+    pub(super) fn sample_id(&self, column: &str) -> Result<SampleId, StoreError> {
+        self.uuid(column).map(SampleId)
+    }
+
+    pub(super) fn snapshot_id(&self, column: &str) -> Result<SnapshotId, StoreError> {
+        self.uuid(column).map(SnapshotId)
+    }
+
+    pub(super) fn uuid(&self, column: &str) -> Result<Uuid, StoreError> {
+        Uuid::from_slice(self.get(column)?).map_err(|_| corrupt(column))
+    }
+
+    pub(super) fn optional_uuid(&self, column: &str) -> Result<Option<Uuid>, StoreError> {
+        let bytes: Option<&[u8]> = self.get(column)?;
+        bytes.map(Uuid::from_slice).transpose().map_err(|_| corrupt(column))
+    }
+
+    pub(super) fn time(&self, column: &str) -> Result<SystemTime, StoreError> {
+        self.get(column).map(time)
+    }
+
+    pub(super) fn revision(&self, column: &str) -> Result<Revision, StoreError> {
+        self.get(column).map(revision)
+    }
+}
+
+/// Converts to a [`Value`].
+macro_rules! value_from {
+    ($($type:ty: |$value:ident| $converted:expr;)*) => { $(
+        impl<'a> From<$type> for Value<'a> {
+            fn from($value: $type) -> Self {
+                $converted
+            }
         }
-        let (Some(last), Some(columns)) = (self.templates.last_mut(), columns) else { return Ok(()) };
-        match self.keys.open_sample(self.app, &last.id, self.model, &columns) {
-            Ok(sample) => last.samples.push(sample),
-            Err(fault) => self.unreadable.push(UnreadableSample { template: last.id.clone(), fault }),
-        }
-        Ok(())
-    }
-
-    /// What was gathered since the last time.
-    pub(super) fn finish(&mut self) -> Vec<IndexedTemplate> {
-        std::mem::take(&mut self.templates)
-    }
-
-    /// What could not be opened since the last time.
-    pub(super) fn unreadable(&mut self) -> Vec<UnreadableSample> {
-        std::mem::take(&mut self.unreadable)
-    }
+    )* };
 }
 
-impl Keyring {
-    fn open_sample(
-        &self,
-        app: &AppId,
-        template: &TemplateId,
-        model: &ModelTag,
-        columns: &SampleColumns<'_>,
-    ) -> Result<Sample, SampleFault> {
-        let id = sample_id(columns.sample).map_err(|error| SampleFault::Damaged(error.to_string()))?;
-        let place = SampleRef { app, template, sample: id, model };
-        match self.open(&place, columns.sealed, columns.data_key) {
-            Ok(embedding) => Ok(Sample { id, embedding }),
-            Err(SealError::OtherKey(key)) => Err(SampleFault::KeyMissing(key)),
-            Err(error) => Err(SampleFault::Damaged(format!("sample {id} is {error}"))),
-        }
-    }
+value_from! {
+    &'a str: |text| Self::Text(Some(text));
+    Option<&'a str>: |text| Self::Text(text);
+    &'a AppId: |id| Self::Text(Some(id.as_str()));
+    &'a TemplateId: |id| Self::Text(Some(id.as_str()));
+    &'a ModelTag: |model| Self::Text(Some(model.as_str()));
+    &'a [u8]: |bytes| Self::Bytes(Some(bytes));
+    &'a [u8; 32]: |bytes| Self::Bytes(Some(bytes));
+    &'a Vec<u8>: |bytes| Self::Bytes(Some(bytes));
+    Option<&'a [u8]>: |bytes| Self::Bytes(bytes);
+    &'a Uuid: |id| Self::Bytes(Some(id.as_bytes()));
+    Option<&'a Uuid>: |id| Self::Bytes(id.map(|id| id.as_bytes().as_slice()));
+    i64: |number| Self::Integer(Some(number));
+    Option<i64>: |number| Self::Integer(number);
+    u64: |number| Self::Integer(Some(i64::try_from(number).unwrap_or(i64::MAX)));
+    usize: |number| Self::Integer(Some(i64::try_from(number).unwrap_or(i64::MAX)));
+    Revision: |revision| Self::from(revision.0);
+    Option<Revision>: |revision| revision.map_or(Self::Integer(None), Self::from);
+    SystemTime: |time| Self::Integer(Some(millis(time)));
+    Option<SystemTime>: |time| Self::Integer(time.map(millis));
+    Option<f64>: |number| Self::Real(number);
+    bool: |boolean| Self::Boolean(boolean);
 }

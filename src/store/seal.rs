@@ -1,11 +1,10 @@
 //! Embeddings sealed at rest.
 //!
-//! A stored template can be turned back into a face good enough to fool another matcher, so it is
-//! never written plain. Each sample is sealed with AES-256-GCM under a random key of its own, its data
-//! key, and that one under the sealing key. The associated data of both names application, template,
-//! sample and model, so a row that was moved does not open. Whoever destroys the few bytes of a wrapped
-//! data key has destroyed the sample, also where its ciphertext is still kept; and a new sealing key
-//! costs a new wrapping of the data keys only.
+//! A stored template can be turned back into a face good enough to fool another matcher, so it is never written plain.
+//! Each sample is sealed with AES-256-GCM under a random key of its own, its data key, and the data key under the
+//! sealing key. The associated data of both names application, template, sample and model, so a row that was moved does
+//! not open. Destroying the few bytes of a wrapped data key destroys the sample, also where its ciphertext is still
+//! kept. A new sealing key costs only a new wrapping of the data keys.
 //!
 //! Formats: sealed under a sealing key: 1 (1 byte), key id (4), nonce (12), ciphertext, tag. Sealed under
 //! a data key: 2 (1 byte), nonce (12), ciphertext, tag. An embedding is its f32 little-endian numbers.
@@ -17,7 +16,9 @@ use aes_gcm::aead::{AeadInOut, KeyInit};
 use aes_gcm::{Aes256Gcm, Nonce};
 use zeroize::Zeroizing;
 
-use super::{Key, KeyId, SnapshotId};
+use super::error::StoreError;
+use super::key::{Key, KeyId};
+use super::record::SnapshotId;
 use crate::domain::{AppId, Embedding, ModelTag, SampleId, TemplateId};
 
 const UNDER_SEALING_KEY: u8 = 1;
@@ -27,7 +28,7 @@ const TAG: usize = 16;
 
 const KNOWN_TEXT: &[u8] = b"semblance";
 
-/// What a sealed embedding belongs to: it opens nowhere else.
+/// The sample that a sealed embedding belongs to. It opens for no other.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SampleRef<'a> {
     pub(super) app: &'a AppId,
@@ -36,7 +37,7 @@ pub(super) struct SampleRef<'a> {
     pub(super) model: &'a ModelTag,
 }
 
-/// Before the associated data of a data key, which then is that of what it seals.
+/// Precedes the associated data of a data key; the rest is that of the embedding.
 const DATA_KEY: &[u8] = b"data key ";
 
 impl SampleRef<'_> {
@@ -44,7 +45,7 @@ impl SampleRef<'_> {
         let mut data = Vec::with_capacity(192);
         data.extend_from_slice(label);
         for part in [self.app.as_str(), self.template.as_str(), self.model.as_str()] {
-            // With its length before it, no two places read the same.
+            // With the length before each part, no two samples have the same associated data.
             data.extend_from_slice(&(part.len() as u64).to_le_bytes());
             data.extend_from_slice(part.as_bytes());
         }
@@ -53,7 +54,7 @@ impl SampleRef<'_> {
     }
 
     /// The associated data of its data key.
-    pub(super) fn of_data_key(&self) -> Vec<u8> {
+    pub(super) fn data_key_aad(&self) -> Vec<u8> {
         self.associated_data(DATA_KEY)
     }
 }
@@ -63,20 +64,30 @@ pub(super) fn snapshot_key_aad(app: &AppId, id: SnapshotId) -> Vec<u8> {
     [b"snapshot key ", id.0.as_bytes().as_slice(), app.as_str().as_bytes()].concat()
 }
 
-/// What could not be opened.
+/// Why something cannot be sealed or opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(super) enum SealError {
     #[error("an unknown format")]
     Format,
     #[error("sealed with the key {0}, which is not among those given")]
     OtherKey(KeyId),
-    #[error("changed, or moved to another place")]
+    #[error("changed, or moved to another row")]
     Damaged,
     #[error("the system gives no random numbers")]
     Random,
 }
 
-/// A sample as its row has it.
+impl From<SealError> for StoreError {
+    fn from(error: SealError) -> Self {
+        match error {
+            SealError::OtherKey(id) => Self::KeyMissing(id),
+            SealError::Random => Self::Failed(Box::new(error)),
+            SealError::Format | SealError::Damaged => Self::Corrupt(error.to_string()),
+        }
+    }
+}
+
+/// The sealed columns of a sample.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Sealed {
     /// The embedding, under its data key.
@@ -85,7 +96,7 @@ pub(super) struct Sealed {
     pub(super) data_key: Vec<u8>,
 }
 
-/// Which sealing key opens what is sealed under one.
+/// The id of the sealing key that opens sealed bytes.
 pub(super) fn sealed_under(sealed: &[u8]) -> Result<KeyId, SealError> {
     let [UNDER_SEALING_KEY, rest @ ..] = sealed else { return Err(SealError::Format) };
     rest.first_chunk::<{ KeyId::BYTES }>().map(|id| KeyId(*id)).ok_or(SealError::Format)
@@ -107,7 +118,7 @@ fn cipher(key: &Key) -> Aes256Gcm {
     Aes256Gcm::new((&*key.0).into())
 }
 
-/// Appends a random nonce and the sealed text.
+/// Appends a random nonce, the ciphertext and the tag.
 fn encrypt(cipher: &Aes256Gcm, aad: &[u8], text: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
     let mut nonce = [0u8; NONCE];
     getrandom::fill(&mut nonce).map_err(|_| SealError::Random)?;
@@ -149,47 +160,47 @@ impl Sealer {
     }
 
     /// Seals an embedding under a data key of its own.
-    pub(super) fn seal(&self, place: &SampleRef<'_>, embedding: &Embedding) -> Result<Sealed, SealError> {
+    pub(super) fn seal(&self, sample: &SampleRef<'_>, embedding: &Embedding) -> Result<Sealed, SealError> {
         let plain: Zeroizing<Vec<u8>> =
             Zeroizing::new(embedding.values().iter().flat_map(|v| v.to_le_bytes()).collect());
-        self.seal_text(place, &plain)
+        self.seal_text(sample, &plain)
     }
 
-    /// Seals what a sample is to hold.
-    pub(super) fn seal_text(&self, place: &SampleRef<'_>, plain: &[u8]) -> Result<Sealed, SealError> {
+    /// Seals the plain bytes of a sample.
+    pub(super) fn seal_text(&self, sample: &SampleRef<'_>, plain: &[u8]) -> Result<Sealed, SealError> {
         let key = Key::random().map_err(|_| SealError::Random)?;
         let mut sealed = vec![UNDER_DATA_KEY];
-        encrypt(&cipher(&key), &place.associated_data(&[]), plain, &mut sealed)?;
-        let data_key = self.seal_bytes(&place.of_data_key(), key.0.as_ref())?;
+        encrypt(&cipher(&key), &sample.associated_data(&[]), plain, &mut sealed)?;
+        let data_key = self.seal_bytes(&sample.data_key_aad(), key.0.as_ref())?;
         Ok(Sealed { embedding: sealed, data_key })
     }
 
-    /// Opens an embedding with its wrapped data key; one of the version before has none.
+    /// Opens an embedding with its wrapped data key. One of the version before data keys has none.
     pub(super) fn open(
         &self,
-        place: &SampleRef<'_>,
+        sample: &SampleRef<'_>,
         sealed: &[u8],
         data_key: Option<&[u8]>,
     ) -> Result<Embedding, SealError> {
-        let here = place.of_data_key();
-        let place_of_embedding = here.get(DATA_KEY.len()..).unwrap_or_default();
+        let data_key_aad = sample.data_key_aad();
+        let embedding_aad = data_key_aad.get(DATA_KEY.len()..).unwrap_or_default();
         let plain = match data_key {
-            None => self.open_bytes(place_of_embedding, sealed)?,
+            None => self.open_bytes(embedding_aad, sealed)?,
             Some(wrapped) => {
                 let [UNDER_DATA_KEY, sealed @ ..] = sealed else { return Err(SealError::Format) };
-                decrypt(&cipher(&self.open_key(&here, wrapped)?), place_of_embedding, sealed)?
+                decrypt(&cipher(&self.open_key(&data_key_aad, wrapped)?), embedding_aad, sealed)?
             }
         };
-        embedding(&plain, place.model)
+        embedding(&plain, sample.model)
     }
 
-    /// A key that was sealed here.
+    /// Opens a sealed key.
     pub(super) fn open_key(&self, aad: &[u8], sealed: &[u8]) -> Result<Key, SealError> {
         let plain = self.open_bytes(aad, sealed)?;
         plain.as_slice().try_into().map(|key| Key(Zeroizing::new(key))).map_err(|_| SealError::Format)
     }
 
-    /// A known text, sealed: what opens it is the same key.
+    /// A known text, sealed: only the same key opens it.
     pub(super) fn check(&self) -> Result<Vec<u8>, SealError> {
         self.seal_bytes(KNOWN_TEXT, KNOWN_TEXT)
     }
@@ -216,23 +227,60 @@ impl Sealer {
     }
 }
 
+/// The sample that a row belongs to. Seals and opens the row without a database, as the store does.
+#[derive(Debug, Clone)]
+pub struct SealedRow {
+    /// The application.
+    pub app: AppId,
+    /// The template.
+    pub template: TemplateId,
+    /// The sample.
+    pub sample: SampleId,
+    /// The model of its embedding.
+    pub model: ModelTag,
+}
+
+impl SealedRow {
+    fn sample(&self) -> SampleRef<'_> {
+        SampleRef { app: &self.app, template: &self.template, sample: self.sample, model: &self.model }
+    }
+
+    /// Opens the sealed embedding of a row with its data key. A row of the version before data keys has none.
+    ///
+    /// # Errors
+    /// [`StoreError::KeyMissing`] when it is sealed under another key, [`StoreError::Corrupt`] when it is damaged, was
+    /// moved, or is not an embedding.
+    pub fn open(&self, key: &Key, sealed: &[u8], data_key: Option<&[u8]>) -> Result<Embedding, StoreError> {
+        Ok(Sealer::new(key).open(&self.sample(), sealed, data_key)?)
+    }
+
+    /// Seals the plain bytes of a row. Returns the sealed bytes and the data key.
+    ///
+    /// # Errors
+    /// [`StoreError::Failed`] when the system gives no random numbers.
+    pub fn seal(&self, key: &Key, text: &[u8]) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
+        let Sealed { embedding, data_key } = Sealer::new(key).seal_text(&self.sample(), text)?;
+        Ok((embedding, data_key))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-    fn place<'a>(app: &'a AppId, template: &'a TemplateId, model: &'a ModelTag) -> SampleRef<'a> {
+    fn sample<'a>(app: &'a AppId, template: &'a TemplateId, model: &'a ModelTag) -> SampleRef<'a> {
         SampleRef { app, template, sample: SampleId(uuid::Uuid::from_u128(7)), model }
     }
 
     #[test]
-    fn what_is_sealed_opens_in_its_place_only() {
+    fn a_sealed_embedding_opens_for_its_sample_only() {
         let sealer = Sealer::new(&Key::from_text(KEY).unwrap());
         let (app, other): (AppId, AppId) = ("a".parse().unwrap(), "b".parse().unwrap());
         let (template, model) = ("t".parse().unwrap(), ModelTag::new("m"));
         let embedding = Embedding::new(&[0.1, -0.7, 0.3], model.clone()).unwrap();
-        let here = place(&app, &template, &model);
+        let here = sample(&app, &template, &model);
         let Sealed { embedding: sealed, data_key } = sealer.seal(&here, &embedding).unwrap();
         assert_eq!(sealer.open(&here, &sealed, Some(&data_key)), Ok(embedding.clone()));
         let again = sealer.seal(&here, &embedding).unwrap();
@@ -240,13 +288,13 @@ mod tests {
         assert!(!sealed.windows(4).any(|w| w == embedding.values()[0].to_le_bytes()));
         assert_eq!(sealer.open(&here, &sealed, Some(&again.data_key)), Err(SealError::Damaged));
         assert_eq!(sealer.open(&here, &sealed, None), Err(SealError::Format));
-        let there = place(&other, &template, &model);
+        let there = sample(&other, &template, &model);
         assert_eq!(sealer.open(&there, &sealed, Some(&data_key)), Err(SealError::Damaged));
         let (other_template, other_model) = ("u".parse().unwrap(), ModelTag::new("n"));
         for moved in [
             SampleRef { sample: SampleId(uuid::Uuid::from_u128(8)), ..here },
-            place(&app, &other_template, &model),
-            place(&app, &template, &other_model),
+            sample(&app, &other_template, &model),
+            sample(&app, &template, &other_model),
         ] {
             assert_eq!(sealer.open(&moved, &sealed, Some(&data_key)), Err(SealError::Damaged));
         }
@@ -264,10 +312,10 @@ mod tests {
 
     /// Rows of the version before data keys.
     #[test]
-    fn what_was_sealed_under_the_sealing_key_itself_still_opens() {
+    fn an_embedding_sealed_under_the_sealing_key_itself_opens() {
         let sealer = Sealer::new(&Key::from_text(KEY).unwrap());
         let (app, template, model) = ("a".parse().unwrap(), "t".parse().unwrap(), ModelTag::new("m"));
-        let here = place(&app, &template, &model);
+        let here = sample(&app, &template, &model);
         let plain: Vec<u8> = [0.6f32, 0.8].iter().flat_map(|v| v.to_le_bytes()).collect();
         let mut data = Vec::new();
         for part in ["a", "t", "m"] {
@@ -280,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn another_key_is_told_from_damage() {
+    fn a_wrong_key_is_distinguished_from_damage() {
         let (one, two) = (Key::from_text(KEY).unwrap(), Key::from_text(&KEY.replace('0', "f")).unwrap());
         let sealed = Sealer::new(&one).seal_bytes(b"x", b"text").unwrap();
         assert_eq!(Sealer::new(&two).open_bytes(b"x", &sealed), Err(SealError::OtherKey(one.id())));

@@ -1,11 +1,11 @@
-//! Snapshot files: a gallery at one revision, sealed, so that a start need not read every row.
+//! Snapshot files: a gallery at one revision, sealed, so that a start does not read every row.
 //!
-//! A file counts only while the database holds its key ([`SnapshotStore`](super::SnapshotStore)). Its
-//! head says in clear which gallery it is of; head and position are part of what seals each frame, so
-//! frames that were changed, exchanged, left out or taken from another file do not open.
+//! A file is valid only while the database has its key ([`SnapshotStore`](super::SnapshotStore)). Its header names the
+//! gallery in clear text. Header and position are the associated data of each frame, so frames that were changed,
+//! exchanged, left out or taken from another file do not open.
 //!
-//! Format: eight bytes that say so; length of the head (u32, little-endian) and the head as JSON; then each frame
-//! as its length (u32) and the sealed bytes (see `seal.rs`).
+//! Format: eight magic bytes; the length of the header (u32, little-endian) and the header as JSON; then for each frame
+//! its length (u32) and the sealed bytes (see `seal.rs`).
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use super::key::Key;
+use super::record::SnapshotId;
 use super::seal::Sealer;
-use super::{Key, SnapshotId};
 use crate::domain::Revision;
 
 /// First bytes of a file; the last one is the version of the format.
@@ -25,10 +26,10 @@ const MAGIC: &[u8; 8] = b"smblnce\x01";
 /// The extension of a file that is being written.
 pub const PARTIAL_EXTENSION: &str = "part";
 
-/// No head and no frame is longer than this: 256 MiB, for rows of any size.
+/// The longest header or frame: 256 MiB, for rows of any size.
 const MAX_PART_BYTES: usize = 256 << 20;
 
-/// What a snapshot is of.
+/// What a snapshot contains.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SnapshotHeader {
@@ -51,12 +52,12 @@ pub enum SnapshotError {
 }
 
 impl SnapshotHeader {
-    /// The head of a snapshot.
+    /// The header of a snapshot.
     pub fn new(id: SnapshotId, app: &str, model: &str, revision: Revision, frames: usize) -> Self {
         Self { id: id.0, app: app.to_owned(), model: model.to_owned(), revision: revision.0, frames }
     }
 
-    /// The snapshot's name.
+    /// The id of the snapshot.
     pub fn id(&self) -> SnapshotId {
         SnapshotId(self.id)
     }
@@ -66,44 +67,44 @@ impl SnapshotHeader {
         Revision(self.revision)
     }
 
-    /// Whether it is of this application's templates of this model.
+    /// Whether the snapshot is of this application and model.
     pub fn matches(&self, app: &str, model: &str) -> bool {
         self.app == app && self.model == model
     }
 }
 
-/// What ties a frame to its file and its place.
-fn place(head: &[u8], at: usize) -> Vec<u8> {
-    let mut place = Sha256::digest(head).to_vec();
-    place.extend_from_slice(&(at as u64).to_le_bytes());
-    place
+/// The associated data of a frame: it opens only in its file, at its position.
+fn frame_aad(header: &[u8], at: usize) -> Vec<u8> {
+    let mut aad = Sha256::digest(header).to_vec();
+    aad.extend_from_slice(&(at as u64).to_le_bytes());
+    aad
 }
 
-/// Writes a snapshot; it is whole and on disk when this returns.
+/// Writes a snapshot. It is complete and on disk when this returns.
 ///
 /// # Errors
-/// When the file cannot be written. What was there before stays.
+/// When the file cannot be written. A previous file of that name stays.
 pub fn write(
     path: &Path,
-    head: &SnapshotHeader,
+    header: &SnapshotHeader,
     key: &Key,
     frames: impl Iterator<Item = Vec<u8>>,
 ) -> Result<(), SnapshotError> {
     let partial = path.with_extension(PARTIAL_EXTENSION);
-    let written = write_all(&partial, head, key, frames);
+    let written = write_all(&partial, header, key, frames);
     if written.is_err() {
         let _ = std::fs::remove_file(&partial);
     }
     written?;
     std::fs::rename(&partial, path)?;
-    // The name, too, is on disk then.
+    // Puts the name on disk.
     File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()?;
     Ok(())
 }
 
 fn write_all(
     path: &Path,
-    head: &SnapshotHeader,
+    header: &SnapshotHeader,
     key: &Key,
     frames: impl Iterator<Item = Vec<u8>>,
 ) -> Result<(), SnapshotError> {
@@ -113,14 +114,14 @@ fn write_all(
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut out = BufWriter::with_capacity(1 << 20, options.open(path)?);
-    let head = serde_json::to_vec(head).map_err(std::io::Error::from)?;
+    let header = serde_json::to_vec(header).map_err(std::io::Error::from)?;
     out.write_all(MAGIC)?;
-    out.write_all(&(head.len() as u32).to_le_bytes())?;
-    out.write_all(&head)?;
+    out.write_all(&(header.len() as u32).to_le_bytes())?;
+    out.write_all(&header)?;
     let sealer = Sealer::new(key);
     for (at, frame) in frames.enumerate() {
         let frame = Zeroizing::new(frame);
-        let sealed = sealer.seal_bytes(&place(&head, at), &frame).map_err(std::io::Error::other)?;
+        let sealed = sealer.seal_bytes(&frame_aad(&header, at), &frame).map_err(std::io::Error::other)?;
         out.write_all(&(sealed.len() as u32).to_le_bytes())?;
         out.write_all(&sealed)?;
     }
@@ -129,10 +130,10 @@ fn write_all(
     Ok(())
 }
 
-/// A snapshot file that was opened; its head is read.
+/// An open snapshot file, whose header is read.
 #[derive(Debug)]
 pub struct SnapshotReader {
-    head: SnapshotHeader,
+    header: SnapshotHeader,
     bytes: Vec<u8>,
     file: BufReader<File>,
 }
@@ -141,7 +142,7 @@ impl SnapshotReader {
     /// Opens a snapshot.
     ///
     /// # Errors
-    /// When the file is not there or its head cannot be read.
+    /// When the file does not exist or its header cannot be read.
     pub fn open(path: &Path) -> Result<Self, SnapshotError> {
         let mut file = BufReader::with_capacity(1 << 20, File::open(path)?);
         let mut magic = [0; MAGIC.len()];
@@ -150,32 +151,32 @@ impl SnapshotReader {
             return Err(SnapshotError::Damaged);
         }
         let bytes = part(&mut file)?;
-        let head = serde_json::from_slice(&bytes).map_err(|_| SnapshotError::Damaged)?;
-        Ok(Self { head, bytes, file })
+        let header = serde_json::from_slice(&bytes).map_err(|_| SnapshotError::Damaged)?;
+        Ok(Self { header, bytes, file })
     }
 
-    /// What it says that it is of. Nothing proves it but a frame that opens.
+    /// The header. Only a frame that opens proves it.
     pub fn header(&self) -> &SnapshotHeader {
-        &self.head
+        &self.header
     }
 
-    /// The frames, as many as the head says. After the first that does not open none does.
+    /// As many frames as the header says. After the first frame that does not open, none does.
     pub fn frames(mut self, key: &Key) -> impl Iterator<Item = Result<Vec<u8>, SnapshotError>> + use<> {
         let sealer = Sealer::new(key);
-        let mut whole = true;
-        (0..self.head.frames).map(move |at| {
-            let sealed = if whole { part(&mut self.file) } else { Err(SnapshotError::Damaged) };
+        let mut intact = true;
+        (0..self.header.frames).map(move |at| {
+            let sealed = if intact { part(&mut self.file) } else { Err(SnapshotError::Damaged) };
             let frame = sealed.and_then(|sealed| {
-                let plain = sealer.open_bytes(&place(&self.bytes, at), &sealed).map_err(|_| SnapshotError::Damaged);
+                let plain = sealer.open_bytes(&frame_aad(&self.bytes, at), &sealed).map_err(|_| SnapshotError::Damaged);
                 plain.map(|mut plain| std::mem::take(&mut *plain))
             });
-            whole = frame.is_ok();
+            intact = frame.is_ok();
             frame
         })
     }
 }
 
-/// A length and so many bytes.
+/// Reads a length and that many bytes.
 fn part(file: &mut impl Read) -> Result<Vec<u8>, SnapshotError> {
     let mut length = [0; 4];
     file.read_exact(&mut length).map_err(cut_off)?;
@@ -183,7 +184,7 @@ fn part(file: &mut impl Read) -> Result<Vec<u8>, SnapshotError> {
     if length > MAX_PART_BYTES {
         return Err(SnapshotError::Damaged);
     }
-    // Grows with what is really there, whatever the length says.
+    // Grows with the bytes that are there, not with the length that the file claims.
     let mut bytes = Vec::with_capacity(length.min(1 << 20));
     let read = file.take(length as u64).read_to_end(&mut bytes)?;
     if read == length { Ok(bytes) } else { Err(SnapshotError::Damaged) }

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-use semblance::domain::{AppId, Embedding, EnrollRules, ModelTag, SampleId, TemplateId};
+use semblance::domain::{AppId, Clock, Embedding, EnrollRules, ModelTag, SampleId, TemplateId};
 use semblance::gallery::Sample;
 use semblance::store::{
     AppRecord, DatabaseConfig, ErasureReason, Key, KeyHash, KeySource, OnConflict, OpenOptions, Store, open,
@@ -16,7 +16,9 @@ const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1
 async fn open_in(dir: &Path) -> Store {
     let key = KeySource::Given(Key::all_from_text(KEY).unwrap());
     let database = DatabaseConfig::Sqlite(dir.join("test.db"));
-    open(&OpenOptions { database, key, connections: 4, timeout: Duration::from_secs(10) }).await.unwrap()
+    open(&OpenOptions { database, key, connections: 4, timeout: Duration::from_secs(10), clock: Clock::system() })
+        .await
+        .unwrap()
 }
 
 fn sample(seed: u32) -> Sample {

@@ -86,7 +86,7 @@ async fn a_gallery_that_cannot_be_followed_holds_up_no_other(fixture: Fixture) {
 async fn a_node_without_the_key_sees_removals_and_catches_up_when_it_is_given(fixture: Fixture) {
     let file = semblance::store::KeyFile::new(fixture.dir.path().join("sealing.key"));
     std::fs::write(file.path(), KEY).unwrap();
-    let node = fixture.start_of(1, semblance::store::KeySource::File { file: file.clone(), make: false }).await;
+    let node = fixture.start_of(1, semblance::store::KeySource::File { file: file.clone(), create: false }).await;
     let app = node.new_app().await;
     node.fill(&app, 0..5).await;
     let other = fixture.start_given(1, &format!("{KEY} {NEW_KEY}")).await;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use semblance::compute::PoolConfig;
-use semblance::domain::{AppId, Calibration, Embedding, ModelTag, SampleId, TemplateId};
+use semblance::domain::{AppId, Calibration, Clock, Embedding, ModelTag, SampleId, TemplateId};
 use semblance::gallery::{IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher, Sample, brute_force};
 use semblance::service::{Policy, Service, SnapshotConfig};
 use semblance::store::{DatabaseConfig, ErasureReason, Key, KeySource, OnConflict, OpenOptions, Store, open};
@@ -115,7 +115,8 @@ impl Fixture {
             Some(url) => DatabaseConfig::Postgres { url: url.clone().into(), password: None },
             None => DatabaseConfig::Sqlite(self.dir.path().join("test.db")),
         };
-        let options = OpenOptions { database, key, connections: 4, timeout: Duration::from_secs(10) };
+        let options =
+            OpenOptions { database, key, connections: 4, timeout: Duration::from_secs(10), clock: Clock::system() };
         let store = open(&options).await.unwrap();
         let pool = PoolConfig { name: "search", threads: 1, queue: 64, deadline: Duration::from_secs(60) };
         let matcher = Arc::new(MemoryMatcher::new(pool));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use semblance::domain::{AppId, Embedding, EnrollRules, Guard, ModelTag, Revision, SampleId, TemplateId};
+use semblance::domain::{AppId, Clock, Embedding, EnrollRules, Guard, ModelTag, Revision, SampleId, TemplateId};
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{
     AppRecord, Changes, DatabaseConfig, ErasureReason, InsertError, Key, KeyFile, KeyHash, KeyId, KeySource,
@@ -58,7 +58,8 @@ impl Fixture {
 
     async fn open_with(&self, key: KeySource) -> Result<Store, OpenError> {
         let timeout = Duration::from_secs(10);
-        open(&OpenOptions { database: self.database.clone(), key, connections: 4, timeout }).await
+        open(&OpenOptions { database: self.database.clone(), key, connections: 4, timeout, clock: Clock::system() })
+            .await
     }
 
     async fn open(&self) -> Store {
@@ -794,7 +795,7 @@ async fn a_new_sealing_key_is_put_in_force_under_load(fixture: Fixture) {
 
 async fn a_node_reads_its_key_file_again(fixture: Fixture) {
     let file = KeyFile::new(fixture._dir.path().join("sealing.key"));
-    let source = || KeySource::File { file: file.clone(), make: true };
+    let source = || KeySource::File { file: file.clone(), create: true };
     let node = fixture.open_with(source()).await.unwrap();
     let a = with_app(&node, "a").await;
     insert(&node, &a, "x", &sample(1)).await.unwrap();
@@ -912,7 +913,8 @@ async fn a_node_waits_for_anothers_migrations() {
     sqlx::query("SELECT pg_advisory_lock($1)").bind(lock).execute(&mut other).await.unwrap();
     let timeout = Duration::from_millis(300);
     let key = KeySource::Given(Key::all_from_text(KEY).unwrap());
-    let options = OpenOptions { database: fixture.database.clone(), key, connections: 4, timeout };
+    let options =
+        OpenOptions { database: fixture.database.clone(), key, connections: 4, timeout, clock: Clock::system() };
     let waiting = tokio::spawn(async move { open(&options).await.map(drop) });
     tokio::time::sleep(timeout * 4).await;
     assert!(!waiting.is_finished(), "it waits for more than a statement may take");

@@ -1,182 +1,142 @@
 //! Applications.
 
-macro_rules! apps {
-    ($store:ty, $database:ty, $failed:path) => {
-        #[async_trait]
-        impl AppStore for $store {
-            async fn create(&self, app: &AppRecord) -> Result<bool, StoreError> {
-                let done = sqlx::query(
-                    "INSERT INTO applications (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-                     ON CONFLICT (app_id) DO NOTHING",
-                )
-                .bind(app.id.as_str())
-                .bind(app.name.as_str())
-                .bind(app.key_hash.0.as_slice())
-                .bind(row::millis(app.created_at))
-                .bind(app.attributes)
-                .bind(app.retention.map(row::seconds))
-                .bind(app.rules.guard.as_str())
-                .bind(app.rules.min_quality)
-                .execute(&self.write)
-                .await
-                .map_err($failed)?;
-                Ok(done.rows_affected() == 1)
-            }
+use std::time::{Duration, SystemTime};
 
-            async fn create_first(&self, app: &AppRecord) -> Result<bool, StoreError> {
-                let mut work = self.work().await?;
-                if let Some(statement) = HOLD_WRITERS {
-                    sqlx::query(statement).execute(&mut *work).await.map_err($failed)?;
-                }
-                let done = sqlx::query(
-                    "INSERT INTO applications (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality)
-                     SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE NOT EXISTS (SELECT 1 FROM applications)",
-                )
-                .bind(app.id.as_str())
-                .bind(app.name.as_str())
-                .bind(app.key_hash.0.as_slice())
-                .bind(row::millis(app.created_at))
-                .bind(app.attributes)
-                .bind(app.retention.map(row::seconds))
-                .bind(app.rules.guard.as_str())
-                .bind(app.rules.min_quality)
-                .execute(&mut *work)
-                .await
-                .map_err($failed)?;
-                work.commit().await.map_err($failed)?;
-                Ok(done.rows_affected() == 1)
-            }
+use async_trait::async_trait;
 
-            async fn list(&self) -> Result<Vec<AppRecord>, StoreError> {
-                type Row = (
-                    String,
-                    String,
-                    Vec<u8>,
-                    i64,
-                    bool,
-                    Option<Vec<u8>>,
-                    Option<i64>,
-                    Option<i64>,
-                    String,
-                    Option<f64>,
-                );
-                let rows: Vec<Row> = sqlx::query_as(
-                    "SELECT app_id, name, key_hash, created_at, attributes, former_key_hash, former_until, retention_s,
-                            guard, min_quality
-                     FROM applications ORDER BY created_at, app_id",
-                )
-                .fetch_all(&self.read)
-                .await
-                .map_err($failed)?;
-                rows.into_iter()
-                    .map(|(id, name, key, created_at, attributes, former, until, retention, guard, min_quality)| {
-                        let rules = EnrollRules { guard: row::guard(&guard, &id), min_quality };
-                        let former = former.as_deref().map(|hash| row::key_hash(hash, &id));
-                        Ok(AppRecord {
-                            key_hash: row::key_hash(&key, &id),
-                            id: row::app_id(&id)?,
-                            name,
-                            created_at: row::time(created_at),
-                            previous_key: former
-                                .zip(until)
-                                .map(|(hash, until)| PreviousKey { hash, until: row::time(until) }),
-                            attributes,
-                            retention: retention.map(row::duration),
-                            rules,
-                        })
-                    })
-                    .collect()
-            }
+use super::executor::{DbRow, Executor, Limit, Value, values};
+use super::sql_store::SqlStore;
+use crate::domain::{AppId, EnrollRules, Guard};
+use crate::store::error::StoreError;
+use crate::store::outbox::ErasureReason;
+use crate::store::record::{AppRecord, KeyHash, PreviousKey};
+use crate::store::row;
+use crate::store::traits::AppStore;
 
-            async fn set_key(
-                &self,
-                id: &AppId,
-                key: KeyHash,
-                former_until: Option<SystemTime>,
-            ) -> Result<bool, StoreError> {
-                // All columns on the right are those of before.
-                let done = sqlx::query(
-                    "UPDATE applications SET key_hash = $2, former_until = $3,
-                            former_key_hash = CASE WHEN $4 THEN key_hash ELSE NULL END
-                     WHERE app_id = $1",
-                )
-                .bind(id.as_str())
-                .bind(key.0.as_slice())
-                .bind(former_until.map(row::millis))
-                .bind(former_until.is_some())
-                .execute(&self.write)
-                .await
-                .map_err($failed)?;
-                Ok(done.rows_affected() == 1)
-            }
+#[async_trait]
+impl AppStore for SqlStore {
+    async fn create(&self, app: &AppRecord) -> Result<bool, StoreError> {
+        let mut db = self.db.writer(Limit::Request).await?;
+        let inserted = db
+            .execute(
+                "INSERT INTO applications
+                     (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (app_id) DO NOTHING",
+                &columns(app),
+            )
+            .await?;
+        Ok(inserted == 1)
+    }
 
-            async fn set_retention(&self, id: &AppId, retention: Option<Duration>) -> Result<bool, StoreError> {
-                let done = sqlx::query("UPDATE applications SET retention_s = $2 WHERE app_id = $1")
-                    .bind(id.as_str())
-                    .bind(retention.map(row::seconds))
-                    .execute(&self.write)
-                    .await
-                    .map_err($failed)?;
-                Ok(done.rows_affected() == 1)
-            }
+    async fn create_first(&self, app: &AppRecord) -> Result<bool, StoreError> {
+        let mut tx = self.db.begin(Limit::Request).await?;
+        tx.lock_galleries().await?;
+        let inserted = tx
+            .execute(
+                "INSERT INTO applications
+                     (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality)
+                 SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE NOT EXISTS (SELECT 1 FROM applications)",
+                &columns(app),
+            )
+            .await?;
+        tx.commit().await?;
+        Ok(inserted == 1)
+    }
 
-            async fn set_attributes(&self, id: &AppId, reported: bool) -> Result<bool, StoreError> {
-                let done = sqlx::query("UPDATE applications SET attributes = $2 WHERE app_id = $1")
-                    .bind(id.as_str())
-                    .bind(reported)
-                    .execute(&self.write)
-                    .await
-                    .map_err($failed)?;
-                Ok(done.rows_affected() == 1)
-            }
+    async fn list(&self) -> Result<Vec<AppRecord>, StoreError> {
+        let mut db = self.db.reader(Limit::Request).await?;
+        let rows = db
+            .fetch_all(
+                "SELECT app_id, name, key_hash, created_at, attributes, former_key_hash, former_until, retention_s,
+                        guard, min_quality
+                 FROM applications ORDER BY created_at, app_id",
+                &[],
+            )
+            .await?;
+        rows.iter().map(record).collect()
+    }
 
-            async fn set_guard(&self, id: &AppId, guard: Guard) -> Result<bool, StoreError> {
-                let done = sqlx::query("UPDATE applications SET guard = $2 WHERE app_id = $1")
-                    .bind(id.as_str())
-                    .bind(guard.as_str())
-                    .execute(&self.write)
-                    .await
-                    .map_err($failed)?;
-                Ok(done.rows_affected() == 1)
-            }
+    async fn set_key(&self, id: &AppId, key: KeyHash, previous_until: Option<SystemTime>) -> Result<bool, StoreError> {
+        // The columns on the right have the values of before.
+        let sql = "UPDATE applications SET key_hash = $2, former_until = $3,
+                          former_key_hash = CASE WHEN $4 THEN key_hash ELSE NULL END
+                   WHERE app_id = $1";
+        self.update(sql, values![id, &key.0, previous_until, previous_until.is_some()]).await
+    }
 
-            async fn set_min_quality(&self, id: &AppId, least: Option<f64>) -> Result<bool, StoreError> {
-                let done = sqlx::query("UPDATE applications SET min_quality = $2 WHERE app_id = $1")
-                    .bind(id.as_str())
-                    .bind(least)
-                    .execute(&self.write)
-                    .await
-                    .map_err($failed)?;
-                Ok(done.rows_affected() == 1)
-            }
+    async fn set_retention(&self, id: &AppId, retention: Option<Duration>) -> Result<bool, StoreError> {
+        let sql = "UPDATE applications SET retention_s = $2 WHERE app_id = $1";
+        self.update(sql, values![id, retention.map(row::seconds)]).await
+    }
 
-            async fn delete(&self, id: &AppId) -> Result<bool, StoreError> {
-                // The gallery's row is locked first: nobody enrols from here on, and the cascade of the last
-                // statement finds no template that was not told of.
-                let (mut work, first) = match self.begin(id).await {
-                    Err(StoreError::NoSuchApp) => return Ok(false),
-                    begun => begun?,
-                };
-                let left: Vec<(String,)> =
-                    sqlx::query_as("SELECT template_id FROM templates WHERE app_id = $1 ORDER BY template_id")
-                        .bind(id.as_str())
-                        .fetch_all(&mut *work)
-                        .await
-                        .map_err($failed)?;
-                for (at, (template,)) in (first..).zip(left) {
-                    self.erase(&mut work, id, &row::template_id(&template)?, at, ErasureReason::APPLICATION).await?;
-                }
-                sqlx::query("DELETE FROM applications WHERE app_id = $1")
-                    .bind(id.as_str())
-                    .execute(&mut *work)
-                    .await
-                    .map_err($failed)?;
-                work.commit().await.map_err($failed)?;
-                Ok(true)
-            }
+    async fn set_attributes(&self, id: &AppId, reported: bool) -> Result<bool, StoreError> {
+        self.update("UPDATE applications SET attributes = $2 WHERE app_id = $1", values![id, reported]).await
+    }
+
+    async fn set_guard(&self, id: &AppId, guard: Guard) -> Result<bool, StoreError> {
+        self.update("UPDATE applications SET guard = $2 WHERE app_id = $1", values![id, guard.as_str()]).await
+    }
+
+    async fn set_min_quality(&self, id: &AppId, min_quality: Option<f64>) -> Result<bool, StoreError> {
+        self.update("UPDATE applications SET min_quality = $2 WHERE app_id = $1", values![id, min_quality]).await
+    }
+
+    async fn delete(&self, id: &AppId) -> Result<bool, StoreError> {
+        // The gallery's row is locked first: no template is enrolled from here on, so the cascade of the last statement
+        // deletes none that has no event.
+        let mut write = match self.begin_write(id, Limit::Bulk).await {
+            Err(StoreError::NoSuchApp) => return Ok(false),
+            begun => begun?,
+        };
+        let templates = write
+            .tx
+            .fetch_all("SELECT template_id FROM templates WHERE app_id = $1 ORDER BY template_id", values![id])
+            .await?;
+        for row in &templates {
+            write.erase(&row.template_id("template_id")?, ErasureReason::APPLICATION).await?;
+            write.skip_change();
         }
-    };
+        write.tx.execute("DELETE FROM applications WHERE app_id = $1", values![id]).await?;
+        write.tx.commit().await?;
+        Ok(true)
+    }
 }
 
-pub(in crate::store) use apps;
+impl SqlStore {
+    /// Updates an application; `false` when it does not exist.
+    async fn update(&self, sql: &'static str, values: &[Value<'_>]) -> Result<bool, StoreError> {
+        let mut db = self.db.writer(Limit::Request).await?;
+        Ok(db.execute(sql, values).await? == 1)
+    }
+}
+
+fn columns(app: &AppRecord) -> [Value<'_>; 8] {
+    [
+        Value::from(&app.id),
+        Value::from(app.name.as_str()),
+        Value::from(&app.key_hash.0),
+        Value::from(app.created_at),
+        Value::from(app.attributes),
+        Value::from(app.retention.map(row::seconds)),
+        Value::from(app.rules.guard.as_str()),
+        Value::from(app.rules.min_quality),
+    ]
+}
+
+fn record(row: &DbRow) -> Result<AppRecord, StoreError> {
+    let id = row.app_id("app_id")?;
+    let previous_hash: Option<&[u8]> = row.get("former_key_hash")?;
+    let previous_until: Option<i64> = row.get("former_until")?;
+    Ok(AppRecord {
+        name: row.get("name")?,
+        key_hash: row::key_hash(row.get("key_hash")?, &id),
+        created_at: row.time("created_at")?,
+        previous_key: previous_hash
+            .zip(previous_until)
+            .map(|(hash, until)| PreviousKey { hash: row::key_hash(hash, &id), until: row::time(until) }),
+        attributes: row.get("attributes")?,
+        retention: row.get::<Option<i64>>("retention_s")?.map(row::duration),
+        rules: EnrollRules { guard: row::guard(row.get("guard")?, &id), min_quality: row.get("min_quality")? },
+        id,
+    })
+}

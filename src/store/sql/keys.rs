@@ -1,266 +1,246 @@
-//! Sealing keys: which is in force, and what is sealed under others.
+//! Sealing keys: which key is in force, and what is sealed under others.
 
-/// Samples that are sealed anew in one transaction: for SQLite, some hundredths of a second in which nobody else
-/// writes.
-pub(in crate::store) const RESEALED_AT_ONCE: i64 = 500;
+use std::sync::Arc;
 
-/// `IS NOT DISTINCT FROM` is understood by both (SQLite 3.39): NULL is what the version before data keys had.
-pub(in crate::store) const RESEAL: &str = "UPDATE samples SET data_key = $5, sealed = coalesce($6, sealed)
-     WHERE app_id = $1 AND template_id = $2 AND created_at = $3 AND sample_id = $4
-       AND data_key IS NOT DISTINCT FROM $7";
+use async_trait::async_trait;
 
-macro_rules! keys {
-    ($store:ty, $database:ty, $failed:path) => {
-        #[async_trait]
-        impl KeyStore for $store {
-            fn has(&self, key: KeyId) -> bool {
-                self.keys.sealer(key).is_ok()
-            }
+use super::executor::{Db, DbRow, Executor, Limit, Tx, values};
+use super::sql_store::SqlStore;
+use crate::domain::ModelTag;
+use crate::store::error::{OpenError, StoreError};
+use crate::store::key::KeyId;
+use crate::store::keyring::{JOURNAL_KEY, SEAL_CHECK, SUPERSEDED};
+use crate::store::record::{KeyStatus, Resealed, SampleCursor};
+use crate::store::row::corrupt;
+use crate::store::seal::{SampleRef, Sealed, Sealer, sealed_under, snapshot_key_aad};
+use crate::store::traits::KeyStore;
 
-            async fn status(&self) -> Result<KeyStatus, StoreError> {
-                let (check,): (Vec<u8>,) = sqlx::query_as("SELECT value FROM meta WHERE name = $1")
-                    .bind(SEAL_CHECK)
-                    .fetch_one(&self.read)
-                    .await
-                    .map_err($failed)?;
-                Ok(KeyStatus {
-                    in_force: sealed_under(&check)?,
-                    given: self.keys.ids()?,
-                    in_use: Self::keys_in_use(&self.read).await?,
-                })
-            }
+/// Samples that are resealed in one transaction. On SQLite other writers wait for it: some hundredths of a second.
+const BATCH_SAMPLES: usize = 500;
 
-            async fn put_in_force(&self, key: KeyId) -> Result<(), StoreError> {
-                let sealer = self.keys.sealer(key)?;
-                let mut work = self.work().await?;
-                // Whoever writes has begun with a row of a gallery, and reads then which key is in force.
-                if let Some(statement) = HOLD_WRITERS {
-                    sqlx::query(statement).execute(&mut *work).await.map_err($failed)?;
-                }
-                let before = Self::hold_check(&mut work).await?;
-                let mut superseded = Self::superseded(&mut *work).await?;
-                superseded.push(sealed_under(&before)?);
-                superseded.retain(|id| *id != key);
-                Self::put_superseded(&mut *work, &superseded).await?;
-                sqlx::query("UPDATE meta SET value = $2 WHERE name = $1")
-                    .bind(SEAL_CHECK)
-                    .bind(sealer.check()?)
-                    .execute(&mut *work)
-                    .await
-                    .map_err($failed)?;
-                let (journal,): (Vec<u8>,) = sqlx::query_as("SELECT value FROM meta WHERE name = $1")
-                    .bind(JOURNAL_KEY)
-                    .fetch_one(&mut *work)
-                    .await
-                    .map_err($failed)?;
-                if let Some(journal) = self.keys.rewrap(&sealer, JOURNAL_KEY.as_bytes(), &journal)? {
-                    sqlx::query("UPDATE meta SET value = $2 WHERE name = $1")
-                        .bind(JOURNAL_KEY)
-                        .bind(journal)
-                        .execute(&mut *work)
-                        .await
-                        .map_err($failed)?;
-                }
-                work.commit().await.map_err($failed)
-            }
+#[async_trait]
+impl KeyStore for SqlStore {
+    fn has(&self, key: KeyId) -> bool {
+        self.keys.sealer(key).is_ok()
+    }
 
-            async fn reseal(&self, after: Option<SampleCursor>) -> Result<Resealed, StoreError> {
-                let Some(after) = after else {
-                    return Ok(Resealed { count: self.reseal_snapshots().await?, next: Some(SampleCursor::first()) });
-                };
-                type Row = (String, String, i64, Vec<u8>, String, Option<Vec<u8>>, Option<Vec<u8>>);
-                let rows: Vec<Row> = sqlx::query_as(
-                    "SELECT app_id, template_id, created_at, sample_id, model, data_key,
-                            CASE WHEN data_key IS NULL THEN sealed END
-                     FROM samples WHERE (app_id, template_id, created_at, sample_id) > ($1, $2, $3, $4)
-                     ORDER BY app_id, template_id, created_at, sample_id LIMIT $5",
-                )
-                .bind(&after.app)
-                .bind(&after.template)
-                .bind(after.created_at)
-                .bind(&after.sample)
-                .bind(sql::keys::RESEALED_AT_ONCE)
-                .fetch_all(&self.read)
-                .await
-                .map_err($failed)?;
-                let full = row::count(rows.len()) == sql::keys::RESEALED_AT_ONCE;
-                let next = rows.last().filter(|_| full).map(|(app, template, created_at, sample, ..)| SampleCursor {
-                    app: app.clone(),
-                    template: template.clone(),
-                    created_at: *created_at,
-                    sample: sample.clone(),
-                });
-                let (mut work, sealer) = self.resealing().await?;
-                let mut count = 0;
-                for (app, template, created_at, sample, model, data_key, sealed) in rows {
-                    let (of, id, model) = (row::app_id(&app)?, row::template_id(&template)?, ModelTag::new(&model));
-                    let place = SampleRef { app: &of, template: &id, sample: row::sample_id(&sample)?, model: &model };
-                    let (embedding, wrapped) = match (&data_key, &sealed) {
-                        (Some(key), _) => match self.keys.rewrap(&sealer, &place.of_data_key(), key)? {
-                            Some(wrapped) => (None, wrapped),
-                            None => continue,
-                        },
-                        // Of the version before data keys: from now on it has one.
-                        (None, Some(sealed)) => {
-                            let anew = sealer.seal(&place, &self.keys.open(&place, sealed, None)?)?;
-                            (Some(anew.embedding), anew.data_key)
-                        }
-                        (None, None) => continue,
-                    };
-                    work.erases();
-                    // Whoever removed, replaced or resealed the sample meanwhile has the last word.
-                    let done = sqlx::query(sql::keys::RESEAL)
-                        .bind(app)
-                        .bind(template)
-                        .bind(created_at)
-                        .bind(sample)
-                        .bind(wrapped)
-                        .bind(embedding)
-                        .bind(data_key)
-                        .execute(&mut *work)
-                        .await
-                        .map_err($failed)?;
-                    count += done.rows_affected();
-                }
-                work.commit().await.map_err($failed)?;
-                if next.is_none() {
-                    self.settle_superseded().await?;
-                }
-                Ok(Resealed { count, next })
-            }
+    async fn status(&self) -> Result<KeyStatus, StoreError> {
+        let mut db = self.db.reader(Limit::Unbounded).await?;
+        let check = db.fetch_one("SELECT value FROM meta WHERE name = $1", values![SEAL_CHECK]).await?;
+        drop(db);
+        Ok(KeyStatus {
+            in_force: sealed_under(check.get("value")?)?,
+            given: self.keys.ids()?,
+            in_use: keys_in_use(&self.db).await?,
+        })
+    }
+
+    async fn put_in_force(&self, key: KeyId) -> Result<(), StoreError> {
+        let sealer = self.keys.sealer(key)?;
+        let mut tx = self.db.begin(Limit::Unbounded).await?;
+        // A writer first locks the row of a gallery, and then reads which key is in force.
+        tx.lock_galleries().await?;
+        let before = hold_check(&mut tx).await?;
+        let mut superseded = superseded(&mut tx).await?;
+        superseded.push(sealed_under(&before)?);
+        superseded.retain(|id| *id != key);
+        set_superseded(&mut tx, &superseded).await?;
+        set_meta(&mut tx, SEAL_CHECK, &sealer.check()?).await?;
+        let journal_key = tx.fetch_one("SELECT value FROM meta WHERE name = $1", values![JOURNAL_KEY]).await?;
+        if let Some(rewrapped) = self.keys.rewrap(&sealer, JOURNAL_KEY.as_bytes(), journal_key.get("value")?)? {
+            set_meta(&mut tx, JOURNAL_KEY, &rewrapped).await?;
         }
+        tx.commit().await
+    }
 
-        impl $store {
-            /// Under which keys something is sealed, and how much. Reads every sample's row.
-            async fn keys_in_use(pool: &sqlx::Pool<$database>) -> Result<Vec<(KeyId, u64)>, StoreError> {
-                let mut work = pool.begin_with("BEGIN").await.map_err($failed)?;
-                if let Some(statement) = NO_STATEMENT_TIMEOUT {
-                    sqlx::query(statement).execute(&mut *work).await.map_err($failed)?;
-                }
-                // A key's name follows the byte of the format (see `seal.rs`).
-                let rows: Vec<(Vec<u8>, i64)> = sqlx::query_as(
-                    "SELECT id, count(*) FROM (
-                         SELECT substr(coalesce(data_key, sealed), 2, 4) AS id FROM samples
-                         UNION ALL SELECT substr(sealed_key, 2, 4) FROM snapshots
-                     ) AS sealed GROUP BY id ORDER BY id",
-                )
-                .fetch_all(&mut *work)
-                .await
-                .map_err($failed)?;
-                work.rollback().await.map_err($failed)?;
-                let counted = rows.into_iter().map(|(id, count)| {
-                    let id = id.try_into().map_err(|_| StoreError::Corrupt("the name of a sealing key".to_owned()))?;
-                    Ok((KeyId(id), u64::try_from(count).unwrap_or(0)))
-                });
-                counted.collect()
-            }
-
-            /// The keys that are in force no more, and under which something may be sealed still.
-            async fn superseded(
-                from: &mut <$database as sqlx::Database>::Connection,
-            ) -> Result<Vec<KeyId>, StoreError> {
-                let found: Option<(Vec<u8>,)> = sqlx::query_as("SELECT value FROM meta WHERE name = $1")
-                    .bind(SUPERSEDED)
-                    .fetch_optional(from)
-                    .await
-                    .map_err($failed)?;
-                let ids = found.map(|(ids,)| ids).unwrap_or_default();
-                Ok(ids.as_chunks().0.iter().map(|id| KeyId(*id)).collect())
-            }
-
-            async fn put_superseded(
-                to: &mut <$database as sqlx::Database>::Connection,
-                keys: &[KeyId],
-            ) -> Result<(), StoreError> {
-                sqlx::query(
-                    "INSERT INTO meta (name, value) VALUES ($1, $2)
-                     ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                )
-                .bind(SUPERSEDED)
-                .bind(keys.iter().flat_map(|id| id.0).collect::<Vec<u8>>())
-                .execute(to)
-                .await
-                .map_err($failed)?;
-                Ok(())
-            }
-
-            /// Notes which keys are superseded and needed still, once everything was to be sealed anew; not, if
-            /// another key was put in force meanwhile.
-            async fn settle_superseded(&self) -> Result<(), StoreError> {
-                let before = self.resealing().await?.1.key_id();
-                let in_use = Self::keys_in_use(&self.read).await?;
-                let (mut work, sealer) = self.resealing().await?;
-                if sealer.key_id() == before {
-                    let needed: Vec<KeyId> = in_use.into_iter().map(|(id, _)| id).filter(|id| *id != before).collect();
-                    Self::put_superseded(&mut work, &needed).await?;
-                }
-                work.commit().await.map_err($failed)
-            }
-
-            /// Refuses to start without a key under which something is sealed, as far as that is known without
-            /// reading every row.
-            async fn has_all_keys(pool: &sqlx::Pool<$database>, given: &[KeyId]) -> Result<(), OpenError> {
-                let mut connection = pool.acquire().await.map_err($failed)?;
-                let superseded = Self::superseded(&mut connection).await?;
-                drop(connection);
-                if superseded.iter().all(|id| given.contains(id)) {
-                    return Ok(());
-                }
-                let in_use = Self::keys_in_use(pool).await?.into_iter().map(|(id, _)| id);
-                let missing: Vec<String> = in_use.filter(|id| !given.contains(id)).map(|id| id.to_string()).collect();
-                if missing.is_empty() { Ok(()) } else { Err(OpenError::KeysMissing(missing.join(", "))) }
-            }
-
-            /// Reads which key is in force and keeps it so until the work ends. Written to at once: SQLite does not let
-            /// who has begun by reading write.
-            async fn hold_check(work: &mut <$database as sqlx::Database>::Connection) -> Result<Vec<u8>, StoreError> {
-                let (check,): (Vec<u8>,) =
-                    sqlx::query_as("UPDATE meta SET value = value WHERE name = $1 RETURNING value")
-                        .bind(SEAL_CHECK)
-                        .fetch_one(work)
-                        .await
-                        .map_err($failed)?;
-                Ok(check)
-            }
-
-            /// Begins to seal anew under the key that is in force, which stays so until the end: to put another in
-            /// force waits for the row that is held here.
-            async fn resealing(&self) -> Result<(WriteTx<$database>, Arc<Sealer>), StoreError> {
-                let mut work = self.work().await?;
-                let check = Self::hold_check(&mut work).await?;
-                let sealer = self.keys.in_force(&check)?;
-                Ok((work, sealer))
-            }
-
-            async fn reseal_snapshots(&self) -> Result<u64, StoreError> {
-                let rows: Vec<(String, Vec<u8>, Vec<u8>)> =
-                    sqlx::query_as("SELECT app_id, snapshot_id, sealed_key FROM snapshots")
-                        .fetch_all(&self.read)
-                        .await
-                        .map_err($failed)?;
-                let (mut work, sealer) = self.resealing().await?;
-                let mut count = 0;
-                for (app, id, sealed) in rows {
-                    let place = snapshot_key_aad(&row::app_id(&app)?, row::snapshot_id(&id)?);
-                    let Some(wrapped) = self.keys.rewrap(&sealer, &place, &sealed)? else { continue };
-                    let done = sqlx::query(
-                        "UPDATE snapshots SET sealed_key = $3
-                         WHERE app_id = $1 AND snapshot_id = $2 AND sealed_key = $4",
-                    )
-                    .bind(app)
-                    .bind(id)
-                    .bind(wrapped)
-                    .bind(sealed)
-                    .execute(&mut *work)
-                    .await
-                    .map_err($failed)?;
-                    count += done.rows_affected();
-                }
-                work.commit().await.map_err($failed)?;
-                Ok(count)
-            }
+    async fn reseal(&self, after: Option<SampleCursor>) -> Result<Resealed, StoreError> {
+        let Some(after) = after else {
+            return Ok(Resealed { count: self.reseal_snapshots().await?, next: Some(SampleCursor::first()) });
+        };
+        let mut db = self.db.reader(Limit::Unbounded).await?;
+        let rows = db
+            .fetch_all(
+                "SELECT app_id, template_id, created_at, sample_id, model, data_key,
+                        CASE WHEN data_key IS NULL THEN sealed END AS sealed
+                 FROM samples WHERE (app_id, template_id, created_at, sample_id) > ($1, $2, $3, $4)
+                 ORDER BY app_id, template_id, created_at, sample_id LIMIT $5",
+                values![after.app.as_str(), after.template.as_str(), after.created_at, &after.sample, BATCH_SAMPLES],
+            )
+            .await?;
+        drop(db);
+        let next = match rows.last() {
+            Some(last) if rows.len() == BATCH_SAMPLES => Some(cursor(last)?),
+            _ => None,
+        };
+        let (mut tx, sealer) = self.begin_reseal().await?;
+        let mut count = 0;
+        for row in &rows {
+            count += self.reseal_sample(&mut tx, &sealer, row).await?;
         }
-    };
+        tx.commit().await?;
+        if next.is_none() {
+            self.update_superseded().await?;
+        }
+        Ok(Resealed { count, next })
+    }
 }
 
-pub(in crate::store) use keys;
+impl SqlStore {
+    /// Begins to reseal under the key in force. No other key is put in force until the transaction ends: that waits
+    /// for the row that is locked here.
+    async fn begin_reseal(&self) -> Result<(Tx, Arc<Sealer>), StoreError> {
+        let mut tx = self.db.begin(Limit::Unbounded).await?;
+        let check = hold_check(&mut tx).await?;
+        Ok((tx, self.keys.in_force(&check)?))
+    }
+
+    /// Reseals a sample that is sealed under another key. A sample that was removed, replaced or resealed since its row
+    /// was read stays as it is.
+    async fn reseal_sample(&self, tx: &mut Tx, sealer: &Sealer, row: &DbRow) -> Result<u64, StoreError> {
+        let app = row.app_id("app_id")?;
+        let template = row.template_id("template_id")?;
+        let model = ModelTag::new(row.get("model")?);
+        let sample = SampleRef { app: &app, template: &template, sample: row.sample_id("sample_id")?, model: &model };
+        let data_key: Option<&[u8]> = row.get("data_key")?;
+        let sealed: Option<&[u8]> = row.get("sealed")?;
+        // Only a sample of the version before data keys gets another embedding.
+        let (embedding, new_data_key) = match (data_key, sealed) {
+            (Some(data_key), _) => match self.keys.rewrap(sealer, &sample.data_key_aad(), data_key)? {
+                Some(rewrapped) => (None, rewrapped),
+                None => return Ok(0),
+            },
+            (None, Some(sealed)) => {
+                let Sealed { embedding, data_key } = sealer.seal(&sample, &self.keys.open(&sample, sealed, None)?)?;
+                (Some(embedding), data_key)
+            }
+            (None, None) => return Ok(0),
+        };
+        tx.set_erasing();
+        // Both databases know `IS NOT DISTINCT FROM` (SQLite from 3.39 on).
+        tx.execute(
+            "UPDATE samples SET data_key = $5, sealed = coalesce($6, sealed)
+             WHERE app_id = $1 AND template_id = $2 AND created_at = $3 AND sample_id = $4
+               AND data_key IS NOT DISTINCT FROM $7",
+            values![
+                &app,
+                &template,
+                row.get::<i64>("created_at")?,
+                &sample.sample.0,
+                &new_data_key,
+                embedding.as_deref(),
+                data_key,
+            ],
+        )
+        .await
+    }
+
+    async fn reseal_snapshots(&self) -> Result<u64, StoreError> {
+        let mut db = self.db.reader(Limit::Unbounded).await?;
+        let rows = db.fetch_all("SELECT app_id, snapshot_id, sealed_key FROM snapshots", &[]).await?;
+        drop(db);
+        let (mut tx, sealer) = self.begin_reseal().await?;
+        let mut count = 0;
+        for row in &rows {
+            let app = row.app_id("app_id")?;
+            let id = row.snapshot_id("snapshot_id")?;
+            let sealed_key: &[u8] = row.get("sealed_key")?;
+            let Some(rewrapped) = self.keys.rewrap(&sealer, &snapshot_key_aad(&app, id), sealed_key)? else { continue };
+            count += tx
+                .execute(
+                    "UPDATE snapshots SET sealed_key = $3
+                     WHERE app_id = $1 AND snapshot_id = $2 AND sealed_key = $4",
+                    values![&app, &id.0, &rewrapped, sealed_key],
+                )
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(count)
+    }
+
+    /// Records which superseded keys are still in use after everything was resealed; not, if another key was put in
+    /// force meanwhile.
+    async fn update_superseded(&self) -> Result<(), StoreError> {
+        let (tx, sealer) = self.begin_reseal().await?;
+        drop(tx);
+        let before = sealer.key_id();
+        let in_use = keys_in_use(&self.db).await?;
+        let (mut tx, sealer) = self.begin_reseal().await?;
+        if sealer.key_id() == before {
+            let still_used: Vec<KeyId> = in_use.into_iter().map(|(id, _)| id).filter(|id| *id != before).collect();
+            set_superseded(&mut tx, &still_used).await?;
+        }
+        tx.commit().await
+    }
+}
+
+fn cursor(row: &DbRow) -> Result<SampleCursor, StoreError> {
+    Ok(SampleCursor {
+        app: row.get("app_id")?,
+        template: row.get("template_id")?,
+        created_at: row.get("created_at")?,
+        sample: row.get("sample_id")?,
+    })
+}
+
+/// Refuses to open a database without a key that is still in use, as far as that is known without reading every row.
+pub(in crate::store) async fn check_keys_given(db: &Db, given: &[KeyId]) -> Result<(), OpenError> {
+    let superseded = superseded(&mut db.writer(Limit::Unbounded).await?).await?;
+    if superseded.iter().all(|id| given.contains(id)) {
+        return Ok(());
+    }
+    let in_use = keys_in_use(db).await?.into_iter().map(|(id, _)| id);
+    let missing: Vec<String> = in_use.filter(|id| !given.contains(id)).map(|id| id.to_string()).collect();
+    if missing.is_empty() { Ok(()) } else { Err(OpenError::KeysMissing(missing.join(", "))) }
+}
+
+/// The keys under which something is sealed, and how much. Reads the row of every sample.
+async fn keys_in_use(db: &Db) -> Result<Vec<(KeyId, u64)>, StoreError> {
+    let mut tx = db.begin_scan().await?;
+    // The id of a key follows the byte of the format (see `seal.rs`).
+    let rows = tx
+        .fetch_all(
+            "SELECT id, count(*) AS count FROM (
+                 SELECT substr(coalesce(data_key, sealed), 2, 4) AS id FROM samples
+                 UNION ALL SELECT substr(sealed_key, 2, 4) FROM snapshots
+             ) AS sealed GROUP BY id ORDER BY id",
+            &[],
+        )
+        .await?;
+    tx.rollback().await?;
+    rows.iter()
+        .map(|row| {
+            let id: &[u8] = row.get("id")?;
+            let id = id.try_into().map_err(|_| corrupt("the id of a sealing key"))?;
+            Ok((KeyId(id), u64::try_from(row.get::<i64>("count")?).unwrap_or(0)))
+        })
+        .collect()
+}
+
+/// The keys that are no longer in force, and under which something may still be sealed.
+async fn superseded(db: &mut impl Executor) -> Result<Vec<KeyId>, StoreError> {
+    let row = db.fetch_optional("SELECT value FROM meta WHERE name = $1", values![SUPERSEDED]).await?;
+    let Some(row) = row else { return Ok(Vec::new()) };
+    let ids: &[u8] = row.get("value")?;
+    Ok(ids.as_chunks().0.iter().map(|id| KeyId(*id)).collect())
+}
+
+async fn set_superseded(tx: &mut Tx, keys: &[KeyId]) -> Result<(), StoreError> {
+    let ids: Vec<u8> = keys.iter().flat_map(|id| id.0).collect();
+    set_meta(tx, SUPERSEDED, &ids).await
+}
+
+async fn set_meta(tx: &mut Tx, name: &str, value: &[u8]) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO meta (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        values![name, value],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Reads which key is in force, and locks that row until the transaction ends. It writes to the row at once: SQLite
+/// does not let a transaction write that has begun by reading.
+async fn hold_check(tx: &mut Tx) -> Result<Vec<u8>, StoreError> {
+    let sql = "UPDATE meta SET value = value WHERE name = $1 RETURNING value";
+    tx.fetch_one(sql, values![SEAL_CHECK]).await?.get("value")
+}

@@ -1,71 +1,63 @@
-//! Keys of snapshots.
+//! The keys of snapshot files.
 
-macro_rules! snapshots {
-    ($store:ty, $database:ty, $failed:path) => {
-        #[async_trait]
-        impl SnapshotStore for $store {
-            async fn register(&self, app: &AppId, id: SnapshotId) -> Result<(Key, Revision), StoreError> {
-                let key = Key::random().map_err(|error| StoreError::Failed(Box::new(error)))?;
-                let mut work = self.work().await?;
-                // Locks the gallery's row as a write does, so that every removal comes before (and shows
-                // in the revision) or after (and takes the key with it).
-                let found: Option<(i64,)> =
-                    sqlx::query_as("UPDATE applications SET revision = revision WHERE app_id = $1 RETURNING revision")
-                        .bind(app.as_str())
-                        .fetch_optional(&mut *work)
-                        .await
-                        .map_err($failed)?;
-                let (revision,) = found.ok_or(StoreError::NoSuchApp)?;
-                let sealer = self.sealer(&mut work).await?;
-                sqlx::query(
-                    "INSERT INTO snapshots (app_id, snapshot_id, created_at, sealed_key) VALUES ($1, $2, $3, $4)",
-                )
-                .bind(app.as_str())
-                .bind(id.0.as_bytes().as_slice())
-                .bind(row::now())
-                .bind(sealer.seal_bytes(&snapshot_key_aad(app, id), key.0.as_ref())?)
-                .execute(&mut *work)
-                .await
-                .map_err($failed)?;
-                // Of nodes that are no more, nothing is kept for ever.
-                sqlx::query("DELETE FROM snapshots WHERE app_id = $1 AND created_at < $2")
-                    .bind(app.as_str())
-                    .bind(row::now() - sql::SNAPSHOTS_KEPT_MS)
-                    .execute(&mut *work)
-                    .await
-                    .map_err($failed)?;
-                work.commit().await.map_err($failed)?;
-                Ok((key, row::revision(revision)))
-            }
+use std::time::Duration;
 
-            async fn key(&self, app: &AppId, id: SnapshotId) -> Result<Option<Key>, StoreError> {
-                let found: Option<(Vec<u8>,)> =
-                    sqlx::query_as("SELECT sealed_key FROM snapshots WHERE app_id = $1 AND snapshot_id = $2")
-                        .bind(app.as_str())
-                        .bind(id.0.as_bytes().as_slice())
-                        .fetch_optional(&self.read)
-                        .await
-                        .map_err($failed)?;
-                let open = |(sealed,): (Vec<u8>,)| {
-                    self.keys.open_snapshot_key(app, id, &sealed).map_err(|error| match error {
-                        SealError::OtherKey(key) => StoreError::KeyMissing(key),
-                        error => StoreError::Corrupt(format!("the key of snapshot {} is {error}", id.0)),
-                    })
-                };
-                found.map(open).transpose()
-            }
+use async_trait::async_trait;
 
-            async fn discard(&self, app: &AppId, id: SnapshotId) -> Result<(), StoreError> {
-                sqlx::query("DELETE FROM snapshots WHERE app_id = $1 AND snapshot_id = $2")
-                    .bind(app.as_str())
-                    .bind(id.0.as_bytes().as_slice())
-                    .execute(&self.write)
-                    .await
-                    .map_err($failed)?;
-                Ok(())
-            }
+use super::executor::{Executor, Limit, values};
+use super::sql_store::SqlStore;
+use crate::domain::{AppId, Revision};
+use crate::store::error::StoreError;
+use crate::store::key::Key;
+use crate::store::record::SnapshotId;
+use crate::store::seal::{SealError, snapshot_key_aad};
+use crate::store::traits::SnapshotStore;
+
+/// How long the keys of snapshots are kept: those of nodes that are gone are deleted at last.
+const KEY_MAX_AGE: Duration = Duration::from_secs(90 * 86_400);
+
+#[async_trait]
+impl SnapshotStore for SqlStore {
+    async fn register(&self, app: &AppId, id: SnapshotId) -> Result<(Key, Revision), StoreError> {
+        let key = Key::random().map_err(|error| StoreError::Failed(Box::new(error)))?;
+        let mut tx = self.db.begin(Limit::Request).await?;
+        // Locks the gallery's row as a write does: a removal comes before, and is in the revision, or after, and
+        // deletes the key.
+        let gallery = tx
+            .fetch_optional(
+                "UPDATE applications SET revision = revision WHERE app_id = $1 RETURNING revision",
+                values![app],
+            )
+            .await?
+            .ok_or(StoreError::NoSuchApp)?;
+        let sealed_key = self.sealer(&mut tx).await?.seal_bytes(&snapshot_key_aad(app, id), key.0.as_ref())?;
+        let now = self.clock.now();
+        tx.execute(
+            "INSERT INTO snapshots (app_id, snapshot_id, created_at, sealed_key) VALUES ($1, $2, $3, $4)",
+            values![app, &id.0, now, &sealed_key],
+        )
+        .await?;
+        tx.execute("DELETE FROM snapshots WHERE app_id = $1 AND created_at < $2", values![app, now - KEY_MAX_AGE])
+            .await?;
+        tx.commit().await?;
+        Ok((key, gallery.revision("revision")?))
+    }
+
+    async fn key(&self, app: &AppId, id: SnapshotId) -> Result<Option<Key>, StoreError> {
+        let mut db = self.db.reader(Limit::Request).await?;
+        let sql = "SELECT sealed_key FROM snapshots WHERE app_id = $1 AND snapshot_id = $2";
+        let Some(row) = db.fetch_optional(sql, values![app, &id.0]).await? else { return Ok(None) };
+        match self.keys.open_snapshot_key(app, id, row.get("sealed_key")?) {
+            Ok(key) => Ok(Some(key)),
+            Err(SealError::OtherKey(key)) => Err(StoreError::KeyMissing(key)),
+            Err(error) => Err(StoreError::Corrupt(format!("the key of snapshot {} is {error}", id.0))),
         }
-    };
-}
+    }
 
-pub(in crate::store) use snapshots;
+    async fn discard(&self, app: &AppId, id: SnapshotId) -> Result<(), StoreError> {
+        let mut db = self.db.writer(Limit::Request).await?;
+        let sql = "DELETE FROM snapshots WHERE app_id = $1 AND snapshot_id = $2";
+        db.execute(sql, values![app, &id.0]).await?;
+        Ok(())
+    }
+}

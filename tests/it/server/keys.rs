@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use semblance::domain::{AppId, Embedding, EnrollRules, ModelTag, SampleId};
+use semblance::domain::{AppId, Clock, Embedding, EnrollRules, ModelTag, SampleId};
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{AppRecord, DatabaseConfig, KeyFile, KeyHash, KeySource, OnConflict, OpenOptions, Store, open};
 use serde_json::Value;
@@ -192,9 +192,11 @@ async fn keys_in_a_read_only_folder_are_renewed() {
 }
 
 async fn open_in(dir: &Path) -> Store {
-    let key = KeySource::File { file: KeyFile::new(dir.join("sealing.key")), make: true };
+    let key = KeySource::File { file: KeyFile::new(dir.join("sealing.key")), create: true };
     let database = DatabaseConfig::Sqlite(dir.join("semblance.db"));
-    open(&OpenOptions { database, key, connections: 2, timeout: Duration::from_secs(10) }).await.unwrap()
+    open(&OpenOptions { database, key, connections: 2, timeout: Duration::from_secs(10), clock: Clock::system() })
+        .await
+        .unwrap()
 }
 
 async fn everything(dir: &Path, app: &AppId) -> Vec<IndexedTemplate> {

@@ -88,7 +88,11 @@ async fn what_is_not_erased_has_no_notice(fixture: Fixture) {
 async fn notices_are_one_nodes_at_a_time(fixture: Fixture) {
     let store = fixture.open().await;
     for number in 0..10 {
-        store.outbox.enqueue(&OutboxEvent::new("test", Some(&app("a")), &number.to_string())).await.unwrap();
+        store
+            .outbox
+            .enqueue(&OutboxEvent::new(SystemTime::now(), "test", Some(&app("a")), &number.to_string()))
+            .await
+            .unwrap();
     }
     let (one, two) = (Uuid::new_v4(), Uuid::new_v4());
     let claim = |node: Uuid, lease: Duration, limit: usize| {

@@ -1,0 +1,67 @@
+//! How a database is opened.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::error::OpenError;
+use super::key::{Key, KeyFile};
+use crate::domain::Clock;
+
+/// Which database.
+#[derive(Clone)]
+pub enum DatabaseConfig {
+    /// The embedded one, in a file.
+    Sqlite(PathBuf),
+    /// A server.
+    Postgres {
+        /// `postgres://USER@HOST/NAME`.
+        url: Zeroizing<String>,
+        /// The password, when it is not in the URL.
+        password: Option<Zeroizing<String>>,
+    },
+}
+
+/// Where the sealing keys come from. The oldest is first; the database says which one is in force.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// The keys themselves.
+    Given(Vec<Key>),
+    /// A file. It is read again when a key is in force that it did not contain.
+    File {
+        /// The file.
+        file: KeyFile,
+        /// Whether to create it with a random key when it does not exist and nothing is sealed yet.
+        create: bool,
+    },
+}
+
+impl KeySource {
+    /// The keys, oldest first. There is at least one.
+    pub(super) fn keys(&self, is_sealed: bool) -> Result<Vec<Key>, OpenError> {
+        Ok(match self {
+            Self::Given(keys) => keys.clone(),
+            Self::File { file, create: true } if !file.path().exists() && is_sealed => {
+                return Err(OpenError::KeyMissing(file.path().to_owned()));
+            }
+            Self::File { file, create: true } if !file.path().exists() => vec![file.create()?],
+            Self::File { file, .. } => file.load()?,
+        })
+    }
+}
+
+/// How a database is opened.
+#[derive(Clone)]
+pub struct OpenOptions {
+    /// Which one.
+    pub database: DatabaseConfig,
+    /// The sealing keys.
+    pub key: KeySource,
+    /// The most connections at once.
+    pub connections: u32,
+    /// The longest wait for a connection or a statement.
+    pub timeout: Duration,
+    /// The time of what is written.
+    pub clock: Clock,
+}

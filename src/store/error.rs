@@ -1,0 +1,125 @@
+//! Why the store fails.
+
+use std::path::PathBuf;
+
+use super::key::{KeyError, KeyId};
+
+/// Why a call of the store failed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The application does not exist, or was deleted.
+    #[error("the application does not exist")]
+    NoSuchApp,
+    /// The database cannot be reached, is read-only, full, locked or too slow. A retry may succeed.
+    #[error("the database is not available: {0}")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Stored data cannot be read: it is damaged, or of a newer version.
+    #[error("stored data cannot be read: {0}")]
+    Corrupt(String),
+    /// Something is, or has to be, sealed with a key that this process does not have. A retry may succeed: the key file
+    /// is read again.
+    #[error("the sealing key {0} is not among those given")]
+    KeyMissing(KeyId),
+    /// Any other error.
+    #[error("the database failed: {0}")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl StoreError {
+    /// Classifies an error of SQLx. `is_unavailable` is what the database's own error code means.
+    pub(super) fn from_sqlx(error: sqlx::Error, is_unavailable: bool) -> Self {
+        let is_unavailable = is_unavailable
+            || matches!(
+                error,
+                sqlx::Error::Io(_)
+                    | sqlx::Error::Tls(_)
+                    // The peer is not a database, or closes the connection during the handshake.
+                    | sqlx::Error::Protocol(_)
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::PoolClosed
+                    | sqlx::Error::WorkerCrashed
+                    // A connection that was left in the middle of a transaction; it is closed.
+                    | sqlx::Error::BeginFailed
+                    | sqlx::Error::InvalidSavePointStatement
+            );
+        if is_unavailable { Self::Unavailable(Box::new(error)) } else { Self::Failed(Box::new(error)) }
+    }
+}
+
+/// Why a template was not inserted.
+#[derive(Debug, thiserror::Error)]
+pub enum InsertError {
+    /// A template with that id exists.
+    #[error("a template of that id exists")]
+    Exists,
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a database cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL is malformed. It is not repeated: it may contain a password.
+    #[error("database.url is not of the form postgres://USER@HOST/NAME")]
+    Url,
+    /// The database file cannot be created.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is no connection.
+    #[error("no connection: {0}")]
+    Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The schema is newer than this program.
+    #[error("its schema was made by a newer version of Semblance (migration {0}); this version must not touch it")]
+    Newer(i64),
+    /// The schema cannot be migrated.
+    #[error("its schema cannot be brought up to date: {0}")]
+    Migrate(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The key in force was not given.
+    #[error(
+        "it is sealed with the key {in_force}, and that is not among those given ({given}); give the key that it is \
+         sealed with (SEMBLANCE_KEY or SEMBLANCE_KEY_FILE)"
+    )]
+    WrongKey {
+        /// The key in force.
+        in_force: KeyId,
+        /// The keys that were given.
+        given: String,
+    },
+    /// Something is sealed under keys that were not given: a rotation of the key was interrupted.
+    #[error(
+        "a rotation of the sealing key was interrupted, and templates are still sealed under {0}; give that key, too, \
+         and run `semblance key rotate` again"
+    )]
+    KeysMissing(String),
+    /// The row that shows which key is in force does not open with that key.
+    #[error("its sealing check is damaged")]
+    DamagedCheck,
+    /// Something is sealed, and the key file is missing.
+    #[error("it is sealed with another key than would be made now: {0} is missing; put the key file back")]
+    KeyMissing(PathBuf),
+    /// The key cannot be read or created.
+    #[error("sealing key: {0}")]
+    Key(#[from] KeyError),
+    /// The database failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl OpenError {
+    pub(super) fn connect(error: sqlx::Error) -> Self {
+        Self::Connect(Box::new(error))
+    }
+
+    pub(super) fn migrate(error: sqlx::migrate::MigrateError) -> Self {
+        match error {
+            sqlx::migrate::MigrateError::VersionMissing(version) => Self::Newer(version),
+            other => Self::Migrate(Box::new(other)),
+        }
+    }
+}

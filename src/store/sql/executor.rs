@@ -1,0 +1,417 @@
+//! Runs SQL on either database.
+//!
+//! SQLite and Postgres understand the same statements here (`$n` parameters, RETURNING, ON CONFLICT, row values), so
+//! each statement stands once. This file hides what differs: the types of SQLx, the meaning of an error, and the few
+//! things that only one of the two does.
+
+use std::time::Duration;
+
+use futures_util::TryStreamExt as _;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnection, PgPool, PgRow, Postgres};
+use sqlx::query::Query;
+use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqliteRow};
+use sqlx::{Database, Decode, Encode, Row as _, Transaction, Type};
+use tokio::time::Instant;
+
+use crate::store::error::StoreError;
+use crate::store::scrub::{PendingScrub, ScrubGuard};
+use crate::store::{postgres, sqlite};
+
+/// How long a call may take.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) enum Limit {
+    /// A few statements on a few rows.
+    Request,
+    /// Thousands of rows.
+    Bulk,
+    /// Background work, which no request waits for. The `statement_timeout` of Postgres still applies.
+    Unbounded,
+}
+
+/// A call of [`Limit::Request`] may take so many timeouts of the settings: it waits for a connection, then for
+/// statements.
+const REQUEST_TIMEOUTS: u32 = 2;
+/// A call of [`Limit::Bulk`] may take so many.
+const BULK_TIMEOUTS: u32 = 20;
+
+/// When a call is cut short.
+///
+/// Postgres ends a statement that takes too long, but nothing ends one when the server or the network is silent. A
+/// call that is cut short counts as unavailable. Its write may have happened nevertheless, as when a connection breaks
+/// before the answer; whoever follows the revisions sees it.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) struct Deadline(Option<Instant>);
+
+impl Deadline {
+    async fn bound<T>(self, work: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+        let Some(deadline) = self.0 else { return work.await };
+        let outcome = tokio::time::timeout_at(deadline, work).await;
+        outcome.unwrap_or_else(|elapsed| Err(StoreError::Unavailable(Box::new(elapsed))))
+    }
+}
+
+/// The connections of a database.
+#[derive(Debug)]
+pub(in crate::store) struct Db {
+    pub(in crate::store) read: Pool,
+    /// For SQLite this is one connection: SQLite has one writer, and waiting for the connection is fair.
+    pub(in crate::store) write: Pool,
+    /// The longest wait for a connection or a statement.
+    pub(in crate::store) timeout: Duration,
+    /// Set by transactions that erase something.
+    pub(in crate::store) pending_scrub: PendingScrub,
+}
+
+impl Db {
+    fn deadline(&self, limit: Limit) -> Deadline {
+        let timeouts = match limit {
+            Limit::Request => REQUEST_TIMEOUTS,
+            Limit::Bulk => BULK_TIMEOUTS,
+            Limit::Unbounded => return Deadline(None),
+        };
+        Deadline(Some(Instant::now() + self.timeout * timeouts))
+    }
+
+    /// A connection to read from.
+    pub(in crate::store) async fn reader(&self, limit: Limit) -> Result<Session, StoreError> {
+        Session::new(&self.read, self.deadline(limit)).await
+    }
+
+    /// A connection to write to. Each statement commits by itself.
+    pub(in crate::store) async fn writer(&self, limit: Limit) -> Result<Session, StoreError> {
+        Session::new(&self.write, self.deadline(limit)).await
+    }
+
+    /// Begins a transaction that writes.
+    pub(in crate::store) async fn begin(&self, limit: Limit) -> Result<Tx, StoreError> {
+        Tx::begin(&self.write, &self.pending_scrub, self.deadline(limit)).await
+    }
+
+    /// Begins a transaction that reads whole tables. Its statements have no time limit.
+    pub(in crate::store) async fn begin_scan(&self) -> Result<Tx, StoreError> {
+        let mut tx = Tx::begin(&self.read, &self.pending_scrub, Deadline(None)).await?;
+        tx.execute_on_postgres("SET LOCAL statement_timeout = 0").await?;
+        Ok(tx)
+    }
+}
+
+/// The pool of either database.
+#[derive(Debug)]
+pub(in crate::store) enum Pool {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// Runs statements, within a deadline. Values are never part of the SQL text: they are bound to `$1`, `$2`, ...
+pub(in crate::store) trait Executor: Send {
+    /// Where statements run.
+    fn connection(&mut self) -> Connection<'_>;
+
+    /// By when all of them have to end.
+    fn deadline(&self) -> Deadline;
+
+    /// Runs a statement and returns how many rows it changed.
+    fn execute(
+        &mut self,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> impl Future<Output = Result<u64, StoreError>> + Send {
+        async move { self.deadline().bound(self.connection().execute(sql, values)).await }
+    }
+
+    /// The first row, if any.
+    fn fetch_optional(
+        &mut self,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> impl Future<Output = Result<Option<DbRow>, StoreError>> + Send {
+        async move { self.deadline().bound(self.connection().fetch_optional(sql, values)).await }
+    }
+
+    /// The first row, which has to exist.
+    fn fetch_one(
+        &mut self,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> impl Future<Output = Result<DbRow, StoreError>> + Send {
+        async move {
+            let row = self.fetch_optional(sql, values).await?;
+            row.ok_or_else(|| StoreError::Failed(Box::new(sqlx::Error::RowNotFound)))
+        }
+    }
+
+    /// All rows at once.
+    fn fetch_all(
+        &mut self,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> impl Future<Output = Result<Vec<DbRow>, StoreError>> + Send {
+        async move {
+            let mut rows = Vec::new();
+            self.for_each_row(sql, values, |row| {
+                rows.push(row);
+                Ok(())
+            })
+            .await?;
+            Ok(rows)
+        }
+    }
+
+    /// Passes on one row after the other while the database reads ahead.
+    fn for_each_row(
+        &mut self,
+        sql: &'static str,
+        values: &[Value<'_>],
+        each: impl FnMut(DbRow) -> Result<(), StoreError> + Send,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async move { self.deadline().bound(self.connection().for_each_row(sql, values, each)).await }
+    }
+}
+
+/// A connection of either database.
+pub(in crate::store) enum Connection<'c> {
+    Sqlite(&'c mut SqliteConnection),
+    Postgres(&'c mut PgConnection),
+}
+
+impl Connection<'_> {
+    async fn execute(self, sql: &'static str, values: &[Value<'_>]) -> Result<u64, StoreError> {
+        match self {
+            Self::Sqlite(connection) => {
+                let done = query(sql, values).execute(connection).await.map_err(sqlite::store_error)?;
+                Ok(done.rows_affected())
+            }
+            Self::Postgres(connection) => {
+                let done = query(sql, values).execute(connection).await.map_err(postgres::store_error)?;
+                Ok(done.rows_affected())
+            }
+        }
+    }
+
+    async fn fetch_optional(self, sql: &'static str, values: &[Value<'_>]) -> Result<Option<DbRow>, StoreError> {
+        match self {
+            Self::Sqlite(connection) => {
+                let row = query(sql, values).fetch_optional(connection).await.map_err(sqlite::store_error)?;
+                Ok(row.map(DbRow::Sqlite))
+            }
+            Self::Postgres(connection) => {
+                let row = query(sql, values).fetch_optional(connection).await.map_err(postgres::store_error)?;
+                Ok(row.map(DbRow::Postgres))
+            }
+        }
+    }
+
+    async fn for_each_row(
+        self,
+        sql: &'static str,
+        values: &[Value<'_>],
+        mut each: impl FnMut(DbRow) -> Result<(), StoreError> + Send,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(connection) => {
+                let mut rows = query(sql, values).fetch(connection);
+                while let Some(row) = rows.try_next().await.map_err(sqlite::store_error)? {
+                    each(DbRow::Sqlite(row))?;
+                }
+            }
+            Self::Postgres(connection) => {
+                let mut rows = query(sql, values).fetch(connection);
+                while let Some(row) = rows.try_next().await.map_err(postgres::store_error)? {
+                    each(DbRow::Postgres(row))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A connection of a pool.
+pub(in crate::store) struct Session {
+    connection: Pooled,
+    deadline: Deadline,
+}
+
+enum Pooled {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+impl Session {
+    async fn new(pool: &Pool, deadline: Deadline) -> Result<Self, StoreError> {
+        let acquired = async {
+            match pool {
+                Pool::Sqlite(pool) => pool.acquire().await.map(Pooled::Sqlite).map_err(sqlite::store_error),
+                Pool::Postgres(pool) => pool.acquire().await.map(Pooled::Postgres).map_err(postgres::store_error),
+            }
+        };
+        let connection = deadline.bound(acquired).await?;
+        Ok(Self { connection, deadline })
+    }
+}
+
+impl Executor for Session {
+    fn connection(&mut self) -> Connection<'_> {
+        match &mut self.connection {
+            Pooled::Sqlite(connection) => Connection::Sqlite(connection),
+            Pooled::Postgres(connection) => Connection::Postgres(connection),
+        }
+    }
+
+    fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+}
+
+/// A transaction. It is rolled back when it is dropped.
+pub(in crate::store) struct Tx {
+    // Dropped in this order: the rollback has begun before a scrub is pending.
+    transaction: AnyTransaction,
+    erased: Option<ScrubGuard>,
+    pending_scrub: PendingScrub,
+    deadline: Deadline,
+}
+
+enum AnyTransaction {
+    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Transaction<'static, Postgres>),
+}
+
+impl Tx {
+    async fn begin(pool: &Pool, pending_scrub: &PendingScrub, deadline: Deadline) -> Result<Self, StoreError> {
+        // `BEGIN` is written out: it fails in a transaction that was left open, where SQLx would nest a new one.
+        let begun = async {
+            match pool {
+                Pool::Sqlite(pool) => {
+                    pool.begin_with("BEGIN").await.map(AnyTransaction::Sqlite).map_err(sqlite::store_error)
+                }
+                Pool::Postgres(pool) => {
+                    pool.begin_with("BEGIN").await.map(AnyTransaction::Postgres).map_err(postgres::store_error)
+                }
+            }
+        };
+        let transaction = deadline.bound(begun).await?;
+        Ok(Self { transaction, erased: None, pending_scrub: pending_scrub.clone(), deadline })
+    }
+
+    /// Marks the transaction as one that erases something. A scrub is pending when it has ended, however it ends: a
+    /// client that disconnects, a deadline or an error after the commit do not prevent the scrub.
+    pub(in crate::store) fn set_erasing(&mut self) {
+        self.erased.get_or_insert_with(|| self.pending_scrub.guard());
+    }
+
+    /// Waits for all writers of galleries, and blocks new ones; readers go on. SQLite has one writer at a time.
+    pub(in crate::store) async fn lock_galleries(&mut self) -> Result<(), StoreError> {
+        self.execute_on_postgres("LOCK TABLE applications IN EXCLUSIVE MODE").await
+    }
+
+    /// Commits, and notifies other nodes. The notification is skipped before the queue of Postgres is full, which
+    /// would fail the commit.
+    pub(in crate::store) async fn commit_and_notify(mut self) -> Result<(), StoreError> {
+        self.execute_on_postgres(postgres::NOTIFY).await?;
+        self.commit().await
+    }
+
+    async fn execute_on_postgres(&mut self, sql: &'static str) -> Result<(), StoreError> {
+        if matches!(self.transaction, AnyTransaction::Postgres(_)) {
+            self.execute(sql, &[]).await?;
+        }
+        Ok(())
+    }
+
+    pub(in crate::store) async fn commit(self) -> Result<(), StoreError> {
+        let _erased = self.erased;
+        let committed = async {
+            match self.transaction {
+                AnyTransaction::Sqlite(transaction) => transaction.commit().await.map_err(sqlite::store_error),
+                AnyTransaction::Postgres(transaction) => transaction.commit().await.map_err(postgres::store_error),
+            }
+        };
+        self.deadline.bound(committed).await
+    }
+
+    /// Nothing is erased then.
+    pub(in crate::store) async fn rollback(self) -> Result<(), StoreError> {
+        if let Some(erased) = self.erased {
+            erased.disarm();
+        }
+        let rolled_back = async {
+            match self.transaction {
+                AnyTransaction::Sqlite(transaction) => transaction.rollback().await.map_err(sqlite::store_error),
+                AnyTransaction::Postgres(transaction) => transaction.rollback().await.map_err(postgres::store_error),
+            }
+        };
+        self.deadline.bound(rolled_back).await
+    }
+}
+
+impl Executor for Tx {
+    fn connection(&mut self) -> Connection<'_> {
+        match &mut self.transaction {
+            AnyTransaction::Sqlite(transaction) => Connection::Sqlite(transaction),
+            AnyTransaction::Postgres(transaction) => Connection::Postgres(transaction),
+        }
+    }
+
+    fn deadline(&self) -> Deadline {
+        self.deadline
+    }
+}
+
+/// A value that is bound to a statement. NULL has a type, which Postgres needs.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::store) enum Value<'a> {
+    Text(Option<&'a str>),
+    Bytes(Option<&'a [u8]>),
+    Integer(Option<i64>),
+    Real(Option<f64>),
+    Boolean(bool),
+}
+
+/// The values of a statement, in the order of its parameters.
+macro_rules! values {
+    ($($value:expr),* $(,)?) => { &[$($crate::store::sql::executor::Value::from($value)),*] };
+}
+pub(in crate::store) use values;
+
+fn query<'q, D>(sql: &'static str, values: &[Value<'q>]) -> Query<'q, D, D::Arguments>
+where
+    D: Database,
+    Option<&'q str>: Encode<'q, D> + Type<D>,
+    Option<&'q [u8]>: Encode<'q, D> + Type<D>,
+    Option<i64>: Encode<'q, D> + Type<D>,
+    Option<f64>: Encode<'q, D> + Type<D>,
+    bool: Encode<'q, D> + Type<D>,
+{
+    values.iter().fold(sqlx::query(sql), |query, value| match value {
+        Value::Text(text) => query.bind(*text),
+        Value::Bytes(bytes) => query.bind(*bytes),
+        Value::Integer(integer) => query.bind(*integer),
+        Value::Real(real) => query.bind(*real),
+        Value::Boolean(boolean) => query.bind(*boolean),
+    })
+}
+
+/// A row of a result.
+pub(in crate::store) enum DbRow {
+    Sqlite(SqliteRow),
+    Postgres(PgRow),
+}
+
+/// A type that a column of either database decodes to.
+pub(in crate::store) trait Column<'r>:
+    Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>
+{
+}
+
+impl<'r, T> Column<'r> for T where T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres> {}
+
+impl DbRow {
+    /// The value of a column. The error names the column.
+    pub(in crate::store) fn get<'r, T: Column<'r>>(&'r self, column: &str) -> Result<T, StoreError> {
+        match self {
+            Self::Sqlite(row) => row.try_get(column).map_err(sqlite::store_error),
+            Self::Postgres(row) => row.try_get(column).map_err(postgres::store_error),
+        }
+    }
+}

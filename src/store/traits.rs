@@ -1,0 +1,214 @@
+//! The traits of the store. Each method is one transaction, durable when it returns.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use zeroize::Zeroizing;
+
+use super::error::{InsertError, StoreError};
+use super::key::{Key, KeyId};
+use super::outbox::{ErasureReason, OutboxStore};
+use super::record::{
+    AppRecord, Changes, GalleryPosition, KeyHash, KeyStatus, OnConflict, Resealed, SampleCursor, SnapshotId,
+    TemplatePage, TemplateRecord,
+};
+use crate::domain::{AppId, Guard, ModelTag, Revision, TemplateId};
+use crate::gallery::{IndexedTemplate, Sample};
+
+/// Applications. Methods that return `false` have found no application with the id.
+#[async_trait]
+pub trait AppStore: Send + Sync {
+    /// Creates an application; `false` when the id is taken.
+    async fn create(&self, app: &AppRecord) -> Result<bool, StoreError>;
+
+    /// Creates an application if there is none yet, and returns whether it did. Of several concurrent calls one
+    /// succeeds.
+    async fn create_first(&self, app: &AppRecord) -> Result<bool, StoreError>;
+
+    /// All applications, oldest first.
+    async fn list(&self) -> Result<Vec<AppRecord>, StoreError>;
+
+    /// Replaces the key. The previous key stays valid until `previous_until`; `None` ends it at once.
+    async fn set_key(&self, id: &AppId, key: KeyHash, previous_until: Option<SystemTime>) -> Result<bool, StoreError>;
+
+    /// Sets how long templates are kept (whole seconds).
+    async fn set_retention(&self, id: &AppId, retention: Option<Duration>) -> Result<bool, StoreError>;
+
+    /// Sets whether age, gender and race are reported.
+    async fn set_attributes(&self, id: &AppId, reported: bool) -> Result<bool, StoreError>;
+
+    /// Sets what happens when an enrollment looks like a mix-up.
+    async fn set_guard(&self, id: &AppId, guard: Guard) -> Result<bool, StoreError>;
+
+    /// Sets the lowest quality of a photo that is enrolled.
+    async fn set_min_quality(&self, id: &AppId, min_quality: Option<f64>) -> Result<bool, StoreError>;
+
+    /// Deletes an application with its gallery, and adds an event to the outbox for every template.
+    async fn delete(&self, id: &AppId) -> Result<bool, StoreError>;
+}
+
+/// Templates and their samples. Every method that erases a template adds an event to the outbox in the same
+/// transaction: see [`OutboxStore`].
+#[async_trait]
+pub trait TemplateStore: Send + Sync {
+    /// Enrolls a template with its first sample.
+    async fn insert(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        sample: &Sample,
+        on_conflict: OnConflict,
+    ) -> Result<Revision, InsertError>;
+
+    /// Enrolls several templates with their samples in one transaction. Returns the revision of each; `None` for one
+    /// that existed and was refused.
+    async fn insert_all(
+        &self,
+        app: &AppId,
+        templates: &[IndexedTemplate],
+        on_conflict: OnConflict,
+    ) -> Result<Vec<Option<Revision>>, StoreError>;
+
+    /// The number of templates of an application.
+    async fn count(&self, app: &AppId) -> Result<usize, StoreError>;
+
+    /// Adds a sample to a template; `None` when the template does not exist.
+    async fn add_sample(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        sample: &Sample,
+    ) -> Result<Option<Revision>, StoreError>;
+
+    /// Removes a template with its samples; `None` when it does not exist.
+    async fn remove(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        reason: ErasureReason,
+    ) -> Result<Option<Revision>, StoreError>;
+
+    /// Removes up to `limit` templates that were enrolled before `than`, oldest first, in one transaction. Returns each
+    /// with its revision.
+    async fn remove_older(
+        &self,
+        app: &AppId,
+        than: SystemTime,
+        limit: usize,
+        reason: ErasureReason,
+    ) -> Result<Vec<(TemplateId, Revision)>, StoreError>;
+
+    /// One template; `None` when it does not exist.
+    async fn get(&self, app: &AppId, template: &TemplateId) -> Result<Option<TemplateRecord>, StoreError>;
+
+    /// The samples of a template that one model made and that can be opened, oldest first. Empty when the template does
+    /// not exist.
+    async fn samples(&self, app: &AppId, model: &ModelTag, template: &TemplateId) -> Result<Vec<Sample>, StoreError>;
+
+    /// Up to `limit` templates after the id `after`, in byte order of their ids.
+    async fn page(
+        &self,
+        app: &AppId,
+        after: Option<&TemplateId>,
+        limit: usize,
+    ) -> Result<Vec<TemplateRecord>, StoreError>;
+
+    /// Loads a part of a gallery: the next `limit` templates after the id `after`, in byte order of their ids, with
+    /// their samples of one model. Templates without a sample that can be opened are left out, so a page may be short,
+    /// or empty, though it is not the last.
+    async fn load(
+        &self,
+        app: &AppId,
+        model: &ModelTag,
+        after: Option<&TemplateId>,
+        limit: usize,
+    ) -> Result<TemplatePage, StoreError>;
+
+    /// Up to `limit` changes after a position, each with the current samples of one model of its template.
+    async fn changes(
+        &self,
+        app: &AppId,
+        model: &ModelTag,
+        after: GalleryPosition,
+        limit: usize,
+    ) -> Result<Changes, StoreError>;
+
+    /// The newest position of every gallery.
+    async fn revisions(&self) -> Result<Vec<(AppId, GalleryPosition)>, StoreError>;
+}
+
+/// The keys of snapshot files. A file is valid only while the database has its key. Removing a template deletes the
+/// keys of its gallery, so no snapshot keeps what was deleted.
+#[async_trait]
+pub trait SnapshotStore: Send + Sync {
+    /// Creates the key of a snapshot that is about to be written. The snapshot has to show at least the revision that
+    /// is returned.
+    async fn register(&self, app: &AppId, id: SnapshotId) -> Result<(Key, Revision), StoreError>;
+
+    /// The key of a snapshot; `None` when the snapshot is not valid.
+    async fn key(&self, app: &AppId, id: SnapshotId) -> Result<Option<Key>, StoreError>;
+
+    /// Deletes a key.
+    async fn discard(&self, app: &AppId, id: SnapshotId) -> Result<(), StoreError>;
+}
+
+/// Clears away what erasures leave outside of the tables.
+#[async_trait]
+pub trait Scrubber: Send + Sync {
+    /// Scrubs if something was erased since the last time. SQLite empties the write-ahead log into the database file,
+    /// where erased rows are overwritten; Postgres runs VACUUM, so that erased rows can be overwritten. `false` when it
+    /// has to be tried again soon.
+    async fn scrub(&self) -> Result<bool, StoreError>;
+
+    /// Another process may have erased something without scrubbing.
+    fn mark_pending(&self);
+
+    /// How often [`Scrubber::scrub`] is worth its price.
+    fn interval(&self) -> Duration;
+}
+
+/// Puts another sealing key in force while any number of nodes serve.
+#[async_trait]
+pub trait KeyStore: Send + Sync {
+    /// Whether this process has a key. The key file is read again if it does not.
+    fn has(&self, key: KeyId) -> bool;
+
+    /// Which keys there are, and how much is sealed under each. Reads the row of every sample.
+    async fn status(&self) -> Result<KeyStatus, StoreError>;
+
+    /// Puts a key in force: every node seals later writes under it.
+    async fn put_in_force(&self, key: KeyId) -> Result<(), StoreError>;
+
+    /// Reseals a batch of data keys under the key in force. `None` begins with the first. Repeating it is safe.
+    async fn reseal(&self, after: Option<SampleCursor>) -> Result<Resealed, StoreError>;
+}
+
+/// Shortens the wait for what other nodes write. It is only a hint: a replica that follows the revisions misses nothing
+/// without it.
+#[async_trait]
+pub trait HintStore: Send + Sync {
+    /// Waits until something may have changed. SQLite has no notifications: there it waits for ever.
+    async fn changed(&self) -> Result<(), StoreError>;
+}
+
+/// All stores of one database.
+#[derive(Clone)]
+pub struct Store {
+    /// Applications.
+    pub apps: Arc<dyn AppStore>,
+    /// Templates.
+    pub templates: Arc<dyn TemplateStore>,
+    /// The keys of snapshots.
+    pub snapshots: Arc<dyn SnapshotStore>,
+    /// Clears away what erasures leave.
+    pub scrubber: Arc<dyn Scrubber>,
+    /// The sealing keys.
+    pub keys: Arc<dyn KeyStore>,
+    /// Notifications of changes.
+    pub hints: Arc<dyn HintStore>,
+    /// Events for the journal.
+    pub outbox: Arc<dyn OutboxStore>,
+    /// The key of the journal. It does not change when another sealing key is put in force.
+    pub journal_key: Zeroizing<[u8; 32]>,
+}
