@@ -4,7 +4,8 @@
 
 PYTHON ?= python3
 CARGO ?= cargo
-BINARY = $${CARGO_TARGET_DIR:-target}/release/semblance
+TARGET = $${CARGO_TARGET_DIR:-target}
+BINARY = $(TARGET)/release/semblance
 
 .PHONY: setup run test clients fmt lint doc book sbom secrets clean
 
@@ -15,12 +16,15 @@ setup:
 run: setup
 	exec $(BINARY) serve
 
+# The profile `ci` is a release build with debug assertions and overflow checks. Skipped checks are listed at the end.
 test:
+	@rm -f $(TARGET)/skipped-tests.txt
 	$(PYTHON) scripts/setup.py --with-tests
-	$(PYTHON) -m unittest discover -s scripts/tests
-	$(PYTHON) scripts/postgres.py run -- $(CARGO) test --release --locked --no-fail-fast
+	$(PYTHON) scripts/tests/run.py
+	$(PYTHON) scripts/postgres.py run -- $(CARGO) test --profile ci --locked --no-fail-fast
 	$(PYTHON) tests/clients/run.py --prepare
-	$(PYTHON) tests/clients/run.py --quick
+	$(PYTHON) tests/clients/run.py --quick --binary $(TARGET)/ci/semblance
+	@$(PYTHON) scripts/skipped.py
 
 # Every HTTP client and reverse proxy that this machine has, in full; `make test` runs a quick form.
 clients: setup

@@ -27,6 +27,9 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
+sys.path.insert(0, str(ROOT / "scripts"))
+import skipped  # noqa: E402
+
 CACHE = ROOT / ".cache" / "clients"
 NODE_MODULES = CACHE / "node" / "node_modules"
 PHOTOS = ROOT / ".cache" / "photos"
@@ -457,6 +460,8 @@ def main():
                     run.lacks(kind[0], lacking)
                 except RuntimeError as error:
                     run.report(kind[0], "as a proxy", str(error), False)
+    if options.quick:
+        skipped.add("HTTP clients and proxies", run.missing)
     missing = f"missing: {', '.join(run.missing)}" if run.missing else "nothing is missing"
     print(f"{len(run.ran)} clients x {proxies} proxies ran (and each directly), {rounds} rounds; {missing}")
     if run.failed:

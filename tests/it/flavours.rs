@@ -364,7 +364,7 @@ fn every_flavour_is_within_two_grey_levels_of_libjpeg() {
 #[test]
 fn every_flavour_is_within_two_grey_levels_of_djpeg() {
     if Command::new("djpeg").arg("-version").output().is_err() {
-        println!("SKIPPED: djpeg (package libjpeg-turbo-progs) is not installed, so only our own libjpeg is compared");
+        crate::support::skipped("JPEG flavours against djpeg", "djpeg (package libjpeg-turbo-progs) is not installed");
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -22,8 +22,7 @@ mod template_check;
 mod tls;
 mod turned;
 
-use std::time::{Duration, Instant};
-
+use crate::support::eventually;
 use process::{App, Database, Server, photo};
 use serde_json::{Value, json};
 
@@ -53,15 +52,6 @@ on_both_databases! {
     templates_are_kept_as_long_as_was_said;
 }
 
-/// Waits until something is so.
-async fn until<F: Future<Output = bool>>(what: &str, is_so: impl Fn() -> F) {
-    let start = Instant::now();
-    while !is_so().await {
-        assert!(start.elapsed() < Duration::from_secs(30), "{what}");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
-
 async fn a_key_is_rotated_with_an_overlap(database: Database) {
     let server = Server::start(&database).await;
     let old = server.first_app();
@@ -72,14 +62,14 @@ async fn a_key_is_rotated_with_an_overlap(database: Database) {
         (printed["app_id"].as_str().unwrap().to_owned(), printed["app_key"].as_str().unwrap().to_owned())
     };
     let new = server.app(rotate("1h"));
-    until("the new key is in force", || async { new.get("templates").await.0 == 200 }).await;
+    eventually("the new key is in force", async || new.get("templates").await.0 == 200).await;
     assert_eq!(old.get("templates").await.0, 200, "and so is the old one");
     let newest = server.app(rotate("0s"));
-    until("the newest key is in force", || async { newest.get("templates").await.0 == 200 }).await;
+    eventually("the newest key is in force", async || newest.get("templates").await.0 == 200).await;
     assert_eq!((old.get("templates").await.0, new.get("templates").await.0), (401, 401), "no other is");
     let last = server.app(rotate("2s"));
-    until("the last key is in force", || async { last.get("templates").await.0 == 200 }).await;
-    until("an overlap ends", || async { newest.get("templates").await.0 == 401 }).await;
+    eventually("the last key is in force", async || last.get("templates").await.0 == 200).await;
+    eventually("an overlap ends", async || newest.get("templates").await.0 == 401).await;
     assert_eq!(last.get("templates").await.0, 200);
     assert_ne!(first, last.credentials().1);
     let (code, message) = server.try_command(&database, &["app", "rotate-key", &id, "--overlap", "soon"]);
@@ -95,10 +85,11 @@ async fn templates_are_kept_as_long_as_was_said(database: Database) {
     }
     let (id, _) = app.credentials();
     server.command(&database, &["app", "retention", &id, "1s"]);
-    until("its time is over", || async { app.get("templates/a").await.0 != 200 }).await;
-    until("it is not found", || async { app.identify("person_a_1.jpg").await["result"]["templateId"].is_null() }).await;
+    eventually("its time is over", async || app.get("templates/a").await.0 != 200).await;
+    eventually("it is not found", async || app.identify("person_a_1.jpg").await["result"]["templateId"].is_null())
+        .await;
     assert_eq!(other.identify("person_a_1.jpg").await["result"]["templateId"], "a", "another's is kept");
-    until("the journal says so", || async {
+    eventually("the journal says so", async || {
         let journal = server.command(&database, &["journal", "export"]);
         journal.lines().any(|line| {
             let line: Value = serde_json::from_str(line).unwrap();
@@ -227,11 +218,10 @@ async fn the_command_line_and_the_server_share_the_database(database: Database) 
     }
     let imported = server.command(&database, &["gallery", "import", people.path().to_str().unwrap()]);
     assert!(imported.contains("2 templates with 4 samples imported"), "{imported}");
-    let start = Instant::now();
-    while app.identify("person_a_1.jpg").await["result"]["templateId"] != "person-a" {
-        assert!(start.elapsed() < Duration::from_secs(10), "the server never saw the import");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    eventually("the server sees the import", async || {
+        app.identify("person_a_1.jpg").await["result"]["templateId"] == "person-a"
+    })
+    .await;
     let checked = server.command(&database, &["gallery", "check"]);
     assert!(checked.contains("2 searches agree with brute force"), "{checked}");
 
@@ -300,21 +290,17 @@ async fn nothing_secret_is_said() {
     let mut secrets = vec![app.credentials().1, "f".repeat(64), key.trim().to_owned()];
     // Six digits of a number are enough to tell it from any other.
     secrets.extend(embedding.iter().take(20).map(|v| format!("{:.6}", v.as_f64().unwrap().abs())));
-    let (mut said, start) = (server.log(), Instant::now());
-    while !said.contains("/api/v1.0/delete") {
-        assert!(start.elapsed() < Duration::from_secs(10), "the run is not in the log");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        said = server.log();
-    }
+    eventually("the log shows the last request", async || server.log().contains("/api/v1.0/delete")).await;
+    let mut output = server.log();
     for path in ["/metrics", "/readyz", "/healthz", "/licences", "/openapi.json"] {
-        said += &server.text(path).await;
+        output += &server.text(path).await;
     }
-    said += &server.command(&database, &["journal", "export"]);
-    said += &server.command(&database, &["journal", "receipts"]);
-    said += &server.command(&database, &["key", "status"]);
-    said += &server.command(&database, &["doctor"]);
+    output += &server.command(&database, &["journal", "export"]);
+    output += &server.command(&database, &["journal", "receipts"]);
+    output += &server.command(&database, &["key", "status"]);
+    output += &server.command(&database, &["doctor"]);
     for secret in secrets {
-        assert!(!said.contains(&secret), "{secret} was said");
+        assert!(!output.contains(&secret), "{secret} was printed");
     }
 }
 
@@ -328,19 +314,10 @@ async fn two_nodes_share_one_postgres() {
     let second = Server::start_in(dir, &database, &[("SEMBLANCE_KEY", key.trim())]).await;
     let other = second.app(app.credentials());
     app.add("person_a_1.jpg", &[("templateId", "a")]).await;
-    let until = |wanted: Value| {
-        let other = &other;
-        async move {
-            let start = Instant::now();
-            while other.identify("person_a_2.jpg").await["result"]["templateId"] != wanted {
-                assert!(start.elapsed() < Duration::from_secs(10), "the second node never saw the change");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    };
-    until(json!("a")).await;
+    let template_id = async || other.identify("person_a_2.jpg").await["result"]["templateId"].clone();
+    eventually("the second node sees the template", async || template_id().await == json!("a")).await;
     assert_eq!(app.delete("a").await.0, 200);
-    until(Value::Null).await;
+    eventually("the second node sees the delete", async || template_id().await == Value::Null).await;
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use semblance::api::ApiConfig;
 use tower::ServiceExt as _;
 
 use crate::support::wire::{Call, Wire};
-use crate::support::{Answer, Form, Parts, Server, Setup, photo};
+use crate::support::{Answer, Form, Parts, Server, Setup, eventually, photo};
 
 const KIB: usize = 1024;
 
@@ -182,9 +182,7 @@ async fn after_a_timeout_the_rest_of_the_body_is_taken() {
     let mut wire = Wire::connect(server.addr).await;
     wire.write(&[call.head(), call.body[..KIB].to_vec()].concat()).await;
     for in_use in [1, 0] {
-        while server.admission.in_use() != in_use {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually("the ticket is taken, then returned", async || server.admission.in_use() == in_use).await;
     }
     for piece in call.body[KIB..].chunks(64 * KIB) {
         wire.write(piece).await;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::process::{App, Database, OwnPostgres, Server};
-use super::until;
+use crate::support::eventually;
 
 const PHOTOS: [&str; 6] =
     ["person_a_1.jpg", "person_a_2.jpg", "person_b_1.jpg", "person_b_2.jpg", "impostor_1.jpg", "impostor_2.jpg"];
@@ -142,7 +142,7 @@ async fn write(app: Arc<App>, history: Shared, client: usize, mut random: Random
 async fn journal_is_whole(server: &Server, database: &Database, history: &Shared, seed: u64) {
     let checked = server.command(database, &["journal", "verify"]);
     assert!(checked.contains("each follows"), "{checked} (seed {seed})");
-    until("every acknowledged delete has a receipt", || async {
+    eventually("every acknowledged delete has a receipt", async || {
         let receipts = server.command(database, &["journal", "receipts"]);
         let lines = receipts.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
         let told: BTreeSet<String> =

@@ -10,7 +10,7 @@
 mod trace;
 mod watch;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::process::{App, photo_path, reqwest_client};
+use crate::support::{eventually, skipped};
 use trace::Tracer;
 use watch::{NameServer, SocketTables};
 
@@ -40,18 +41,14 @@ async fn nothing_leaves_the_machine() {
             let done = done.arg("server::egress::nothing_leaves_the_machine").env(INSIDE, "1").output().unwrap();
             let output = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
             assert!(done.status.success() && output.contains("1 passed"), "in the namespace: {output}");
-            output.lines().filter(|line| line.contains("SKIPPED")).for_each(report);
+            // libtest's captured output of the inner run; its skips are in the file already.
+            output.lines().filter(|line| line.starts_with("SKIPPED")).for_each(|line| eprintln!("{line}"));
         }
         Err(reason) => {
-            report(&format!("SKIPPED in part: no network namespace ({reason}), so look-ups of names were NOT watched"));
+            skipped("nothing_leaves_the_machine, name look-ups", &format!("no network namespace ({reason})"));
             watched_run(false).await;
         }
     }
-}
-
-/// Writes past libtest, which hides what a test prints unless it fails.
-fn report(text: &str) {
-    let _ = writeln!(std::io::stderr(), "nothing_leaves_the_machine: {text}");
 }
 
 /// A command that runs its arguments where only the loopback exists and names are asked of 127.0.0.1.
@@ -84,7 +81,7 @@ async fn watched_run(in_namespace: bool) {
     let made: Value = serde_json::from_str(&world.run(&["app", "create", "watched", "--json"])).unwrap();
     let text = |key: &str| made[key].as_str().unwrap().to_owned();
     let app = App::at(&url, (text("app_id"), text("app_key")));
-    super::until("the server never saw the application", || async { app.get("templates").await.0 == 200 }).await;
+    eventually("the server never saw the application", || async { app.get("templates").await.0 == 200 }).await;
     app.add("person_a_1.jpg", &[("templateId", "person-a")]).await;
     assert_eq!(app.identify("person_a_2.jpg").await["result"]["templateId"], "person-a");
     let photo = photo_path("person_b_1.jpg");
@@ -144,9 +141,7 @@ impl World {
             std::fs::create_dir_all(fresh.path().join(folder)).unwrap();
         }
         let tracer = Tracer::new().map_err(|reason| {
-            report(&format!(
-                "SKIPPED in part: no strace ({reason}), so sockets and new files were NOT watched one by one"
-            ));
+            skipped("nothing_leaves_the_machine, each socket and new file", &format!("no strace ({reason})"));
         });
         Self { data, fresh, tracer: tracer.ok() }
     }
@@ -185,7 +180,7 @@ impl World {
         std::thread::spawn(move || lines.for_each(drop));
         let ready =
             || async { reqwest_client().get(format!("{url}/readyz")).send().await.is_ok_and(|r| r.status() == 200) };
-        super::until("the server never became ready", ready).await;
+        eventually("the server never became ready", ready).await;
         (child, url)
     }
 

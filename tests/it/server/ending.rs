@@ -7,8 +7,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::process::{Database, Server, photo};
-use super::until;
-use crate::support::Form;
+use crate::support::{Form, eventually};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -33,12 +32,12 @@ async fn what_was_admitted_is_finished() {
     let mut whole = TcpStream::connect(&address).await.unwrap();
     let mut half = TcpStream::connect(&address).await.unwrap();
     half.write_all(&[request.as_bytes(), sent].concat()).await.unwrap();
-    until("the half is inside", || async { tickets(&server).await == 1 }).await;
+    eventually("the half is inside", async || tickets(&server).await == 1).await;
     whole.write_all(&[request.as_bytes(), &body[..]].concat()).await.unwrap();
     let answered = async || tokio::time::timeout(Duration::ZERO, whole.readable()).await.is_ok();
-    until("the other is, too, or was", || async { tickets(&server).await == 2 || answered().await }).await;
+    eventually("the other is, too, or was", async || tickets(&server).await == 2 || answered().await).await;
     server.terminate();
-    until("nobody else is let in", || async { TcpStream::connect(&address).await.is_err() }).await;
+    eventually("nobody else is let in", async || TcpStream::connect(&address).await.is_err()).await;
     half.write_all(later).await.unwrap();
     let mut ids = vec![enrolled["transactionId"].clone()];
     for mut stream in [whole, half] {

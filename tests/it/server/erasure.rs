@@ -1,12 +1,12 @@
 //! What is removed is cleared out of the files of a server that goes on, without anybody asking for it.
 
 use std::collections::HashSet;
-use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
 
 use super::process::{Database, Server};
 use crate::erasure::{found_in, pieces, rows};
+use crate::support::eventually;
 
 /// The pieces of what is stored of an application.
 async fn stored(server: &Server, app: &str) -> HashSet<[u8; 12]> {
@@ -19,11 +19,7 @@ async fn stored(server: &Server, app: &str) -> HashSet<[u8; 12]> {
 }
 
 async fn are_cleared_away(server: &Server, pieces: &HashSet<[u8; 12]>, what: &str) {
-    let start = Instant::now();
-    while !found_in(server.dir(), pieces).is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(30), "{what}: it lies about still");
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    eventually(what, async || found_in(server.dir(), pieces).is_empty()).await;
 }
 
 #[tokio::test]

@@ -156,7 +156,7 @@ impl Disk {
         let size = format!("size={megabytes}m,mode=0700");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).output();
         if !mounted.is_ok_and(|done| done.status.success()) {
-            eprintln!("SKIPPED: a full and a read-only disk: this process may not mount one");
+            crate::support::skipped("a full and a read-only disk", "this process may not mount one");
             return None;
         }
         Some(Self(dir))

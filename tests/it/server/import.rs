@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use image::{DynamicImage, ImageFormat, RgbImage};
 use serde_json::Value;
 use tempfile::TempDir;
 
 use super::process::{Database, OwnPostgres, Server, command, decode, photo, png};
+use crate::support::{eventually_blocking, eventually_some};
 
 on_both_databases! {
     people_are_found_wherever_they_lie_and_what_is_left_has_a_reason;
@@ -251,11 +251,7 @@ async fn an_interrupted_import_goes_on_where_it_ended(database: Database) {
     let mut before = 0;
     for (signal, code) in [("-KILL", None), (name, Some(code))] {
         let child = desk.import_command(&flags).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let start = Instant::now();
-        while written() <= before {
-            assert!(start.elapsed() < Duration::from_secs(120), "nothing is written");
-            std::thread::sleep(Duration::from_millis(20));
-        }
+        eventually_blocking("a result is written", || written() > before);
         assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
         let Output { status, stderr, .. } = child.wait_with_output().unwrap();
         assert_eq!(status.code(), code, "{signal}: {}", text(&stderr));
@@ -290,11 +286,7 @@ async fn an_import_outlives_its_database() {
     let state = desk.data.path().join("state.jsonl");
     let flags = ["--guard", "off", "--state", state.to_str().unwrap()];
     let child = desk.import_command(&flags).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let start = Instant::now();
-    while std::fs::read_to_string(&state).unwrap_or_default().is_empty() {
-        assert!(start.elapsed() < Duration::from_secs(120), "nothing is written");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    eventually_blocking("a result is written", || !std::fs::read_to_string(&state).unwrap_or_default().is_empty());
     postgres.kill();
     let done = child.wait_with_output().unwrap();
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
@@ -354,16 +346,12 @@ async fn the_guard_and_the_least_quality_of_an_application(database: Database) {
 
     server.command(&database, &["app", "guard", &id, "warn"]);
     assert_eq!(listed()["guard"], "warn");
-    let start = Instant::now();
-    let warned = loop {
+    let warned = eventually_some("the guard is in force", async || {
         let reply = app.add("person_a_2.jpg", &[("templateId", "a-again")]).await;
         assert_eq!(app.delete("a-again").await.0, 200);
-        if reply["result"]["warnings"].is_array() {
-            break reply;
-        }
-        assert!(start.elapsed() < Duration::from_secs(20), "the guard is never in force");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+        reply["result"]["warnings"].is_array().then_some(reply)
+    })
+    .await;
     let warning = &warned["result"]["warnings"][0];
     assert_eq!((&warning["code"], &warning["templateId"]), (&"enrolled_elsewhere".into(), &"a".into()));
     assert!(warning["similarity"].as_f64().unwrap() > 0.75, "{warning}");
@@ -379,16 +367,14 @@ async fn the_guard_and_the_least_quality_of_an_application(database: Database) {
     server.command(&database, &["app", "guard", &id, "refuse"]);
     // Until it is in force, `tmp` is replaced again and again.
     let refused = async |name: &'static str| {
-        let start = Instant::now();
-        loop {
+        eventually_some("the enrollment is refused", async || {
             let (status, reply) = app.post_photo("add?replace=true", name, &[("templateId", "tmp")]).await;
-            if status == 400 {
+            (status == 400).then(|| {
                 assert_eq!(reply["result"]["code"], 400, "{reply}");
-                return reply["result"]["info"].as_str().unwrap().to_owned();
-            }
-            assert!(start.elapsed() < Duration::from_secs(20), "it is never refused: {reply}");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+                reply["result"]["info"].as_str().unwrap().to_owned()
+            })
+        })
+        .await
     };
     let info = refused("person_a_2.jpg").await;
     assert!(info.contains("enrolled already under templateId a "), "{info}");

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::process::{App, Database, Server, try_start};
 use super::proxy::{Proxy, Wire};
-use super::until;
+use crate::support::eventually;
 
 /// The lines of a journal that a condition picks.
 fn lines(server: &Server, database: &Database, picks: impl Fn(&Value) -> bool) -> Vec<Value> {
@@ -26,7 +26,7 @@ fn receipts(server: &Server, database: &Database) -> BTreeSet<(String, String)> 
 
 async fn have_receipts(server: &Server, database: &Database, of: &[(&str, &str)]) {
     let due: BTreeSet<_> = of.iter().map(|(template, why)| ((*template).to_owned(), (*why).to_owned())).collect();
-    until("every erasure has a receipt", || async { receipts(server, database) == due }).await;
+    eventually("every erasure has a receipt", async || receipts(server, database) == due).await;
 }
 
 fn journal_file(server: &Server) -> std::path::PathBuf {
@@ -51,7 +51,7 @@ async fn every_operation_is_journalled_and_chained() {
 
     have_receipts(&server, &database, &[("a", "delete")]).await;
     let is_request = |line: &Value| line["operation"].as_str().unwrap().contains("/api/");
-    until("every request has a line", || async { lines(&server, &database, is_request).len() >= 6 }).await;
+    eventually("every request has a line", async || lines(&server, &database, is_request).len() >= 6).await;
     let lines = lines(&server, &database, is_request);
     let said: Vec<(&Value, &Value, &Value, &Value, &Value)> = lines
         .iter()
@@ -242,7 +242,7 @@ async fn commands_have_lines() {
         server.command(&database, command);
     }
     let of_app = |line: &Value| line["app"] == *id && !line["id"].is_null();
-    until("each command has its lines", || async { lines(&server, &database, of_app).len() >= 9 }).await;
+    eventually("each command has its lines", async || lines(&server, &database, of_app).len() >= 9).await;
     let said: Vec<(String, String)> = lines(&server, &database, of_app)
         .iter()
         .map(|line| (line["operation"].as_str().unwrap().to_owned(), line["outcome"].as_str().unwrap().to_owned()))
@@ -384,6 +384,6 @@ async fn a_photo_over_a_limit_is_journalled_with_the_limit() {
         assert_eq!(reply["result"]["code"], 4);
         assert_eq!(reply["result"]["info"], "can not decode image, check it is valid jpeg or png file");
         let found = |line: &Value| line["reason"] == reason && line["code"] == 4;
-        until(reason, || async { lines(&server, &database, found).len() == 1 && server.log().contains(reason) }).await;
+        eventually(reason, async || lines(&server, &database, found).len() == 1 && server.log().contains(reason)).await;
     }
 }

@@ -13,6 +13,8 @@ use semblance::engine::{Analyze, AnalyzeError, EmbeddingSender};
 use semblance::image::Photo;
 use tokio::sync::Semaphore;
 
+use super::eventually;
+
 const SIGNATURE: &[u8] = b"\xFF\xD8\xFF";
 
 /// A photo of somebody. `ann` and `ann.2` are two photos of one person; some names are faults.
@@ -51,13 +53,7 @@ impl ScriptedEngine {
 
     /// Waits until so many photos were begun.
     pub async fn has_begun(&self, count: usize) {
-        for _ in 0..500 {
-            if self.begun.load(Ordering::SeqCst) >= count {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{} of {count} photos were begun", self.begun.load(Ordering::SeqCst));
+        eventually("the photos are begun", async || self.begun.load(Ordering::SeqCst) >= count).await;
     }
 }
 

@@ -8,13 +8,17 @@ pub mod json;
 pub mod postgres;
 pub mod schema;
 pub mod server;
+pub mod skip;
 pub mod store;
+pub mod wait;
 pub mod wire;
 
 pub use engine::{ScriptedEngine, photo};
 pub use form::Form;
 pub use json::Json;
 pub use server::{Parts, Server, Setup};
+pub use skip::skipped;
+pub use wait::{eventually, eventually_blocking, eventually_some};
 pub use wire::{Answer, Call};
 
 /// Chooses the cryptography of the tests' HTTP client, once per process.

@@ -2,12 +2,12 @@
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-/// The URL of a new, empty database. `None`, said aloud, when SEMBLANCE_TEST_POSTGRES_URL is not
+/// The URL of a new, empty database. `None`, reported as skipped, when SEMBLANCE_TEST_POSTGRES_URL is not
 /// set; in CI that is a failure.
 pub async fn fresh_database() -> Option<String> {
     let Ok(server) = std::env::var("SEMBLANCE_TEST_POSTGRES_URL") else {
         assert!(std::env::var_os("CI").is_none(), "SEMBLANCE_TEST_POSTGRES_URL is not set; run `make test`");
-        eprintln!("SKIPPED on Postgres: SEMBLANCE_TEST_POSTGRES_URL is not set; `make test` sets it");
+        super::skipped("everything on Postgres", "SEMBLANCE_TEST_POSTGRES_URL is not set; `make test` sets it");
         return None;
     };
     let name = format!("test_{}", uuid::Uuid::new_v4().simple());
