@@ -24,6 +24,7 @@ async fn a_renewed_certificate_is_put_in_force() {
     put(&old);
     let (cert_path, key_path) = (cert.to_str().unwrap().to_owned(), key.to_str().unwrap().to_owned());
     let tls = [
+        ("SEMBLANCE_LOG_LEVEL", "warn"),
         ("SEMBLANCE_TLS_CERT", cert_path.as_str()),
         ("SEMBLANCE_TLS_KEY", key_path.as_str()),
         ("SEMBLANCE_TLS_RELOAD_S", "1"),
