@@ -1,15 +1,6 @@
 //! Semblance: a self-hosted face identification server that speaks the OOTO face API.
 //!
-//! ```text
-//! main -> cli -> app                       app alone names concrete types
-//! api      -> service, compute, telemetry, domain     HTTP only
-//! telemetry -> the seams it measures, domain
-//! service  -> traits of engine, gallery, store; compute, domain
-//! engine   -> image, compute, domain       gallery -> compute, domain       store -> gallery's records, domain
-//! image    -> domain                       compute -> nothing of ours       domain -> nothing of ours
-//! ```
-//!
-//! `ARCHITECTURE.md` says why; `tests/it/architecture.rs` keeps it so.
+//! `ARCHITECTURE.md` describes the rooms; `tests/it/imports.toml` lists which rooms each of them may import.
 
 pub mod api;
 pub mod app;

@@ -64,6 +64,13 @@ impl Outcome {
     }
 }
 
+/// The envelope renders the failure, because it knows the transaction id.
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        Outcome::failure(self).into_response()
+    }
+}
+
 /// The outcome alone: the envelope writes status, headers and body.
 impl IntoResponse for Outcome {
     fn into_response(self) -> Response {

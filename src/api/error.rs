@@ -8,9 +8,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 
-use super::envelope::Outcome;
 use crate::domain::{Check, DecodeFault, PhotoFault};
 use crate::service::Error;
 
@@ -162,12 +160,5 @@ fn body(status: StatusCode, code: u16, info: impl Into<Cow<'static, str>>) -> Er
 impl From<PhotoFault> for ApiError {
     fn from(fault: PhotoFault) -> Self {
         Self::Service(fault.into())
-    }
-}
-
-/// The failure travels to the envelope, which knows the transaction id and renders it.
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        Outcome::failure(self).into_response()
     }
 }

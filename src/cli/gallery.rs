@@ -4,15 +4,16 @@ use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 
 use super::ndjson::Line;
+use super::target::{Target, each_page, resolve};
 use super::{CliError, journal_command, template_check};
 use crate::app;
-use crate::domain::{AppId, ModelTag, Revision, TemplateId};
-use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, brute_force};
+use crate::domain::{AppId, Revision};
+use crate::gallery::{Matcher as _, MatcherFeed as _, brute_force};
 use crate::settings::Settings;
-use crate::store::{AppRecord, Store};
+use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -38,16 +39,6 @@ pub(super) enum Command {
     },
 }
 
-#[derive(Debug, Args)]
-pub(super) struct Target {
-    /// The application's id; not needed while there is only one.
-    #[arg(long, value_name = "ID")]
-    app: Option<String>,
-}
-
-/// Templates read from the store at a time.
-const PAGE: usize = 1024;
-
 /// Searches that a check compares with brute force.
 const PROBES: usize = 200;
 
@@ -66,55 +57,6 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             let app = resolve(&store, &target).await?;
             check(&settings, &store, &app).await
         }
-    }
-}
-
-/// The application named, or the only one.
-pub(super) async fn find_app(store: &Store, target: &Target) -> Result<AppRecord, CliError> {
-    let mut all = store.apps.list().await?;
-    match &target.app {
-        Some(id) => all
-            .into_iter()
-            .find(|known| known.id.as_str() == id.trim())
-            .ok_or_else(|| CliError::message(format!("there is no application {id}"))),
-        None => match (all.pop(), all.len()) {
-            (Some(only), 0) => Ok(only),
-            (None, _) => {
-                Err(CliError::message("there is no application yet; make one with: semblance app create NAME"))
-            }
-            _ => Err(CliError::message("there are several applications; name one with --app")),
-        },
-    }
-}
-
-/// The id of [`find_app`].
-pub(super) async fn resolve(store: &Store, target: &Target) -> Result<AppId, CliError> {
-    Ok(find_app(store, target).await?.id)
-}
-
-/// Reads the whole gallery, page by page. What cannot be read is said, and is an error in the end.
-pub(super) async fn each_page(
-    store: &Store,
-    app: &AppId,
-    model: &ModelTag,
-    mut each: impl FnMut(Vec<IndexedTemplate>) -> Result<(), CliError>,
-) -> Result<(), CliError> {
-    let (mut after, mut unreadable): (Option<TemplateId>, usize) = (None, 0);
-    loop {
-        let page = store.templates.load(app, model, after.as_ref(), PAGE).await?;
-        each(page.templates)?;
-        unreadable += page.unreadable.len();
-        for unreadable in page.unreadable {
-            eprintln!("{}: {}", unreadable.template, unreadable.fault);
-        }
-        after = page.next;
-        if after.is_none() {
-            break;
-        }
-    }
-    match unreadable {
-        0 => Ok(()),
-        n => Err(CliError::message(format!("{n} stored samples cannot be read"))),
     }
 }
 

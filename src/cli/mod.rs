@@ -15,6 +15,7 @@ pub mod ndjson;
 mod photos;
 mod private;
 mod serve;
+mod target;
 mod template_check;
 
 use std::path::PathBuf;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::model_pack::Sha256Digest;
+use super::digest::Sha256Digest;
 
 /// Why an engine does not load.
 #[derive(Debug, thiserror::Error)]

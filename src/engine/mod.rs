@@ -6,6 +6,7 @@
 mod chooser;
 mod collectors;
 mod detection;
+mod digest;
 mod embedder;
 mod error;
 mod face_detector;
@@ -25,10 +26,9 @@ use crate::domain::{Analysis, AnalysisRequest, Check, Embedding, FalseMatchCurve
 use crate::image::Photo;
 
 pub use crate::image::DecodeLimits;
+pub use digest::Sha256Digest;
 pub use error::{InferenceError, LoadError};
-pub use model_pack::{
-    FineLimits, ModelFile, ModelPack, RuntimeComponent, RuntimeProvenance, Sha256Digest, TemplateCheckRates,
-};
+pub use model_pack::{FineLimits, ModelFile, ModelPack, RuntimeComponent, RuntimeProvenance, TemplateCheckRates};
 pub use pipeline::{Engine, EngineConfig};
 pub use pool::{EnginePool, Worker};
 pub use template_check::{TemplateCheck, TemplateCheckError};

@@ -1,7 +1,6 @@
 //! What can go wrong in a use case. No status codes, no numbers: `api::error` has the one table.
 
-use super::Suspicion;
-use crate::domain::{Check, PhotoFault};
+use crate::domain::{Check, PhotoFault, Similarity, TemplateId};
 use crate::gallery::MatchError;
 use crate::store::{InsertError, StoreError};
 
@@ -52,6 +51,25 @@ pub enum Error {
     /// Anything else: ours, never the caller's.
     #[error("internal failure: {0}")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why an enrollment looks like a mix-up. Its text is for the caller, whose own application all of it is about.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum Suspicion {
+    /// The face is enrolled already under another id.
+    #[error("the face is enrolled already under templateId {template} (similarity {similarity:.2})")]
+    EnrolledElsewhere {
+        /// That id.
+        template: TemplateId,
+        /// How similar its best sample is.
+        similarity: Similarity,
+    },
+    /// The photo matches no other sample of its template.
+    #[error("the photo matches no other sample of its template (similarity {similarity:.2} at best)")]
+    UnlikeSamples {
+        /// How similar the best of them is.
+        similarity: Similarity,
+    },
 }
 
 impl Error {

@@ -3,27 +3,8 @@
 //! It is a help against mistakes, no lock: two enrollments of one face under two ids that run at the same moment do
 //! not see each other.
 
-use super::{Caller, Error, Service};
-use crate::domain::{Embedding, Guard, Similarity, TemplateId};
-
-/// Why an enrollment looks like a mix-up. Its text is for the caller, whose own application all of it is about.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum Suspicion {
-    /// The face is enrolled already under another id.
-    #[error("the face is enrolled already under templateId {template} (similarity {similarity:.2})")]
-    EnrolledElsewhere {
-        /// That id.
-        template: TemplateId,
-        /// How similar its best sample is.
-        similarity: Similarity,
-    },
-    /// The photo matches no other sample of its template.
-    #[error("the photo matches no other sample of its template (similarity {similarity:.2} at best)")]
-    UnlikeSamples {
-        /// How similar the best of them is.
-        similarity: Similarity,
-    },
-}
+use super::{Caller, Error, Service, Suspicion};
+use crate::domain::{Embedding, Guard, TemplateId};
 
 impl Service {
     /// What looks like a mix-up about a new sample: of a template that has samples, where they are compared, and that

@@ -20,8 +20,7 @@ use std::sync::Arc;
 
 pub use applications::{Applications, Caller, Credentials};
 pub use enroll::{EnrollOptions, Enrolled};
-pub use error::Error;
-pub use guard::Suspicion;
+pub use error::{Error, Suspicion};
 pub use identify::{Identified, IdentifyOptions, Match};
 pub use loader::Loading;
 pub use replicator::Replicator;

@@ -15,7 +15,6 @@ mod open;
 pub mod outbox;
 mod postgres;
 mod record;
-mod row;
 mod scrub;
 mod seal;
 pub mod snapshot_file;

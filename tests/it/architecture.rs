@@ -1,6 +1,11 @@
-//! Privacy is the architecture; these tests are its walls.
+//! The rules of the architecture: who imports what, where libraries and unsafe code may stand, how long files are.
 
+mod graph;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+
+use graph::{Graph, cycles};
 
 fn sources(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
@@ -31,51 +36,41 @@ fn code() -> Vec<(String, String)> {
         .collect()
 }
 
-/// What each room may import from the others.
-const MAY_IMPORT: [(&str, &[&str]); 12] = [
-    ("domain", &[]),
-    ("compute", &[]),
-    ("settings", &["domain"]),
-    ("journal", &["domain"]),
-    ("image", &["domain"]),
-    ("engine", &["image", "compute", "domain"]),
-    ("gallery", &["compute", "domain"]),
-    ("store", &["gallery", "domain"]),
-    ("service", &["engine", "gallery", "store", "image", "domain"]),
-    ("telemetry", &["engine", "gallery", "image", "domain", "settings"]),
-    ("api", &["service", "compute", "image", "telemetry", "domain", "store", "journal"]),
-    ("lifecycle", &[]),
-];
+/// What each room may import from the others: `tests/it/imports.toml`.
+fn may_import() -> BTreeMap<String, Vec<String>> {
+    #[derive(serde::Deserialize)]
+    struct List {
+        room: Vec<Room>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Room {
+        name: String,
+        may_import: Vec<String>,
+        why: String,
+    }
+    let list: List = toml::from_str(include_str!("imports.toml")).unwrap();
+    assert!(list.room.iter().all(|room| !room.why.is_empty()));
+    list.room.into_iter().map(|room| (room.name, room.may_import)).collect()
+}
 
 #[test]
-fn imports_point_one_way() {
-    let rooms = [
-        "domain",
-        "compute",
-        "settings",
-        "image",
-        "engine",
-        "gallery",
-        "store",
-        "service",
-        "telemetry",
-        "journal",
-        "api",
-        "cli",
-        "app",
-        "lifecycle",
-    ];
-    let mut wrong = Vec::new();
-    for (file, code) in code() {
-        let room = file.split(['/', '.']).next().unwrap_or_default();
-        let Some((_, allowed)) = MAY_IMPORT.iter().find(|(name, _)| *name == room) else { continue };
-        for other in rooms.iter().filter(|other| **other != room && !allowed.contains(other)) {
-            if code.contains(&format!("crate::{other}::")) || code.contains(&format!("crate::{other};")) {
-                wrong.push(format!("{file} imports {other}"));
-            }
-        }
-    }
+fn imports_follow_the_list() {
+    let may_import = may_import();
+    let imports = Graph::new(&code()).imports();
+    let rooms: BTreeSet<&String> = imports.iter().map(|import| &import.from[0]).collect();
+    assert!(rooms.iter().all(|room| may_import.contains_key(*room)), "a room is missing in imports.toml: {rooms:?}");
+    let wrong = imports.iter().filter(|import| {
+        let (from, to) = (&import.from[0], &import.to[0]);
+        from != to && !may_import[from].contains(to)
+    });
+    let wrong: Vec<String> = wrong.map(|import| format!("{} uses {}", import.from.join("/"), import.text)).collect();
     assert_eq!(wrong, Vec::<String>::new());
+}
+
+/// Among the rooms, and among the modules of each folder.
+#[test]
+fn imports_form_no_cycles() {
+    assert_eq!(cycles(&Graph::new(&code()).imports()), Vec::<String>::new());
 }
 
 #[test]

@@ -7,8 +7,10 @@ mod media;
 mod query;
 mod stream;
 mod template;
+mod template_id;
 
 pub(super) use caller::Authenticated;
 pub(super) use form::{ONE_PHOTO, TWO_PHOTOS, read_form};
 pub(super) use query::Query;
-pub(super) use template::{parse_template_id, parse_template_id_named, read_template_id};
+pub(super) use template::read_template_id;
+pub(super) use template_id::{parse_template_id, parse_template_id_named};

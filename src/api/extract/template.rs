@@ -7,23 +7,12 @@ use axum::extract::Request;
 use super::boundary::boundary;
 use super::form::read_text_field;
 use super::stream::{capped, collect};
+use super::template_id::{NAME, parse_template_id};
 use crate::api::{ApiError, ApiState};
 use crate::domain::TemplateId;
 
 /// More than any honest body of `/delete` has.
 const MOST_BYTES: usize = 64 * 1024;
-
-const NAME: &str = "templateId";
-
-/// Parses a template id that came as `templateId`.
-pub(in crate::api) fn parse_template_id(text: &str) -> Result<TemplateId, ApiError> {
-    parse_template_id_named(NAME, text)
-}
-
-/// Parses a template id that came under another name.
-pub(in crate::api) fn parse_template_id_named(name: &str, text: &str) -> Result<TemplateId, ApiError> {
-    text.parse().map_err(|error| ApiError::bad_request(format!("{name} {error}")))
-}
 
 /// Reads the template id out of the body of `/delete`, whatever the body is labelled: the
 /// documented curl sends JSON under the label of a form, the oldest clients send a multipart form.

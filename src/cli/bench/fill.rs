@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::super::CliError;
-use super::super::gallery::{Target, resolve};
+use super::super::target::{Target, resolve};
 use super::synthetic::Draw;
 use crate::app;
 use crate::domain::{SampleId, random_uuid, stopwatch};

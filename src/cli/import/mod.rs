@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use clap::Args;
 use plan::Layout;
 
-use super::gallery::{Target, find_app};
+use super::target::{Target, find_app};
 use super::{CliError, clear_away, journal_command};
 use crate::app;
 use crate::domain::{Guard, Subject};

@@ -13,7 +13,7 @@ use super::read::{Reader, Seen, file_threads};
 use super::report::{Counts, Outcome, Report, Row, path_text};
 use super::state::{Refusals, State};
 use super::{Arguments, BATCH};
-use crate::cli::gallery::each_page;
+use crate::cli::target::each_page;
 use crate::cli::{CliError, clear_away, journal_command};
 use crate::domain::{AnalysisRequest, AppId, Checks, Clock, Guard, ModelTag, Revision, Subject, TenantKey, rfc3339};
 use crate::engine::Analyze;

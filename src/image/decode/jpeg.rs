@@ -1,14 +1,11 @@
 //! JPEG: which decoder, and how much work it may be.
 
 use super::header::Header;
-use super::{DecodeLimits, Picture, check_size, libjpeg, quick};
+use super::{DecodeLimits, Picture, check_work, libjpeg, quick};
 use crate::domain::DecodeFault;
 
 /// Most scans of a JPEG, those of its thumbnails counted. Usual are 1, 10 (progressive) and 18 (progressive CMYK).
 const MAX_SCANS: usize = 64;
-
-/// How often all the pixels of the largest photo allowed may be walked over; smaller photos may have more scans.
-const MAX_WALKS: u64 = 20;
 
 /// Decodes a JPEG.
 pub(super) fn decode(jpeg: &[u8], header: &Header<'_>, limits: &DecodeLimits) -> Result<Picture, DecodeFault> {
@@ -26,14 +23,6 @@ pub(super) fn decode(jpeg: &[u8], header: &Header<'_>, limits: &DecodeLimits) ->
     }
     let arithmetic = frame.is_some_and(|frame| matches!(frame.marker, 0xc9..=0xcf));
     libjpeg::decode(jpeg, arithmetic, scans, limits)
-}
-
-/// Compares size and scans with the limits.
-pub(super) fn check_work(width: u32, height: u32, scans: usize, limits: &DecodeLimits) -> Result<(), DecodeFault> {
-    let pixels = u64::from(width) * u64::from(height);
-    check_size(width, height, 3 * pixels, limits)?;
-    let limit = usize::try_from(limits.pixels.saturating_mul(MAX_WALKS) / pixels.max(1)).unwrap_or(usize::MAX);
-    if scans > limit { Err(DecodeFault::TooManyScans { scans, limit }) } else { Ok(()) }
 }
 
 /// How many scans a JPEG has at most. Each makes the decoder walk over the pixels again and costs the sender eleven

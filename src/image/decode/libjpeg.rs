@@ -15,9 +15,8 @@ use std::ptr;
 
 use mozjpeg_sys as ffi;
 
-use super::jpeg::check_work;
 use super::tracker::{Event, Tracker};
-use super::{DecodeLimits, Picture};
+use super::{DecodeLimits, Picture, check_work};
 use crate::domain::{DecodeFault, PhotoFormat};
 
 /// Rows read at once.

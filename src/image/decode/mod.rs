@@ -45,6 +45,9 @@ impl Default for DecodeLimits {
     }
 }
 
+/// How often all the pixels of the largest photo allowed may be walked over; smaller photos may have more scans.
+const MAX_WALKS: u64 = 20;
+
 /// Packed RGB pixels as they are stored.
 struct Picture {
     width: u32,
@@ -96,6 +99,14 @@ fn check_size(width: u32, height: u32, bytes: u64, limits: &DecodeLimits) -> Res
         return Err(DecodeFault::TooMuchMemory { width, height, limit: limits.bytes });
     }
     Ok(())
+}
+
+/// Compares the size and the scans of a JPEG with the limits.
+fn check_work(width: u32, height: u32, scans: usize, limits: &DecodeLimits) -> Result<(), DecodeFault> {
+    let pixels = u64::from(width) * u64::from(height);
+    check_size(width, height, 3 * pixels, limits)?;
+    let limit = usize::try_from(limits.pixels.saturating_mul(MAX_WALKS) / pixels.max(1)).unwrap_or(usize::MAX);
+    if scans > limit { Err(DecodeFault::TooManyScans { scans, limit }) } else { Ok(()) }
 }
 
 /// The chunks of a PNG, with their names.

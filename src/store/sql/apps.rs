@@ -5,12 +5,12 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 
 use super::executor::{DbRow, Executor, Limit, Value, values};
+use super::row;
 use super::sql_store::SqlStore;
 use crate::domain::{AppId, EnrollRules, Guard};
 use crate::store::error::StoreError;
 use crate::store::outbox::ErasureReason;
 use crate::store::record::{AppRecord, KeyHash, PreviousKey};
-use crate::store::row;
 use crate::store::traits::AppStore;
 
 #[async_trait]

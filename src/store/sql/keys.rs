@@ -5,13 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::executor::{Db, DbRow, Executor, Limit, Tx, values};
+use super::row::corrupt;
 use super::sql_store::SqlStore;
 use crate::domain::ModelTag;
 use crate::store::error::{OpenError, StoreError};
 use crate::store::key::KeyId;
 use crate::store::keyring::{JOURNAL_KEY, SEAL_CHECK, SUPERSEDED};
 use crate::store::record::{KeyStatus, Resealed, SampleCursor};
-use crate::store::row::corrupt;
 use crate::store::seal::{SampleRef, Sealed, Sealer, sealed_under, snapshot_key_aad};
 use crate::store::traits::KeyStore;
 

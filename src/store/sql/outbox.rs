@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::executor::{DbRow, Executor, Limit, values};
+use super::row::corrupt;
 use super::sql_store::SqlStore;
 use crate::domain::JournalPosition;
 use crate::store::error::StoreError;
 use crate::store::outbox::{Claim, NodePosition, OutboxEvent, OutboxStore};
-use crate::store::row::corrupt;
 
 #[async_trait]
 impl OutboxStore for SqlStore {

@@ -5,13 +5,13 @@ use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 
 use super::executor::{Db, Executor, Limit, Tx, values};
+use super::row::{self, millis};
 use crate::domain::{AppId, Clock, Revision, TemplateId};
 use crate::gallery::Sample;
 use crate::store::error::StoreError;
 use crate::store::keyring::{Keyring, SEAL_CHECK};
 use crate::store::outbox::{ErasureReason, LEASE, OutboxEvent};
 use crate::store::record::OnConflict;
-use crate::store::row::{self, millis};
 use crate::store::seal::{SampleRef, Sealer};
 
 /// How many changes of a gallery are kept at least, for replicas to follow. A replica that is further behind loads the

@@ -4,10 +4,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;
 
-use super::error::StoreError;
-use super::record::{KeyHash, SnapshotId};
-use super::sql::executor::{DbRow, Value};
+use super::executor::{DbRow, Value};
 use crate::domain::{AppId, Guard, ModelTag, Revision, SampleId, TemplateId};
+use crate::store::error::StoreError;
+use crate::store::record::{KeyHash, SnapshotId};
 
 pub(super) fn millis(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();

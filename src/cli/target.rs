@@ -1,0 +1,67 @@
+//! The application that a command is for, and the templates of its gallery.
+
+use clap::Args;
+
+use super::CliError;
+use crate::domain::{AppId, ModelTag, TemplateId};
+use crate::gallery::IndexedTemplate;
+use crate::store::{AppRecord, Store};
+
+#[derive(Debug, Args)]
+pub(super) struct Target {
+    /// The application's id; not needed while there is only one.
+    #[arg(long, value_name = "ID")]
+    app: Option<String>,
+}
+
+/// Templates read from the store at a time.
+const PAGE: usize = 1024;
+
+/// The application named, or the only one.
+pub(super) async fn find_app(store: &Store, target: &Target) -> Result<AppRecord, CliError> {
+    let mut all = store.apps.list().await?;
+    match &target.app {
+        Some(id) => all
+            .into_iter()
+            .find(|known| known.id.as_str() == id.trim())
+            .ok_or_else(|| CliError::message(format!("there is no application {id}"))),
+        None => match (all.pop(), all.len()) {
+            (Some(only), 0) => Ok(only),
+            (None, _) => {
+                Err(CliError::message("there is no application yet; make one with: semblance app create NAME"))
+            }
+            _ => Err(CliError::message("there are several applications; name one with --app")),
+        },
+    }
+}
+
+/// The id of [`find_app`].
+pub(super) async fn resolve(store: &Store, target: &Target) -> Result<AppId, CliError> {
+    Ok(find_app(store, target).await?.id)
+}
+
+/// Reads the whole gallery, page by page. What cannot be read is said, and is an error in the end.
+pub(super) async fn each_page(
+    store: &Store,
+    app: &AppId,
+    model: &ModelTag,
+    mut each: impl FnMut(Vec<IndexedTemplate>) -> Result<(), CliError>,
+) -> Result<(), CliError> {
+    let (mut after, mut unreadable): (Option<TemplateId>, usize) = (None, 0);
+    loop {
+        let page = store.templates.load(app, model, after.as_ref(), PAGE).await?;
+        each(page.templates)?;
+        unreadable += page.unreadable.len();
+        for unreadable in page.unreadable {
+            eprintln!("{}: {}", unreadable.template, unreadable.fault);
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    match unreadable {
+        0 => Ok(()),
+        n => Err(CliError::message(format!("{n} stored samples cannot be read"))),
+    }
+}
