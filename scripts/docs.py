@@ -74,9 +74,24 @@ def measures_table(text):
     return "".join(out)
 
 
+def import_table(text):
+    """The rooms, what they may import and why, as Markdown."""
+    out = ["| Room | May import | Why |\n|---|---|---|\n"]
+    for block in text.split("[[room]]")[1:]:
+        name = re.search(r'^name = "(\w+)"$', block, re.MULTILINE)
+        imports = re.search(r"^may_import = \[([^\]]*)\]$", block, re.MULTILINE)
+        why = re.search(r'^why = "(.*)"$', block, re.MULTILINE)
+        if not (name and imports and why):
+            raise OutdatedError(f"tests/it/imports.toml: cannot read {block.strip()!r}")
+        rooms = ", ".join(f"`{room}`" for room in re.findall(r'"(\w+)"', imports.group(1)))
+        out.append(f"| `{name.group(1)}` | {rooms or 'nothing of ours'} | {why.group(1)} |\n")
+    return "".join(out)
+
+
 GENERATED = [
     ("docs/quality.md", "measures", "src/domain/measure.rs", measures_table),
     ("docs/configuration.md", "settings", "src/settings/default.toml", settings_table),
+    ("ARCHITECTURE.md", "imports", "tests/it/imports.toml", import_table),
 ]
 
 

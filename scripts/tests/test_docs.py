@@ -34,6 +34,19 @@ class Measures(unittest.TestCase):
             docs.measures_table("")
 
 
+class Imports(unittest.TestCase):
+    def test_each_room_is_a_row(self):
+        table = docs.import_table(
+            '# A comment.\n[[room]]\nname = "api"\nmay_import = ["domain", "store"]\nwhy = "HTTP."\n\n'
+            '[[room]]\nname = "domain"\nmay_import = []\nwhy = "Rules."\n'
+        )
+        self.assertIn("| `api` | `domain`, `store` | HTTP. |\n| `domain` | nothing of ours | Rules. |\n", table)
+
+    def test_a_room_without_a_reason_is_an_error(self):
+        with self.assertRaises(docs.OutdatedError):
+            docs.import_table('[[room]]\nname = "api"\nmay_import = []\n')
+
+
 class References(unittest.TestCase):
     def setUp(self):
         self.folder = tempfile.TemporaryDirectory()
