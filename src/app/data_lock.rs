@@ -10,6 +10,7 @@ use std::path::Path;
 use uuid::Uuid;
 
 use super::{StartError, make_private_dir};
+use crate::domain::random_uuid;
 
 const FILE_NAME: &str = "node";
 
@@ -42,7 +43,7 @@ impl DataLock {
         file.read_to_string(&mut text).map_err(unusable)?;
         let node_id = match text.trim() {
             "" => {
-                let id = Uuid::new_v4();
+                let id = random_uuid();
                 file.write_all(format!("{id}\n").as_bytes()).and_then(|()| file.sync_all()).map_err(unusable)?;
                 id
             }

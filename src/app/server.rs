@@ -184,6 +184,7 @@ async fn journal(
         models: pack.version(),
         keep_days: settings.journal.keep_days,
         known: known.map(|known| known.position),
+        clock: Clock::system(),
     };
     Ok(Some(Arc::new(Journal::open(config)?)))
 }

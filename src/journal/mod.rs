@@ -1,9 +1,9 @@
-//! The journal: one line for every operation, chained so that none can be changed or left out unseen.
+//! The journal: one line for every operation, chained so that no line can be changed or removed unnoticed.
 //!
-//! No photo and no embedding is in it. Lines are NDJSON in `DATA/journal`, a file a day (UTC), each node
-//! its own. A thread writes them, in the order in which the operations ended, and puts them on disk
-//! together; a reply does not wait for that. What must not be lost comes by way of the database (see
-//! `store::outbox`) and is waited for: [`Journal::record_durably`].
+//! It contains no photos and no embeddings. Lines are NDJSON in `DATA/journal`, one file a day (UTC); each node has its
+//! own. A thread writes the lines in the order in which the operations ended, in batches; a response does not wait for
+//! it. What must not be lost comes from the outbox of the database (see `store::outbox`), which waits for the disk:
+//! [`Journal::record_durably`].
 
 mod chain;
 mod queue;
@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 pub use chain::JournalKey;
 use queue::{Item, Queue};
@@ -27,75 +27,77 @@ pub use receipt::{ReceiptFault, ReceiptKey, check_receipt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::domain::{JournalPosition, rfc3339};
+use crate::domain::{Clock, JournalPosition, rfc3339};
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// Counts lines, without gaps.
+    /// The number of the line, without gaps.
     pub n: u64,
-    /// When it ended (RFC 3339, UTC); of an erasure, when its transaction wrote it, just before its commit.
+    /// When it ended (RFC 3339, UTC). For an erasure, when its transaction wrote it, just before the commit.
     pub time: String,
-    /// Of what was put down in the database first: its id there. Two lines of one id tell of the same.
+    /// The id of the outbox event, if it was one. Two lines with one id record the same event.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Its id, as in the reply; of an erasure, that of the request which asked for it, if one did.
+    /// The id of the request, as in the response. For an erasure, of the request that caused it, if any.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub transaction_id: String,
-    /// Who called; absent when the credentials were wrong.
+    /// The application; absent when the credentials were wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
-    /// Method and route; [`ERASURE`]; a command, such as `gallery export`; or `journal`: about itself.
+    /// Method and route; [`ERASURE`]; a command, such as `gallery export`; or `journal` for the journal itself.
     pub operation: String,
-    /// HTTP status; 499 when the client went away before the reply; 0 for what is no request.
+    /// HTTP status; 499 when the client disconnected before the response; 0 when it is not a request.
     pub status: u16,
-    /// The code of the failure; 0 for none.
+    /// The error code; 0 for success.
     pub code: u16,
-    /// What became of it, such as `found` or `enrolled`; absent for failures. Of an erasure, why.
+    /// The outcome, such as `found` or `enrolled`; absent for failures. For an erasure, the reason.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<String>,
-    /// Why a photo was not decoded: the value, the limit and what to do.
+    /// Why a photo was not decoded: the value, the limit and the remedy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// The template that it is about.
+    /// The template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_id: Option<String>,
-    /// The gallery's revision that an erasure made.
+    /// The revision of the gallery that an erasure made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
-    /// How similar it is.
+    /// The similarity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub similarity: Option<f64>,
     /// The threshold in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
-    /// The pack of models in use: its name, and the beginning of the SHA-256 of its `pack.toml`.
+    /// The model pack: its name, and the beginning of the SHA-256 of its `pack.toml`.
     pub models: String,
-    /// How long a request took.
+    /// How long a request took, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ms: Option<f64>,
 }
 
-/// The operation of lines that tell of a template's erasure; each has a receipt (see [`check_receipt`]).
+/// The operation of lines that record the erasure of a template. Each has a receipt (see [`check_receipt`]).
 pub const ERASURE: &str = "erasure";
 
-/// The operation of lines that the journal has about itself.
-const ITSELF: &str = "journal";
+/// The operation of lines about the journal itself.
+const JOURNAL: &str = "journal";
 
 /// How a journal is kept.
 #[derive(Debug, Clone)]
 pub struct JournalConfig {
     /// The folder of its files.
     pub dir: PathBuf,
-    /// What chains the lines.
+    /// The key that chains the lines.
     pub key: JournalKey,
-    /// What stands in every line's `models`.
+    /// The value of `models` in every line.
     pub models: String,
-    /// Files older than so many days are removed; 0: none is.
+    /// Files that are older are removed, in days; 0 keeps all.
     pub keep_days: u64,
-    /// A line that is known to have been there, from elsewhere.
+    /// The last line that the database knows.
     pub known: Option<JournalPosition>,
+    /// The time of the lines.
+    pub clock: Clock,
 }
 
 /// Why there is no journal.
@@ -104,7 +106,7 @@ pub enum JournalError {
     /// Receipts cannot be signed.
     #[error("there is no key for receipts")]
     Signer,
-    /// The chain cannot go on from what is there.
+    /// The chain cannot continue after the last line.
     #[error(
         "the last line of {0} is damaged, or it is of another database; look at it, then move `journal` and `node` out \
          of the data folder to begin another"
@@ -120,58 +122,67 @@ pub enum JournalError {
     },
 }
 
-/// The journal has ended; nothing of what was to be told is known to be on disk.
+/// The journal is closed. The entries may not be on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the journal has ended")]
+#[error("the journal is closed")]
 pub struct JournalClosed;
 
-/// Takes entries and has them written.
+/// From a failed write to the next attempt.
+const RETRY_INTERVAL: Duration = Duration::from_millis(500);
+
+/// How often a write is tried again when the server stops.
+const MAX_FAILURES_AT_STOP: u32 = 3;
+
+/// Queues entries for the thread that writes them.
 #[derive(Debug)]
 pub struct Journal {
     queue: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<u64>>>,
     position: Arc<Mutex<JournalPosition>>,
     stopping: Arc<AtomicBool>,
+    clock: Clock,
 }
 
 impl Journal {
-    /// Opens a journal where it ended. A last line that was cut off by a crash is taken away.
+    /// Opens a journal at its end. A last line that a crash cut off is removed.
     ///
     /// # Errors
-    /// When its folder cannot be used, or its last line is not one of this journal.
+    /// When its folder cannot be used, or its last line does not belong to this journal.
     pub fn open(config: JournalConfig) -> Result<Self, JournalError> {
+        let clock = config.clock.clone();
         let writer = writer::Writer::open(config)?;
-        let queue = Arc::new(Queue::default());
+        let queue = Arc::new(Queue::new(clock.clone()));
         let stopping = Arc::new(AtomicBool::new(false));
         let position = Arc::new(Mutex::new(writer.position()));
         let thread = std::thread::Builder::new().name("journal".into()).spawn({
             let queue = Arc::clone(&queue);
             let position = Arc::clone(&position);
             let stopping = Arc::clone(&stopping);
-            move || run(writer, &queue, &position, &stopping)
+            let clock = clock.clone();
+            move || run(writer, &queue, &position, &stopping, &clock)
         });
         let thread = thread.map_err(|source| JournalError::File { path: PathBuf::from("journal"), source })?;
-        Ok(Self { queue, writer: Mutex::new(Some(thread)), position, stopping })
+        Ok(Self { queue, writer: Mutex::new(Some(thread)), position, stopping, clock })
     }
 
-    /// Has the entry of a request written that ended just now. Its number, its time and the models are filled in.
+    /// Queues the entry of a request that has just ended. Number, time and models are filled in.
     pub fn record(&self, entry: Entry) {
-        self.queue.record(Entry { time: rfc3339(SystemTime::now()), ..entry });
+        self.queue.record(Entry { time: rfc3339(self.clock.now()), ..entry });
     }
 
-    /// Has entries written, as they are but for their numbers and the models, and waits until they are on disk.
+    /// Writes entries and waits until they are on disk. Numbers and models are filled in.
     ///
     /// # Errors
     /// [`JournalClosed`].
     pub async fn record_durably(&self, entries: Vec<Entry>) -> Result<(), JournalClosed> {
-        let (written, seen) = oneshot::channel();
+        let (written, on_disk) = oneshot::channel();
         let mut items: Vec<Item> = entries.into_iter().map(Item::from).collect();
         let Some(last) = items.last_mut() else { return Ok(()) };
         last.written = Some(written);
-        if !self.queue.record_durably(items) {
+        if !self.queue.push_durable(items) {
             return Err(JournalClosed);
         }
-        seen.await.map_err(|_| JournalClosed)
+        on_disk.await.map_err(|_| JournalClosed)
     }
 
     /// The last line that is on disk.
@@ -179,7 +190,7 @@ impl Journal {
         *self.position.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes what waits and ends. How many lines could not be written.
+    /// Writes the queue and closes the journal. Returns how many lines could not be written.
     pub fn stop(&self) -> u64 {
         self.stopping.store(true, Ordering::Release);
         self.queue.close();
@@ -188,30 +199,36 @@ impl Journal {
     }
 }
 
-/// The writer's thread. How many lines it could not write at the end.
-fn run(mut writer: writer::Writer, queue: &Queue, position: &Mutex<JournalPosition>, stopping: &AtomicBool) -> u64 {
+/// The thread that writes. Returns how many lines it could not write at the end.
+fn run(
+    mut writer: writer::Writer,
+    queue: &Queue,
+    position: &Mutex<JournalPosition>,
+    stopping: &AtomicBool,
+    clock: &Clock,
+) -> u64 {
     while let Some(items) = queue.next() {
         let entries: Vec<&Entry> = items.iter().map(|item| &item.entry).collect();
         let mut failures = 0;
-        while let Err(error) = writer.write(&entries, SystemTime::now()) {
+        while let Err(error) = writer.write(&entries, clock.now()) {
             failures += 1;
             if failures == 1 {
-                tracing::error!(%error, "the journal cannot be written; its lines wait");
+                tracing::error!(%error, "the journal cannot be written; its lines wait in memory");
             }
             // A server that stops does not wait for a disk for ever.
-            if stopping.load(Ordering::Acquire) && failures > 3 {
+            if stopping.load(Ordering::Acquire) && failures > MAX_FAILURES_AT_STOP {
                 let lost = queue.lost().saturating_add(entries.len() as u64);
-                tracing::error!(lines = lost, "lines of the journal are lost");
+                tracing::error!(lines = lost, "journal lines are lost");
                 return lost;
             }
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(RETRY_INTERVAL);
         }
         if failures > 0 {
-            tracing::info!("the journal is written again");
+            tracing::info!("the journal can be written again");
         }
         *position.lock().unwrap_or_else(PoisonError::into_inner) = writer.position();
         for written in items.into_iter().filter_map(|item| item.written) {
-            let _ = written.send(()); // whoever waited may be gone
+            let _ = written.send(()); // the receiver may be gone
         }
     }
     0

@@ -1,30 +1,31 @@
-//! What waits for the writer: bounded by lines and by bytes; what does not fit is counted, and named as missing.
+//! The queue before the writer, bounded in lines and bytes. Entries that do not fit are counted and reported as missing.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
 use super::Entry;
-use crate::domain::rfc3339;
+use crate::domain::{Clock, rfc3339};
 
-/// Lines that may wait for the disk, and their bytes in memory, about.
-const LINES: usize = 65_536;
-const BYTES: usize = 32 << 20;
+/// Lines that may wait for the disk.
+const MAX_LINES: usize = 65_536;
+/// Bytes in memory of these lines, about.
+const MAX_BYTES: usize = 32 << 20;
 
-/// Lines that are written together.
-const TOGETHER: usize = 1024;
+/// Lines that are written in one batch.
+const BATCH_LINES: usize = 1024;
 
-/// Requests of nobody that have a line of their own, in so much time; of the rest there is one line.
-const STRANGERS: u64 = 20;
-const TURN: Duration = Duration::from_secs(10);
+/// Unauthenticated requests in one [`UNAUTHENTICATED_WINDOW`] that have lines of their own. One line counts the others.
+const UNAUTHENTICATED_LINES: u64 = 20;
+const UNAUTHENTICATED_WINDOW: Duration = Duration::from_secs(10);
 
-/// An entry, and who waits for it.
+/// A queued entry.
 #[derive(Debug)]
 pub(super) struct Item {
     pub(super) entry: Entry,
-    /// Told when this entry, and all before it, are on disk.
+    /// Notified when this entry, and all before it, are on disk.
     pub(super) written: Option<oneshot::Sender<()>>,
 }
 
@@ -34,7 +35,7 @@ impl From<Entry> for Item {
     }
 }
 
-/// Requests without credentials that were right. Anybody can send any number of them, so their lines are bounded.
+/// Requests without valid credentials. Anyone can send any number of them, so their lines are bounded.
 #[derive(Debug, Default)]
 struct UnauthenticatedWindow {
     since: Option<Instant>,
@@ -42,29 +43,24 @@ struct UnauthenticatedWindow {
 }
 
 impl UnauthenticatedWindow {
-    /// Whether this one has a line of its own.
-    fn takes(&mut self, now: Instant) -> bool {
+    /// Counts a request. Returns whether it has a line of its own.
+    fn admits(&mut self, now: Instant) -> bool {
         self.since.get_or_insert(now);
         self.seen += 1;
-        self.seen <= STRANGERS
+        self.seen <= UNAUTHENTICATED_LINES
     }
 
-    /// At the end of a turn: the line for those that had none of their own.
-    fn end(&mut self, now: Instant, at_once: bool) -> Option<Entry> {
+    /// Closes the window if its time is over, or `at_once`. Returns the line that counts the others.
+    fn close(&mut self, now: Instant, at_once: bool) -> Option<String> {
         let since = self.since?;
-        if !at_once && now.saturating_duration_since(since) < TURN {
+        if !at_once && now.saturating_duration_since(since) < UNAUTHENTICATED_WINDOW {
             return None;
         }
         let Self { seen, .. } = std::mem::take(self);
-        let more = seen.checked_sub(STRANGERS).filter(|more| *more > 0)?;
-        Some(meta_entry(format!("{more} more requests without good credentials, within {} s", TURN.as_secs())))
+        let more = seen.checked_sub(UNAUTHENTICATED_LINES).filter(|more| *more > 0)?;
+        let seconds = UNAUTHENTICATED_WINDOW.as_secs();
+        Some(format!("{more} more requests without good credentials, within {seconds} s"))
     }
-}
-
-/// A line of the journal about itself.
-pub(super) fn meta_entry(text: String) -> Entry {
-    let time = rfc3339(SystemTime::now());
-    Entry { time, operation: super::ITSELF.to_owned(), outcome: Some(text), ..Entry::default() }
 }
 
 #[derive(Debug, Default)]
@@ -72,7 +68,7 @@ struct State {
     waiting: VecDeque<Item>,
     bytes: usize,
     missed: u64,
-    strangers: UnauthenticatedWindow,
+    unauthenticated: UnauthenticatedWindow,
     closed: bool,
 }
 
@@ -87,22 +83,34 @@ impl State {
 pub(super) struct Queue {
     state: Mutex<State>,
     more: Condvar,
+    clock: Clock,
 }
 
 impl Queue {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, ..Self::default() }
+    }
+
+    /// An entry about the journal itself.
+    fn meta_entry(&self, text: String) -> Entry {
+        let time = rfc3339(self.clock.now());
+        Entry { time, operation: super::JOURNAL.to_owned(), outcome: Some(text), ..Entry::default() }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes the entry of a request.
+    /// Queues the entry of a request.
     pub(super) fn record(&self, entry: Entry) {
         let mut state = self.state();
-        let (full, now) = (state.waiting.len() >= LINES || state.bytes >= BYTES, Instant::now());
-        // Another turn of strangers begins only when the line of the one before is in its place.
-        if let Some(line) = state.strangers.end(now, false) {
-            state.push(line.into());
+        let full = state.waiting.len() >= MAX_LINES || state.bytes >= MAX_BYTES;
+        let now = self.clock.instant();
+        // The line of a window comes before the next window.
+        if let Some(line) = state.unauthenticated.close(now, false) {
+            state.push(self.meta_entry(line).into());
         }
-        if entry.app.is_none() && !state.strangers.takes(now) {
+        if entry.app.is_none() && !state.unauthenticated.admits(now) {
             drop(state);
             self.more.notify_one();
         } else if full || state.closed {
@@ -114,8 +122,8 @@ impl Queue {
         }
     }
 
-    /// Takes entries that somebody waits for, so they need no bound of ours; `false` at the end.
-    pub(super) fn record_durably(&self, items: impl IntoIterator<Item = Item>) -> bool {
+    /// Queues entries whose sender waits for them, so they need no bound here; `false` when the queue is closed.
+    pub(super) fn push_durable(&self, items: impl IntoIterator<Item = Item>) -> bool {
         let mut state = self.state();
         if state.closed {
             return false;
@@ -126,21 +134,21 @@ impl Queue {
         true
     }
 
-    /// What waits, in its order; waits for it. `None` at the end.
+    /// Waits for entries and takes them in order. `None` when the queue is closed and empty.
     pub(super) fn next(&self) -> Option<Vec<Item>> {
         let mut state = self.state();
         loop {
             let closed = state.closed;
-            if let Some(line) = state.strangers.end(Instant::now(), closed) {
-                state.push(line.into());
+            if let Some(line) = state.unauthenticated.close(self.clock.instant(), closed) {
+                state.push(self.meta_entry(line).into());
             }
             let missed = std::mem::take(&mut state.missed);
             if missed > 0 {
                 let text = format!("{missed} lines are missing: they came faster than they could be written");
-                state.waiting.push_front(meta_entry(text).into());
+                state.waiting.push_front(self.meta_entry(text).into());
             }
             if !state.waiting.is_empty() {
-                let count = state.waiting.len().min(TOGETHER);
+                let count = state.waiting.len().min(BATCH_LINES);
                 let items: Vec<Item> = state.waiting.drain(..count).collect();
                 let taken = items.iter().map(|item| bytes(&item.entry)).sum();
                 state.bytes = state.bytes.saturating_sub(taken);
@@ -149,28 +157,28 @@ impl Queue {
             if closed {
                 return None;
             }
-            state = if state.strangers.since.is_some() {
-                self.more.wait_timeout(state, TURN).unwrap_or_else(PoisonError::into_inner).0
+            state = if state.unauthenticated.since.is_some() {
+                self.more.wait_timeout(state, UNAUTHENTICATED_WINDOW).unwrap_or_else(PoisonError::into_inner).0
             } else {
                 self.more.wait(state).unwrap_or_else(PoisonError::into_inner)
             };
         }
     }
 
-    /// Takes no more.
+    /// Accepts no more entries.
     pub(super) fn close(&self) {
         self.state().closed = true;
         self.more.notify_all();
     }
 
-    /// Lines that nobody will write any more.
+    /// Lines that will not be written any more.
     pub(super) fn lost(&self) -> u64 {
         let state = self.state();
         state.missed.saturating_add(u64::try_from(state.waiting.len()).unwrap_or(u64::MAX))
     }
 }
 
-/// What an entry takes in memory, about.
+/// The bytes of an entry in memory, about.
 fn bytes(entry: &Entry) -> usize {
     let texts = [&entry.app, &entry.outcome, &entry.reason, &entry.template_id, &entry.id];
     let texts = texts.into_iter().flatten().map(String::len).sum::<usize>();
@@ -191,21 +199,21 @@ mod tests {
     }
 
     #[test]
-    fn strangers_have_a_bounded_number_of_lines_and_are_counted() {
+    fn unauthenticated_requests_have_a_bounded_number_of_lines() {
         let queue = Queue::default();
-        for _ in 0..STRANGERS + 7 {
+        for _ in 0..UNAUTHENTICATED_LINES + 7 {
             queue.record(of(None, ""));
             queue.record(of(Some("a"), ""));
         }
         let lines = all(&queue);
-        let own = usize::try_from(STRANGERS).unwrap();
+        let own = usize::try_from(UNAUTHENTICATED_LINES).unwrap();
         assert_eq!(lines.iter().filter(|line| line.app.is_some()).count(), own + 7, "callers lose nothing");
         assert_eq!(lines.len(), 2 * own + 7 + 1);
         assert!(lines.last().unwrap().outcome.as_ref().unwrap().starts_with("7 more requests"), "{lines:?}");
     }
 
     #[test]
-    fn what_does_not_fit_is_counted() {
+    fn entries_that_do_not_fit_are_counted() {
         let queue = Queue::default();
         let long = "x".repeat(1 << 20);
         for _ in 0..40 {
@@ -216,6 +224,6 @@ mod tests {
         let missed = 40 - (lines.len() - 1);
         assert!(lines[0].outcome.as_ref().unwrap().starts_with(&format!("{missed} lines are missing")), "{lines:?}");
         queue.record(of(Some("a"), "late"));
-        assert_eq!((queue.lost(), queue.record_durably([of(None, "").into()])), (1, false));
+        assert_eq!((queue.lost(), queue.push_durable([of(None, "").into()])), (1, false));
     }
 }

@@ -1,4 +1,4 @@
-//! The reading side: checking the chain, and taking out a period.
+//! Reads the journal: verifies the chain, and exports lines.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -9,36 +9,36 @@ use super::receipt::{check_receipt, has_receipt};
 use super::{Entry, JournalKey, start};
 use crate::domain::JournalPosition;
 
-/// What a check found in order.
+/// The result of a successful verification.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct VerifyReport {
-    /// Lines.
+    /// The number of lines.
     pub lines: u64,
-    /// Number of the first line; more than 1 when older files were removed.
+    /// The number of the first line; more than 1 when older files were removed.
     pub first: u64,
-    /// Number of the last line.
+    /// The number of the last line.
     pub last: u64,
-    /// Receipts of erasures.
+    /// The number of receipts.
     pub receipts: u64,
 }
 
-/// Which lines are wanted: all that fit every condition.
+/// Selects the lines that meet every condition.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Selection<'a> {
-    /// From this time on: RFC 3339 or its beginning (`2026-11`); empty: from the first.
+    /// From this time on: RFC 3339, or its beginning (`2026-11`). Empty selects from the first line.
     pub from: &'a str,
-    /// Up to and including this time, likewise; empty: to the last.
+    /// Up to and including this time, likewise. Empty selects to the last line.
     pub to: &'a str,
     /// Of this application.
     pub app: Option<&'a str>,
-    /// About this template.
+    /// Of this template.
     pub template: Option<&'a str>,
-    /// Only those with a receipt of an erasure.
+    /// Only lines with a receipt.
     pub receipts: bool,
 }
 
 impl Selection<'_> {
-    fn takes(&self, entry: &Entry, line: &str) -> bool {
+    fn matches(&self, entry: &Entry, line: &str) -> bool {
         let until = entry.time.get(..self.to.len().min(entry.time.len())).unwrap_or_default();
         entry.time.as_str() >= self.from
             && (self.to.is_empty() || until <= self.to)
@@ -48,7 +48,7 @@ impl Selection<'_> {
     }
 }
 
-/// Why a journal is not to be believed.
+/// Why the verification of a journal fails.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// A file cannot be read.
@@ -60,27 +60,27 @@ pub enum VerifyError {
         source: std::io::Error,
     },
     /// A line does not follow the one before it.
-    #[error("{path}, line {line}: it was changed, put in, or one before it was changed or taken away")]
+    #[error("{path}, line {line}: it was changed or inserted, or a line before it was changed or removed")]
     Chain {
         /// The file.
         path: PathBuf,
         /// The line, counted from 1.
         line: u64,
     },
-    /// Lines are missing at the beginning that the journal itself did not remove.
-    #[error("the lines before number {first} were taken away; {start} is the first that there must be")]
+    /// Lines are missing at the beginning, and the journal did not remove them itself.
+    #[error("the lines before number {first} were removed; the first line must be number {start}")]
     Beginning {
-        /// The number of the first line that is there.
+        /// The number of the first line that exists.
         first: u64,
-        /// The number of the first line that must be.
+        /// The number of the first line that must exist.
         start: u64,
     },
-    /// The database knows of a line that is not there, or is another.
-    #[error("line number {known} is missing, or is another than the database knows; the last that is there is {last}")]
+    /// The line that the database knows is missing, or differs.
+    #[error("line number {known} is missing, or differs from what the database knows; the last line is number {last}")]
     End {
-        /// The number of the line that is known.
+        /// The number of the line that the database knows.
         known: u64,
-        /// The number of the last line that is there; 0: there is none.
+        /// The number of the last line; 0 when there is no line.
         last: u64,
     },
 }
@@ -99,8 +99,8 @@ pub(super) fn files(dir: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
     Ok(found)
 }
 
-/// The last whole line of a file, and how many bytes its whole lines are. What comes after the last newline, a line
-/// that a crash cut off or the zeros that a power failure left, is none.
+/// The last complete line of a file, and the length of all its complete lines in bytes. What follows the last newline
+/// is not a line: a crash cut it off, or a power failure left zeros.
 pub(super) fn last_line(path: &Path) -> std::io::Result<(Option<String>, u64)> {
     let mut file = File::open(path)?;
     let length = file.metadata()?.len();
@@ -112,7 +112,7 @@ pub(super) fn last_line(path: &Path) -> std::io::Result<(Option<String>, u64)> {
     Ok((Some(String::from_utf8_lossy(&line).into_owned()), end + 1))
 }
 
-/// Where the last newline before a place is.
+/// The position of the last newline before a position.
 fn newline_before(file: &mut File, mut end: u64) -> std::io::Result<Option<u64>> {
     let mut block = [0; 16 * 1024];
     while end > 0 {
@@ -136,14 +136,15 @@ fn each_line(dir: &Path, mut each: impl FnMut(&Path, u64, &str) -> Result<(), Ve
     };
     for (_, path) in files(dir).map_err(failed(dir))? {
         let mut reader = BufReader::new(File::open(&path).map_err(failed(&path))?);
-        let (mut number, mut line) = (0, Vec::new());
+        let mut number = 0;
+        let mut line = Vec::new();
         loop {
             line.clear();
             if reader.read_until(b'\n', &mut line).map_err(failed(&path))? == 0 {
                 break;
             }
             number += 1;
-            // What a crash cut off in the middle of the last line was never a line.
+            // An incomplete last line was cut off by a crash.
             if let Some(line) = line.strip_suffix(b"\n") {
                 let line = std::str::from_utf8(line);
                 let line = line.map_err(|_| VerifyError::Chain { path: path.clone(), line: number })?;
@@ -154,11 +155,11 @@ fn each_line(dir: &Path, mut each: impl FnMut(&Path, u64, &str) -> Result<(), Ve
     Ok(())
 }
 
-/// Checks every line of a journal, that none is missing at its beginning, and that it has the line which is known of
-/// it from elsewhere (read before this is called: the journal may grow meanwhile).
+/// Checks every line of a journal, that no line is missing at its beginning, and that it has the line that the database
+/// knows. Read that line first: the journal may grow meanwhile.
 ///
 /// # Errors
-/// [`VerifyError`] at the first line that is not what was written there.
+/// [`VerifyError`] at the first line that was changed.
 pub fn verify(dir: &Path, key: &JournalKey, known: Option<&JournalPosition>) -> Result<VerifyReport, VerifyError> {
     let mut found = VerifyReport::default();
     let mut last: Option<Link> = None;
@@ -170,7 +171,7 @@ pub fn verify(dir: &Path, key: &JournalKey, known: Option<&JournalPosition>) -> 
         let broken = || VerifyError::Chain { path: path.to_owned(), line: number };
         let entry: Entry = serde_json::from_str(line).map_err(|_| broken())?;
         let link = match (last, chain::split(line).ok_or_else(broken)?) {
-            // Of the version before, after older files were removed: the line after it proves it.
+            // A first line of the first version, after older files were removed: the line after it proves it.
             (None, parts) if entry.n > 1 && parts.prev.is_none() => parts.mac,
             (None, _) if entry.n > 1 => chain::follows(key, None, line).ok_or_else(broken)?,
             (before, _) => chain::follows(key, Some(&before.unwrap_or(ORIGIN)), line).ok_or_else(broken)?,
@@ -189,7 +190,9 @@ pub fn verify(dir: &Path, key: &JournalKey, known: Option<&JournalPosition>) -> 
             receipts.as_ref().is_some_and(|key| check_receipt(key, line).is_ok()).then_some(()).ok_or_else(broken)?;
             found.receipts += 1;
         }
-        (last, found.last, found.lines) = (Some(link), entry.n, found.lines + 1);
+        last = Some(link);
+        found.last = entry.n;
+        found.lines += 1;
         Ok(())
     })?;
     match known {
@@ -200,16 +203,16 @@ pub fn verify(dir: &Path, key: &JournalKey, known: Option<&JournalPosition>) -> 
     }
 }
 
-/// Writes the lines that are wanted as they are. How many there were.
+/// Writes the selected lines unchanged and returns how many there are.
 ///
 /// # Errors
 /// When a file cannot be read, or `out` not written.
-pub fn export(dir: &Path, wanted: &Selection<'_>, out: &mut impl Write) -> Result<u64, VerifyError> {
+pub fn export(dir: &Path, selection: &Selection<'_>, out: &mut impl Write) -> Result<u64, VerifyError> {
     let mut count = 0;
     each_line(dir, |path, number, line| {
         let entry: Entry =
             serde_json::from_str(line).map_err(|_| VerifyError::Chain { path: path.to_owned(), line: number })?;
-        if !wanted.takes(&entry, line) {
+        if !selection.matches(&entry, line) {
             return Ok(());
         }
         count += 1;

@@ -1,9 +1,9 @@
-//! Receipts of erasures: lines that prove themselves to whoever has the public key.
+//! Receipts of erasures: lines that anyone with the public key can verify.
 //!
-//! A line of the journal that tells of an erasure has a member `receipt` before `prev` and `mac`: the Ed25519
-//! signature (RFC 8032), in hex, of [`CONTEXT`] and the line's JSON object without the three. So the line alone, handed
-//! to the person whose template it was or to an auditor, can be checked without the journal, its key, or us. The
-//! signing key comes of the journal's key, so all nodes of a database sign with the same one, and it stays.
+//! A line that records an erasure has a member `receipt` before `prev` and `mac`: the Ed25519 signature (RFC 8032), in
+//! hex, of [`CONTEXT`] and the JSON object of the line without the three. So the person whose template it was, or an
+//! auditor, can check the line alone, without the journal and its key. The signing key is derived from the journal key:
+//! all nodes of a database sign with the same one, and it does not change.
 
 use std::fmt;
 
@@ -12,23 +12,23 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::JournalKey;
-use super::chain::{from_hex, hex};
+use super::chain::from_hex;
 
-/// Before the text that is signed, so that the signature is good for nothing else.
+/// Precedes the signed text, so that the signature is valid for nothing else.
 const CONTEXT: &[u8] = b"semblance erasure receipt 1\n";
 
-/// From the journal's key to the seed of the signing key.
-const LABEL: &[u8] = b"semblance receipts";
+/// Derives the seed of the signing key from the journal key.
+const SEED_LABEL: &[u8] = b"semblance receipts";
 
-const MARK: &str = ",\"receipt\":\"";
+const RECEIPT_MEMBER: &str = ",\"receipt\":\"";
 
-/// The key that receipts are checked with: an Ed25519 public key, 32 bytes, shown as hex.
+/// The key that verifies receipts: an Ed25519 public key of 32 bytes, displayed as hex.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct ReceiptKey([u8; 32]);
 
 impl fmt::Display for ReceiptKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
+        f.write_str(&hex::encode(self.0))
     }
 }
 
@@ -46,22 +46,22 @@ impl std::str::FromStr for ReceiptKey {
     }
 }
 
-/// Why a line is no receipt.
+/// Why a line is not a valid receipt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ReceiptFault {
     /// Not 64 hex digits.
     #[error("a receipt key is 64 hex digits")]
     Key,
-    /// The line has none.
+    /// The line has no receipt.
     #[error("it has no receipt")]
     Missing,
-    /// The line was changed, or signed by somebody else.
+    /// The line was changed, or signed with another key.
     #[error("it was changed, or signed with another key")]
     Forged,
 }
 
 impl JournalKey {
-    /// The key that receipts under this journal's key are checked with.
+    /// The key that verifies the receipts of this journal.
     pub fn receipt_key(&self) -> Option<ReceiptKey> {
         Signer::new(self)?.public()
     }
@@ -77,10 +77,10 @@ impl fmt::Debug for Signer {
 }
 
 impl Signer {
-    /// `None` when the library refuses the seed, which it has no reason to: any 32 bytes are one.
+    /// `None` when the library refuses the seed. Any 32 bytes are valid, so it should not.
     pub(super) fn new(key: &JournalKey) -> Option<Self> {
         let seed: Zeroizing<[u8; 32]> =
-            Zeroizing::new(Sha256::new().chain_update(LABEL).chain_update(key.bytes()).finalize().into());
+            Zeroizing::new(Sha256::new().chain_update(SEED_LABEL).chain_update(key.bytes()).finalize().into());
         Ed25519KeyPair::from_seed_unchecked(seed.as_ref()).ok().map(Self)
     }
 
@@ -88,21 +88,21 @@ impl Signer {
         self.0.public_key().as_ref().try_into().ok().map(ReceiptKey)
     }
 
-    /// A JSON object with its receipt.
+    /// Adds the receipt to a JSON object.
     pub(super) fn sign(&self, object: &str) -> Option<String> {
         let body = object.strip_suffix('}')?;
         let signature = self.0.sign(&[CONTEXT, object.as_bytes()].concat());
-        Some(format!("{body}{MARK}{}\"}}", hex(signature.as_ref())))
+        Some(format!("{body}{RECEIPT_MEMBER}{}\"}}", hex::encode(signature)))
     }
 }
 
-/// Checks the receipt of a line, which may be followed by its place in the chain.
+/// Checks the receipt of a line, with or without the members of the chain after it.
 ///
 /// # Errors
 /// [`ReceiptFault`].
 pub fn check_receipt(key: &ReceiptKey, line: &str) -> Result<(), ReceiptFault> {
-    // A template's id cannot hold the position: inside of a JSON text its quotes have backslashes.
-    let (body, rest) = line.rsplit_once(MARK).ok_or(ReceiptFault::Missing)?;
+    // A template id cannot contain the member: in a JSON string its quotes are escaped.
+    let (body, rest) = line.rsplit_once(RECEIPT_MEMBER).ok_or(ReceiptFault::Missing)?;
     let (signature, after) = rest.split_at_checked(128).ok_or(ReceiptFault::Forged)?;
     if !is_end(after) {
         return Err(ReceiptFault::Forged);
@@ -112,7 +112,7 @@ pub fn check_receipt(key: &ReceiptKey, line: &str) -> Result<(), ReceiptFault> {
     UnparsedPublicKey::new(&ED25519, key.0).verify(&signed, &signature).map_err(|_| ReceiptFault::Forged)
 }
 
-/// What may come after a signature: the end of the object, `prev` (lines of the version before have none) and `mac`.
+/// Whether only `prev` (absent in lines of the first version), `mac` and the end of the object follow a signature.
 fn is_end(mut text: &str) -> bool {
     for member in ["\",\"prev\":\"", "\",\"mac\":\""] {
         let rest = text.strip_prefix(member).and_then(|rest| rest.split_at_checked(64));
@@ -124,9 +124,9 @@ fn is_end(mut text: &str) -> bool {
     text == "\"}"
 }
 
-/// Whether a line has a receipt, good or not.
+/// Whether a line has a receipt, valid or not.
 pub(super) fn has_receipt(line: &str) -> bool {
-    line.contains(MARK)
+    line.contains(RECEIPT_MEMBER)
 }
 
 #[cfg(test)]
@@ -139,7 +139,8 @@ mod tests {
 
     #[test]
     fn a_receipt_proves_itself_and_nothing_else() {
-        let (one, two) = (signer(1), signer(2));
+        let one = signer(1);
+        let two = signer(2);
         let object = r#"{"n":7,"app":"a","outcome":"removed","templateId":"t,\"receipt\":\"x"}"#;
         let line = one.sign(object).unwrap();
         let key = one.public().unwrap();
@@ -153,7 +154,7 @@ mod tests {
         let longer = in_chain.replace(",\"mac\"", ",\"app\":\"b\",\"mac\"");
         assert_eq!(check_receipt(&key, &longer), Err(ReceiptFault::Forged), "nothing else may follow");
         assert_eq!(check_receipt(&two.public().unwrap(), &line), Err(ReceiptFault::Forged));
-        assert_eq!(check_receipt(&key, object), Err(ReceiptFault::Missing), "a mark in an id is none");
+        assert_eq!(check_receipt(&key, object), Err(ReceiptFault::Missing), "the member in an id does not count");
         for at in 0..line.len() {
             let mut bytes = line.clone().into_bytes();
             bytes[at] ^= 1;

@@ -1,6 +1,7 @@
-//! The journal, from its folder.
+//! Tests of the journal through its folder.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
@@ -13,7 +14,14 @@ fn key() -> JournalKey {
 }
 
 fn config(dir: &Path) -> JournalConfig {
-    JournalConfig { dir: dir.to_owned(), key: key(), models: "pack-1".to_owned(), keep_days: 0, known: None }
+    JournalConfig {
+        dir: dir.to_owned(),
+        key: key(),
+        models: "pack-1".to_owned(),
+        keep_days: 0,
+        known: None,
+        clock: Clock::system(),
+    }
 }
 
 fn write(dir: &Path, ids: std::ops::Range<u32>) -> JournalPosition {
@@ -33,7 +41,7 @@ fn file(dir: &Path) -> PathBuf {
 }
 
 #[test]
-fn a_chain_goes_on_after_a_restart_and_after_a_torn_line() {
+fn a_chain_continues_after_a_restart_and_after_a_torn_line() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), 0..5);
     write(dir.path(), 5..8);
@@ -46,7 +54,7 @@ fn a_chain_goes_on_after_a_restart_and_after_a_torn_line() {
 }
 
 #[test]
-fn whatever_is_done_to_a_line_is_found() {
+fn every_change_of_a_line_is_detected() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), 0..6);
     let path = file(dir.path());
@@ -54,9 +62,9 @@ fn whatever_is_done_to_a_line_is_found() {
     let lines: Vec<&str> = text.lines().collect();
     let mut tampered: Vec<Vec<String>> = Vec::new();
     for at in 1..lines.len() - 1 {
-        let mut left_out: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
-        left_out.remove(at);
-        tampered.push(left_out);
+        let mut removed: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
+        removed.remove(at);
+        tampered.push(removed);
     }
     let mut changed: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
     changed[2] = changed[2].replace("\"status\":200", "\"status\":400");
@@ -82,7 +90,7 @@ fn whatever_is_done_to_a_line_is_found() {
 }
 
 #[test]
-fn what_is_missing_at_the_end_is_told_by_the_database() {
+fn missing_last_lines_are_detected_by_the_database() {
     let dir = tempfile::tempdir().unwrap();
     let known = write(dir.path(), 0..6);
     assert_eq!(known.line, 6);
@@ -98,7 +106,7 @@ fn what_is_missing_at_the_end_is_told_by_the_database() {
     std::fs::remove_file(&path).unwrap();
     assert!(matches!(check(&known), Err(VerifyError::End { known: 6, last: 0 })));
     assert!(matches!(check(&JournalPosition { mac: [1; 32], ..known }), Err(VerifyError::End { .. })));
-    // A server that goes on leaves the gap to be seen, whichever line is known then.
+    // A server that continues leaves the gap visible, whichever line the database knows then.
     for left in [cut.as_str(), ""] {
         std::fs::write(&path, left).unwrap();
         let journal = Journal::open(JournalConfig { known: Some(known), ..config(dir.path()) }).unwrap();
@@ -110,7 +118,7 @@ fn what_is_missing_at_the_end_is_told_by_the_database() {
 }
 
 #[test]
-fn a_last_line_may_be_long_and_must_be_whole() {
+fn a_last_line_may_be_long_and_must_be_complete() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), 0..1);
     let journal = Journal::open(config(dir.path())).unwrap();
@@ -120,7 +128,7 @@ fn a_last_line_may_be_long_and_must_be_whole() {
     assert_eq!(verify(dir.path(), &key(), None).unwrap().last, 3);
     let path = file(dir.path());
     let whole = std::fs::read(&path).unwrap();
-    // Cut off by a crash, or left as zeros by a power failure: however long, it was never a line.
+    // What a crash cut off, or a power failure left as zeros, is not a line, however long it is.
     for tail in [vec![b'{'; 200_000], vec![0; 200_000], b"{\"n\":4".to_vec(), vec![0xff; 10]] {
         std::fs::write(&path, [&whole[..], &tail].concat()).unwrap();
         assert_eq!(verify(dir.path(), &key(), None).unwrap().last, 3);
@@ -128,7 +136,7 @@ fn a_last_line_may_be_long_and_must_be_whole() {
         assert_eq!(verify(dir.path(), &key(), None).unwrap().last, 4);
         std::fs::write(&path, &whole).unwrap();
     }
-    // A whole line that is none of ours is not gone on from, and not taken away.
+    // After a complete line of another origin the journal neither continues nor removes the line.
     let last = String::from_utf8(whole.clone()).unwrap().lines().last().unwrap().replace("t2", "t9");
     for line in ["{}\n".to_owned(), "\n".to_owned(), "junk\n".repeat(20_000), last + "\n"] {
         std::fs::write(&path, [&whole[..], line.as_bytes()].concat()).unwrap();
@@ -137,7 +145,7 @@ fn a_last_line_may_be_long_and_must_be_whole() {
     }
 }
 
-/// A writer on a clock of the test's.
+/// Writes two entries on each day, which the test sets.
 fn write_on(dir: &Path, keep_days: u64, days: &[u64]) {
     let mut writer = writer::Writer::open(JournalConfig { keep_days, ..config(dir) }).unwrap();
     for day in days {
@@ -156,11 +164,11 @@ fn a_clock_that_is_set_back_does_not_fork_the_chain() {
     write_on(dir.path(), 0, &[1, 2, 1, 0, 2, 3, 1]);
     write_on(dir.path(), 0, &[0, 2, 4]);
     assert_eq!(verify(dir.path(), &key(), None).unwrap().last, 20);
-    assert_eq!(days(dir.path()), 4, "nothing is written into days that are over");
+    assert_eq!(days(dir.path()), 4, "files of past days are not written");
 }
 
 #[test]
-fn what_was_kept_long_enough_goes_and_nothing_else() {
+fn only_files_past_the_retention_are_removed() {
     let dir = tempfile::tempdir().unwrap();
     write_on(dir.path(), 2, &[0, 1, 2, 3]);
     let found = verify(dir.path(), &key(), None).unwrap();
@@ -168,7 +176,7 @@ fn what_was_kept_long_enough_goes_and_nothing_else() {
     write_on(dir.path(), 2, &[9]);
     let found = verify(dir.path(), &key(), None).unwrap();
     assert_eq!((found.first, found.last, days(dir.path())), (9, 10, 1));
-    // More than what was removed may not be missing, and the mark of it is ours.
+    // No other lines may be missing, and the start has to be authentic.
     write_on(dir.path(), 0, &[10, 11]);
     let first = reader::files(dir.path()).unwrap().remove(0).1;
     let text = std::fs::read(&first).unwrap();
@@ -177,17 +185,17 @@ fn what_was_kept_long_enough_goes_and_nothing_else() {
     assert_eq!(verify(dir.path(), &key(), None).map_err(|error| error.to_string()), beginning);
     std::fs::write(&first, text).unwrap();
     let start = dir.path().join("start");
-    let said = std::fs::read_to_string(&start).unwrap();
-    for other in [said.replace("\"start\":9", "\"start\":11"), String::new()] {
+    let original = std::fs::read_to_string(&start).unwrap();
+    for other in [original.replace("\"start\":9", "\"start\":11"), String::new()] {
         std::fs::write(&start, other).unwrap();
         assert!(matches!(verify(dir.path(), &key(), None), Err(VerifyError::Beginning { first: 9, start: 1 })));
     }
-    std::fs::write(&start, said).unwrap();
+    std::fs::write(&start, original).unwrap();
     assert!(verify(dir.path(), &key(), None).is_ok());
 }
 
-/// Lines of the version before, which do not say what they follow on.
-fn write_of_before(path: &Path, numbers: std::ops::RangeInclusive<u64>, mut before: [u8; 32]) {
+/// Writes lines of the first version, which have no `prev`.
+fn write_first_version(path: &Path, numbers: std::ops::RangeInclusive<u64>, mut before: [u8; 32]) {
     let mut text = String::new();
     for n in numbers {
         let body = format!(
@@ -197,21 +205,21 @@ fn write_of_before(path: &Path, numbers: std::ops::RangeInclusive<u64>, mut befo
         mac.update(&before);
         mac.update(body.as_bytes());
         before = mac.finalize().into_bytes().into();
-        text += &format!("{body},\"mac\":\"{}\"}}\n", chain::hex(&before));
+        text += &format!("{body},\"mac\":\"{}\"}}\n", hex::encode(before));
     }
     std::fs::write(path, text).unwrap();
 }
 
 #[test]
-fn a_journal_of_the_version_before_goes_on() {
+fn a_journal_of_the_first_version_continues() {
     for (numbers, before) in [(1..=3, chain::ORIGIN), (8..=10, [5; 32])] {
         let dir = tempfile::tempdir().unwrap();
         let old = dir.path().join("2020-01-01.ndjson");
         let first = *numbers.start();
-        write_of_before(&old, numbers, before);
+        write_first_version(&old, numbers, before);
         write(dir.path(), 0..2);
         let found = verify(dir.path(), &key(), None).unwrap();
-        assert_eq!((found.first, found.lines), (first, 5), "what was removed then may be missing");
+        assert_eq!((found.first, found.lines), (first, 5), "lines that were removed then may be missing");
         let text = std::fs::read_to_string(&old).unwrap();
         std::fs::write(&old, text.replacen("200", "400", 2).replacen("400", "200", 1)).unwrap();
         assert!(matches!(verify(dir.path(), &key(), None), Err(VerifyError::Chain { line: 2, .. })));
@@ -221,7 +229,7 @@ fn a_journal_of_the_version_before_goes_on() {
 }
 
 #[test]
-fn what_cannot_be_written_at_the_stop_is_counted() {
+fn lines_that_cannot_be_written_at_stop_are_counted() {
     let dir = tempfile::tempdir().unwrap();
     let journal = Journal::open(config(dir.path())).unwrap();
     std::fs::remove_dir_all(dir.path()).unwrap();
@@ -232,7 +240,7 @@ fn what_cannot_be_written_at_the_stop_is_counted() {
 }
 
 #[tokio::test]
-async fn an_erasure_has_a_receipt_that_leaves_the_journal() {
+async fn an_erasure_has_a_receipt_that_verifies_outside_the_journal() {
     let dir = tempfile::tempdir().unwrap();
     let journal = Journal::open(config(dir.path())).unwrap();
     let of = |operation: &str, template: &str| Entry {
@@ -242,14 +250,14 @@ async fn an_erasure_has_a_receipt_that_leaves_the_journal() {
         ..Entry::default()
     };
     journal.record_durably(vec![of("add", "a"), of(ERASURE, "a"), of(ERASURE, "b")]).await.unwrap();
-    // It is on disk before anybody is told so.
+    // The lines are on disk when the call returns.
     let found = verify(dir.path(), &key(), Some(&journal.position())).unwrap();
     assert_eq!(found, VerifyReport { lines: 3, first: 1, last: 3, receipts: 2 });
     assert_eq!(journal.stop(), 0);
     assert_eq!(journal.record_durably(vec![of("add", "a")]).await, Err(JournalClosed));
     let mut out = Vec::new();
-    let wanted = Selection { receipts: true, template: Some("a"), ..Selection::default() };
-    assert_eq!(export(dir.path(), &wanted, &mut out).unwrap(), 1);
+    let selection = Selection { receipts: true, template: Some("a"), ..Selection::default() };
+    assert_eq!(export(dir.path(), &selection, &mut out).unwrap(), 1);
     let line = String::from_utf8(out).unwrap();
     assert!(line.contains("2026-01-01T00:00:00.000Z"), "the time is that of the erasure: {line}");
     let public = key().receipt_key().unwrap();
@@ -259,19 +267,19 @@ async fn an_erasure_has_a_receipt_that_leaves_the_journal() {
 }
 
 #[test]
-fn a_period_is_taken_out() {
+fn a_period_is_exported() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), 0..9);
-    let take = |from: &str, to: &str, app: Option<&str>| {
+    let export_period = |from: &str, to: &str, app: Option<&str>| {
         let mut out = Vec::new();
-        let wanted = Selection { from, to, app, ..Selection::default() };
-        let count = export(dir.path(), &wanted, &mut out).unwrap();
+        let selection = Selection { from, to, app, ..Selection::default() };
+        let count = export(dir.path(), &selection, &mut out).unwrap();
         assert_eq!(out.iter().filter(|byte| **byte == b'\n').count() as u64, count);
         count
     };
-    assert_eq!(take("", "", None), 9);
-    assert_eq!(take("", "", Some("odd")), 4);
-    assert_eq!(take("2000", "2999-12-31", None), 9);
-    assert_eq!(take("2999", "", None), 0);
-    assert_eq!(take("", "2000-01-01", None), 0);
+    assert_eq!(export_period("", "", None), 9);
+    assert_eq!(export_period("", "", Some("odd")), 4);
+    assert_eq!(export_period("2000", "2999-12-31", None), 9);
+    assert_eq!(export_period("2999", "", None), 0);
+    assert_eq!(export_period("", "2000-01-01", None), 0);
 }

@@ -1,4 +1,4 @@
-//! The writing side.
+//! Writes the journal.
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead as _, BufReader, Read as _, Seek, SeekFrom, Write};
@@ -16,9 +16,9 @@ pub(super) struct Writer {
     config: JournalConfig,
     signer: Signer,
     file: Option<(String, File)>,
-    /// Bytes of the file that are whole lines.
+    /// The length of the complete lines of the file, in bytes.
     length: u64,
-    /// More than these may be in it.
+    /// Whether the file may hold more than the complete lines.
     torn: bool,
     number: u64,
     last: Link,
@@ -34,32 +34,38 @@ impl Writer {
         let signer = Signer::new(&config.key).ok_or(JournalError::Signer)?;
         let mut this = Self { config, signer, file: None, length: 0, torn: false, number: 0, last: ORIGIN };
         let all = files(&this.config.dir).map_err(failed(&this.config.dir))?;
-        // The newest file that has a whole line says where the chain goes on.
+        // The chain continues after the last line of the newest file that has a complete line.
         for (day, path) in all.iter().rev() {
             let (line, whole) = last_line(path).map_err(failed(path))?;
             let found = match &line {
-                Some(line) => Some(this.sound(line).ok_or_else(|| JournalError::Damaged(path.clone()))?),
+                Some(line) => Some(this.position_of(line).ok_or_else(|| JournalError::Damaged(path.clone()))?),
                 None => None,
             };
             let file = OpenOptions::new().append(true).open(path).map_err(failed(path))?;
             file.set_len(whole).map_err(failed(path))?;
             let Some(found) = found else { continue };
-            (this.number, this.last, this.length) = (found.line, found.mac, whole);
+            this.number = found.line;
+            this.last = found.mac;
+            this.length = whole;
             this.file = Some((day.clone(), file));
             break;
         }
-        this.settle_start(&all).map_err(failed(&this.config.dir))?;
+        this.init_start(&all).map_err(failed(&this.config.dir))?;
         if let Some(known) = this.config.known.filter(|known| known.line > this.number) {
-            // What follows does not fit what is there, so `verify` finds it, too.
-            let (there, known_to) = (this.number, known.line);
-            tracing::error!(there, known_to, "lines at the end of the journal are missing");
-            (this.number, this.last) = (known.line, known.mac);
+            // Continues after the line that the database knows, so the gap stays visible to `verify`.
+            tracing::error!(
+                last_line = this.number,
+                known_line = known.line,
+                "lines at the end of the journal are missing"
+            );
+            this.number = known.line;
+            this.last = known.mac;
         }
         Ok(this)
     }
 
-    /// The number and the mac of a line that this journal's key made, or that is of the version before.
-    fn sound(&self, line: &str) -> Option<JournalPosition> {
+    /// The position of a line that was made with this journal key, or is of the first version.
+    fn position_of(&self, line: &str) -> Option<JournalPosition> {
         let entry: Entry = serde_json::from_str(line).ok()?;
         let parts = chain::split(line)?;
         if parts.prev.is_some() {
@@ -68,31 +74,33 @@ impl Writer {
         Some(JournalPosition { line: entry.n, mac: parts.mac })
     }
 
-    /// The version before left no mark of where a journal begins.
-    fn settle_start(&self, files: &[(String, PathBuf)]) -> std::io::Result<()> {
+    /// Writes the start of a journal of the first version, which had none.
+    fn init_start(&self, files: &[(String, PathBuf)]) -> std::io::Result<()> {
         let Some(line) = first_line(files)? else { return Ok(()) };
-        let of_before = chain::split(&line).is_some_and(|parts| parts.prev.is_none());
+        let is_first_version = chain::split(&line).is_some_and(|parts| parts.prev.is_none());
         let first = serde_json::from_str::<Entry>(&line).map_or(1, |entry| entry.n);
-        let (dir, key) = (&self.config.dir, &self.config.key);
-        if of_before && first > start::read(dir, key)? { start::write(dir, key, first) } else { Ok(()) }
+        let dir = &self.config.dir;
+        let key = &self.config.key;
+        if is_first_version && first > start::read(dir, key)? { start::write(dir, key, first) } else { Ok(()) }
     }
 
-    /// The last line that is on disk; its number is 0 where there is none.
+    /// The last line that is on disk.
     pub(super) fn position(&self) -> JournalPosition {
         JournalPosition { line: self.number, mac: self.last }
     }
 
-    /// Writes entries and puts them on disk. After an error nothing of them is there, and the same
-    /// ones may be given again.
+    /// Writes entries and puts them on disk. After an error none of them is written, and the call can be repeated.
     pub(super) fn write(&mut self, entries: &[&Entry], now: SystemTime) -> std::io::Result<()> {
         let day: String = rfc3339(now).chars().take(10).collect();
-        // A clock that was set back begins no older file: a chain is read in the order of the days.
-        if self.file.as_ref().is_none_or(|(of, _)| *of < day) {
-            self.begin(day, now)?;
+        // A clock that was set back does not open an older file: a chain is read in the order of the days.
+        if self.file.as_ref().is_none_or(|(current, _)| *current < day) {
+            self.open_day(day, now)?;
         }
-        let (mut text, mut number, mut last) = (String::new(), self.number, self.last);
+        let mut text = String::new();
+        let mut number = self.number;
+        let mut last = self.last;
         for entry in entries {
-            number = number.saturating_add(1); // it began with what a file said
+            number = number.saturating_add(1); // its start was read from a file
             let line = Entry { n: number, models: self.config.models.clone(), ..(*entry).clone() };
             let mut object = serde_json::to_string(&line)?;
             if line.operation == ERASURE {
@@ -114,12 +122,13 @@ impl Writer {
         }
         self.torn = false;
         self.length += text.len() as u64;
-        (self.number, self.last) = (number, last);
+        self.number = number;
+        self.last = last;
         Ok(())
     }
 
-    /// Begins the file of a day.
-    fn begin(&mut self, day: String, now: SystemTime) -> std::io::Result<()> {
+    /// Opens the file of a day.
+    fn open_day(&mut self, day: String, now: SystemTime) -> std::io::Result<()> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
         #[cfg(unix)]
@@ -128,21 +137,20 @@ impl Writer {
         start::sync(&self.config.dir)?;
         self.length = file.seek(SeekFrom::End(0))?;
         self.file = Some((day, file));
-        if let Err(error) = self.forget(now) {
-            tracing::warn!(%error, "old files of the journal could not be removed");
+        if let Err(error) = self.remove_old_files(now) {
+            tracing::warn!(%error, "old journal files could not be removed");
         }
         Ok(())
     }
 
-    /// Removes files that are too old to be kept, never the one that is written, and says first that they may
-    /// be missing.
-    fn forget(&self, now: SystemTime) -> std::io::Result<()> {
+    /// Removes the files that are too old, never the current one. First it allows their lines to be missing.
+    fn remove_old_files(&self, now: SystemTime) -> std::io::Result<()> {
         let span = Duration::from_secs(self.config.keep_days.saturating_mul(86_400));
         let Some(oldest) = now.checked_sub(span).filter(|_| self.config.keep_days > 0) else { return Ok(()) };
         let oldest: String = rfc3339(oldest).chars().take(10).collect();
         let (old, kept): (Vec<_>, Vec<_>) = files(&self.config.dir)?
             .into_iter()
-            .partition(|(day, _)| *day < oldest && self.file.as_ref().is_some_and(|(of, _)| day < of));
+            .partition(|(day, _)| *day < oldest && self.file.as_ref().is_some_and(|(current, _)| day < current));
         if old.is_empty() {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! Sealing keys, and the file where they are kept.
+//! Sealing keys, and the file that holds them.
 
 use std::fmt;
 use std::fs::{File, TryLockError};
@@ -9,7 +9,9 @@ use std::str::FromStr;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-/// Names a sealing key without telling it: the beginning of a digest of it, shown as eight hex digits.
+use crate::domain::{fill_random, random_uuid};
+
+/// Identifies a sealing key without revealing it: the beginning of its digest, displayed as eight hex digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId(pub(super) [u8; KeyId::BYTES]);
 
@@ -39,20 +41,20 @@ impl FromStr for KeyId {
     }
 }
 
-/// A 256-bit sealing key. Wiped from memory when dropped; shows nothing.
+/// A 256-bit sealing key. It is wiped from memory when it is dropped, and `Debug` does not show it.
 #[derive(Clone)]
 pub struct Key(pub(super) Zeroizing<[u8; 32]>);
 
-/// Why there is no sealing key.
+/// Why a sealing key cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// A text that is not a key.
-    #[error("a sealing key is 64 hex digits; of several, white space is between them")]
+    /// The text is not a key.
+    #[error("a sealing key is 64 hex digits; several keys are separated by white space")]
     Shape,
-    /// A text that names no key.
-    #[error("a sealing key is named by 8 hex digits")]
+    /// The text is not the id of a key.
+    #[error("the id of a sealing key is 8 hex digits")]
     IdShape,
-    /// The key file cannot be read or made.
+    /// The key file cannot be read or created.
     #[error("{path}: {source}")]
     File {
         /// The file.
@@ -61,13 +63,13 @@ pub enum KeyError {
         source: std::io::Error,
     },
     /// Another process is changing the key file.
-    #[error("{0}: another command is at work on the keys")]
+    #[error("{0}: another command is changing the keys; try again when it has ended")]
     Busy(PathBuf),
-    /// The file holds no such key.
+    /// The file does not contain the key.
     #[error("there is no key {0}")]
     Unknown(KeyId),
-    /// The machine has no random numbers.
-    #[error("the system gives no random numbers")]
+    /// The operating system returned no random bytes.
+    #[error("the operating system returned no random bytes")]
     Random,
 }
 
@@ -83,29 +85,22 @@ impl Key {
     /// # Errors
     /// [`KeyError::Shape`].
     pub fn from_text(text: &str) -> Result<Self, KeyError> {
-        let digits = text.trim().as_bytes();
-        if digits.len() != 64 {
-            return Err(KeyError::Shape);
-        }
         let mut key = Zeroizing::new([0u8; 32]);
-        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
-            let digit = |at: usize| pair.get(at).and_then(|d| char::from(*d).to_digit(16)).ok_or(KeyError::Shape);
-            *byte = (digit(0)? * 16 + digit(1)?) as u8;
-        }
+        hex::decode_to_slice(text.trim(), key.as_mut()).map_err(|_| KeyError::Shape)?;
         Ok(Self(key))
     }
 
-    /// Reads one key or several, the oldest first, with white space between them.
+    /// Reads one or more keys, oldest first, separated by white space.
     ///
     /// # Errors
-    /// [`KeyError::Shape`], also when there is none.
+    /// [`KeyError::Shape`], also when the text is empty.
     pub fn all_from_text(text: &str) -> Result<Vec<Self>, KeyError> {
         let keys: Vec<Self> = text.split_whitespace().map(Self::from_text).collect::<Result<_, _>>()?;
         if keys.is_empty() { Err(KeyError::Shape) } else { Ok(keys) }
     }
 
-    fn text(&self) -> Zeroizing<String> {
-        Zeroizing::new(self.0.iter().map(|b| format!("{b:02x}")).collect())
+    fn hex(&self) -> Zeroizing<String> {
+        Zeroizing::new(hex::encode(self.0.as_ref()))
     }
 
     /// Makes a random key.
@@ -114,17 +109,17 @@ impl Key {
     /// When there are no random numbers.
     pub(super) fn random() -> Result<Self, KeyError> {
         let mut key = Zeroizing::new([0u8; 32]);
-        getrandom::fill(key.as_mut()).map_err(|_| KeyError::Random)?;
+        fill_random(key.as_mut()).map_err(|_| KeyError::Random)?;
         Ok(Self(key))
     }
 
-    /// Another key for another purpose: the digest of a label and this one (one-way, as HKDF's use of
-    /// a hash; both lengths are fixed, so nothing can be extended).
+    /// Derives a key for another purpose: the digest of a label and this key. It is one-way, as in HKDF; both lengths are
+    /// fixed, so nothing can be extended.
     pub(super) fn derived(&self, label: &'static [u8; 17]) -> Zeroizing<[u8; 32]> {
         Zeroizing::new(Sha256::new().chain_update(label).chain_update(self.0.as_ref()).finalize().into())
     }
 
-    /// Names the key without telling it.
+    /// The id of the key.
     pub fn id(&self) -> KeyId {
         let digest = Sha256::new().chain_update(b"semblance sealing key id").chain_update(self.0.as_ref()).finalize();
         let mut id = [0; KeyId::BYTES];
@@ -133,11 +128,11 @@ impl Key {
     }
 }
 
-/// A file with sealing keys, a line each, the oldest first; only its owner can read it.
+/// A file with sealing keys, one a line, oldest first. Only its owner can read it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFile(PathBuf);
 
-/// A [`KeyFile`] that nobody else changes meanwhile.
+/// A [`KeyFile`] that no other command can change.
 #[derive(Debug)]
 pub struct LockedKeyFile<'a> {
     file: &'a KeyFile,
@@ -145,24 +140,24 @@ pub struct LockedKeyFile<'a> {
 }
 
 impl KeyFile {
-    /// The file at a path, which need not be there yet.
+    /// The file at a path. It need not exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self(path.into())
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Whether others than its owner can read it. What a container finds in `/run/secrets` is its own.
+    /// Whether users other than its owner can read it. A secret of a container, in `/run/secrets`, counts as private.
     pub fn is_exposed(&self) -> bool {
         #[cfg(unix)]
-        let open = std::fs::metadata(&self.0)
+        let readable = std::fs::metadata(&self.0)
             .is_ok_and(|found| std::os::unix::fs::PermissionsExt::mode(&found.permissions()) & 0o077 != 0);
         #[cfg(not(unix))]
-        let open = false;
-        open && !self.0.starts_with("/run/secrets")
+        let readable = false;
+        readable && !self.0.starts_with("/run/secrets")
     }
 
     fn failed(&self) -> impl FnOnce(std::io::Error) -> KeyError {
@@ -173,28 +168,28 @@ impl KeyFile {
     /// Its keys.
     ///
     /// # Errors
-    /// When it cannot be read, or holds something else.
+    /// When it cannot be read, or contains something else.
     pub fn load(&self) -> Result<Vec<Key>, KeyError> {
         let text = Zeroizing::new(std::fs::read_to_string(&self.0).map_err(self.failed())?);
         Key::all_from_text(&text)
     }
 
-    /// Makes it with a random key. It is whole and on disk when this returns, or it is not there.
+    /// Creates it with a random key. It is complete and on disk when this returns, or does not exist.
     ///
     /// # Errors
-    /// When it exists or cannot be written, or there are no random numbers.
+    /// When it exists or cannot be written, or there are no random bytes.
     pub fn create(&self) -> Result<Key, KeyError> {
         let key = Key::random()?;
-        // A link fails when the name is taken, so of two servers that start at once one key wins.
+        // A link fails when the name is taken, so of two servers that start at once one creates the file.
         write_private(&self.0, std::slice::from_ref(&key), |partial, path| std::fs::hard_link(partial, path))
             .map_err(self.failed())?;
         Ok(key)
     }
 
-    /// Keeps other commands from changing it until what is returned is dropped.
+    /// Keeps other commands from changing it until the lock is dropped.
     ///
     /// # Errors
-    /// [`KeyError::Busy`], or when no file can be made beside it.
+    /// [`KeyError::Busy`], or when the lock file cannot be created beside it.
     pub fn lock(&self) -> Result<LockedKeyFile<'_>, KeyError> {
         let mut options = std::fs::OpenOptions::new();
         options.write(true).create(true).truncate(false);
@@ -210,10 +205,10 @@ impl KeyFile {
 }
 
 impl LockedKeyFile<'_> {
-    /// Puts a random key behind the others.
+    /// Appends a random key.
     ///
     /// # Errors
-    /// When the file cannot be read or written, or there are no random numbers. It is then as before.
+    /// When the file cannot be read or written, or there are no random bytes. The file is then unchanged.
     pub fn add(&self) -> Result<Key, KeyError> {
         let mut keys = self.file.load()?;
         let key = Key::random()?;
@@ -222,10 +217,10 @@ impl LockedKeyFile<'_> {
         Ok(key)
     }
 
-    /// Takes a key out.
+    /// Removes a key.
     ///
     /// # Errors
-    /// When it is not there, or the file cannot be read or written. It is then as before.
+    /// When it does not exist, or the file cannot be read or written. The file is then unchanged.
     pub fn remove(&self, id: KeyId) -> Result<(), KeyError> {
         let mut keys = self.file.load()?;
         let before = keys.len();
@@ -241,28 +236,28 @@ impl LockedKeyFile<'_> {
     }
 }
 
-/// Writes a file of mode 0600 by way of a temporary one, so that it is never half there.
+/// Writes a file of mode 0600 through a temporary file, so that it is never incomplete.
 fn write_private(
     path: &Path,
     keys: &[Key],
-    put: impl FnOnce(&Path, &Path) -> std::io::Result<()>,
+    publish: impl FnOnce(&Path, &Path) -> std::io::Result<()>,
 ) -> std::io::Result<()> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let partial = path.with_extension(format!("part-{}", uuid::Uuid::new_v4()));
+    let partial = path.with_extension(format!("part-{}", random_uuid()));
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let written = options.open(&partial).and_then(|mut file| {
         for key in keys {
-            file.write_all(key.text().as_bytes())?;
+            file.write_all(key.hex().as_bytes())?;
             file.write_all(b"\n")?;
         }
         file.sync_all()
     });
-    let put = written.and_then(|()| put(&partial, path));
+    let published = written.and_then(|()| publish(&partial, path));
     let _ = std::fs::remove_file(&partial);
-    put?;
+    published?;
     File::open(dir)?.sync_all()
 }
 
@@ -290,7 +285,7 @@ mod tests {
         assert_eq!(ids(&file), [made.id()]);
         assert!(file.create().is_err());
         assert_eq!(ids(&file), [made.id()]);
-        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left lying about");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "no temporary file is left");
         #[cfg(unix)]
         {
             assert_eq!((mode(&file), file.is_exposed()), (0o600, false));
@@ -301,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_added_and_taken_out_by_one_command_at_a_time() {
+    fn one_command_at_a_time_changes_a_key_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = KeyFile::new(dir.path().join("sealing.key"));
         let first = file.create().unwrap().id();
@@ -319,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_is_no_key_is_refused() {
+    fn invalid_keys_are_refused() {
         for text in ["", "abc", &KEY[1..], &KEY.replace('a', "g"), &format!("{KEY}00")] {
             assert!(Key::from_text(text).is_err());
             assert!(Key::all_from_text(text).is_err());
@@ -331,7 +326,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_named_as_it_is_shown() {
+    fn a_key_id_parses_as_it_is_displayed() {
         let id = Key::from_text(KEY).unwrap().id();
         assert_eq!(id.to_string().parse::<KeyId>().unwrap(), id);
         for text in ["", "1234567", "123456789", "1234567g", "+1234567"] {

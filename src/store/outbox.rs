@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::error::StoreError;
-use crate::domain::{AppId, JournalPosition, Revision, TemplateId, TransactionId};
+use crate::domain::{AppId, JournalPosition, Revision, TemplateId, TransactionId, random_uuid};
 
 /// Why a template is erased.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +85,7 @@ impl OutboxEvent {
     /// Something else happens.
     pub fn new(at: SystemTime, operation: &str, app: Option<&AppId>, detail: &str) -> Self {
         Self {
-            id: Uuid::new_v4(),
+            id: random_uuid(),
             at,
             operation: operation.to_owned(),
             transaction: None,

@@ -1,7 +1,7 @@
 //! Postgres: any number of nodes share one database.
 
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::migrate::MigrateError;
@@ -13,6 +13,7 @@ use super::config::OpenOptions;
 use super::error::{OpenError, StoreError};
 use super::migrate::migrator;
 use super::traits::HintStore;
+use crate::domain::stopwatch;
 
 const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "first", include_str!("../../migrations/postgres/0001_first.sql")),
@@ -84,7 +85,7 @@ async fn migrate(connect: &PgConnectOptions, timeout: Duration) -> Result<(), Op
     let connect = connect.clone().options([("statement_timeout", "0"), ("lock_timeout", lock_timeout.as_str())]);
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(timeout);
     let pool = pool.connect_with(connect).await.map_err(OpenError::connect)?;
-    let start = Instant::now();
+    let start = stopwatch();
     loop {
         match migrator(&MIGRATIONS).run(&pool).await {
             Err(error) if is_lock_timeout(&error) && start.elapsed() < MIGRATION_TIMEOUT => {

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use super::error::StoreError;
 use super::key::{Key, KeyId};
 use super::record::SnapshotId;
-use crate::domain::{AppId, Embedding, ModelTag, SampleId, TemplateId};
+use crate::domain::{AppId, Embedding, ModelTag, SampleId, TemplateId, fill_random};
 
 const UNDER_SEALING_KEY: u8 = 1;
 const UNDER_DATA_KEY: u8 = 2;
@@ -73,7 +73,7 @@ pub(super) enum SealError {
     OtherKey(KeyId),
     #[error("changed, or moved to another row")]
     Damaged,
-    #[error("the system gives no random numbers")]
+    #[error("the operating system returned no random bytes")]
     Random,
 }
 
@@ -121,7 +121,7 @@ fn cipher(key: &Key) -> Aes256Gcm {
 /// Appends a random nonce, the ciphertext and the tag.
 fn encrypt(cipher: &Aes256Gcm, aad: &[u8], text: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
     let mut nonce = [0u8; NONCE];
-    getrandom::fill(&mut nonce).map_err(|_| SealError::Random)?;
+    fill_random(&mut nonce).map_err(|_| SealError::Random)?;
     out.reserve_exact(NONCE + text.len() + TAG);
     out.extend_from_slice(&nonce);
     let start = out.len();

@@ -2,7 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
@@ -12,6 +12,7 @@ use super::config::OpenOptions;
 use super::error::{OpenError, StoreError};
 use super::migrate::migrator;
 use super::traits::HintStore;
+use crate::domain::stopwatch;
 
 const MIGRATIONS: [(i64, &str, &str); 8] = [
     (1, "first", include_str!("../../migrations/sqlite/0001_first.sql")),
@@ -110,7 +111,7 @@ impl HintStore for NoNotifier {
 /// Waits for the lock of a file beside the database. Closing the file releases the lock.
 async fn lock(path: &Path, timeout: Duration) -> std::io::Result<File> {
     let file = open_private(&path.with_extension("lock"))?;
-    let start = Instant::now();
+    let start = stopwatch();
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::executor::{DbRow, Executor, Limit, values};
 use super::row::corrupt;
 use super::sql_store::SqlStore;
-use crate::domain::JournalPosition;
+use crate::domain::{JournalPosition, random_uuid};
 use crate::store::error::StoreError;
 use crate::store::outbox::{Claim, NodePosition, OutboxEvent, OutboxStore};
 
@@ -24,7 +24,7 @@ impl OutboxStore for SqlStore {
     }
 
     async fn claim(&self, node: Uuid, lease: Duration, limit: usize) -> Result<Claim, StoreError> {
-        let id = Uuid::new_v4();
+        let id = random_uuid();
         // The outbox is empty most of the time: no writer waits for this look.
         let mut db = self.db.reader(Limit::Bulk).await?;
         let is_empty = db.fetch_optional("SELECT happened_at FROM outbox LIMIT 1", &[]).await?.is_none();

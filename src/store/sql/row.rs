@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 use super::executor::{DbRow, Value};
-use crate::domain::{AppId, Guard, ModelTag, Revision, SampleId, TemplateId};
+use crate::domain::{AppId, Guard, ModelTag, Revision, SampleId, TemplateId, random_uuid};
 use crate::store::error::StoreError;
 use crate::store::record::{KeyHash, SnapshotId};
 
@@ -32,7 +32,7 @@ pub(super) fn revision(number: i64) -> Revision {
 
 /// A random tag for a change.
 pub(super) fn random_tag() -> i64 {
-    Uuid::new_v4().as_u64_pair().0.cast_signed()
+    random_uuid().as_u64_pair().0.cast_signed()
 }
 
 /// The hash of an application's key. One that is damaged opens for no key, and other applications still open.

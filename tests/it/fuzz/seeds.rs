@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use image::{ExtendedColorType, RgbImage};
 use semblance::compute::PoolConfig;
-use semblance::domain::{AppId, Embedding, ModelTag, Revision, SampleId};
+use semblance::domain::{AppId, Clock, Embedding, ModelTag, Revision, SampleId};
 use semblance::gallery::{IndexedTemplate, MatcherFeed, MemoryMatcher, Sample};
 use semblance::journal::{Entry, Journal, JournalConfig};
 use semblance::store::SnapshotId;
@@ -168,6 +168,7 @@ fn journals() -> Vec<Vec<u8>> {
             models: "seed".to_owned(),
             keep_days: 0,
             known: None,
+            clock: Clock::system(),
         };
         let journal = Journal::open(config).unwrap();
         for n in 0..count {

@@ -13,7 +13,7 @@ use axum::response::Response;
 use futures_util::{StreamExt, stream};
 use semblance::cli::ndjson::Line;
 use semblance::compute::PoolConfig;
-use semblance::domain::{AppId, Embedding, ModelTag, PhotoFormats, Revision, SampleId};
+use semblance::domain::{AppId, Clock, Embedding, ModelTag, PhotoFormats, Revision, SampleId};
 use semblance::engine::ModelPack;
 use semblance::gallery::{Applied, Change, Frames, IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher};
 use semblance::image::{DecodeLimits, Photo, decode};
@@ -349,6 +349,7 @@ pub fn journal(data: &[u8]) {
                 models: "fuzz".to_owned(),
                 keep_days: 0,
                 known: None,
+                clock: Clock::system(),
             };
             let Ok(journal) = Journal::open(config) else {
                 assert!(verified.is_err(), "what is sound is gone on with");

@@ -317,7 +317,7 @@ async fn a_journal_that_was_cut_off_is_found() {
         assert!(code == Some(1) && message.contains("line number 6 is missing"), "{message}");
     }
     std::fs::write(&file, whole.lines().skip(1).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
-    assert!(verify(&server).1.contains("the lines before number 2 were taken away"));
+    assert!(verify(&server).1.contains("the lines before number 2 were removed"));
     std::fs::write(&file, &whole).unwrap();
     let id = std::fs::read_to_string(&node).unwrap();
     std::fs::remove_file(&node).unwrap();
