@@ -17,7 +17,7 @@ use futures_util::FutureExt;
 use serde::Serialize;
 use tracing::Instrument;
 
-use super::note::{NOTE, Note};
+use super::audit::Audit;
 use super::request_log::RequestLog;
 use super::{ApiError, ApiState, body};
 use crate::domain::TransactionId;
@@ -84,13 +84,14 @@ impl IntoResponse for Outcome {
 pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Next) -> Response {
     let id = TransactionId::random();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let note = Note::default();
-    let log = RequestLog::start(api.clone(), (id, note.clone()), request.method().clone(), route);
+    let audit = Audit::default();
+    let log = RequestLog::start(api.clone(), id, audit.clone(), request.method(), route);
     // Of the highest level, so that no filter takes the transaction id off a line.
     let span = tracing::error_span!("request", transaction.id = %id, app = tracing::field::Empty);
     let handled = async {
         let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(id);
+        parts.extensions.insert(audit);
         let version = parts.version;
         let (incoming, remainder) = body::guard(incoming, &parts.headers, api.config());
         let handled = AssertUnwindSafe(next.run(Request::from_parts(parts, incoming))).catch_unwind().await;
@@ -104,7 +105,7 @@ pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Ne
         }
         response
     };
-    NOTE.scope(note, handled).instrument(span).await
+    handled.instrument(span).await
 }
 
 /// Writes the outcome into the response and tells what failed.

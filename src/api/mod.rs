@@ -6,6 +6,7 @@
 //! order in which a request may be refused: credentials, query, models, a ticket, and only then
 //! the body. No rule of the business lives here; those are in `service`.
 
+mod audit;
 mod body;
 mod config;
 mod cors;
@@ -14,7 +15,6 @@ mod envelope;
 mod error;
 mod extract;
 mod handlers;
-mod note;
 mod path;
 mod reply;
 mod request_log;

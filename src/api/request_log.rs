@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::extract::MatchedPath;
 use axum::http::{Method, StatusCode};
 
-use super::note::Note;
+use super::audit::Audit;
 use super::{ApiError, ApiState};
 use crate::domain::{TransactionId, stopwatch};
 use crate::journal::Entry;
@@ -18,7 +18,7 @@ const WENT_AWAY: u16 = 499;
 pub(super) struct RequestLog {
     api: ApiState,
     id: TransactionId,
-    note: Note,
+    audit: Audit,
     method: &'static str,
     route: Option<MatchedPath>,
     started: Instant,
@@ -29,11 +29,12 @@ impl RequestLog {
     /// Starts the clock.
     pub(super) fn start(
         api: ApiState,
-        (id, note): (TransactionId, Note),
-        method: Method,
+        id: TransactionId,
+        audit: Audit,
+        method: &Method,
         route: Option<MatchedPath>,
     ) -> Self {
-        Self { api, id, note, method: known(&method), route, started: stopwatch(), finished: false }
+        Self { api, id, audit, method: known(method), route, started: stopwatch(), finished: false }
     }
 
     /// The line in the journal. What is for machines is no operation.
@@ -42,16 +43,16 @@ impl RequestLog {
             return;
         }
         let code = failure.map_or(0, |error| error.body().code);
-        let told = self.note.entry();
+        let entry = self.audit.entry();
         self.api.journal(Entry {
             transaction_id: self.id.to_string(),
             operation: format!("{} {}", self.method, self.route()),
             status,
             code,
-            outcome: told.outcome.filter(|_| code == 0),
+            outcome: entry.outcome.filter(|_| code == 0),
             reason: failure.and_then(ApiError::decode_fault).map(|fault| fault.to_string()),
             ms: Some(self.started.elapsed().as_secs_f64() * 1e3),
-            ..told
+            ..entry
         });
     }
 

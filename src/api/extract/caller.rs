@@ -3,30 +3,36 @@
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
-use crate::api::{ApiError, ApiState, note};
+use crate::api::audit::Audit;
+use crate::api::{ApiError, ApiState};
 use crate::domain::TransactionId;
 use crate::service::{Caller, Error};
 
 /// A caller whose credentials were right. Taken before anything else of a request, and without
 /// its body.
-pub(in crate::api) struct Authenticated(pub(in crate::api) Caller);
+pub(in crate::api) struct Authenticated {
+    pub(in crate::api) caller: Caller,
+    /// Where the request is noted for the journal.
+    pub(in crate::api) audit: Audit,
+}
 
 impl FromRequestParts<ApiState> for Authenticated {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &ApiState) -> Result<Self, ApiError> {
-        // Official clients send empty values when they are not configured: missing and empty are one.
+        // Official clients without configuration send empty values: empty is the same as missing.
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (app_id, app_key) = (header("app-id"), header("app-key"));
+        let Ok(audit) = Audit::from_request_parts(parts, api).await;
         let transaction = parts.extensions.get().copied().unwrap_or_else(TransactionId::random);
         match api.service().applications().authenticate(app_id, app_key, transaction) {
             Ok(caller) => {
                 tracing::Span::current().record("app", caller.app.as_str());
-                note::caller(&caller.app);
+                audit.caller(&caller.app);
                 api.check_rate(&caller.app)?;
-                Ok(Self(caller))
+                Ok(Self { caller, audit })
             }
-            // Before the first read of the store nobody is known; that is no reason to turn anybody away for good.
+            // Before the first read of the store no application is known: the client is to try again, not to give up.
             Err(_) if !app_id.is_empty() && !app_key.is_empty() && !api.service().replicator().is_loaded() => {
                 Err(Error::Loading.into())
             }

@@ -17,8 +17,9 @@ use multer::{Field, Multipart};
 
 use super::boundary::boundary;
 use super::media::{Declared, is_image};
-use super::parse_template_id;
 use super::stream::{ReadError, capped, collect};
+use super::template_id::audited_template_id;
+use crate::api::audit::Audit;
 use crate::api::{ApiError, ApiState};
 use crate::domain::{PhotoFault, PhotoFormats, TemplateId};
 use crate::image::Photo;
@@ -56,10 +57,10 @@ impl Form {
     }
 
     /// The template id; `None` when there is none or it is empty.
-    pub(in crate::api) fn template_id(&self) -> Result<Option<TemplateId>, ApiError> {
+    pub(in crate::api) fn template_id(&self, audit: &Audit) -> Result<Option<TemplateId>, ApiError> {
         let text = str::from_utf8(self.template.as_deref().unwrap_or_default())
             .map_err(|_| ApiError::bad_request("templateId must be UTF-8 text"))?;
-        if text.trim().is_empty() { Ok(None) } else { parse_template_id(text).map(Some) }
+        if text.trim().is_empty() { Ok(None) } else { audited_template_id(audit, text).map(Some) }
     }
 }
 

@@ -13,4 +13,4 @@ pub(super) use caller::Authenticated;
 pub(super) use form::{ONE_PHOTO, TWO_PHOTOS, read_form};
 pub(super) use query::Query;
 pub(super) use template::read_template_id;
-pub(super) use template_id::{parse_template_id, parse_template_id_named};
+pub(super) use template_id::TemplatePath;

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
+use super::template_id::parse_template_id;
 use crate::api::ApiError;
 use crate::domain::{Checks, PhotoOptions, Subject};
 
@@ -60,6 +61,11 @@ impl Query {
     /// Whose face, and the checks beside the work of an endpoint.
     pub(in crate::api) fn photo_options(&self) -> Result<PhotoOptions, ApiError> {
         Ok(PhotoOptions { subject: self.subject()?, checks: self.checks()? })
+    }
+
+    /// A template id; `None` when absent.
+    pub(in crate::api) fn template_id(&self, name: &str) -> Result<Option<TemplateId>, ApiError> {
+        self.text(name).map(|id| parse_template_id(name, id)).transpose()
     }
 
     /// A number from 0 to 1.

@@ -1,4 +1,4 @@
-//! A template id: in a path, a form or the body of `/delete`.
+//! The template id in the body of `/delete`.
 
 use std::borrow::Cow;
 
@@ -7,17 +7,22 @@ use axum::extract::Request;
 use super::boundary::boundary;
 use super::form::read_text_field;
 use super::stream::{capped, collect};
-use super::template_id::{NAME, parse_template_id};
+use super::template_id::{NAME, audited_template_id};
+use crate::api::audit::Audit;
 use crate::api::{ApiError, ApiState};
 use crate::domain::TemplateId;
 
-/// More than any honest body of `/delete` has.
-const MOST_BYTES: usize = 64 * 1024;
+/// Largest body of `/delete`.
+const MAX_DELETE_BODY_BYTES: usize = 64 * 1024;
 
-/// Reads the template id out of the body of `/delete`, whatever the body is labelled: the
-/// documented curl sends JSON under the label of a form, the oldest clients send a multipart form.
-pub(in crate::api) async fn read_template_id(api: &ApiState, request: Request) -> Result<TemplateId, ApiError> {
-    let (headers, stream) = capped(request, MOST_BYTES)?;
+/// Reads the template id from the body of `/delete`, whatever its declared media type: the documented curl command
+/// declares JSON as a form, the oldest clients send a multipart form.
+pub(in crate::api) async fn read_template_id(
+    api: &ApiState,
+    audit: &Audit,
+    request: Request,
+) -> Result<TemplateId, ApiError> {
+    let (headers, stream) = capped(request, MAX_DELETE_BODY_BYTES)?;
     let bytes = match boundary(&headers) {
         Some(boundary) => read_text_field(stream, boundary, NAME, api.config().max_parts).await?,
         None => {
@@ -27,7 +32,7 @@ pub(in crate::api) async fn read_template_id(api: &ApiState, request: Request) -
     };
     let bytes = bytes.unwrap_or_default();
     let text = str::from_utf8(&bytes).map_err(|_| ApiError::bad_request(format!("{NAME} must be UTF-8 text")))?;
-    parse_template_id(text)
+    audited_template_id(audit, text)
 }
 
 /// The template id in a JSON or urlencoded body; `None` when there is none.
@@ -57,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn json_and_forms_are_told_apart_by_their_text() {
+    fn json_and_forms_are_distinguished_by_their_text() {
         assert_eq!(id(r#" {"templateId": "a"} "#), Ok(Some("a".into())));
         assert_eq!(id("\u{feff}{\"templateId\":\"a\"}"), Ok(Some("a".into())));
         assert_eq!(id("templateId=a%20b&x=1"), Ok(Some("a b".into())));

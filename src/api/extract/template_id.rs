@@ -1,17 +1,37 @@
 //! The text form of a template id.
 
-use crate::api::ApiError;
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+
+use crate::api::audit::Audit;
+use crate::api::{ApiError, ApiState};
 use crate::domain::TemplateId;
 
 /// The usual name of the field or parameter.
 pub(super) const NAME: &str = "templateId";
 
-/// Parses a template id that came as `templateId`.
-pub(in crate::api) fn parse_template_id(text: &str) -> Result<TemplateId, ApiError> {
-    parse_template_id_named(NAME, text)
+/// The template that a path names.
+pub(in crate::api) struct TemplatePath(pub(in crate::api) TemplateId);
+
+impl FromRequestParts<ApiState> for TemplatePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &ApiState) -> Result<Self, ApiError> {
+        let Ok(audit) = Audit::from_request_parts(parts, api).await;
+        let path = Path::<String>::from_request_parts(parts, api).await;
+        let Path(text) = path.map_err(|rejection| ApiError::from_status(rejection.status()))?;
+        audited_template_id(&audit, &text).map(Self)
+    }
 }
 
-/// Parses a template id that came under another name.
-pub(in crate::api) fn parse_template_id_named(name: &str, text: &str) -> Result<TemplateId, ApiError> {
+/// Parses the id of the template that a request is about, and notes it for the journal.
+pub(super) fn audited_template_id(audit: &Audit, text: &str) -> Result<TemplateId, ApiError> {
+    let template = parse_template_id(NAME, text)?;
+    audit.template(&template);
+    Ok(template)
+}
+
+/// Parses a template id that came under a name.
+pub(super) fn parse_template_id(name: &str, text: &str) -> Result<TemplateId, ApiError> {
     text.parse().map_err(|error| ApiError::bad_request(format!("{name} {error}")))
 }

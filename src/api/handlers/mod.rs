@@ -11,7 +11,8 @@ pub(super) mod unsupported;
 pub(super) mod verify;
 
 use super::ApiError;
-use super::envelope::Outcome;
+use super::audit::Audited;
 
-/// What a handler gives.
-type Answer = Result<Outcome, ApiError>;
+/// What the handler of an operation returns: a success with its entry in the journal, or a failure, which the request
+/// log writes by itself.
+type Answer = Result<Audited, ApiError>;
