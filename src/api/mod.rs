@@ -10,22 +10,23 @@ mod audit;
 mod body;
 mod config;
 mod cors;
-mod document;
 mod envelope;
 mod error;
 mod extract;
 mod handlers;
+mod openapi;
 mod path;
 mod reply;
 mod request_log;
 mod routes;
+mod schema;
 mod state;
 
 pub use axum::response::Response;
 pub use config::{ApiConfig, Shape};
 pub use envelope::ends_connection;
 pub use error::{ApiError, ErrorBody};
-pub use routes::{Routes, paths, router};
+pub use routes::{Routes, openapi, paths, router};
 pub use state::ApiState;
 
 use crate::domain::{Analysis, PhotoFault};

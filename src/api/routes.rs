@@ -1,24 +1,29 @@
 //! Every route, in one table.
 
-use axum::Router;
+use std::collections::{BTreeMap, BTreeSet};
+
+use axum::body::Bytes;
+use axum::handler::Handler;
 use axum::http::{Method, StatusCode};
 use axum::middleware::{from_fn_with_state, map_response_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
+use axum::{Extension, Router};
 use tower::Layer;
 use tower::util::{MapRequestLayer, option_layer};
 
-use super::handlers::{add, delete, identify, inspect, ops, templates, unsupported, verify};
-use super::{ApiError, ApiState, cors, envelope, path};
+use super::handlers::{add, delete as delete_template, identify, inspect, ops, templates, unsupported, verify};
+use super::openapi::{self, Endpoint, OpenApi, Operation, Parameter};
+use super::{ApiConfig, ApiError, ApiState, cors, envelope, path};
 
-/// Which part of the table a listener has.
+/// Which part of the table a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Routes {
     /// All of it.
     All,
-    /// What is for clients: all but what is for operators.
+    /// All but the routes for operators.
     Public,
-    /// What is for operators, and what tells whether the server lives.
+    /// The routes for operators, and the health checks.
     Operators,
 }
 
@@ -26,62 +31,102 @@ impl Routes {
     fn has(self, path: &str) -> bool {
         match self {
             Self::All => true,
-            Self::Public => !OPERATORS.contains(&path),
-            Self::Operators => OPERATORS.contains(&path) || ALIVE.contains(&path),
+            Self::Public => !OPERATOR_PATHS.contains(&path),
+            Self::Operators => OPERATOR_PATHS.contains(&path) || HEALTH_PATHS.contains(&path),
         }
     }
 }
 
-/// What tells of all applications.
-const OPERATORS: [&str; 1] = ["/metrics"];
+/// Routes with figures of all applications.
+const OPERATOR_PATHS: [&str; 1] = ["/metrics"];
 
-/// What any listener answers.
-const ALIVE: [&str; 2] = ["/healthz", "/readyz"];
+/// Routes that every listener serves.
+const HEALTH_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
-/// The table. `/openapi.json` describes the same routes; a test compares the two.
-fn table() -> Vec<(&'static str, MethodRouter<ApiState>)> {
+/// One route: how the document describes it, and its handler.
+struct Route {
+    endpoint: Endpoint,
+    handler: MethodRouter<ApiState>,
+}
+
+impl Route {
+    fn get<T: 'static>(path: &'static str, handler: impl Handler<T, ApiState>, operation: Operation) -> Self {
+        Self { endpoint: Endpoint { method: Method::GET, path, operation }, handler: get(handler) }
+    }
+
+    fn post<T: 'static>(path: &'static str, handler: impl Handler<T, ApiState>, operation: Operation) -> Self {
+        Self { endpoint: Endpoint { method: Method::POST, path, operation }, handler: post(handler) }
+    }
+
+    fn delete<T: 'static>(path: &'static str, handler: impl Handler<T, ApiState>, operation: Operation) -> Self {
+        Self { endpoint: Endpoint { method: Method::DELETE, path, operation }, handler: delete(handler) }
+    }
+
+    /// An endpoint of the vendor that this server does not have.
+    fn unsupported(path: &'static str, id: &'static str) -> Self {
+        Self::post(path, unsupported::unsupported, openapi::unsupported(id, &[]))
+    }
+}
+
+/// The table.
+fn table() -> Vec<Route> {
+    let token = openapi::unsupported("session", &[Parameter::Token]);
     vec![
         // The vendor's.
-        ("/api/v1.0/identify", post(identify::identify)),
-        ("/api/v1.0/add", post(add::add)),
-        ("/api/v1.0/delete", post(delete::delete)),
-        ("/api/v1.0/verify", post(verify::verify)),
-        ("/api/v1.0/doc/verify", post(verify::verify)),
-        ("/api/v1.0/liveness", post(inspect::liveness)),
-        ("/api/v1.0/deepfake", post(inspect::deepfake)),
+        Route::post("/api/v1.0/identify", identify::identify, openapi::IDENTIFY),
+        Route::post("/api/v1.0/add", add::add, openapi::ADD),
+        Route::post("/api/v1.0/delete", delete_template::delete, openapi::DELETE),
+        Route::post("/api/v1.0/verify", verify::verify, openapi::VERIFY),
+        Route::post("/api/v1.0/doc/verify", verify::verify, openapi::DOC_VERIFY),
+        Route::post("/api/v1.0/liveness", inspect::liveness, openapi::LIVENESS),
+        Route::post("/api/v1.0/deepfake", inspect::deepfake, openapi::DEEPFAKE),
         // The vendor's, which this server does not have.
-        ("/api/v1.0/doc/identify", post(unsupported::unsupported)),
-        ("/api/v1.0/doc/compare", post(unsupported::unsupported)),
-        ("/api/v1.0/recognize", post(unsupported::unsupported)),
-        ("/api/v1.0/audio/deepfake", post(unsupported::unsupported)),
-        ("/api/v1.0/audio/deepafake", post(unsupported::unsupported)),
-        ("/api/v1.0/flow/sessions", post(unsupported::unsupported)),
-        ("/api/v1.0/flow/sessions/{token}", get(unsupported::unsupported)),
+        Route::unsupported("/api/v1.0/doc/identify", "docIdentify"),
+        Route::unsupported("/api/v1.0/doc/compare", "docCompare"),
+        Route::unsupported("/api/v1.0/recognize", "recognize"),
+        Route::unsupported("/api/v1.0/audio/deepfake", "audioDeepfake"),
+        Route::unsupported("/api/v1.0/audio/deepafake", "audioDeepafake"),
+        Route::unsupported("/api/v1.0/flow/sessions", "createSession"),
+        Route::get("/api/v1.0/flow/sessions/{token}", unsupported::unsupported, token),
         // Ours.
-        ("/api/v1.0/templates", get(templates::list)),
-        ("/api/v1.0/templates/{templateId}", get(templates::one).delete(templates::remove)),
-        ("/api/v1.0/templates/{templateId}/samples", post(add::add_sample)),
-        // For operators and orchestrators: no credentials, no envelope.
-        ("/healthz", get(ops::healthz)),
-        ("/readyz", get(ops::readyz)),
-        ("/metrics", get(ops::metrics)),
-        ("/openapi.json", get(ops::openapi)),
-        ("/licences", get(ops::licences)),
+        Route::get("/api/v1.0/templates", templates::list, openapi::TEMPLATES),
+        Route::get("/api/v1.0/templates/{templateId}", templates::one, openapi::TEMPLATE),
+        Route::delete("/api/v1.0/templates/{templateId}", templates::remove, openapi::REMOVE_TEMPLATE),
+        Route::post("/api/v1.0/templates/{templateId}/samples", add::add_sample, openapi::ADD_SAMPLE),
+        // For operators and orchestrators.
+        Route::get("/healthz", ops::healthz, openapi::HEALTHZ),
+        Route::get("/readyz", ops::readyz, openapi::READYZ),
+        Route::get("/metrics", ops::metrics, openapi::METRICS),
+        Route::get("/openapi.json", ops::openapi, openapi::OPENAPI),
+        Route::get("/licences", ops::licences, openapi::LICENCES),
     ]
 }
 
 /// The paths of the table.
-pub fn paths() -> impl Iterator<Item = &'static str> {
-    table().into_iter().map(|(path, _)| path)
+pub fn paths() -> BTreeSet<&'static str> {
+    table().into_iter().map(|route| route.endpoint.path).collect()
 }
 
-/// The HTTP side of a listener. What its part of the table lacks is no such endpoint there.
+/// The OpenAPI document of a server with these limits.
+pub fn openapi(config: &ApiConfig, max_candidates: usize) -> Bytes {
+    openapi::document(table().iter().map(|route| &route.endpoint), config, max_candidates)
+}
+
+/// The HTTP side of a listener. A route outside its part of the table does not exist there.
 pub fn router(api: ApiState, part: Routes) -> Router {
-    let routes = table()
+    let document = openapi(api.config(), api.service().policy().max_candidates);
+    let mut methods: BTreeMap<_, MethodRouter<ApiState>> = BTreeMap::new();
+    for Route { endpoint: Endpoint { path, .. }, handler } in table() {
+        if part.has(path) {
+            let others = methods.remove(path).unwrap_or_default();
+            methods.insert(path, others.merge(handler));
+        }
+    }
+    let routes = methods
         .into_iter()
-        .filter(|(path, _)| part.has(path))
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods.fallback(other_method)))
         .fallback(|| async { ApiError::NoSuchEndpoint })
+        .layer(Extension(OpenApi(document)))
         .layer(from_fn_with_state(api.clone(), envelope::wrap))
         .layer(option_layer(cors::layer(&api.config().cors_origins)))
         .layer(map_response_with_state(api.clone(), envelope::security_headers))
@@ -90,7 +135,7 @@ pub fn router(api: ApiState, part: Routes) -> Router {
     Router::new().fallback_service(MapRequestLayer::new(path::tidy).layer(routes))
 }
 
-/// axum adds `Allow` to whatever this answers.
+/// axum adds `Allow` to this response.
 async fn other_method(method: Method) -> Response {
     if method == Method::OPTIONS {
         StatusCode::NO_CONTENT.into_response()

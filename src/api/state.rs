@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 
-use super::{ApiConfig, ApiError, document};
+use super::{ApiConfig, ApiError};
 use crate::compute::{Admission, NoTicket, RateLimiter, Ticket};
 use crate::domain::{AppId, Clock};
 use crate::journal::{Entry, Journal};
@@ -22,7 +22,6 @@ struct Inner {
     rate_limiter: Option<RateLimiter<AppId>>,
     journal: Option<Arc<Journal>>,
     licences: Bytes,
-    openapi: Bytes,
 }
 
 /// The state of the HTTP side. Cheap to clone.
@@ -43,7 +42,6 @@ impl ApiState {
         journal: Option<Arc<Journal>>,
     ) -> Self {
         let licences = Bytes::from(licences.to_string());
-        let openapi = document::document(&config, service.policy().max_candidates);
         let rate_limiter = RateLimiter::new(config.requests_per_second, config.burst);
         let store_admission = Admission::new(config.max_store_requests, config.store_share);
         Self(Arc::new(Inner {
@@ -55,7 +53,6 @@ impl ApiState {
             rate_limiter,
             journal,
             licences,
-            openapi,
         }))
     }
 
@@ -69,11 +66,6 @@ impl ApiState {
 
     pub(super) fn config(&self) -> &ApiConfig {
         &self.0.config
-    }
-
-    /// The document of the API, with this server's limits.
-    pub(super) fn openapi(&self) -> Bytes {
-        self.0.openapi.clone()
     }
 
     pub(super) fn licences(&self) -> Bytes {

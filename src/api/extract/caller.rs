@@ -20,10 +20,10 @@ impl FromRequestParts<ApiState> for Authenticated {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, api: &ApiState) -> Result<Self, ApiError> {
+        let Ok(audit) = Audit::from_request_parts(parts, api).await;
         // Official clients without configuration send empty values: empty is the same as missing.
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let (app_id, app_key) = (header("app-id"), header("app-key"));
-        let Ok(audit) = Audit::from_request_parts(parts, api).await;
         let transaction = parts.extensions.get().copied().unwrap_or_else(TransactionId::random);
         match api.service().applications().authenticate(app_id, app_key, transaction) {
             Ok(caller) => {

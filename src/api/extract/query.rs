@@ -8,7 +8,7 @@ use axum::http::request::Parts;
 
 use super::template_id::parse_template_id;
 use crate::api::ApiError;
-use crate::domain::{Checks, PhotoOptions, Subject};
+use crate::domain::{Checks, PhotoOptions, Subject, TemplateId};
 
 /// The query of a request, decoded and in order.
 #[derive(Debug, Default)]
@@ -27,14 +27,14 @@ impl Query {
         Self(form_urlencoded::parse(query.as_bytes()).into_owned().collect())
     }
 
-    /// A parameter without the white space around it; empty is absent.
+    /// A parameter, trimmed; empty is absent.
     pub(in crate::api) fn text(&self, name: &str) -> Option<&str> {
         let last = self.0.iter().rev().find(|(key, _)| key == name);
         last.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
     }
 
-    /// A switch, off when absent. What is neither on nor off is refused: to take a typing error
-    /// for "off" would silently skip a security check.
+    /// A switch, off when absent. A value that is neither on nor off is refused: a typing error read
+    /// as "off" would silently skip a security check.
     pub(in crate::api) fn flag(&self, name: &str) -> Result<bool, ApiError> {
         let Some(value) = self.text(name) else { return Ok(false) };
         let is = |words: [&str; 4]| words.iter().any(|word| value.eq_ignore_ascii_case(word));
@@ -47,7 +47,7 @@ impl Query {
         }
     }
 
-    /// The checks that a caller may ask for beside the work of an endpoint.
+    /// The checks that a caller may request beside the work of an endpoint.
     pub(in crate::api) fn checks(&self) -> Result<Checks, ApiError> {
         Ok(Checks { liveness: self.flag("check_liveness")?, deepfake: self.flag("check_deepfake")? })
     }

@@ -1,11 +1,13 @@
-//! Endpoints for machines: no credentials, no envelope.
+//! Endpoints for operators and orchestrators: no credentials, no envelope.
 
+use axum::Extension;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
 
 use crate::api::envelope::Outcome;
+use crate::api::openapi::OpenApi;
+use crate::api::reply::Readiness;
 use crate::api::{ApiError, ApiState};
 use crate::service::Error;
 use crate::telemetry::Metrics;
@@ -15,22 +17,6 @@ const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// The process runs.
 pub(in crate::api) async fn healthz() -> Response {
     Outcome::plain(([(header::CONTENT_TYPE, JSON)], r#"{"status":"ok"}"#))
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Readiness {
-    ready: bool,
-    /// Why not; empty when ready.
-    reasons: Vec<&'static str>,
-    /// Templates loaded so far, while galleries are being loaded.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    loaded: Option<usize>,
-    /// Templates to load.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    templates: Option<usize>,
-    /// No part of readiness: without its store, a loaded server still identifies.
-    store_reachable: bool,
 }
 
 /// Identify can be served.
@@ -76,8 +62,8 @@ pub(in crate::api) async fn metrics(State(api): State<ApiState>) -> Response {
     }
 }
 
-pub(in crate::api) async fn openapi(State(api): State<ApiState>) -> Response {
-    Outcome::plain(([(header::CONTENT_TYPE, JSON)], api.openapi()))
+pub(in crate::api) async fn openapi(Extension(OpenApi(document)): Extension<OpenApi>) -> Response {
+    Outcome::plain(([(header::CONTENT_TYPE, JSON)], document))
 }
 
 pub(in crate::api) async fn licences(State(api): State<ApiState>) -> Response {

@@ -1,12 +1,17 @@
 //! What both layouts write alike.
 
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Serialize, Serializer};
+use serde_json::Map;
 
 use super::number::Number;
-use crate::domain::{Analysis, BoundingBox, Landmarks, Measure, Quality, Reported, Verdict};
+use crate::domain::{BoundingBox, Landmarks, Measure, Quality, Reported, Verdict};
 
-/// A box in whole pixels.
-#[derive(Debug, Clone, Copy, Serialize)]
+/// Pixels of the upright photo: left, top, width, height.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[schemars(rename = "Box")]
 pub(super) struct BoxReply {
     x: i64,
     y: i64,
@@ -20,8 +25,10 @@ impl From<&BoundingBox> for BoxReply {
     }
 }
 
-/// Five points in whole pixels, in the order of [`Landmarks`].
-#[derive(Debug, Clone, Copy, Serialize)]
+/// Eye at image left, eye at image right, nose tip, mouth corner at image left, mouth corner at image right; each
+/// [x, y] in pixels of the upright photo.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+#[schemars(rename = "Landmarks")]
 pub(super) struct LandmarksReply([[i64; 2]; 5]);
 
 impl From<&Landmarks> for LandmarksReply {
@@ -34,31 +41,38 @@ fn pixel(value: f32) -> i64 {
     value.round() as i64
 }
 
-/// What was judged: `{"score": 0.1, "fine": true}`, or with `value` in place of `score`.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(untagged)]
-pub(super) enum Judged {
-    /// A probability, or a strength.
-    Score { score: Number, fine: bool },
-    /// A property of the picture.
-    Value { value: Number, fine: bool },
+/// A probability. Of a defect, except liveness, deepfake (genuine) and crfiqa (useful), where high is good.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+pub(super) struct Score {
+    #[schemars(range(min = 0, max = 1))]
+    score: Number,
+    /// Whether the score passes its limit.
+    fine: bool,
 }
 
-impl Judged {
-    /// A verdict as it is reported. `None` stays `None`: what was not measured is absent.
-    fn new(verdict: Option<Verdict>, reported: Reported) -> Option<Self> {
-        let Verdict { score, fine } = verdict?;
-        let number = Number::finite(score)?;
-        Some(match reported {
-            Reported::Score => Self::Score { score: number, fine },
-            Reported::Value => Self::Value { value: number, fine },
-        })
-    }
+/// A measured property of the picture.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+pub(super) struct Value {
+    #[schemars(range(min = 0, max = 1))]
+    value: Number,
+    /// Whether the value passes its limit.
+    fine: bool,
+}
 
-    /// The verdict of a check.
-    pub(super) fn check(verdict: Option<Verdict>) -> Option<Self> {
-        Self::new(verdict, Reported::Score)
+impl Score {
+    /// `None` stays `None`: what was not measured is absent.
+    pub(super) fn new(verdict: Option<Verdict>) -> Option<Self> {
+        let Verdict { score, fine } = verdict?;
+        Some(Self { score: Number::finite(score)?, fine })
     }
+}
+
+/// A measure as it is reported.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Measured {
+    Score(Score),
+    Value(Value),
 }
 
 /// The measures in the order and under the names of a layout.
@@ -82,31 +96,36 @@ impl<const NEWER: bool> Measures<NEWER> {
 
 impl<const NEWER: bool> Serialize for Measures<NEWER> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(
-            Self::names()
-                .filter_map(|(measure, name)| Some((name, Judged::new(self.0[measure], measure.row().reported)?))),
-        )
+        serializer.collect_map(Self::names().filter_map(|(measure, name)| {
+            let score = Score::new(self.0[measure])?;
+            let measured = match measure.row().reported {
+                Reported::Score => Measured::Score(score),
+                Reported::Value => Measured::Value(Value { value: score.score, fine: score.fine }),
+            };
+            Some((name, measured))
+        }))
     }
 }
 
-/// The checks and where the face is: all that the older layout has on `/liveness` and `/deepfake`.
-#[derive(Debug, Serialize)]
-pub(in crate::api) struct Checked {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    liveness: Option<Judged>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    deepfake: Option<Judged>,
-    r#box: BoxReply,
-    landmarks: LandmarksReply,
-}
+impl<const NEWER: bool> JsonSchema for Measures<NEWER> {
+    fn inline_schema() -> bool {
+        true
+    }
 
-impl From<&Analysis> for Checked {
-    fn from(analysis: &Analysis) -> Self {
-        Self {
-            liveness: Judged::check(analysis.liveness),
-            deepfake: Judged::check(analysis.deepfake),
-            r#box: (&analysis.face).into(),
-            landmarks: (&analysis.landmarks).into(),
-        }
+    fn schema_name() -> Cow<'static, str> {
+        "Measures".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let properties: Map<String, serde_json::Value> = Self::names()
+            .map(|(measure, name)| {
+                let schema = match measure.row().reported {
+                    Reported::Score => generator.subschema_for::<Score>(),
+                    Reported::Value => generator.subschema_for::<Value>(),
+                };
+                (name.to_owned(), schema.to_value())
+            })
+            .collect();
+        json_schema!({ "type": "object", "properties": properties })
     }
 }

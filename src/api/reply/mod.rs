@@ -4,36 +4,46 @@
 mod face;
 mod modern;
 mod number;
+mod readiness;
 mod seed;
 mod templates;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Shape;
+use super::schema::{Similarity, TemplateId};
 use crate::domain::Analysis;
 use crate::service::{Enrolled, Identified, Match, Suspicion, Verified};
+use face::{BoxReply, LandmarksReply, Score};
 use modern::ModernFace;
 use number::Number;
 use seed::SeedFace;
 
-pub(super) use templates::{page, template};
+pub(super) use readiness::Readiness;
+pub(super) use templates::{PageReply, TemplateReply, page, template};
 
-/// The reply of `/identify`.
-#[derive(Serialize)]
+/// The outcome of a search. Both layouts are sent unless the server is set to one of them.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Identified")]
 pub(super) struct IdentifiedReply<'a> {
     #[serde(flatten)]
     seed: Option<seed::Identified<'a>>,
     #[serde(flatten)]
     modern: Option<modern::Identified<'a>>,
+    /// Best first; only when `candidates` was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     candidates: Option<Vec<Found<'a>>>,
 }
 
-/// A template that was found.
-#[derive(Serialize)]
+/// A template that reaches the threshold.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Found")]
 #[serde(rename_all = "camelCase")]
 struct Found<'a> {
+    #[schemars(with = "TemplateId")]
     template_id: &'a str,
+    #[schemars(with = "Similarity")]
     similarity: Number,
 }
 
@@ -77,27 +87,38 @@ pub(super) fn analyzed(analysis: &Analysis, shape: Shape) -> AnalyzedReply {
     }
 }
 
-/// The reply of `/add`, and of adding a sample.
-#[derive(Serialize)]
+/// An enrolled template. Both layouts are sent unless the server is set to one of them.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Enrolled")]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EnrolledReply<'a> {
     #[serde(flatten)]
     seed: Option<seed::Enrolled<'a>>,
     #[serde(flatten)]
     modern: Option<modern::Enrolled<'a>>,
+    /// The sample that was added.
+    #[schemars(extend("format" = "uuid"))]
     sample_id: String,
+    /// Signs of a mix-up. Present only if the application's guard is `warn` and there is one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     warnings: Vec<WarningReply<'a>>,
 }
 
-/// Something about an enrollment that looks like a mix-up.
-#[derive(Serialize)]
+/// A sign of a mix-up. The photo is enrolled nevertheless.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "EnrollmentWarning")]
 #[serde(rename_all = "camelCase")]
 struct WarningReply<'a> {
+    /// `enrolled_elsewhere`: the face is already enrolled under another id. `unlike_samples`: the photo matches no
+    /// other sample of its template.
+    #[schemars(extend("enum" = ["enrolled_elsewhere", "unlike_samples"]))]
     code: &'static str,
+    #[schemars(with = "TemplateId")]
     #[serde(skip_serializing_if = "Option::is_none")]
     template_id: Option<&'a str>,
+    /// To that template, or to the best of the samples.
     similarity: Number,
+    /// For people.
     message: String,
 }
 
@@ -126,38 +147,57 @@ pub(super) fn enrolled(enrolled: &Enrolled, shape: Shape) -> EnrolledReply<'_> {
     }
 }
 
-/// The reply of `/liveness` and `/deepfake`. Both layouts have the same fields at the same level
-/// here; the newer one has more of them.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub(super) enum InspectedReply {
-    Seed(face::Checked),
-    Modern(Box<ModernFace>),
+/// The checks of one photo.
+// Both layouts have the same keys at the same level here; the newer one has more of them.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Inspected")]
+pub(super) struct InspectedReply {
+    /// Only on request. High is live.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    liveness: Option<Score>,
+    /// Only on request. High is genuine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deepfake: Option<Score>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quality: Option<modern::Quality>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    demography: Option<modern::Demography>,
+    r#box: BoxReply,
+    landmarks: LandmarksReply,
 }
 
 /// Of an inspection.
 pub(super) fn inspected(analysis: &Analysis, shape: Shape) -> InspectedReply {
-    if shape.has_modern() {
-        InspectedReply::Modern(Box::new(analysis.into()))
-    } else {
-        InspectedReply::Seed(analysis.into())
+    let face = ModernFace::from(analysis);
+    InspectedReply {
+        liveness: face.liveness,
+        deepfake: face.deepfake,
+        quality: shape.has_modern().then_some(face.quality),
+        demography: face.demography.filter(|_| shape.has_modern()),
+        r#box: face.r#box,
+        landmarks: face.landmarks,
     }
 }
 
-/// The reply of `/verify`, which only the newer layout has. Where the vendor puts `similarity` is
-/// not known; it stands at both likely places.
-#[derive(Serialize)]
+/// A comparison of two photos.
+// Only the newer layout has it. The vendor does not document where `similarity` is; it is at both likely places.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Verified")]
 #[serde(rename_all = "camelCase")]
 pub(super) struct VerifiedReply {
+    #[schemars(with = "Similarity")]
     similarity: Number,
     comparison: Comparison,
     first_face: ModernFace,
     second_face: ModernFace,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 struct Comparison {
+    #[schemars(with = "Similarity")]
     similarity: Number,
+    /// Whether the similarity reaches the threshold in force.
     same: bool,
 }
 

@@ -1,91 +1,110 @@
 //! The newer layout: everything directly under `result`, camel case, `demography` apart.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Found;
-use super::face::{BoxReply, Judged, LandmarksReply, Measures, NewerMeasures};
+use super::face::{BoxReply, LandmarksReply, Measures, NewerMeasures, Score};
 use super::number::Number;
-use crate::domain::Analysis;
+use crate::api::schema::{TemplateId, nullable};
+use crate::domain::{self, Analysis};
 
-/// `/identify`. Null when nobody was found.
-#[derive(Serialize)]
+/// `/identify`. Null without a match.
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Identified<'a> {
+    /// Newer layout. Null when no template reaches the threshold.
+    #[schemars(schema_with = "nullable::<Found<'_>>")]
     pub(super) search: Option<Found<'a>>,
     #[serde(flatten)]
     pub(super) face: ModernFace,
 }
 
 /// `/add`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Enrolled<'a> {
     pub(super) enroll: Enroll<'a>,
     #[serde(flatten)]
     pub(super) face: ModernFace,
 }
 
-/// What was enrolled.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Enroll<'a> {
+    #[schemars(with = "TemplateId")]
     pub(super) template_id: &'a str,
 }
 
-/// The face.
-#[derive(Serialize)]
-pub(in crate::api) struct ModernFace {
+/// The face in the newer layout.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct ModernFace {
+    /// Only on request. High is live.
     #[serde(skip_serializing_if = "Option::is_none")]
-    liveness: Option<Judged>,
+    pub(super) liveness: Option<Score>,
+    /// Only on request. High is genuine.
     #[serde(skip_serializing_if = "Option::is_none")]
-    deepfake: Option<Judged>,
-    quality: Quality,
-    #[serde(skip_serializing_if = "Demography::is_empty")]
-    demography: Demography,
-    r#box: BoxReply,
-    landmarks: LandmarksReply,
+    pub(super) deepfake: Option<Score>,
+    pub(super) quality: Quality,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) demography: Option<Demography>,
+    pub(super) r#box: BoxReply,
+    pub(super) landmarks: LandmarksReply,
 }
 
-#[derive(Serialize)]
-struct Quality {
+/// Quality in the newer layout. What no installed model measures is absent.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ModernQuality")]
+pub(super) struct Quality {
+    /// Degrees; above 0: looking down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pitch: Option<Number>,
+    /// Degrees; above 0: nose towards the right of the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     yaw: Option<Number>,
+    /// Degrees; above 0: the eye at the right of the image is higher.
     #[serde(skip_serializing_if = "Option::is_none")]
     roll: Option<Number>,
     #[serde(flatten)]
     measures: NewerMeasures,
 }
 
-#[derive(Serialize)]
-struct Demography {
+/// Estimates. Absent as a whole if no model is installed.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Demography {
+    /// Age in years, estimated.
     #[serde(skip_serializing_if = "Option::is_none")]
     age: Option<u32>,
+    /// Estimated.
+    #[schemars(extend("enum" = ["male", "female"]))]
     #[serde(skip_serializing_if = "Option::is_none")]
     gender: Option<&'static str>,
+    /// Estimated.
+    #[schemars(extend("enum" = ["asian", "indian", "black", "white", "middle eastern", "latino hispanic", "other"]))]
     #[serde(skip_serializing_if = "Option::is_none")]
     race: Option<&'static str>,
 }
 
 impl Demography {
-    fn is_empty(&self) -> bool {
-        self.age.is_none() && self.gender.is_none() && self.race.is_none()
+    /// `None` without a single estimate.
+    fn new(found: &domain::Demography) -> Option<Self> {
+        let domain::Demography { age, gender, race } = *found;
+        (age.is_some() || gender.is_some() || race.is_some()).then_some(Self { age, gender, race })
     }
 }
 
 impl From<&Analysis> for ModernFace {
     fn from(analysis: &Analysis) -> Self {
-        let demography = &analysis.demography;
         let pose = &analysis.pose;
         Self {
-            liveness: Judged::check(analysis.liveness),
-            deepfake: Judged::check(analysis.deepfake),
+            liveness: Score::new(analysis.liveness),
+            deepfake: Score::new(analysis.deepfake),
             quality: Quality {
                 pitch: Number::finite(pose.pitch),
                 yaw: Number::finite(pose.yaw),
                 roll: Number::finite(pose.roll),
                 measures: Measures(analysis.quality),
             },
-            demography: Demography { age: demography.age, gender: demography.gender, race: demography.race },
+            demography: Demography::new(&analysis.demography),
             r#box: (&analysis.face).into(),
             landmarks: (&analysis.landmarks).into(),
         }

@@ -1,11 +1,14 @@
 //! Numbers as the vendor writes them.
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
 use crate::domain::Similarity;
 
-/// A finite number. Whole numbers are written as integers: `1`, not `1.0`.
-#[derive(Debug, Clone, Copy, PartialEq)]
+// No doc comment: it would be the description of every number in the document of the API.
+// A finite number. Whole numbers are written as integers: `1`, not `1.0`.
+#[derive(Debug, Clone, Copy, PartialEq, JsonSchema)]
+#[schemars(inline)]
 pub(super) struct Number(f64);
 
 impl Number {

@@ -1,54 +1,73 @@
 //! The older layout: everything about the face inside `face`, snake case, demography in `quality`.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::face::{BoxReply, Judged, LandmarksReply, Measures, OlderMeasures};
+use super::face::{BoxReply, LandmarksReply, Measures, OlderMeasures, Score};
 use super::number::Number;
+use crate::api::schema::{Similarity, TemplateId, nullable};
 use crate::domain::Analysis;
 
-/// `/identify`. Nulls when nobody was found.
-#[derive(Serialize)]
+/// `/identify`. Nulls without a match.
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Identified<'a> {
+    /// Older layout. Null when no template reaches the threshold.
+    #[schemars(schema_with = "nullable::<TemplateId>")]
     #[serde(rename = "templateId")]
     pub(super) template_id: Option<&'a str>,
+    /// Older layout.
+    #[schemars(schema_with = "nullable::<Similarity>")]
     pub(super) similarity: Option<Number>,
     pub(super) face: SeedFace,
 }
 
 /// `/add`.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Enrolled<'a> {
+    #[schemars(with = "TemplateId")]
     #[serde(rename = "templateId")]
     pub(super) template_id: &'a str,
     pub(super) face: SeedFace,
 }
 
-/// The face.
-#[derive(Serialize)]
+/// The face in the older layout.
+#[derive(Serialize, JsonSchema)]
 pub(super) struct SeedFace {
     r#box: BoxReply,
     landmarks: LandmarksReply,
+    /// Only on request. High is live.
     #[serde(skip_serializing_if = "Option::is_none")]
-    liveness: Option<Judged>,
+    liveness: Option<Score>,
+    /// Only on request. High is genuine.
     #[serde(skip_serializing_if = "Option::is_none")]
-    deepfake: Option<Judged>,
+    deepfake: Option<Score>,
     quality: Quality,
 }
 
-#[derive(Serialize)]
+/// Quality in the older layout, demography included. What no installed model measures is absent.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "SeedQuality")]
 struct Quality {
     #[serde(flatten)]
     measures: OlderMeasures,
+    /// Estimated.
+    #[schemars(extend("enum" = ["male", "female"]))]
     #[serde(skip_serializing_if = "Option::is_none")]
     gender: Option<&'static str>,
+    /// Age in years, estimated.
     #[serde(skip_serializing_if = "Option::is_none")]
     age: Option<u32>,
+    /// Estimated.
+    #[schemars(extend("enum" = ["asian", "indian", "black", "white", "middle eastern", "latino hispanic", "other"]))]
     #[serde(skip_serializing_if = "Option::is_none")]
     race: Option<&'static str>,
+    /// Degrees; above 0: looking down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pitch: Option<Number>,
+    /// Degrees; above 0: nose towards the right of the image.
     #[serde(skip_serializing_if = "Option::is_none")]
     yaw: Option<Number>,
+    /// Degrees; above 0: the eye at the right of the image is higher.
     #[serde(skip_serializing_if = "Option::is_none")]
     roll: Option<Number>,
 }
@@ -60,8 +79,8 @@ impl From<&Analysis> for SeedFace {
         Self {
             r#box: (&analysis.face).into(),
             landmarks: (&analysis.landmarks).into(),
-            liveness: Judged::check(analysis.liveness),
-            deepfake: Judged::check(analysis.deepfake),
+            liveness: Score::new(analysis.liveness),
+            deepfake: Score::new(analysis.deepfake),
             quality: Quality {
                 measures: Measures(analysis.quality),
                 gender: demography.gender,

@@ -1,30 +1,41 @@
 //! Templates as listed: no embeddings, no faces.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::api::schema::{TemplateId, nullable};
 use crate::domain::rfc3339;
 use crate::store::TemplateRecord;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Template")]
 #[serde(rename_all = "camelCase")]
 pub(in crate::api) struct TemplateReply<'a> {
+    #[schemars(with = "TemplateId")]
     template_id: &'a str,
+    #[schemars(extend("format" = "date-time"))]
     created_at: String,
     samples: Vec<SampleReply<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Sample")]
 #[serde(rename_all = "camelCase")]
 struct SampleReply<'a> {
+    #[schemars(extend("format" = "uuid"))]
     sample_id: String,
+    /// The model that made its embedding.
     model: &'a str,
+    #[schemars(extend("format" = "date-time"))]
     created_at: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TemplatePage")]
 pub(in crate::api) struct PageReply<'a> {
     templates: Vec<TemplateReply<'a>>,
     /// The `after` of the next page; null on the last.
+    #[schemars(schema_with = "nullable::<TemplateId>")]
     next: Option<&'a str>,
 }
 

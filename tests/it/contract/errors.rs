@@ -1,10 +1,11 @@
 //! The error table, and how failures reach the caller.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use semblance::api::ApiError;
+use semblance::api::{ApiConfig, ApiError, openapi};
 use semblance::compute::PoolConfig;
 use semblance::domain::{Check, DecodeFault, PhotoFault, Shortfall};
 use semblance::engine::{Analyze, EmbeddingSender, EnginePool, ModelPack};
@@ -67,10 +68,15 @@ fn the_whole_table() {
         ),
         (ApiError::Stopping, 503, 503, "server is stopping, try again later"),
     ];
+    let codes: BTreeSet<u16> = rows.iter().map(|(_, _, code, _)| *code).collect();
     for (error, status, code, info) in rows {
         let body = error.body();
         assert_eq!((body.status.as_u16(), body.code, body.info.as_ref()), (status, code, info));
     }
+    let document: serde_json::Value = serde_json::from_slice(&openapi(&ApiConfig::default(), 100)).unwrap();
+    let result = &document["components"]["schemas"]["Error"]["properties"]["result"];
+    let documented: BTreeSet<u16> = serde_json::from_value(result["properties"]["code"]["enum"].clone()).unwrap();
+    assert_eq!(documented, codes);
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod errors;
 mod identify;
 mod inspect;
 mod logs;
+mod openapi;
 mod ops;
 mod query;
 mod routes;

@@ -9,9 +9,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use uuid::Uuid;
 
+use super::schema::assert_documented;
 use super::{Form, Json};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A request in the making.
 pub struct Call {
@@ -53,12 +54,14 @@ impl Call {
         head.into_bytes()
     }
 
-    /// Sends everything, then reads the answer.
+    /// Sends everything, then reads the answer, which must be as documented.
     pub async fn send(self) -> Answer {
         let mut wire = Wire::connect(self.addr).await;
         wire.write(&self.head()).await;
         wire.write(&self.body).await;
-        wire.answer_to(&self.method).await
+        let answer = wire.answer_to(&self.method).await;
+        assert_documented(&self.method, &self.target, &answer);
+        answer
     }
 }
 
@@ -75,12 +78,12 @@ impl Wire {
 
     /// Sends bytes. Fails where a client's library would: when the connection is reset.
     pub async fn write(&mut self, bytes: &[u8]) {
-        timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the server reads").expect("no reset");
+        timeout(ANSWER_TIMEOUT, self.stream.write_all(bytes)).await.expect("the server reads").expect("no reset");
     }
 
     /// Sends bytes while it can.
     pub async fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
-        timeout(PATIENCE, self.stream.write_all(bytes)).await.expect("the server reads")
+        timeout(ANSWER_TIMEOUT, self.stream.write_all(bytes)).await.expect("the server reads")
     }
 
     pub async fn answer(&mut self) -> Answer {
@@ -119,7 +122,7 @@ impl Wire {
     async fn read(&mut self) -> usize {
         let mut piece = [0; 4096];
         let read =
-            timeout(PATIENCE, self.stream.read(&mut piece)).await.expect("the server answers").expect("no reset");
+            timeout(ANSWER_TIMEOUT, self.stream.read(&mut piece)).await.expect("the server answers").expect("no reset");
         self.received.extend(&piece[..read]);
         read
     }
@@ -127,7 +130,7 @@ impl Wire {
     /// Waits for the server to close the connection.
     pub async fn is_closed(&mut self) -> bool {
         let mut piece = [0; 16];
-        matches!(timeout(PATIENCE, self.stream.read(&mut piece)).await, Ok(Ok(0) | Err(_)))
+        matches!(timeout(ANSWER_TIMEOUT, self.stream.read(&mut piece)).await, Ok(Ok(0) | Err(_)))
     }
 
     /// Whether nothing comes for a while.

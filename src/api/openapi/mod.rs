@@ -1,0 +1,324 @@
+//! `/openapi.json`: the document of the API, made of the route table, the types of replies and this server's limits.
+
+mod generator;
+mod operation;
+mod parameter;
+
+use std::collections::BTreeMap;
+
+use axum::body::Bytes;
+use axum::http::Method;
+use schemars::SchemaGenerator;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
+
+use super::ApiConfig;
+pub(super) use operation::{
+    ADD, ADD_SAMPLE, DEEPFAKE, DELETE, DOC_VERIFY, HEALTHZ, IDENTIFY, LICENCES, LIVENESS, METRICS, OPENAPI, Operation,
+    READYZ, REMOVE_TEMPLATE, TEMPLATE, TEMPLATES, VERIFY, unsupported,
+};
+use operation::{Failure, RequestBody, Tag};
+pub(super) use parameter::Parameter;
+use parameter::optional_template_id;
+
+/// The limits that the document names.
+struct Limits {
+    max_candidates: usize,
+    page_default: usize,
+    page_max: usize,
+    max_body_bytes: usize,
+}
+
+#[derive(Serialize)]
+struct Document {
+    openapi: &'static str,
+    info: Value,
+    servers: Value,
+    security: Value,
+    tags: Vec<Value>,
+    paths: BTreeMap<&'static str, BTreeMap<String, OperationObject>>,
+    components: Value,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct OperationObject {
+    operation_id: &'static str,
+    tags: [&'static str; 1],
+    summary: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'static str>,
+    /// Empty: no credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    security: Option<[Value; 0]>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    parameters: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_body: Option<RequestBodyObject>,
+    responses: BTreeMap<&'static str, Value>,
+}
+
+#[derive(Serialize)]
+struct RequestBodyObject {
+    required: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'static str>,
+    content: Content,
+}
+
+/// Media types and their schemas, in the order of the list: generators of clients take the first one.
+struct Content(Vec<(&'static str, Value)>);
+
+impl Serialize for Content {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(media_type, schema)| (media_type, json!({ "schema": schema }))))
+    }
+}
+
+/// A route, as the document describes it.
+pub(super) struct Endpoint {
+    pub(super) method: Method,
+    pub(super) path: &'static str,
+    pub(super) operation: Operation,
+}
+
+/// The document as it is served.
+#[derive(Clone)]
+pub(super) struct OpenApi(pub(super) Bytes);
+
+/// The document of a server with these endpoints and limits.
+pub(super) fn document<'a>(
+    endpoints: impl Iterator<Item = &'a Endpoint>,
+    config: &ApiConfig,
+    max_candidates: usize,
+) -> Bytes {
+    let limits = Limits {
+        max_candidates: max_candidates.max(1),
+        page_default: config.page_default.max(1),
+        page_max: config.page_max.max(1),
+        max_body_bytes: config.max_body_bytes,
+    };
+    let mut generator = generator::generator();
+    let mut paths: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    for Endpoint { method, path, operation } in endpoints {
+        let object = operation_object(operation, &mut generator);
+        paths.entry(*path).or_default().insert(method.as_str().to_ascii_lowercase(), object);
+    }
+    let document = Document {
+        openapi: "3.1.0",
+        info: info(),
+        servers: json!([{ "url": "/" }]),
+        security: json!([{ "appId": [], "appKey": [] }]),
+        tags: Tag::ALL.map(|tag| json!({ "name": tag.name(), "description": tag.description() })).to_vec(),
+        paths,
+        components: components(&limits, &mut generator),
+    };
+    // Every key is a text, so there is nothing that cannot be written.
+    serde_json::to_vec(&document).unwrap_or_default().into()
+}
+
+fn info() -> Value {
+    json!({
+        "title": "Semblance",
+        "version": env!("CARGO_PKG_VERSION"),
+        "summary": "A self-hosted face identification server that speaks the OOTO face API.",
+        "description": "Trailing and doubled slashes in paths are accepted. Unknown query parameters and form fields \
+                        are ignored; of a repeated query parameter the last counts, of a repeated photo the first. A \
+                        wrong method is answered with 405 and `Allow`, an unknown path with 404, both in the form of \
+                        every other failure.",
+        "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+    })
+}
+
+fn operation_object(operation: &Operation, generator: &mut SchemaGenerator) -> OperationObject {
+    let is_enveloped = operation.tag != Tag::Machines;
+    let replies = operation.replies.iter().map(|reply| {
+        let schema = (reply.schema)(generator);
+        let mut object = json!({
+            "description": reply.description,
+            "content": { reply.media_type: { "schema": schema } },
+        });
+        if is_enveloped {
+            object["headers"] = transaction_header();
+        }
+        (reply.status, object)
+    });
+    let mut responses: BTreeMap<_, _> = replies.collect();
+    responses
+        .extend(operation.failures.iter().map(|failure| (failure.status(), reference("responses", failure.name()))));
+    OperationObject {
+        operation_id: operation.id,
+        tags: [operation.tag.name()],
+        summary: operation.summary,
+        description: operation.description,
+        security: (!is_enveloped).then_some([]),
+        parameters: operation.parameters.iter().map(|known| reference("parameters", known.name())).collect(),
+        request_body: operation.body.map(RequestBody::object),
+        responses,
+    }
+}
+
+fn reference(kind: &str, name: &str) -> Value {
+    json!({ "$ref": format!("#/components/{kind}/{name}") })
+}
+
+fn transaction_header() -> Value {
+    json!({ "X-Transaction-Id": reference("headers", "X-Transaction-Id") })
+}
+
+impl RequestBody {
+    fn object(self) -> RequestBodyObject {
+        let template_id = json!({
+            "type": "object",
+            "properties": { "templateId": reference("schemas", "TemplateId") },
+            "required": ["templateId"],
+        });
+        let content = match self {
+            Self::Photo => photo_content(Map::new()),
+            Self::PhotoAndTemplateId => {
+                let mut template_id = optional_template_id();
+                template_id["description"] = "The id to enrol under. A new random one when absent or empty.".into();
+                photo_content(Map::from_iter([("templateId".to_owned(), template_id)]))
+            }
+            Self::TwoPhotos => {
+                let names = ["first_photo", "second_photo", "first_selfie", "second_selfie"];
+                let properties: Map<String, Value> =
+                    names.map(|name| (name.to_owned(), photo_part())).into_iter().collect();
+                let either = |names: [&str; 2]| json!({ "anyOf": names.map(|name| json!({ "required": [name] })) });
+                vec![(
+                    "multipart/form-data",
+                    json!({
+                        "type": "object",
+                        "description": "The names of both eras are understood, also mixed.",
+                        "properties": properties,
+                        "allOf": [either(["first_photo", "first_selfie"]), either(["second_photo", "second_selfie"])],
+                    }),
+                )]
+            }
+            Self::TemplateId => ["application/json", "application/x-www-form-urlencoded", "multipart/form-data"]
+                .map(|media_type| (media_type, template_id.clone()))
+                .to_vec(),
+        };
+        let description =
+            (self == Self::TemplateId).then_some("JSON under any label, an urlencoded form, or a multipart form.");
+        RequestBodyObject { required: true, description, content: Content(content) }
+    }
+}
+
+/// A form with a photo and other fields, or the photo alone.
+fn photo_content(mut properties: Map<String, Value>) -> Vec<(&'static str, Value)> {
+    properties.insert("photo".to_owned(), photo_part());
+    let form = json!({ "type": "object", "properties": properties, "required": ["photo"] });
+    let bare = |media_type: &str| {
+        json!({
+            "type": "string",
+            "format": "binary",
+            "description": "The photo itself as the whole body.",
+            "contentMediaType": media_type,
+        })
+    };
+    let mut content = vec![("multipart/form-data", form)];
+    content.extend(["image/jpeg", "image/png"].map(|media_type| (media_type, bare(media_type))));
+    content
+}
+
+fn photo_part() -> Value {
+    json!({
+        "type": "string",
+        "format": "binary",
+        "description": "A JPEG or PNG with exactly one face. EXIF orientation is applied.",
+        "contentMediaType": "application/octet-stream",
+    })
+}
+
+impl Failure {
+    const ALL: [Self; 8] = [
+        Self::BadRequest,
+        Self::Unauthenticated,
+        Self::TooLarge,
+        Self::TooMany,
+        Self::Internal,
+        Self::NotInstalled,
+        Self::NotBuilt,
+        Self::Unavailable,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::BadRequest => "BadRequest",
+            Self::Unauthenticated => "Unauthenticated",
+            Self::TooLarge => "TooLarge",
+            Self::TooMany => "TooMany",
+            Self::Internal => "Internal",
+            Self::NotInstalled => "NotInstalled",
+            Self::NotBuilt => "NotBuilt",
+            Self::Unavailable => "Unavailable",
+        }
+    }
+
+    fn status(self) -> &'static str {
+        match self {
+            Self::BadRequest => "400",
+            Self::Unauthenticated => "401",
+            Self::TooLarge => "413",
+            Self::TooMany => "429",
+            Self::Internal => "500",
+            Self::NotInstalled | Self::NotBuilt => "501",
+            Self::Unavailable => "503",
+        }
+    }
+
+    fn description(self, limits: &Limits) -> String {
+        let text = match self {
+            Self::BadRequest => "The photo or another part of the request is at fault.",
+            Self::Unauthenticated => "APP-ID or APP-KEY is missing or wrong.",
+            Self::TooLarge => {
+                let bytes = limits.max_body_bytes;
+                return format!(
+                    "The body is larger than {bytes} bytes, or than twice that where two photos are expected."
+                );
+            }
+            Self::TooMany => "Rate limit or concurrency share of the application exceeded.",
+            Self::Internal => "The server failed; its log has the cause under the transaction id.",
+            Self::NotInstalled => "No model for a requested check is installed.",
+            Self::NotBuilt => "This server does not have this endpoint.",
+            Self::Unavailable => "Too busy, still starting, stopping, or without its database.",
+        };
+        text.to_owned()
+    }
+
+    /// Its object in the document.
+    fn object(self, limits: &Limits, schema: &Value) -> Value {
+        let mut headers = transaction_header();
+        if matches!(self, Self::TooMany | Self::Unavailable) {
+            headers["Retry-After"] =
+                json!({ "description": "Seconds to wait; never 0.", "schema": { "type": "integer", "minimum": 1 } });
+        }
+        json!({
+            "description": self.description(limits),
+            "headers": headers,
+            "content": { "application/json": { "schema": schema } },
+        })
+    }
+}
+
+fn components(limits: &Limits, generator: &mut SchemaGenerator) -> Value {
+    let failure = generator.subschema_for::<generator::Failure>().to_value();
+    let parameters: Map<String, Value> =
+        Parameter::ALL.iter().map(|known| (known.name().to_owned(), known.object(limits))).collect();
+    let responses: Map<String, Value> =
+        Failure::ALL.iter().map(|known| (known.name().to_owned(), known.object(limits, &failure))).collect();
+    let api_key = |name: &str| json!({ "type": "apiKey", "in": "header", "name": name });
+    json!({
+        "securitySchemes": { "appId": api_key("APP-ID"), "appKey": api_key("APP-KEY") },
+        "headers": {
+            "X-Transaction-Id": {
+                "description": "The transaction id of the body.",
+                "schema": reference("schemas", "TransactionId"),
+            },
+        },
+        "parameters": parameters,
+        "responses": responses,
+        "schemas": generator.take_definitions(true),
+    })
+}

@@ -1,0 +1,287 @@
+//! What the document says of each route.
+
+use schemars::{Schema, SchemaGenerator};
+
+use super::generator::{Done, Enveloped, Health, plain_text};
+use super::parameter::Parameter;
+use crate::api::reply::{
+    EnrolledReply, IdentifiedReply, InspectedReply, PageReply, Readiness, TemplateReply, VerifiedReply,
+};
+
+/// One route: what it is for, what it takes, and what it answers.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::api) struct Operation {
+    /// The name that generated clients call it by.
+    pub(super) id: &'static str,
+    pub(super) tag: Tag,
+    pub(super) summary: &'static str,
+    pub(super) description: Option<&'static str>,
+    pub(super) parameters: &'static [Parameter],
+    pub(super) body: Option<RequestBody>,
+    pub(super) replies: &'static [Reply],
+    pub(super) failures: &'static [Failure],
+}
+
+/// The group that a route belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tag {
+    Vendor,
+    Templates,
+    Machines,
+    Unsupported,
+}
+
+impl Tag {
+    pub(super) const ALL: [Self; 4] = [Self::Vendor, Self::Templates, Self::Machines, Self::Unsupported];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Vendor => "vendor",
+            Self::Templates => "templates",
+            Self::Machines => "machines",
+            Self::Unsupported => "unsupported",
+        }
+    }
+
+    pub(super) fn description(self) -> &'static str {
+        match self {
+            Self::Vendor => "The vendor's endpoints.",
+            Self::Templates => "Enrolled templates: endpoints of this server.",
+            Self::Machines => "For operators and orchestrators: no credentials, no envelope.",
+            Self::Unsupported => "The vendor's endpoints that this server does not have.",
+        }
+    }
+}
+
+/// What a request carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RequestBody {
+    Photo,
+    PhotoAndTemplateId,
+    TwoPhotos,
+    TemplateId,
+}
+
+/// A success, or the answer of an endpoint without an envelope.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reply {
+    pub(super) status: &'static str,
+    pub(super) description: &'static str,
+    pub(super) media_type: &'static str,
+    pub(super) schema: fn(&mut SchemaGenerator) -> Schema,
+}
+
+impl Reply {
+    const fn ok(description: &'static str, schema: fn(&mut SchemaGenerator) -> Schema) -> Self {
+        Self { status: "200", description, media_type: "application/json", schema }
+    }
+}
+
+/// A kind of failure; every one has the form of [`super::generator::Failure`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    BadRequest,
+    Unauthenticated,
+    TooLarge,
+    TooMany,
+    Internal,
+    NotInstalled,
+    NotBuilt,
+    Unavailable,
+}
+
+/// Of what needs a photo.
+const PHOTO_FAILURES: &[Failure] = &[
+    Failure::BadRequest,
+    Failure::Unauthenticated,
+    Failure::TooLarge,
+    Failure::TooMany,
+    Failure::Internal,
+    Failure::NotInstalled,
+    Failure::Unavailable,
+];
+
+/// Of what needs the database only.
+const STORE_FAILURES: &[Failure] =
+    &[Failure::BadRequest, Failure::Unauthenticated, Failure::TooMany, Failure::Internal, Failure::Unavailable];
+
+const ENROLLED: Reply = Reply::ok("Durable, and found by the next search.", |generator| {
+    generator.subschema_for::<Enveloped<EnrolledReply<'_>>>()
+});
+
+const REMOVED: Reply = Reply::ok("Removed.", |generator| generator.subschema_for::<Done>());
+
+pub(in crate::api) const IDENTIFY: Operation = Operation {
+    id: "identify",
+    tag: Tag::Vendor,
+    summary: "Who is on the photo, among the enrolled?",
+    description: None,
+    parameters: &[
+        Parameter::CheckLiveness,
+        Parameter::CheckDeepfake,
+        Parameter::Threshold,
+        Parameter::Candidates,
+        Parameter::Faces,
+    ],
+    body: Some(RequestBody::Photo),
+    replies: &[Reply::ok("The best match, or nulls when no template reaches the threshold.", |generator| {
+        generator.subschema_for::<Enveloped<IdentifiedReply<'_>>>()
+    })],
+    failures: PHOTO_FAILURES,
+};
+
+pub(in crate::api) const ADD: Operation = Operation {
+    id: "add",
+    tag: Tag::Vendor,
+    summary: "Enrol a face as a template.",
+    description: None,
+    parameters: &[Parameter::CheckLiveness, Parameter::CheckDeepfake, Parameter::Replace, Parameter::Faces],
+    body: Some(RequestBody::PhotoAndTemplateId),
+    replies: &[ENROLLED],
+    failures: PHOTO_FAILURES,
+};
+
+pub(in crate::api) const DELETE: Operation = Operation {
+    id: "delete",
+    tag: Tag::Vendor,
+    summary: "Remove a template for good.",
+    description: Some("An unknown id is refused with 400, code 400, `Template not found`."),
+    parameters: &[],
+    body: Some(RequestBody::TemplateId),
+    replies: &[REMOVED],
+    failures: &[
+        Failure::BadRequest,
+        Failure::Unauthenticated,
+        Failure::TooLarge,
+        Failure::TooMany,
+        Failure::Internal,
+        Failure::Unavailable,
+    ],
+};
+
+pub(in crate::api) const VERIFY: Operation = Operation {
+    id: "verify",
+    tag: Tag::Vendor,
+    summary: "Is the same person on both photos?",
+    description: None,
+    parameters: &[Parameter::CheckLiveness, Parameter::CheckDeepfake, Parameter::Threshold, Parameter::Faces],
+    body: Some(RequestBody::TwoPhotos),
+    replies: &[Reply::ok("The comparison.", |generator| generator.subschema_for::<Enveloped<VerifiedReply>>())],
+    failures: PHOTO_FAILURES,
+};
+
+pub(in crate::api) const DOC_VERIFY: Operation = Operation { id: "docVerify", ..VERIFY };
+
+pub(in crate::api) const LIVENESS: Operation = Operation {
+    id: "liveness",
+    tag: Tag::Vendor,
+    summary: "Is the photo of a live person?",
+    description: None,
+    parameters: &[Parameter::CheckDeepfake, Parameter::Faces],
+    body: Some(RequestBody::Photo),
+    replies: &[Reply::ok("The verdict.", |generator| generator.subschema_for::<Enveloped<InspectedReply>>())],
+    failures: PHOTO_FAILURES,
+};
+
+pub(in crate::api) const DEEPFAKE: Operation = Operation {
+    id: "deepfake",
+    summary: "Is the photo genuine?",
+    parameters: &[Parameter::CheckLiveness, Parameter::Faces],
+    ..LIVENESS
+};
+
+pub(in crate::api) const TEMPLATES: Operation = Operation {
+    id: "templates",
+    tag: Tag::Templates,
+    summary: "List templates, in byte order of their ids.",
+    description: None,
+    parameters: &[Parameter::Limit, Parameter::After],
+    body: None,
+    replies: &[Reply::ok("A page.", |generator| generator.subschema_for::<Enveloped<PageReply<'_>>>())],
+    failures: STORE_FAILURES,
+};
+
+pub(in crate::api) const TEMPLATE: Operation = Operation {
+    id: "template",
+    summary: "One template.",
+    parameters: &[Parameter::TemplateId],
+    replies: &[Reply::ok("The template.", |generator| generator.subschema_for::<Enveloped<TemplateReply<'_>>>())],
+    ..TEMPLATES
+};
+
+pub(in crate::api) const REMOVE_TEMPLATE: Operation =
+    Operation { id: "removeTemplate", summary: "Remove a template for good.", replies: &[REMOVED], ..TEMPLATE };
+
+pub(in crate::api) const ADD_SAMPLE: Operation = Operation {
+    id: "addSample",
+    tag: Tag::Templates,
+    summary: "Add another photo of the same person to a template.",
+    description: None,
+    parameters: &[Parameter::TemplateId, Parameter::CheckLiveness, Parameter::CheckDeepfake, Parameter::Faces],
+    body: Some(RequestBody::Photo),
+    replies: &[ENROLLED],
+    failures: PHOTO_FAILURES,
+};
+
+/// Of an endpoint of the vendor that this server does not have.
+pub(in crate::api) const fn unsupported(id: &'static str, parameters: &'static [Parameter]) -> Operation {
+    Operation {
+        id,
+        tag: Tag::Unsupported,
+        summary: "Not supported by this server.",
+        description: None,
+        parameters,
+        body: None,
+        replies: &[],
+        failures: &[Failure::Unauthenticated, Failure::TooMany, Failure::NotBuilt],
+    }
+}
+
+pub(in crate::api) const HEALTHZ: Operation = Operation {
+    id: "healthz",
+    tag: Tag::Machines,
+    summary: "The process runs.",
+    description: None,
+    parameters: &[],
+    body: None,
+    replies: &[Reply::ok("It runs.", |generator| generator.subschema_for::<Health>())],
+    failures: &[],
+};
+
+pub(in crate::api) const READYZ: Operation = Operation {
+    id: "readyz",
+    summary: "Identify can be served.",
+    replies: &[
+        Reply::ok("It can.", |generator| generator.subschema_for::<Readiness>()),
+        Reply {
+            status: "503",
+            ..Reply::ok("It cannot, with the reasons.", |generator| generator.subschema_for::<Readiness>())
+        },
+    ],
+    ..HEALTHZ
+};
+
+pub(in crate::api) const METRICS: Operation = Operation {
+    id: "metrics",
+    summary: "Metrics in the OpenMetrics text format.",
+    description: Some(
+        "Figures of all applications. If the setting `admin.listen` names a separate address, only that address \
+         serves them, and this one answers 404.",
+    ),
+    replies: &[Reply { media_type: "application/openmetrics-text", ..Reply::ok("All metrics.", plain_text) }],
+    ..HEALTHZ
+};
+
+pub(in crate::api) const OPENAPI: Operation = Operation {
+    id: "openapi",
+    summary: "This document.",
+    replies: &[Reply::ok("This document.", |_| schemars::json_schema!({ "type": "object" }))],
+    ..HEALTHZ
+};
+
+pub(in crate::api) const LICENCES: Operation = Operation {
+    id: "licences",
+    summary: "The installed models and their licences.",
+    replies: &[Reply::ok("The licences.", |_| schemars::json_schema!({}))],
+    ..HEALTHZ
+};

@@ -1,0 +1,111 @@
+//! The parameters of requests.
+
+use serde_json::{Value, json};
+
+use super::Limits;
+
+/// A parameter in a path or a query.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::api) enum Parameter {
+    CheckLiveness,
+    CheckDeepfake,
+    Replace,
+    Faces,
+    Threshold,
+    Candidates,
+    Limit,
+    After,
+    TemplateId,
+    Token,
+}
+
+impl Parameter {
+    pub(super) const ALL: [Self; 10] = [
+        Self::CheckLiveness,
+        Self::CheckDeepfake,
+        Self::Replace,
+        Self::Faces,
+        Self::Threshold,
+        Self::Candidates,
+        Self::Limit,
+        Self::After,
+        Self::TemplateId,
+        Self::Token,
+    ];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::CheckLiveness => "check_liveness",
+            Self::CheckDeepfake => "check_deepfake",
+            Self::Replace => "replace",
+            Self::Faces => "faces",
+            Self::Threshold => "threshold",
+            Self::Candidates => "candidates",
+            Self::Limit => "limit",
+            Self::After => "after",
+            Self::TemplateId => "templateId",
+            Self::Token => "token",
+        }
+    }
+
+    /// Its object in the document.
+    pub(super) fn object(self, limits: &Limits) -> Value {
+        match self {
+            Self::CheckLiveness => {
+                self.flag("Also judge whether the photo is of a live person. 501 if no model for it is installed.")
+            }
+            Self::CheckDeepfake => {
+                self.flag("Also judge whether the photo is genuine. 501 if no model for it is installed.")
+            }
+            Self::Replace => self.flag("Replace a template of the same id instead of refusing."),
+            Self::Faces => self.query(
+                "Which face is meant if a photo has several. `only` refuses such a photo with code 6; `largest` takes \
+                 the one with the largest box (an ID card with a second, small portrait), `central` the one nearest to \
+                 the middle of the photo.",
+                json!({ "type": "string", "enum": ["only", "largest", "central"], "default": "only" }),
+            ),
+            Self::Threshold => self.query(
+                "The similarity from which a face counts as the same, instead of the server's.",
+                json!({ "type": "number", "minimum": 0, "maximum": 1 }),
+            ),
+            Self::Candidates => self.query(
+                "Also list up to this many templates that reach the threshold, best first.",
+                json!({ "type": "integer", "minimum": 1, "maximum": limits.max_candidates }),
+            ),
+            Self::Limit => self.query(
+                "Templates on the page.",
+                json!({
+                    "type": "integer",
+                    "minimum": 1,
+                    "maximum": limits.page_max,
+                    "default": limits.page_default,
+                }),
+            ),
+            Self::After => self.query(
+                "List the templates after this id: the `next` of the page before. Empty: from the first.",
+                optional_template_id(),
+            ),
+            Self::TemplateId => self.path("The template.", json!({ "$ref": "#/components/schemas/TemplateId" })),
+            Self::Token => self.path("The session's token.", json!({ "type": "string" })),
+        }
+    }
+
+    fn query(self, description: &str, schema: Value) -> Value {
+        json!({ "name": self.name(), "in": "query", "description": description, "schema": schema })
+    }
+
+    fn path(self, description: &str, schema: Value) -> Value {
+        json!({ "name": self.name(), "in": "path", "required": true, "description": description, "schema": schema })
+    }
+
+    fn flag(self, description: &str) -> Value {
+        let values = "`1`, `yes` and `on` mean true, `0`, `no`, `off` and an empty value mean false, in any case; \
+                      anything else is refused.";
+        self.query(&format!("{description} {values}"), json!({ "type": "boolean", "default": false }))
+    }
+}
+
+/// A template id that may be empty.
+pub(super) fn optional_template_id() -> Value {
+    json!({ "type": "string", "maxLength": 128, "pattern": r"^[^\u0000-\u001F\u007F-\u009F]*$" })
+}

@@ -1,0 +1,20 @@
+//! Whether identify can be served.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::api) struct Readiness {
+    pub(in crate::api) ready: bool,
+    /// Why not; empty when ready.
+    pub(in crate::api) reasons: Vec<&'static str>,
+    /// Templates loaded so far, while galleries are being loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::api) loaded: Option<usize>,
+    /// Templates to load.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::api) templates: Option<usize>,
+    /// A loaded server identifies without its store, so this is no part of readiness.
+    pub(in crate::api) store_reachable: bool,
+}

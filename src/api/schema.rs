@@ -1,0 +1,52 @@
+//! Values of replies that have a schema of their own in the document of the API.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+
+/// A type that stands for a text, or a number, in the schemas of replies.
+macro_rules! named_schema {
+    ($name:ident, $schema:tt) => {
+        pub(super) enum $name {}
+
+        impl JsonSchema for $name {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    };
+}
+
+named_schema!(TransactionId, {
+    "type": "string",
+    "description": "Names this request, here, in the `X-Transaction-Id` header and in the server's log.",
+    "format": "uuid",
+});
+
+named_schema!(TemplateId, {
+    "type": "string",
+    "description": "Opaque, case-sensitive text without control characters. White space around it is removed.",
+    "minLength": 1,
+    "maxLength": 128,
+    "pattern": concat!(
+        r"^[^\u0000-\u001F\u007F-\u009F]*[^\s\u0000-\u001F\u007F-\u009F]",
+        r"[^\u0000-\u001F\u007F-\u009F]*$",
+    ),
+});
+
+named_schema!(Similarity, {
+    "type": "number",
+    "description": "Accept from 0.75 on, unless the server publishes raw cosines.",
+    "minimum": -1,
+    "maximum": 1,
+});
+
+/// A `T` or null, where null has a meaning.
+pub(super) fn nullable<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    let schema = generator.subschema_for::<T>();
+    json_schema!({ "oneOf": [schema, { "type": "null" }] })
+}
