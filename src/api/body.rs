@@ -1,17 +1,16 @@
 //! The guard around every request body.
 //!
-//! Three things go wrong when a server merely stops reading a body. A client that sends slowly holds
-//! its place for as long as it likes; so the guard ends a body that does not arrive in time. A
-//! client that is refused early (401, 413, 503) is still sending: a connection that is closed with
-//! unread bytes in it is reset, and the reset overtakes the response, so that the client sees a
-//! broken connection instead of the reason. So a body that is dropped unread goes on being read, and
-//! discarded, in the background, within bounds, while the response is already on its way. And a client that keeps
-//! connections open would send its next request where the server still expects the rest of the body,
-//! or on a connection that is about to be closed. So the guard reports whether the body was read to its end;
-//! where it was not, the envelope adds `Connection: close` to a response over HTTP/1.
+//! A server that merely stops reading a body has three problems. A slow client occupies its ticket without limit: the
+//! guard ends a body that does not arrive in time. A client that is refused early (401, 413, 503) is still sending: a
+//! connection that is closed with unread bytes is reset, and the reset overtakes the response, so the client sees a
+//! broken connection instead of the reason. So the guard continues to read, and discards, the rest of a dropped body in
+//! the background, within bounds, while the response is sent. And a client that keeps connections open would send its
+//! next request where the server still expects the rest of the body, or on a connection that is about to be closed. So
+//! the guard reports whether the body was read to its end; if not, the envelope adds `Connection: close` to a response
+//! over HTTP/1.
 //!
-//! A client that waits for `100 Continue` has sent nothing; reading its body would ask it to go on, so its
-//! untouched body is dropped as it is.
+//! A client that waits for `100 Continue` has sent nothing. Reading its body would request it, so an untouched body is
+//! dropped without reading.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -64,7 +63,7 @@ struct Progress {
     complete: bool,
     /// The body took too long. Its rest will not come soon either.
     timed_out: bool,
-    /// The response is decided: nobody takes `rest` any more.
+    /// The response is decided: `rest` is not taken any more.
     answered: bool,
     /// The body, dropped before its end.
     rest: Option<BodyDataStream>,
@@ -191,7 +190,7 @@ impl Drop for Guarded {
         if body.is_end_stream() {
             progress.complete = true;
         } else if self.awaits_continue && untouched {
-            // Dropped as it is.
+            // Dropped without reading.
         } else if progress.answered {
             drain_in_background(body, self.bounds);
         } else {
@@ -205,13 +204,13 @@ impl Drop for Guarded {
 fn drain_in_background(mut body: BodyDataStream, bounds: Bounds) {
     if let Ok(runtime) = Handle::try_current() {
         runtime.spawn(async move {
-            // Out of time or out of bounds, the connection is closed with what is left in it.
+            // Beyond the time or the bytes, the connection is closed with the rest unread.
             let _ = timeout(bounds.drain_time, discard(&mut body, bounds.drain_bytes, bounds.idle)).await;
         });
     }
 }
 
-/// How far [`discard`] came.
+/// How [`discard`] ended.
 enum Discarded {
     ToTheEnd,
     TooMuch,
@@ -219,7 +218,7 @@ enum Discarded {
     Broken,
 }
 
-/// Reads and discards so many bytes at most, until nothing comes for so long.
+/// Reads and discards up to `limit` bytes, and stops after `idle` without any.
 async fn discard(body: &mut BodyDataStream, limit: usize, idle: Duration) -> Discarded {
     let mut left = limit;
     loop {

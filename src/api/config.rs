@@ -1,4 +1,4 @@
-//! What an operator may set about the HTTP side.
+//! The settings of the HTTP side.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use crate::domain::PhotoFormats;
 /// Which of the two documented layouts a reply has.
 ///
 /// The vendor changed the shape of its replies in place, and both official clients are still in
-/// use, each reading its own. Nothing in a request tells them apart, so both layouts are sent
-/// unless an operator knows better.
+/// use, each reading its own. Nothing in a request distinguishes them, so both layouts are sent
+/// unless the settings name one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Shape {
     /// Only the older layout: everything inside `result.face`, snake case.
@@ -43,32 +43,32 @@ pub struct ApiConfig {
     pub max_parts: usize,
     /// A body that is not complete after this long is refused.
     pub body_timeout: Duration,
-    /// A body of which nothing came for this long is refused.
+    /// A body without a new byte for this long is refused.
     pub body_idle_timeout: Duration,
-    /// Most bytes of a refused body that are read and thrown away, so that the client gets to
-    /// see the answer.
+    /// Most bytes of a refused body that are read and discarded, so that the client receives the
+    /// response.
     pub drain_bytes: usize,
-    /// Longest time spent on that.
+    /// Longest time to read and discard a refused body.
     pub drain_timeout: Duration,
     /// Formats of photos that are accepted.
     pub formats: PhotoFormats,
-    /// Origins whose pages may call; none means that no CORS header is ever sent. `*` is any.
+    /// Origins whose pages may call; `*` is any. Empty: no CORS header is sent.
     pub cors_origins: Vec<String>,
-    /// For how many seconds a browser that was here is to come by HTTPS only; `None`: it is not told.
+    /// `max-age` of `Strict-Transport-Security` in seconds; `None`: the header is not sent.
     pub hsts_s: Option<u64>,
-    /// Seconds a client is asked to wait before it tries again; at least 1 is sent.
+    /// `Retry-After` of a 503 in seconds; at least 1 is sent.
     pub retry_after_s: u64,
-    /// Requests a second that each application may send; 0: any number.
+    /// Requests per second of each application; 0: no limit.
     pub requests_per_second: f64,
-    /// How many of them may come at once.
+    /// Requests of one application that may arrive at once.
     pub burst: u32,
-    /// Requests at once that need the store alone, waiting ones counted; at least one.
+    /// Requests in flight that need only the store, including queued ones; at least 1.
     pub max_store_requests: usize,
-    /// The part of them that one application may have, 0 to 1.
+    /// The share of them for one application, 0 to 1.
     pub store_share: f64,
-    /// Whether `/metrics` tells applications apart, by their ids.
+    /// Whether `/metrics` has a label with the application's id.
     pub metrics_by_app: bool,
-    /// Templates on a page when the caller does not say.
+    /// Templates on a page without `limit`.
     pub page_default: usize,
     /// Most templates on a page.
     pub page_max: usize,

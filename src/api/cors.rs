@@ -17,7 +17,7 @@ pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
     } else {
         AllowOrigin::list(origins.iter().filter_map(|origin| {
             let value = HeaderValue::from_str(origin.trim().trim_end_matches('/'));
-            value.inspect_err(|_| tracing::warn!(origin, "not an origin; it is ignored")).ok()
+            value.inspect_err(|_| tracing::warn!(origin, "ignored in server.cors_origins: not an origin")).ok()
         }))
     };
     Some(

@@ -1,4 +1,4 @@
-//! The envelope: what every answer has in common.
+//! The envelope: what every response has in common.
 //!
 //! One layer gives each request its transaction id, opens its span, catches panics, renders the
 //! outcome (a handler's result, a failure, or a failure of the framework's own) as
@@ -38,7 +38,7 @@ pub(super) enum Outcome {
     Done,
     /// A failure.
     Failure(Arc<ApiError>),
-    /// An answer that has no envelope; it goes out as it is, whatever its status.
+    /// A response without an envelope; it is sent unchanged, whatever its status.
     Plain,
 }
 
@@ -56,9 +56,9 @@ impl Outcome {
         Self::Failure(Arc::new(error))
     }
 
-    /// Marks an answer that has no envelope.
-    pub(super) fn plain(answer: impl IntoResponse) -> Response {
-        let mut response = answer.into_response();
+    /// Marks a response without an envelope.
+    pub(super) fn plain(response: impl IntoResponse) -> Response {
+        let mut response = response.into_response();
         response.extensions_mut().insert(Self::Plain);
         response
     }
@@ -86,7 +86,7 @@ pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Ne
     let route = request.extensions().get::<MatchedPath>().cloned();
     let audit = Audit::default();
     let log = RequestLog::start(api.clone(), id, audit.clone(), request.method(), route);
-    // Of the highest level, so that no filter takes the transaction id off a line.
+    // At the highest level, so that no filter removes the transaction id from a line.
     let span = tracing::error_span!("request", transaction.id = %id, app = tracing::field::Empty);
     let handled = async {
         let (mut parts, incoming) = request.into_parts();
@@ -108,7 +108,7 @@ pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Ne
     handled.instrument(span).await
 }
 
-/// Writes the outcome into the response and tells what failed.
+/// Writes the outcome into the response and returns the failure, if any.
 fn render(response: &mut Response, id: TransactionId, retry_after_s: u64) -> Option<Arc<ApiError>> {
     let status = response.status();
     let outcome = response.extensions_mut().remove::<Outcome>();
@@ -147,7 +147,7 @@ pub fn ends_connection(response: &Response) -> bool {
     response.headers().get(header::CONNECTION).is_some_and(|value| value == CLOSE)
 }
 
-/// The outermost layer: what every answer tells a browser, those to its own questions about CORS too.
+/// The outermost layer: security headers for browsers, on every response including CORS preflights.
 pub(super) async fn security_headers(State(api): State<ApiState>, mut response: Response) -> Response {
     let headers = response.headers_mut();
     for (name, value) in SECURITY_HEADERS {
@@ -161,7 +161,7 @@ pub(super) async fn security_headers(State(api): State<ApiState>, mut response: 
     response
 }
 
-/// Nothing here is a page, a frame, a script or for a cache.
+/// No response is a page, a frame or a script, and none may be cached.
 const SECURITY_HEADERS: [(HeaderName, HeaderValue); 5] = [
     (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),

@@ -18,7 +18,7 @@ pub enum ApiError {
     /// A use case failed.
     #[error(transparent)]
     Service(#[from] Error),
-    /// The request cannot be understood; the text tells the caller why.
+    /// The request cannot be understood; the text is the reason, for the caller.
     #[error("bad request: {0}")]
     BadRequest(Cow<'static, str>),
     /// The body, or the next piece of it, took too long to arrive.
@@ -36,10 +36,10 @@ pub enum ApiError {
     /// The vendor's API has this endpoint; this server does not.
     #[error("the endpoint is not built")]
     NotBuilt,
-    /// The server is about to stop and takes no more photos.
+    /// The server is stopping and accepts no more photos.
     #[error("the server is stopping")]
     Stopping,
-    /// The application asks more often, or for more at once, than it may.
+    /// Rate limit or concurrency share of the application exceeded.
     #[error("too many requests; try again in {0:?}")]
     TooMany(Duration),
     /// A handler panicked.
@@ -89,8 +89,8 @@ impl ApiError {
         }
     }
 
-    /// What the client is told to wait, in whole seconds, at least 1: OkHttp would send a request again at
-    /// once, by itself, when told 0. `None` when trying again does not help.
+    /// `Retry-After` in seconds, at least 1: with 0, OkHttp repeats the request at once by itself. `None` when a retry
+    /// does not help.
     pub(super) fn retry_after(&self, usual: u64) -> Option<u64> {
         match self {
             Self::TooMany(wait) => Some((wait.as_millis().div_ceil(1000) as u64).max(1)),
@@ -99,7 +99,7 @@ impl ApiError {
         }
     }
 
-    /// The failure behind an answer that came from the framework rather than from a handler.
+    /// The failure behind a response of the framework rather than of a handler.
     pub(super) fn from_status(status: StatusCode) -> Self {
         match status {
             StatusCode::NOT_FOUND => Self::NoSuchEndpoint,

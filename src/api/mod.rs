@@ -1,10 +1,9 @@
 //! HTTP, and nothing but HTTP.
 //!
-//! A request passes, from the outside in: what browsers are told with every answer, CORS (only where an operator opted in), the tidying of
-//! its path, the envelope (one transaction id, one log line, every failure rendered), a guard
-//! around its body, and then a handler of about ten lines. A handler takes what it needs in the
-//! order in which a request may be refused: credentials, query, models, a ticket, and only then
-//! the body. No rule of the business lives here; those are in `service`.
+//! A request passes, from the outside in: security headers, CORS (only if the settings list origins), the tidying of its
+//! path, the envelope (one transaction id, one log line, every failure rendered), a guard around its body, and then a
+//! handler of about ten lines. A handler takes what it needs in the order in which a request may be refused: credentials,
+//! query, models, a ticket, and only then the body. Business rules are in `service`, not here.
 
 mod audit;
 mod body;
@@ -31,7 +30,7 @@ pub use state::ApiState;
 
 use crate::domain::{Analysis, PhotoFault};
 
-/// What the API would say of a face, without an envelope: for the command line.
+/// The reply for a face without an envelope, for the command line.
 ///
 /// # Errors
 /// When a number cannot be written as JSON, which no analysis holds.
@@ -39,7 +38,7 @@ pub fn analysis_json(analysis: &Analysis, shape: Shape) -> Result<serde_json::Va
     serde_json::to_value(reply::analyzed(analysis, shape))
 }
 
-/// What the API would say of a photo that has no analysis, without an envelope.
+/// The reply for a photo without an analysis, without an envelope.
 pub fn fault_json(fault: PhotoFault) -> serde_json::Value {
     let body = ApiError::from(fault).body();
     serde_json::json!({ "status": "error", "code": body.code, "info": body.info })

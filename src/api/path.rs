@@ -1,8 +1,8 @@
 //! Tidies the path of a request before it is routed.
 //!
-//! Clients join base address and endpoint in their own ways. A redirect to the tidy path is no
-//! answer: OkHttp turns a redirected POST into a GET. So doubled and trailing slashes are simply
-//! read as what was meant. Percent-encoded slashes are data (part of a template id) and stay.
+//! Clients join base address and endpoint in different ways. A redirect to the tidy path does not help: OkHttp turns a
+//! redirected POST into a GET. So doubled and trailing slashes are removed here. Percent-encoded slashes are data (part
+//! of a template id) and stay.
 
 use axum::extract::Request;
 use axum::http::Uri;

@@ -1,4 +1,4 @@
-//! Watches one request: its duration, its line in the log, its place in the metrics.
+//! One request in the log, the metrics and the journal.
 
 use std::time::Instant;
 
@@ -11,10 +11,10 @@ use crate::domain::{TransactionId, stopwatch};
 use crate::journal::Entry;
 use crate::telemetry::error_chain;
 
-/// What the journal has for a status when the client did not wait for one.
-const WENT_AWAY: u16 = 499;
+/// The journal's status of a request whose client went away before the response.
+const STATUS_CLIENT_WENT_AWAY: u16 = 499;
 
-/// One request, from its head to its answer. Dropped early, it tells that the client went away.
+/// One request, from its head to its response. Dropped before, it records that the client went away.
 pub(super) struct RequestLog {
     api: ApiState,
     id: TransactionId,
@@ -34,10 +34,10 @@ impl RequestLog {
         method: &Method,
         route: Option<MatchedPath>,
     ) -> Self {
-        Self { api, id, audit, method: known(method), route, started: stopwatch(), finished: false }
+        Self { api, id, audit, method: method_name(method), route, started: stopwatch(), finished: false }
     }
 
-    /// The line in the journal. What is for machines is no operation.
+    /// Writes the line in the journal. Only requests to the API are operations.
     fn journal(&self, status: u16, failure: Option<&ApiError>) {
         if !self.route().starts_with("/api/") {
             return;
@@ -56,8 +56,7 @@ impl RequestLog {
         });
     }
 
-    /// The route as it stands in the table, never the path: a path has ids in it, and a client
-    /// could make up as many as it likes.
+    /// The route of the table, never the path: a path has ids in it, and a client can invent any number of them.
     fn route(&self) -> &str {
         self.route.as_ref().map_or("none", MatchedPath::as_str)
     }
@@ -91,8 +90,8 @@ impl RequestLog {
     }
 }
 
-/// A method as it is told. A client may make one up, as long as it likes.
-fn known(method: &Method) -> &'static str {
+/// A method as it is logged: a client can invent methods of any length.
+fn method_name(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
     KNOWN.into_iter().find(|known| method.as_str() == *known).unwrap_or("OTHER")
 }
@@ -101,7 +100,7 @@ impl Drop for RequestLog {
     fn drop(&mut self) {
         if !self.finished {
             self.api.metrics().abandoned(self.route());
-            self.journal(WENT_AWAY, None);
+            self.journal(STATUS_CLIENT_WENT_AWAY, None);
             tracing::info!(
                 http.method = %self.method,
                 http.route = self.route(),

@@ -1,4 +1,4 @@
-//! What every handler can reach.
+//! What every handler can use.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,8 +31,8 @@ pub struct ApiState(Arc<Inner>);
 impl ApiState {
     /// Puts HTTP in front of the use cases.
     ///
-    /// Each photo of a request takes one ticket of `admission`. `licences` is what `/licences`
-    /// answers: the installed models and their licences. Every operation is noted in `journal`.
+    /// Each photo of a request takes one ticket of `admission`. `licences` is the response of
+    /// `/licences`: the installed models and their licences. Every operation is written to `journal`.
     pub fn new(
         service: Service,
         admission: Admission,
@@ -44,16 +44,7 @@ impl ApiState {
         let licences = Bytes::from(licences.to_string());
         let rate_limiter = RateLimiter::new(config.requests_per_second, config.burst);
         let store_admission = Admission::new(config.max_store_requests, config.store_share);
-        Self(Arc::new(Inner {
-            service,
-            admission,
-            store_admission,
-            metrics,
-            config,
-            rate_limiter,
-            journal,
-            licences,
-        }))
+        Self(Arc::new(Inner { service, admission, store_admission, metrics, config, rate_limiter, journal, licences }))
     }
 
     pub(super) fn service(&self) -> &Service {
@@ -72,28 +63,27 @@ impl ApiState {
         self.0.licences.clone()
     }
 
-    /// Notes an operation.
+    /// Writes an operation to the journal.
     pub(super) fn journal(&self, entry: Entry) {
         if let Some(journal) = &self.0.journal {
             journal.record(entry);
         }
     }
 
-    /// Counts a request of an application, or refuses it for coming too soon.
+    /// Counts a request of an application, or refuses it over the rate limit.
     pub(super) fn check_rate(&self, app: &AppId) -> Result<(), ApiError> {
         let passed =
             self.0.rate_limiter.as_ref().map_or(Ok(()), |limiter| limiter.check(app, Clock::system().instant()));
         passed.map_err(ApiError::TooMany)
     }
 
-    /// The right to have so many photos of a caller inside the server, or a refusal before a byte of
-    /// them is read.
+    /// A ticket for this many photos of a caller, or a refusal before a byte of them is read.
     pub(super) fn admit(&self, caller: &Caller, photos: u32) -> Result<Ticket, ApiError> {
         self.0.admission.try_take(caller.app.as_str(), photos).map_err(|refused| self.refusal(refused))
     }
 
-    /// The right to have one request of a caller wait for the store, where no photo comes with it: the store is slow
-    /// beside everything else here, and who fills its queue would keep the others out.
+    /// A ticket for a request that needs only the store. The store is slow compared with everything else here: one
+    /// caller that fills its queue would block all others.
     pub(super) fn admit_to_store(&self, caller: &Caller) -> Result<Ticket, ApiError> {
         self.0.store_admission.try_take(caller.app.as_str(), 1).map_err(|refused| self.refusal(refused))
     }
@@ -106,12 +96,12 @@ impl ApiState {
         }
     }
 
-    /// Whether no more photos are admitted, ever.
+    /// Whether the server is stopping and admits no more photos.
     pub(super) fn is_stopping(&self) -> bool {
         self.0.admission.is_closed()
     }
 
-    /// The figures that are read when they are asked for, rather than counted.
+    /// The figures that are read at a scrape instead of counted.
     pub(super) fn gauges(&self) -> Gauges {
         let feed = self.service().feed();
         Gauges {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::{AppId, BoundingBox, Demography, Embedding, Landmarks, Pose, Quality, Verdict};
 
-/// A check that needs a model of its own and is made only when asked for.
+/// A check with a model of its own, made only on request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Check {
     /// Is the photo of a live person (presentation attack detection)?
@@ -33,7 +33,7 @@ impl Check {
     }
 }
 
-/// The checks a caller asked for.
+/// The checks that a caller requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Checks {
     /// `check_liveness`.
@@ -43,7 +43,7 @@ pub struct Checks {
 }
 
 impl Checks {
-    /// The checks asked for, one by one.
+    /// The requested checks, one by one.
     pub fn asked(self) -> impl Iterator<Item = Check> {
         [(self.liveness, Check::Liveness), (self.deepfake, Check::Deepfake)]
             .into_iter()
@@ -57,10 +57,9 @@ pub enum Subject {
     /// The only one that matters; a second one is a fault. Never choose a face silently.
     #[default]
     Only,
-    /// The largest one, whoever else is in the picture: an ID card with a small second portrait.
+    /// The largest one: an ID card has a small second portrait.
     Largest,
-    /// The one nearest to the middle, whoever else is in the picture: how the photos of research sets
-    /// are labelled.
+    /// The one nearest to the middle: research sets label their photos by it.
     Central,
 }
 
@@ -140,7 +139,7 @@ pub struct Timings {
 
 /// What was found on a photo with exactly one face that matters.
 ///
-/// `None` in an optional field means not asked for or not installed, never failed.
+/// `None` in an optional field means not requested or not installed, never failed.
 #[derive(Debug, Clone)]
 pub struct Analysis {
     /// Width and height of the upright photo in pixels.
@@ -157,11 +156,11 @@ pub struct Analysis {
     pub quality: Quality,
     /// Age, gender, race.
     pub demography: Demography,
-    /// The embedding, when asked for.
+    /// The embedding, if requested.
     pub embedding: Option<Embedding>,
-    /// The liveness verdict (high is live), when asked for.
+    /// The liveness verdict (high is live), if requested.
     pub liveness: Option<Verdict>,
-    /// The deepfake verdict (high is genuine), when asked for.
+    /// The deepfake verdict (high is genuine), if requested.
     pub deepfake: Option<Verdict>,
     /// How long it took.
     pub timings: Timings,

@@ -25,17 +25,17 @@ pub enum PhotoFault {
     /// More than one face that matters was found.
     #[error("more than one face was found")]
     ManyFaces,
-    /// What was found is no human face, by the network that tells.
+    /// The detection is not a human face, by the network that decides it.
     #[error("no human face was found: human {0}")]
     NotHuman(Shortfall),
     /// The face is too small, or its landmarks are degenerate: no embedding could be trusted.
     #[error("the face is too small")]
     TooSmall,
-    /// The face is seen from the side: its eyes fall together, though it is large enough.
+    /// The face is seen from the side: its eyes coincide although it is large enough.
     #[error("the face is seen in full profile")]
     Profile,
     /// The face is so covered, degraded or turned that its embedding cannot be trusted.
-    #[error("the face cannot be told from others: trusted {0}")]
+    #[error("the face cannot be distinguished from others: trusted {0}")]
     Untrusted(Shortfall),
 }
 

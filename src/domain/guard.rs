@@ -72,7 +72,7 @@ struct Point {
 pub struct CurveError;
 
 impl FalseMatchCurve {
-    /// Highest cutoff that is ever given. Two photos of one person rarely reach it, two copies of a photo always do.
+    /// Highest cutoff. Two photos of one person rarely reach it, two copies of a photo always do.
     pub const MAX_CUTOFF: f64 = 0.95;
 
     /// Share of honest enrollments that may be reported because another person's template looks alike: 1 %.
@@ -119,8 +119,8 @@ impl FalseMatchCurve {
         Cosine::clamped(cosine.clamp(0.0, Self::MAX_CUTOFF) as f32)
     }
 
-    /// From which cosine on a face counts as enrolled already under another id, where it is compared with so many
-    /// others (templates, times the photos of this person). One comparison in 100 000 of different people reaches
+    /// The cosine from which a face counts as already enrolled under another id, given the number of comparisons
+    /// (templates times photos of this person). One comparison in 100 000 of different people reaches
     /// the operating point, so with a fixed limit a tenth of 10 000 honest people would be reported; this limit rises
     /// with the gallery, and reports at most [`Self::FALSE_ALARMS`] of them whatever its size. It is never below that of
     /// [`Self::SAMPLE_RATE`], where hardly a photo of the same person is missed.
@@ -128,8 +128,8 @@ impl FalseMatchCurve {
         self.cutoff((Self::FALSE_ALARMS / comparisons.max(1) as f64).min(Self::SAMPLE_RATE))
     }
 
-    /// From which cosine on two of so many photos count as of one person. Of very many, by chance, some strangers
-    /// match: the rate falls with their number, so that a photo matches a tenth of a stranger at most.
+    /// The cosine from which two of this many photos count as of one person. Among very many photos some strangers
+    /// match by chance: the rate falls with their number, so that a photo matches at most 0.1 strangers on average.
     pub fn same_person(&self, photos: usize) -> Cosine {
         self.cutoff((0.1 / photos.max(1) as f64).min(Self::SAMPLE_RATE))
     }

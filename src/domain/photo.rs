@@ -41,7 +41,7 @@ impl PhotoFormat {
             [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some(Self::WebP),
             [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some(Self::Gif),
             [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Some(Self::Tiff),
-            // Two letters are little, so the size of the second header has to be one that exists.
+            // Two letters are a weak signature, so the size of the second header must be one that exists.
             [b'B', b'M', rest @ ..]
                 if matches!(rest.get(12..16), Some([12 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0])) =>
             {
@@ -67,8 +67,8 @@ impl PhotoFormat {
     }
 }
 
-/// HEIC and AVIF are both ISO base media files; their brands tell them apart. The major brand comes first, and
-/// `mif1` or `msf1` say nothing by themselves.
+/// HEIC and AVIF are both ISO base media files, distinguished by their brands. The major brand comes first; `mif1` and
+/// `msf1` alone do not decide.
 fn brand(bytes: &[u8]) -> Option<PhotoFormat> {
     let length = u32::from_be_bytes(*bytes.first_chunk::<4>()?) as usize;
     let brands = bytes.get(8..length.clamp(12, 256).min(bytes.len()))?;

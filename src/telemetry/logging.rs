@@ -1,4 +1,4 @@
-//! Where log lines go and how they look.
+//! Destination and format of log lines.
 
 use std::io::IsTerminal;
 
@@ -8,7 +8,7 @@ use tracing_subscriber::prelude::*;
 
 use crate::settings::{Log, LogFormat};
 
-/// Starts logging to standard error. ONNX Runtime's and SQLx's chatter is kept out below warnings.
+/// Starts logging to standard error. ONNX Runtime and SQLx log warnings and errors only.
 ///
 /// # Errors
 /// A sentence, when the level is not a filter or logging was started before.

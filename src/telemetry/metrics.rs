@@ -16,7 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::domain::{AppId, Timings};
 use crate::gallery::GallerySize;
 
-/// From well under a millisecond (a search) to the minute after which clients give up.
+/// Bucket limits in seconds: from half a millisecond (a search) to the minute after which clients give up.
 const SECONDS: [f64; 15] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -43,18 +43,18 @@ struct App {
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
-/// Figures that are read when they are asked for.
+/// Figures that are read at a scrape.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Gauges {
     /// Whether identify can be served.
     pub ready: bool,
     /// Whether the store could be read at the last poll.
     pub store_reachable: bool,
-    /// Photos inside the server now.
+    /// Photos in flight now.
     pub tickets_in_use: usize,
-    /// Most photos inside the server at once.
+    /// Maximum photos in flight.
     pub tickets_capacity: usize,
-    /// Whether applications are told apart; otherwise their figures are added up.
+    /// Whether each application has figures of its own; otherwise they are added up.
     pub by_app: bool,
     /// What each gallery holds.
     pub galleries: Vec<(AppId, GallerySize)>,
@@ -123,19 +123,27 @@ impl Metrics {
     fn registered(mut self) -> Self {
         let gauges = self.gauges.get_mut().unwrap_or_else(PoisonError::into_inner);
         let r = &mut self.registry;
-        r.register("build", "What is running", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
-        r.register("requests", "Requests answered, by route, status and engine code", self.requests.clone());
-        r.register("requests_abandoned", "Requests whose client went away", self.abandoned.clone());
-        let help = "From the head of a request to its answer";
+        r.register("build", "Version of the server", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        r.register("requests", "Responses, by route, HTTP status and result code (0: success)", self.requests.clone());
+        r.register(
+            "requests_abandoned",
+            "Requests whose client closed the connection before the response",
+            self.abandoned.clone(),
+        );
+        let help = "Duration of a request, from its head to its response";
         r.register_with_unit("request_duration", help, Unit::Seconds, self.request_duration.clone());
-        let help = "One stage of the analysis of one photo";
+        let help = "Duration of one stage of the analysis of a photo";
         r.register_with_unit("stage_duration", help, Unit::Seconds, self.stage_duration.clone());
-        let help = "One search of a gallery, its wait included";
+        let help = "Duration of a search of a gallery, including its wait";
         r.register_with_unit("search_duration", help, Unit::Seconds, self.search_duration.clone());
-        r.register("ready", "1 when identify can be served", gauges.ready.clone());
-        r.register("store_reachable", "1 when the store answered the last poll", gauges.store_reachable.clone());
-        r.register("tickets_in_use", "Photos inside the server now", gauges.tickets_in_use.clone());
-        r.register("tickets_capacity", "Most photos inside the server at once", gauges.tickets_capacity.clone());
+        r.register("ready", "1 if identify can be served, otherwise 0", gauges.ready.clone());
+        r.register(
+            "store_reachable",
+            "1 if the database answered the last poll, otherwise 0",
+            gauges.store_reachable.clone(),
+        );
+        r.register("tickets_in_use", "Photos in flight", gauges.tickets_in_use.clone());
+        r.register("tickets_capacity", "Maximum photos in flight", gauges.tickets_capacity.clone());
         r.register("gallery_templates", "Templates in memory, by application", gauges.templates.clone());
         r.register("gallery_samples", "Samples in memory, by application", gauges.samples.clone());
         let help = "Memory of a gallery, by application";
@@ -145,7 +153,7 @@ impl Metrics {
         self
     }
 
-    /// Counts an answered request. `code` is the answer's `result.code`, 0 for a success.
+    /// Counts a response. `code` is its `result.code`, 0 for a success.
     pub fn request(&self, route: &str, status: u16, code: u16, duration: Duration) {
         let route = route.to_owned();
         self.requests.get_or_create(&Request { route: route.clone(), status, code }).inc();
@@ -172,7 +180,7 @@ impl Metrics {
         self.search_duration.observe(duration.as_secs_f64());
     }
 
-    /// Everything as text, with the figures of this moment.
+    /// All metrics as text, with these gauges.
     ///
     /// # Errors
     /// When a label or a value cannot be written, which no label or value of ours is.
@@ -191,7 +199,7 @@ impl GaugeFamilies {
         self.store_reachable.set(now.store_reachable.into());
         self.tickets_in_use.set(whole(now.tickets_in_use));
         self.tickets_capacity.set(whole(now.tickets_capacity));
-        // A gallery that is gone must not be shown for ever.
+        // A removed gallery must not stay in the output.
         for family in [&self.templates, &self.samples, &self.bytes, &self.unreadable] {
             family.clear();
         }

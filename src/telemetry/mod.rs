@@ -1,4 +1,4 @@
-//! What the server tells about itself: logs, metrics, and how failures are written.
+//! Logs, metrics, and the text form of errors.
 
 mod chain;
 mod logging;

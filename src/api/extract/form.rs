@@ -1,8 +1,8 @@
 //! The multipart form with its photos.
 //!
-//! What counts as a photo: a file part of the right name, whose declared type is an image's or
-//! says nothing. A part without a file name is text, and counts only if its bytes are an image all
-//! the same; so does a whole body that is no form. The first photo of a name counts.
+//! A photo is a file part of the right name whose declared type is an image or unspecific. A part without a file name
+//! is text: it is a photo only if its bytes are an image. The same holds for a whole body that is not a form. The first
+//! photo of a name counts.
 
 use std::future::poll_fn;
 use std::mem::replace;
@@ -34,19 +34,19 @@ pub(in crate::api) const ONE_PHOTO: Names = &[&["photo"]];
 pub(in crate::api) const TWO_PHOTOS: Names = &[&["first_photo", "first_selfie"], &["second_photo", "second_selfie"]];
 
 /// A template id has at most 128 characters of at most 4 bytes; the rest is white space to trim.
-const MOST_TEXT_BYTES: usize = 4096;
+const MAX_TEXT_BYTES: usize = 4096;
 
 /// Most bytes of what comes before a part's data: preamble, boundary, headers.
-const MOST_HEADER_BYTES: usize = 64 * 1024;
+const MAX_HEADER_BYTES: usize = 64 * 1024;
 
-/// What a form held.
+/// The content of a form.
 #[derive(Debug)]
 pub(in crate::api) struct Form {
     photos: Vec<Slot>,
     template: Option<Vec<u8>>,
 }
 
-/// Where one photo belongs: nothing yet, or the first that came, or what is wrong with it.
+/// One photo of a form: not there yet, or the first one, or what is wrong with it.
 type Slot = Option<Result<Photo, PhotoFault>>;
 
 impl Form {
@@ -56,7 +56,7 @@ impl Form {
         Ok(slot.unwrap_or(Err(PhotoFault::Missing))?)
     }
 
-    /// The template id; `None` when there is none or it is empty.
+    /// The template id; `None` when absent or empty.
     pub(in crate::api) fn template_id(&self, audit: &Audit) -> Result<Option<TemplateId>, ApiError> {
         let text = str::from_utf8(self.template.as_deref().unwrap_or_default())
             .map_err(|_| ApiError::bad_request("templateId must be UTF-8 text"))?;
@@ -79,7 +79,7 @@ async fn read_parts(mut parts: Parts, names: Names, formats: PhotoFormats) -> Re
     let mut form = Form { photos: names.iter().map(|_| None).collect(), template: None };
     let outcome = fill(&mut form, &mut parts, names, formats).await;
     match outcome {
-        // What a broken form lacks, it lacks: that tells the caller more than that it is broken.
+        // A missing photo is more useful to the caller than a broken form.
         Err(FormError::Broken(_)) if form.photos.iter().any(Option::is_none) => Err(PhotoFault::Missing.into()),
         Err(error) => Err(error.into()),
         Ok(()) => Ok(form),
@@ -128,7 +128,7 @@ async fn read_photo(part: &mut Field<'static>, formats: PhotoFormats) -> Result<
 async fn read_text(part: &mut Field<'static>) -> Result<Vec<u8>, FormError> {
     let mut bytes = Vec::new();
     while let Some(piece) = part.chunk().await? {
-        if bytes.len() + piece.len() > MOST_TEXT_BYTES {
+        if bytes.len() + piece.len() > MAX_TEXT_BYTES {
             return Err(FormError::TextTooLong);
         }
         bytes.extend_from_slice(&piece);
@@ -141,7 +141,7 @@ async fn skip(part: &mut Field<'static>) -> Result<(), FormError> {
     Ok(())
 }
 
-/// Reads one text field of a form; `None` when there is none.
+/// Reads one text field of a form; `None` when absent.
 pub(super) async fn read_text_field(
     stream: impl Stream<Item = Result<Bytes, ReadError>> + Send + 'static,
     boundary: String,
@@ -158,7 +158,7 @@ pub(super) async fn read_text_field(
     Ok(None)
 }
 
-/// A body that is no form: the photo itself, or nothing. Where two photos are needed, nothing.
+/// A body that is not a form: the photo itself, if one photo is expected and the bytes are an image.
 async fn read_bare(
     mut stream: impl Stream<Item = Result<Bytes, ReadError>> + Send + Unpin,
     names: Names,
@@ -206,13 +206,13 @@ impl Parts {
 
     /// The next part. The one before must have been read to its end.
     ///
-    /// The parser looks through all it holds each time more arrives, so a head that never ends
-    /// would cost more with every piece; the bound keeps that small.
+    /// The parser scans its whole buffer each time more arrives, so an endless head would cost more with every piece;
+    /// the bound keeps that small.
     async fn next(&mut self) -> Result<Option<Field<'static>>, FormError> {
         let before = self.received.load(Ordering::Relaxed);
         let part = poll_fn(|cx| match self.form.poll_next_field(cx) {
             Poll::Ready(part) => Poll::Ready(part.map_err(FormError::from)),
-            Poll::Pending if self.received.load(Ordering::Relaxed) - before > MOST_HEADER_BYTES => {
+            Poll::Pending if self.received.load(Ordering::Relaxed) - before > MAX_HEADER_BYTES => {
                 Poll::Ready(Err(FormError::Broken(None)))
             }
             Poll::Pending => Poll::Pending,

@@ -1,15 +1,15 @@
-//! Which declared media types count, and how the bytes of an image begin.
+//! The declared media types of photos, and how the bytes of an image begin.
 
 use axum::http::{HeaderMap, header};
 
 use crate::domain::{PhotoFormat, PhotoFormats};
 
-/// What the sender says that a photo is.
+/// What the sender declares a part to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Declared {
-    /// A photo of a format that is accepted. Which one it is, its bytes tell.
+    /// A photo of an accepted format. Its bytes decide which one.
     Image,
-    /// Nothing that tells a photo from another file; see [`says_nothing`]. The bytes decide.
+    /// An unspecific type; see [`is_unspecific`]. The bytes decide.
     Unknown,
     /// Something else.
     Other,
@@ -21,7 +21,7 @@ impl Declared {
         let value = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         let essence = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
         let is = |name: &str| essence.eq_ignore_ascii_case(name.as_bytes());
-        if says_nothing(essence) {
+        if is_unspecific(essence) {
             Self::Unknown
         } else if TYPES.iter().any(|(name, format)| is(name) && formats.contains(*format)) {
             Self::Image
@@ -31,12 +31,12 @@ impl Declared {
     }
 }
 
-/// Whether a declared type names no format: what clients send that do not know the type of their file.
+/// Whether a declared type names no format: clients send such types when they do not know the type of their file.
 ///
-/// That is `application/octet-stream`, which curl declares for an extension that it does not know, and its unofficial
-/// siblings; a range such as `image/*`, taken over from a file chooser; the type of the form instead of the part's; an
-/// unofficial name of PNG or JPEG; and what is no media type at all, such as `null` or `undefined`.
-fn says_nothing(essence: &[u8]) -> bool {
+/// These are `application/octet-stream`, which curl declares for an unknown extension, and its unofficial siblings; a
+/// range such as `image/*`, from a file chooser; the type of the form instead of the part's; an unofficial name of PNG
+/// or JPEG; and texts that are not a media type, such as `null` or `undefined`.
+fn is_unspecific(essence: &[u8]) -> bool {
     const NAMES: [&str; 5] = ["multipart/form-data", "image/x-png", "image/x-jpeg", "image/x-jpg", "image/jfif"];
     let Ok(text) = str::from_utf8(essence) else { return true };
     let Some((kind, subtype)) = text.split_once('/') else { return true };
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_declared_type_is_read_as_people_write_it() {
+    fn a_declared_type_is_read_in_every_spelling() {
         for (text, expected) in [
             ("image/jpeg", Declared::Image),
             ("IMAGE/JPG", Declared::Image),
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_format_counts_where_it_is_accepted() {
+    fn an_image_has_an_accepted_format() {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("image/WebP"))]);
         assert_eq!(Declared::of(&headers, PhotoFormats::CONTRACT), Declared::Other);
         assert_eq!(Declared::of(&headers, PhotoFormats::ALL), Declared::Image);
