@@ -7,7 +7,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 
-use super::envelope::Outcome;
+use super::outcome::Outcome;
 use crate::domain::{AppId, Similarity, TemplateId};
 use crate::journal::Entry;
 

@@ -14,71 +14,19 @@ use axum::http::{HeaderName, HeaderValue, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
-use serde::Serialize;
 use tracing::Instrument;
 
 use super::audit::Audit;
+use super::outcome::Outcome;
 use super::request_log::RequestLog;
 use super::{ApiError, ApiState, body};
 use crate::domain::TransactionId;
-use crate::service::Error;
 
 /// The header that repeats the transaction id.
 pub(super) const TRANSACTION_ID: HeaderName = HeaderName::from_static("x-transaction-id");
 
 /// `Connection: close`: the request was not read to its end, so the connection cannot serve another one.
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
-
-/// What a handler decided, before it is put into the envelope.
-#[derive(Clone)]
-pub(super) enum Outcome {
-    /// Success with a `result`, as JSON.
-    Result(Arc<str>),
-    /// Success without one.
-    Done,
-    /// A failure.
-    Failure(Arc<ApiError>),
-    /// A response without an envelope; it is sent unchanged, whatever its status.
-    Plain,
-}
-
-impl Outcome {
-    /// Success with a `result`.
-    pub(super) fn result(result: &impl Serialize) -> Self {
-        match serde_json::to_string(result) {
-            Ok(json) => Self::Result(json.into()),
-            Err(error) => Self::failure(Error::Internal(error.into()).into()),
-        }
-    }
-
-    /// A failure.
-    pub(super) fn failure(error: ApiError) -> Self {
-        Self::Failure(Arc::new(error))
-    }
-
-    /// Marks a response without an envelope.
-    pub(super) fn plain(response: impl IntoResponse) -> Response {
-        let mut response = response.into_response();
-        response.extensions_mut().insert(Self::Plain);
-        response
-    }
-}
-
-/// The envelope renders the failure, because it knows the transaction id.
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        Outcome::failure(self).into_response()
-    }
-}
-
-/// The outcome alone: the envelope writes status, headers and body.
-impl IntoResponse for Outcome {
-    fn into_response(self) -> Response {
-        let mut response = Response::new(Body::empty());
-        response.extensions_mut().insert(self);
-        response
-    }
-}
 
 /// The layer.
 pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Next) -> Response {

@@ -14,6 +14,7 @@ mod error;
 mod extract;
 mod handlers;
 mod openapi;
+mod outcome;
 mod path;
 mod reply;
 mod request_log;

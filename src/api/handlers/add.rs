@@ -3,8 +3,8 @@
 use axum::extract::{Request, State};
 
 use super::Answer;
-use crate::api::envelope::Outcome;
 use crate::api::extract::{Authenticated, ONE_PHOTO, Query, TemplatePath, read_form};
+use crate::api::outcome::Outcome;
 use crate::api::{ApiState, reply};
 use crate::service::EnrollOptions;
 

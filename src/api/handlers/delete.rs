@@ -4,8 +4,8 @@ use axum::extract::{Request, State};
 
 use super::Answer;
 use crate::api::ApiState;
-use crate::api::envelope::Outcome;
 use crate::api::extract::{Authenticated, read_template_id};
+use crate::api::outcome::Outcome;
 
 pub(in crate::api) async fn delete(
     State(api): State<ApiState>,

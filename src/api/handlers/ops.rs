@@ -5,8 +5,8 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::api::envelope::Outcome;
 use crate::api::openapi::OpenApi;
+use crate::api::outcome::Outcome;
 use crate::api::reply::Readiness;
 use crate::api::{ApiError, ApiState};
 use crate::service::Error;

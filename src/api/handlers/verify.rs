@@ -3,8 +3,8 @@
 use axum::extract::{Request, State};
 
 use super::Answer;
-use crate::api::envelope::Outcome;
 use crate::api::extract::{Authenticated, Query, TWO_PHOTOS, read_form};
+use crate::api::outcome::Outcome;
 use crate::api::{ApiState, reply};
 
 pub(in crate::api) async fn verify(
