@@ -74,7 +74,8 @@ impl BoundingBox {
             return *self;
         }
         let (sin, cos) = degrees.to_radians().sin_cos();
-        let (sin, cos) = (sin.abs() as f32, cos.abs() as f32);
+        let sin = sin.abs() as f32;
+        let cos = cos.abs() as f32;
         let (width, height) = (self.width * cos + self.height * sin, self.width * sin + self.height * cos);
         let center = self.center();
         Self { x: center.x - width / 2.0, y: center.y - height / 2.0, width, height }
@@ -109,7 +110,8 @@ impl Landmarks {
     /// By how much the line from the first eye to the second is turned, in degrees from -180 to 180, clockwise as
     /// the photo is seen.
     pub fn eye_line(&self) -> f64 {
-        let (dx, dy) = (self.0[1].x - self.0[0].x, self.0[1].y - self.0[0].y);
+        let dx = self.0[1].x - self.0[0].x;
+        let dy = self.0[1].y - self.0[0].y;
         f64::from(dy).atan2(f64::from(dx)).to_degrees()
     }
 }

@@ -120,7 +120,8 @@ mod tests {
         fn the_map_is_monotone_and_stays_in_range(a in -1.0f32..=1.0, b in -1.0f32..=1.0, t in 0.01f32..0.99) {
             let map = Calibration::calibrated(t).unwrap();
             let (low, high) = if a <= b { (a, b) } else { (b, a) };
-            let (low, high) = (map.similarity(Cosine::clamped(low)).get(), map.similarity(Cosine::clamped(high)).get());
+            let low = map.similarity(Cosine::clamped(low)).get();
+            let high = map.similarity(Cosine::clamped(high)).get();
             prop_assert!(low <= high);
             prop_assert!((0.0..=1.0).contains(&low) && (0.0..=1.0).contains(&high));
         }

@@ -1,7 +1,7 @@
 //! One typed configuration, validated once: defaults < file < environment < command line.
 //!
-//! `default.toml` is both the defaults and the reference. Its keys are the only ones there are, so
-//! a misspelt key in a file or a variable is an error instead of a silent nothing.
+//! `default.toml` has the defaults and is the reference. An unknown key in a file or a variable is an error, so a
+//! misspelt one is not silently ignored.
 
 mod renamed;
 mod sections;
@@ -63,11 +63,10 @@ pub enum SettingsError {
 const DEFAULTS: &str = include_str!("default.toml");
 const PREFIX: &str = "SEMBLANCE_";
 
-/// Variables with the prefix that are not settings: the configuration file's own path, and what the
-/// tests use.
+/// Variables with the prefix that are not settings: the path of the configuration file, and those of the tests.
 const NOT_SETTINGS: [&str; 2] = ["SEMBLANCE_CONFIG", "SEMBLANCE_TEST_POSTGRES_URL"];
 
-/// What the command line says. Absent values leave the setting as it is.
+/// Settings from the command line. Absent values leave the setting unchanged.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     /// `--config`.
@@ -176,7 +175,7 @@ fn is_section(table: &Table, name: &str) -> bool {
     matches!(table.get(current.as_deref().unwrap_or(name)), Some(Value::Table(_)))
 }
 
-/// A value that has the type of the setting (of numbers, whole ones are numbers, too).
+/// A value of the type of the setting; a whole number is also a number.
 fn fitting(slot: &Value, value: Value) -> Option<Value> {
     match (slot, value) {
         (Value::Float(_), Value::Integer(whole)) => Some(Value::Float(whole as f64)),
@@ -260,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn lists_and_truths_are_read_from_variables() {
+    fn lists_and_booleans_are_read_from_variables() {
         let settings = load(
             &[("SEMBLANCE_SERVER_CORS_ORIGINS", "https://a, https://b"), ("SEMBLANCE_POLICY_ATTRIBUTES", "off")],
             &[],
@@ -390,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_wrong_is_not_repeated() {
+    fn errors_do_not_repeat_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("c.toml");
         for (text, message) in [

@@ -243,7 +243,7 @@ impl Settings {
             return wrong("matching.max_candidates", "must be at least 1");
         }
         if self.limits.body_bytes < 1024 {
-            return wrong("limits.body_bytes", "must be at least 1024");
+            return wrong("limits.body_bytes", "must be at least 1024 bytes");
         }
         let timeouts = [
             ("server.head_timeout_s", self.server.head_timeout_s),
@@ -267,10 +267,10 @@ impl Settings {
             return wrong("limits.app_share", "must be more than 0 and at most 1");
         }
         if !(self.limits.app_per_s >= 0.0 && self.limits.app_per_s.is_finite()) || self.limits.app_burst == 0 {
-            return wrong("limits", "app_per_s must not be negative, app_burst at least 1");
+            return wrong("limits", "app_per_s must be at least 0, app_burst at least 1");
         }
         if self.limits.photo_pixels == 0 {
-            return wrong("limits.photo_pixels", "must be at least 1");
+            return wrong("limits.photo_pixels", "must be at least 1 pixel");
         }
         if self.photo.formats.is_empty() {
             return wrong("photo.formats", "must name a format: jpeg, png, webp, bmp, tiff or gif");
@@ -279,10 +279,10 @@ impl Settings {
             return wrong("database", "connections, timeout_ms and poll_ms must be at least 1");
         }
         if self.tls.cert.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty() {
-            return wrong("tls", "cert and key go together");
+            return wrong("tls", "cert and key must both be set, or neither");
         }
         if self.tls.reload_s == 0 {
-            return wrong("tls.reload_s", "must be at least 1");
+            return wrong("tls.reload_s", "must be at least 1 second");
         }
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         for threads in [&mut self.compute.inference_threads, &mut self.compute.search_threads] {

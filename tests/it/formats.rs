@@ -35,7 +35,8 @@ fn flag() -> RgbaImage {
 
 /// A picture of two halves.
 pub fn encoded(format: PhotoFormat) -> Vec<u8> {
-    let (picture, mut bytes) = (flag(), std::io::Cursor::new(Vec::new()));
+    let picture = flag();
+    let mut bytes = std::io::Cursor::new(Vec::new());
     let rgba = ExtendedColorType::Rgba8;
     let done = match format {
         PhotoFormat::WebP => WebPEncoder::new_lossless(&mut bytes).write_image(&picture, 48, 32, rgba),
@@ -55,7 +56,8 @@ fn every_format_is_decoded_where_it_is_accepted() {
         assert_eq!(PhotoFormat::sniff(&bytes), Some(format));
         let image = decoded(&bytes).unwrap();
         assert_eq!((image.width(), image.height()), (48, 32), "{format}");
-        let (top, bottom) = (&image.rgb()[..3], &image.rgb()[3 * 48 * 31..][..3]);
+        let top = &image.rgb()[..3];
+        let bottom = &image.rgb()[3 * 48 * 31..][..3];
         assert!(top.iter().zip([200, 10, 20]).all(|(a, b)| a.abs_diff(b) <= 8), "{format}: {top:?}");
         assert_eq!(bottom, [255; 3], "{format}: transparent over white");
     }
@@ -106,7 +108,7 @@ fn heic_and_avif_are_named_with_a_remedy() {
 }
 
 #[test]
-fn what_ends_too_early_is_refused() {
+fn truncated_files_are_refused() {
     for format in OTHERS {
         let whole = encoded(format);
         for share in [10, 30, 50, 80] {
@@ -158,13 +160,14 @@ fn webp_with(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn orientation_is_read_wherever_it_stands() {
+fn orientation_is_read_from_every_place() {
     let jpeg = coded("baseline", (48, 32));
     let png = encoded(PhotoFormat::Png);
     let end = png.len() - 12;
     let behind = |kind: &[u8; 4], data: &[u8]| [&png[..end], &chunk(kind, data), &png[end..]].concat();
     let segment = |mark: &[u8], data: &[u8]| with_segment(&jpeg, 0xe1, &[mark, data].concat());
-    let (exif_mark, xmp_mark) = (&b"Exif\0\0"[..], &b"http://ns.adobe.com/xap/1.0/\0"[..]);
+    let exif_mark = &b"Exif\0\0"[..];
+    let xmp_mark = &b"http://ns.adobe.com/xap/1.0/\0"[..];
     let text = |data: &[u8]| [b"XML:com.adobe.xmp\0\0\0\0\0", data].concat();
     let mut tiff = encoded(PhotoFormat::Tiff);
     turn_tiff(&mut tiff);
@@ -206,7 +209,7 @@ fn turn_tiff(tiff: &mut [u8]) {
     let entries = usize::from(u16::from_le_bytes(tiff[directory..directory + 2].try_into().unwrap()));
     let tag = |at: usize| u16::from_le_bytes(tiff[at..at + 2].try_into().unwrap());
     let mut places = (0..entries).map(|entry| directory + 2 + 12 * entry);
-    // Resolution in x: nobody needs it.
+    // Resolution in x: not used.
     let at = places.find(|at| tag(*at) == 282).unwrap();
     tiff[at..at + 12].copy_from_slice(&[0x12, 1, 3, 0, 1, 0, 0, 0, 6, 0, 0, 0]);
 }

@@ -23,7 +23,8 @@ impl FromRequestParts<ApiState> for Authenticated {
         let Ok(audit) = Audit::from_request_parts(parts, api).await;
         // Official clients without configuration send empty values: empty is the same as missing.
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let (app_id, app_key) = (header("app-id"), header("app-key"));
+        let app_id = header("app-id");
+        let app_key = header("app-key");
         let transaction = parts.extensions.get().copied().unwrap_or_else(TransactionId::random);
         match api.service().applications().authenticate(app_id, app_key, transaction) {
             Ok(caller) => {

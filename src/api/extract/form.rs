@@ -108,7 +108,7 @@ async fn fill(form: &mut Form, parts: &mut Parts, names: Names, formats: PhotoFo
 
 /// A photo, or what is wrong with it, or nothing when the part is text.
 async fn read_photo(part: &mut Field<'static>, formats: PhotoFormats) -> Result<Slot, FormError> {
-    let declared = Declared::of(part.headers(), formats);
+    let declared = Declared::new(part.headers(), formats);
     let is_text = part.file_name().is_none() && declared != Declared::Image;
     if declared == Declared::Other && !is_text {
         skip(part).await?;

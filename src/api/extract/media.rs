@@ -17,7 +17,7 @@ pub(super) enum Declared {
 
 impl Declared {
     /// From the `Content-Type` among some headers.
-    pub(super) fn of(headers: &HeaderMap, formats: PhotoFormats) -> Self {
+    pub(super) fn new(headers: &HeaderMap, formats: PhotoFormats) -> Self {
         let value = headers.get(header::CONTENT_TYPE).map_or(&b""[..], |value| value.as_bytes());
         let essence = value.split(|&byte| byte == b';').next().unwrap_or_default().trim_ascii();
         let is = |name: &str| essence.eq_ignore_ascii_case(name.as_bytes());
@@ -98,16 +98,16 @@ mod tests {
             ("image/jfif", Declared::Unknown),
         ] {
             let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_str(text).unwrap())]);
-            assert_eq!(Declared::of(&headers, PhotoFormats::CONTRACT), expected, "{text}");
+            assert_eq!(Declared::new(&headers, PhotoFormats::CONTRACT), expected, "{text}");
         }
-        assert_eq!(Declared::of(&HeaderMap::new(), PhotoFormats::CONTRACT), Declared::Unknown);
+        assert_eq!(Declared::new(&HeaderMap::new(), PhotoFormats::CONTRACT), Declared::Unknown);
     }
 
     #[test]
     fn an_image_has_an_accepted_format() {
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static("image/WebP"))]);
-        assert_eq!(Declared::of(&headers, PhotoFormats::CONTRACT), Declared::Other);
-        assert_eq!(Declared::of(&headers, PhotoFormats::ALL), Declared::Image);
+        assert_eq!(Declared::new(&headers, PhotoFormats::CONTRACT), Declared::Other);
+        assert_eq!(Declared::new(&headers, PhotoFormats::ALL), Declared::Image);
         let webp = b"RIFF\x04\0\0\0WEBPVP8 ";
         assert!(is_image(webp, PhotoFormats::ALL) && !is_image(webp, PhotoFormats::CONTRACT));
     }

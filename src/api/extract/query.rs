@@ -83,7 +83,8 @@ impl Query {
         match value.parse::<usize>() {
             Ok(number) if range.contains(&number) => Ok(Some(number)),
             Ok(_) | Err(_) => {
-                let (least, most) = (range.start(), range.end());
+                let least = range.start();
+                let most = range.end();
                 Err(ApiError::bad_request(format!("{name} must be a whole number from {least} to {most}")))
             }
         }

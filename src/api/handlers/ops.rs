@@ -22,7 +22,8 @@ pub(in crate::api) async fn healthz() -> Response {
 /// Identify can be served.
 pub(in crate::api) async fn readyz(State(api): State<ApiState>) -> Response {
     let service = api.service();
-    let (loaded, ready) = (service.replicator().is_loaded(), service.is_ready());
+    let loaded = service.replicator().is_loaded();
+    let ready = service.is_ready();
     let lacks_key = service.replicator().lacks_key();
     let reasons: Vec<_> = [
         (api.is_stopping(), "server is stopping"),

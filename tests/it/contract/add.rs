@@ -28,7 +28,7 @@ async fn an_enrolment_in_the_newer_layout() {
 }
 
 #[tokio::test]
-async fn an_id_is_made_up_when_none_is_given() {
+async fn add_without_an_id_creates_one() {
     let server = Server::start().await;
     for form in [Form::new().photo(&photo("ann")), Form::new().photo(&photo("bob")).text("templateId", "  ")] {
         let json = server.post("add").form(&form).send().await.json();
@@ -40,7 +40,7 @@ async fn an_id_is_made_up_when_none_is_given() {
 }
 
 #[tokio::test]
-async fn an_id_may_come_before_or_after_the_photo_and_in_any_dress() {
+async fn add_accepts_id_in_any_order_and_encoding() {
     let server = Server::start().await;
     let disposition = "Content-Disposition: form-data; name=\"templateId\"";
     let dressed = [
@@ -62,7 +62,7 @@ async fn an_id_may_come_before_or_after_the_photo_and_in_any_dress() {
 }
 
 #[tokio::test]
-async fn an_impossible_id_is_refused() {
+async fn add_refuses_an_invalid_id() {
     let server = Server::start().await;
     for (id, info) in [
         ("x".repeat(129).into_bytes(), "templateId must have at most 128 characters"),
@@ -79,7 +79,7 @@ async fn an_impossible_id_is_refused() {
 }
 
 #[tokio::test]
-async fn an_id_that_exists_is_refused_unless_it_is_to_be_replaced() {
+async fn add_refuses_an_existing_id_without_replace() {
     let server = Server::start().await;
     server.enroll("ann", &photo("ann")).await;
     let form = Form::new().photo(&photo("bob")).text("templateId", "ann");
@@ -94,7 +94,7 @@ async fn an_id_that_exists_is_refused_unless_it_is_to_be_replaced() {
 }
 
 #[tokio::test]
-async fn a_failed_check_is_reported_or_refused_as_the_operator_says() {
+async fn a_failed_check_is_reported_or_refused_by_policy() {
     let server = Server::start().await;
     let answer = server.send_photo("add?check_liveness=true", &photo("spoof")).await;
     assert_eq!(answer.status, 200);
@@ -107,7 +107,7 @@ async fn a_failed_check_is_reported_or_refused_as_the_operator_says() {
     assert_eq!(answer.error(), (400, 400, "photo did not pass the liveness check".to_owned()));
     let answer = server.send_photo("add?check_deepfake=true", &photo("spoof")).await;
     assert_eq!(answer.error(), (400, 400, "photo did not pass the deepfake check".to_owned()));
-    assert_eq!(server.send_photo("add", &photo("spoof")).await.status, 200, "no check was asked for");
+    assert_eq!(server.send_photo("add", &photo("spoof")).await.status, 200, "no check was requested");
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn another_sample_is_added_to_a_template() {
 }
 
 #[tokio::test]
-async fn a_likely_mix_up_is_warned_of_in_both_layouts_or_refused() {
+async fn a_likely_mix_up_gives_a_warning_or_a_refusal() {
     for shape in [Shape::Seed, Shape::Modern, Shape::Both] {
         let config = ApiConfig { shape, ..ApiConfig::default() };
         let server = Server::with(Setup { config, ..Setup::default() }).await;
@@ -149,7 +149,7 @@ async fn a_likely_mix_up_is_warned_of_in_both_layouts_or_refused() {
 }
 
 #[tokio::test]
-async fn a_photo_under_the_least_quality_is_refused_and_unmeasured_quality_is_not_guessed() {
+async fn a_photo_below_the_minimum_quality_is_refused() {
     let server = Server::start().await;
     server.enroll("ann", &photo("ann")).await;
     let set = async |least| {

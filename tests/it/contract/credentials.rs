@@ -8,7 +8,7 @@ fn assert_turned_away(answer: &Answer, why: &str) {
 }
 
 #[tokio::test]
-async fn wrong_credentials_of_every_kind_get_one_answer() {
+async fn every_kind_of_wrong_credentials_gets_the_same_response() {
     let server = Server::start().await;
     let call = || server.post("identify").form(&Form::new().photo(&photo("ann")));
     let long = "x".repeat(600);
@@ -61,7 +61,7 @@ async fn credentials_come_before_everything_else() {
 }
 
 #[tokio::test]
-async fn before_the_first_read_of_the_store_nobody_is_turned_away_for_good() {
+async fn credentials_get_503_before_the_first_read_of_the_store() {
     let server = Server::with(Setup { loaded: false, ..Setup::default() }).await;
     let call = || server.post("identify").form(&Form::new().photo(&photo("ann")));
     for call in [call(), call().header("APP-ID", "unknown")] {
@@ -72,9 +72,9 @@ async fn before_the_first_read_of_the_store_nobody_is_turned_away_for_good() {
     assert_turned_away(&call().header("APP-KEY", "").send().await, "an empty key is wrong at any time");
 }
 
-/// What is committed is answered with, or nobody would ever know the key.
+/// A committed key is returned, or it would be lost.
 #[tokio::test]
-async fn a_key_that_was_made_is_shown_whatever_fails_then() {
+async fn a_created_key_is_returned_even_if_a_later_step_fails() {
     let server = Server::start().await;
     let applications = server.service.applications();
     server.store.unlisted.store(true, std::sync::atomic::Ordering::SeqCst);

@@ -1,7 +1,7 @@
 use crate::support::{Form, Json, Server, photo};
 
 #[tokio::test]
-async fn a_template_is_gone_for_good() {
+async fn delete_removes_a_template() {
     let server = Server::start().await;
     server.enroll("ann", &photo("ann")).await;
     let answer = server.post("delete").body("application/json", r#"{"templateId":"ann"}"#).send().await;
@@ -13,7 +13,7 @@ async fn a_template_is_gone_for_good() {
 }
 
 #[tokio::test]
-async fn the_id_is_found_in_every_guise() {
+async fn delete_accepts_the_id_in_every_encoding() {
     let server = Server::start().await;
     let json = r#"{ "templateId": "ann 1" }"#;
     for (content_type, body) in [

@@ -86,7 +86,7 @@ async fn a_failure_as_documented() {
 }
 
 #[tokio::test]
-async fn an_internal_failure_tells_nothing() {
+async fn an_internal_failure_reveals_nothing() {
     let server = Server::start().await;
     for name in ["fails", "panics"] {
         let answer = server.send_photo("identify", &photo(name)).await;
@@ -101,7 +101,8 @@ async fn an_internal_failure_tells_nothing() {
 async fn a_panic_in_a_worker_is_contained() {
     let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let pack = Arc::new(ModelPack::load(&models).unwrap());
-    let (model, made) = (pack.embedding_model(), Arc::new(AtomicUsize::new(0)));
+    let model = pack.embedding_model();
+    let made = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&made);
     let config = PoolConfig { name: "inference", threads: 2, queue: 8, deadline: Duration::from_secs(60) };
     let pool = EnginePool::start_with(pack, config, move || {
@@ -121,7 +122,8 @@ async fn a_panic_in_a_worker_is_contained() {
     server.enroll("ann", &photo("ann")).await;
     assert_eq!(made.load(Ordering::SeqCst), 2);
     for round in 1..=5 {
-        let (panics, ann) = (photo("panics"), photo("ann"));
+        let panics = photo("panics");
+        let ann = photo("ann");
         let (broken, whole) = tokio::join!(server.send_photo("identify", &panics), server.send_photo("identify", &ann));
         assert_eq!(broken.error(), (500, 500, "internal error".to_owned()));
         assert_eq!(whole.json().text("result.templateId"), "ann", "the one beside it");
@@ -150,7 +152,7 @@ async fn without_its_database_the_server_identifies_but_does_not_enrol() {
 }
 
 #[tokio::test]
-async fn an_application_that_is_deleted_meanwhile_is_turned_away() {
+async fn an_application_deleted_meanwhile_gets_401() {
     let server = Server::start().await;
     use semblance::store::AppStore;
     server.store.delete(&server.app.app_id).await.unwrap();
@@ -159,7 +161,7 @@ async fn an_application_that_is_deleted_meanwhile_is_turned_away() {
 }
 
 #[tokio::test]
-async fn a_busy_engine_asks_to_come_back() {
+async fn a_busy_engine_gives_503_with_retry_after() {
     let server = Server::start().await;
     let answer = server.send_photo("identify", &photo("busy")).await;
     assert_eq!(answer.error(), (503, 503, "server is busy, try again later".to_owned()));

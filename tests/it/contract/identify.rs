@@ -28,14 +28,14 @@ async fn a_match_in_the_newer_layout() {
 }
 
 #[tokio::test]
-async fn nobody_among_the_enrolled() {
+async fn no_match_among_the_enrolled() {
     let server = Server::start().await;
     server.enroll("ann", &photo("ann")).await;
     insta::assert_snapshot!(server.send_photo("identify", &photo("bob")).await.shown());
 }
 
 #[tokio::test]
-async fn nobody_in_an_empty_gallery() {
+async fn no_match_in_an_empty_gallery() {
     for shape in [Shape::Seed, Shape::Modern, Shape::Both] {
         let server = server_of(shape).await;
         let answer = server.send_photo("identify", &photo("bob")).await;
@@ -48,7 +48,7 @@ async fn nobody_in_an_empty_gallery() {
 }
 
 #[tokio::test]
-async fn checks_are_reported_when_asked_for() {
+async fn checks_are_reported_on_request() {
     let server = Server::start().await;
     server.enroll("ann", &photo("ann")).await;
     let answer = server.send_photo("identify?check_liveness=true&check_deepfake=true", &photo("ann")).await;
@@ -62,7 +62,7 @@ async fn what_is_not_measured_is_absent() {
 }
 
 #[tokio::test]
-async fn candidates_are_listed_when_asked_for() {
+async fn candidates_are_listed_on_request() {
     let server = Server::start().await;
     for id in ["ann", "ann.2", "ann.3", "bob"] {
         server.enroll(id, &photo(id)).await;
@@ -81,7 +81,7 @@ async fn candidates_are_listed_when_asked_for() {
 }
 
 #[tokio::test]
-async fn a_threshold_of_the_request_rules() {
+async fn a_threshold_in_the_request_overrides_the_setting() {
     let server = Server::start().await;
     server.enroll("ann", &photo("ann")).await;
     let similarity = server.send_photo("identify", &photo("ann.2")).await.json().number("result.similarity");
@@ -93,7 +93,7 @@ async fn a_threshold_of_the_request_rules() {
 }
 
 #[tokio::test]
-async fn galleries_of_applications_are_apart() {
+async fn galleries_of_applications_are_separate() {
     let server = Server::start().await;
     server.enroll("ann", &photo("ann")).await;
     let other = server.service.applications().create("other").await.unwrap();

@@ -35,7 +35,7 @@ async fn an_endpoint_ignores_a_flag_for_its_own_check() {
 }
 
 #[tokio::test]
-async fn the_other_check_is_made_when_asked_for() {
+async fn the_other_check_is_made_on_request() {
     let server = Server::start().await;
     for endpoint in ["liveness?check_deepfake=true", "deepfake?check_liveness=true"] {
         let json = server.send_photo(endpoint, &photo("ann")).await.json();

@@ -32,8 +32,8 @@ impl<'a> MakeWriter<'a> for Log {
 impl Log {
     /// Takes what was logged. A test's server runs on the test's own thread, so this is all of it.
     fn start() -> (Self, tracing::subscriber::DefaultGuard) {
-        // Somebody listens to everything, always: or a place in the code that other tests reach first, while
-        // nobody listens, may be remembered as not worth telling of.
+        // A global subscriber takes everything: without one, a call site that another test reaches first is cached as
+        // disabled.
         static EVERYTHING: Once = Once::new();
         EVERYTHING.call_once(|| tracing::subscriber::set_global_default(tracing_subscriber::registry()).unwrap());
         let log = Self::default();
@@ -56,7 +56,7 @@ impl Log {
 }
 
 #[tokio::test]
-async fn one_line_per_request_tells_what_became_of_it() {
+async fn one_line_per_request_has_its_outcome() {
     let server = Server::start().await;
     let (log, _guard) = Log::start();
     for (endpoint, name, level, status, code) in [
@@ -69,7 +69,8 @@ async fn one_line_per_request_tells_what_became_of_it() {
         let answer = server.send_photo(endpoint, &photo(name)).await;
         let lines = log.of(&answer);
         assert_eq!(lines.len(), 1, "{lines:?}");
-        let (line, fields) = (&lines[0], &lines[0]["fields"]);
+        let line = &lines[0];
+        let fields = &lines[0]["fields"];
         assert_eq!(line["level"], level);
         assert_eq!(fields["http.method"], "POST");
         assert_eq!(fields["http.route"], format!("/api/v1.0/{endpoint}"));
@@ -78,7 +79,7 @@ async fn one_line_per_request_tells_what_became_of_it() {
         assert_eq!(fields.get("error").is_some(), status != 200);
         assert_eq!(line["span"]["app"], server.app.app_id.as_str());
     }
-    assert_eq!(log.text().matches("the secret cause").count(), 1, "a cause is told once, and told");
+    assert_eq!(log.text().matches("the secret cause").count(), 1, "the cause is logged exactly once");
 }
 
 #[tokio::test]

@@ -42,7 +42,8 @@ fn both_layouts_have_every_measure() {
     let keys = |schema: &str| -> BTreeSet<String> {
         document["components"]["schemas"][schema]["properties"].as_object().unwrap().keys().cloned().collect()
     };
-    let (seed, modern) = (keys("SeedQuality"), keys("ModernQuality"));
+    let seed = keys("SeedQuality");
+    let modern = keys("ModernQuality");
     for row in Measure::ALL.map(Measure::row) {
         assert!(seed.contains(row.name) && modern.contains(row.newer_name), "{}", row.name);
     }

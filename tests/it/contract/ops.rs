@@ -17,7 +17,7 @@ async fn ready(server: &Server) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn health_is_told_to_anybody() {
+async fn health_needs_no_credentials() {
     let server = Server::start().await;
     let answer = server.call("GET", "/healthz").without("APP-ID").without("APP-KEY").send().await;
     assert_eq!((answer.status, answer.body.as_slice()), (200, br#"{"status":"ok"}"#.as_slice()));
@@ -48,7 +48,7 @@ async fn readiness_has_its_reasons() {
 }
 
 #[tokio::test]
-async fn metrics_tell_what_happened() {
+async fn metrics_count_requests_and_stages() {
     let server = Server::start().await;
     server.enroll("ann", &photo("ann")).await;
     server.send_photo("identify", &photo("ann")).await;
@@ -81,7 +81,7 @@ async fn metrics_tell_what_happened() {
 }
 
 #[tokio::test]
-async fn metrics_for_everybody_name_nobody() {
+async fn public_metrics_hide_app_ids() {
     let config = ApiConfig { metrics_by_app: false, ..ApiConfig::default() };
     let server = Server::with(Setup { config, ..Setup::default() }).await;
     let other = server.service.applications().create("other").await.unwrap();
@@ -97,7 +97,7 @@ async fn metrics_for_everybody_name_nobody() {
 }
 
 #[tokio::test]
-async fn licences_are_told() {
+async fn licences_are_served() {
     let server = Server::start().await;
     let answer = server.call("GET", "/licences").send().await;
     assert_eq!(answer.json().at("models").to_string(), r#"[{ "licence": "none", "name": "scripted" }]"#);
@@ -110,7 +110,7 @@ async fn schema(server: &Server) -> Schema {
 }
 
 #[tokio::test]
-async fn the_document_is_sound() {
+async fn references_of_the_document_resolve() {
     let server = Server::start().await;
     let schema = schema(&server).await;
     assert_eq!(schema.0["info"]["version"], env!("CARGO_PKG_VERSION"));
@@ -129,7 +129,7 @@ async fn the_document_is_sound() {
 }
 
 #[tokio::test]
-async fn answers_are_as_documented() {
+async fn every_kind_of_answer_is_as_documented() {
     let server = Server::start().await;
     let schema = schema(&server).await;
     let check = |method: &str, path: &str, answer: &Answer| {
@@ -172,9 +172,10 @@ async fn answers_are_as_documented() {
 
 /// One tenant's gallery is loaded for as long as it takes; what others write is seen meanwhile.
 #[tokio::test]
-async fn a_gallery_that_takes_long_holds_up_no_other() {
+async fn a_slow_gallery_does_not_delay_others() {
     let server = Server::start().await;
-    let (replicator, feed) = (server.service.replicator(), server.service.feed());
+    let replicator = server.service.replicator();
+    let feed = server.service.feed();
     let slow = server.service.applications().create("slow").await.unwrap().app_id;
     *server.store.slow.lock().unwrap() = Some(slow.clone());
     let soon = Duration::from_millis(20);

@@ -3,7 +3,7 @@ use std::sync::atomic::Ordering;
 use crate::support::{Form, Json, Server, photo};
 
 #[tokio::test]
-async fn junk_is_refused_by_name_rather_than_skipping_a_check() {
+async fn an_invalid_parameter_is_refused_by_name() {
     let server = Server::start().await;
     for (endpoint, info) in [
         ("identify?check_liveness=junk", "check_liveness must be true or false"),
@@ -30,7 +30,7 @@ async fn junk_is_refused_by_name_rather_than_skipping_a_check() {
 }
 
 #[tokio::test]
-async fn switches_are_read_generously() {
+async fn flags_accept_many_spellings() {
     let server = Server::start().await;
     for (query, on) in [
         ("check_liveness=TRUE", true),
@@ -57,7 +57,7 @@ async fn switches_are_read_generously() {
 }
 
 #[tokio::test]
-async fn a_check_without_a_model_is_refused_and_never_made_up() {
+async fn a_check_without_a_model_is_refused() {
     let server = Server::start().await;
     server.engine.liveness.store(false, Ordering::SeqCst);
     server.engine.deepfake.store(false, Ordering::SeqCst);
@@ -75,9 +75,9 @@ async fn a_check_without_a_model_is_refused_and_never_made_up() {
     assert_eq!(server.send_photo("identify?check_liveness=false", &photo("ann")).await.status, 200);
 }
 
-/// Which face is meant reaches the engine from every endpoint that takes a photo.
+/// Every endpoint with a photo passes `faces` to the engine.
 #[tokio::test]
-async fn faces_says_which_face_is_meant() {
+async fn faces_selects_the_face() {
     let server = Server::start().await;
     server.enroll("ann", &photo("ann")).await;
     for endpoint in ["identify", "add", "templates/ann/samples", "liveness", "deepfake", "verify", "doc/verify"] {
@@ -99,10 +99,9 @@ async fn faces_says_which_face_is_meant() {
     }
 }
 
-/// What is no human face, or no face to be trusted, is refused by every endpoint that makes an embedding, and leaves
-/// nothing behind.
+/// Every endpoint that makes an embedding refuses a face that is not human or not trusted, and stores nothing.
 #[tokio::test]
-async fn what_cannot_be_a_template_is_neither_enrolled_nor_compared() {
+async fn untrusted_faces_are_neither_enrolled_nor_compared() {
     let server = Server::start().await;
     server.enroll("ann", &photo("ann")).await;
     for (name, code) in [("thing", 5), ("blurred", 9)] {

@@ -27,7 +27,7 @@ async fn unknown_paths_are_not_found() {
 }
 
 #[tokio::test]
-async fn other_methods_are_told_which_are_allowed() {
+async fn other_methods_get_405_with_allow() {
     let server = Server::start().await;
     for (target, allowed, others) in [
         ("/api/v1.0/identify", "POST", ["GET", "PUT", "DELETE"]),
@@ -56,7 +56,7 @@ async fn head_is_answered_without_a_body() {
 }
 
 #[tokio::test]
-async fn what_is_not_built_says_so() {
+async fn unsupported_endpoints_answer_501() {
     let server = Server::start().await;
     for (method, endpoint) in [
         ("POST", "doc/identify"),
@@ -74,7 +74,7 @@ async fn what_is_not_built_says_so() {
 }
 
 #[tokio::test]
-async fn every_request_has_an_id_of_its_own() {
+async fn every_request_has_a_unique_id() {
     let server = Server::start().await;
     let mut ids = BTreeSet::new();
     for _ in 0..3 {

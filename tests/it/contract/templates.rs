@@ -25,7 +25,7 @@ async fn templates_are_listed_in_pages() {
 }
 
 #[tokio::test]
-async fn one_template_is_shown_and_removed() {
+async fn one_template_is_read_and_removed() {
     let server = Server::start().await;
     server.enroll("a/b?", &photo("ann")).await;
     insta::assert_snapshot!(server.get("templates/a%2Fb%3F").await.shown());
@@ -39,7 +39,7 @@ async fn one_template_is_shown_and_removed() {
 }
 
 #[tokio::test]
-async fn an_impossible_id_is_refused() {
+async fn an_invalid_id_is_refused() {
     let server = Server::start().await;
     let answer = server.get(&format!("templates/{}", "x".repeat(129))).await;
     assert_eq!(answer.error(), (400, 400, "templateId must have at most 128 characters".to_owned()));

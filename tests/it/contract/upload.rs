@@ -67,7 +67,7 @@ async fn faults_in_their_order() {
 }
 
 #[tokio::test]
-async fn what_is_no_photo_is_missing() {
+async fn a_part_that_is_not_a_photo_counts_as_missing() {
     let server = Server::start().await;
     let missing = (400, 1, "photo should not be empty".to_owned());
     for form in [
@@ -101,7 +101,7 @@ async fn what_is_no_photo_is_missing() {
 }
 
 #[tokio::test]
-async fn an_image_is_a_photo_in_whatever_dress() {
+async fn an_image_is_accepted_under_any_declared_type() {
     let server = Server::start().await;
     for form in [
         Form::new().part(&[AS_TEXT], &photo("ann")),
@@ -149,7 +149,7 @@ async fn a_broken_form_with_a_photo_is_a_bad_request() {
 }
 
 #[tokio::test]
-async fn what_surrounds_a_form_is_ignored() {
+async fn preamble_and_epilogue_are_ignored() {
     let server = Server::start().await;
     let form = Form::new().photo(&photo("ann"));
     for body in [

@@ -13,7 +13,7 @@ async fn the_same_person() {
 }
 
 #[tokio::test]
-async fn the_names_of_both_eras_and_both_paths() {
+async fn old_and_new_field_names_on_both_paths() {
     let server = Server::start().await;
     for path in ["verify", "doc/verify"] {
         for first in ["first_photo", "first_selfie"] {
@@ -27,7 +27,7 @@ async fn the_names_of_both_eras_and_both_paths() {
 }
 
 #[tokio::test]
-async fn a_threshold_of_the_request_rules() {
+async fn a_threshold_in_the_request_overrides_the_setting() {
     let server = Server::start().await;
     for (target, other, same) in [
         ("verify", "ann.2", "true"),
@@ -43,7 +43,7 @@ async fn a_threshold_of_the_request_rules() {
 }
 
 #[tokio::test]
-async fn both_photos_are_needed_and_both_may_be_at_fault() {
+async fn both_photos_are_needed_and_either_can_be_at_fault() {
     let server = Server::start().await;
     let missing = (400, 1, "photo should not be empty".to_owned());
     for form in [

@@ -5,7 +5,7 @@ use std::path::Path;
 use semblance::domain::{Measure, Reported};
 use serde_json::{Value, json};
 
-use super::process::{App, Database, Server};
+use super::process::{App, Database, Server, command};
 use crate::support::eventually;
 use crate::support::schema::Schema;
 
@@ -20,7 +20,8 @@ fn share(value: &Value) -> f64 {
 
 /// Every field of the contract, in both layouts, and the same in both.
 fn assert_whole(result: &Value, checks: bool) {
-    let (seed, modern) = (&result["face"], result);
+    let seed = &result["face"];
+    let modern = result;
     for row in Measure::ALL.map(Measure::row) {
         let measured = &seed["quality"][row.name];
         let key = match row.reported {
@@ -35,7 +36,8 @@ fn assert_whole(result: &Value, checks: bool) {
         assert!(seed["quality"][name].as_f64().unwrap().abs() < 60.0, "{name}");
         assert_eq!(seed["quality"][name], modern["quality"][name]);
     }
-    let (older, newer) = (&seed["quality"], &modern["demography"]);
+    let older = &seed["quality"];
+    let newer = &modern["demography"];
     assert!((1..=100).contains(&newer["age"].as_u64().unwrap()), "{newer}");
     assert!(["male", "female"].contains(&newer["gender"].as_str().unwrap()));
     assert!(["white", "black", "asian", "indian", "other"].contains(&newer["race"].as_str().unwrap()));
@@ -43,7 +45,7 @@ fn assert_whole(result: &Value, checks: bool) {
         assert_eq!(older[name], newer[name], "{name}");
     }
     for check in ["liveness", "deepfake"] {
-        assert_eq!(modern[check].is_object(), checks, "{check} is there only when asked for");
+        assert_eq!(modern[check].is_object(), checks, "{check} is there only on request");
         if checks {
             share(&modern[check]["score"]);
             assert_eq!(seed[check], modern[check]);
@@ -52,7 +54,7 @@ fn assert_whole(result: &Value, checks: bool) {
 }
 
 #[tokio::test]
-async fn every_field_is_there_on_every_photo() {
+async fn every_photo_gets_every_field() {
     let server = Server::start(&Database::sqlite()).await;
     let app = server.first_app();
     let document = reqwest::get(format!("{}/openapi.json", server.url())).await.unwrap();
@@ -138,7 +140,8 @@ async fn gender(app: &App, name: &str) -> Value {
 async fn age_gender_and_race_are_turned_off_for_one_application() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
-    let (here, there) = (server.first_app(), server.app(server.create_app("other", &database).await));
+    let here = server.first_app();
+    let there = server.app(server.create_app("other", &database).await);
     let id = there.credentials().0;
     server.command(&database, &["app", "attributes", &id, "off"]);
     let hidden = async || there.identify(PHOTOS[0]).await["result"]["demography"] == Value::Null;
@@ -162,9 +165,25 @@ async fn a_limit_can_be_configured() {
     assert_eq!(reply["result"]["quality"]["contrast"]["fine"], json!(true));
 }
 
-/// A model that computes something else than it must is not served with.
+/// The old name of a setting works; the log at start and `doctor` name the new one.
 #[tokio::test]
-async fn other_numbers_than_the_golden_ones_are_refused() {
+async fn an_old_name_of_a_setting_is_reported() {
+    let old = [("SEMBLANCE_FINE_CRFIQA", "1"), ("SEMBLANCE_LOG_LEVEL", "warn")];
+    let server = Server::start_in(tempfile::tempdir().unwrap(), &Database::sqlite(), &old).await;
+    let reply = server.first_app().identify(PHOTOS[0]).await;
+    assert_eq!(reply["result"]["quality"]["crfiqa"]["fine"], json!(false));
+    let warning = "SEMBLANCE_FINE_CRFIQA has a new name: use SEMBLANCE_QUALITY_CRFIQA";
+    assert_eq!(server.log().matches(warning).count(), 1, "{}", server.log());
+
+    let dir = tempfile::tempdir().unwrap();
+    let doctor = command(dir.path(), &Database::sqlite()).arg("doctor").envs(old).output().unwrap();
+    let report = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert_eq!(report.matches(warning).count(), 1, "{report}");
+}
+
+/// The server does not start with such a model.
+#[tokio::test]
+async fn a_model_with_other_outputs_than_golden_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     for entry in std::fs::read_dir(&models).unwrap() {
@@ -188,6 +207,6 @@ async fn other_numbers_than_the_golden_ones_are_refused() {
     let wrong = golden.replace(line, &format!("age = [{:?}]", age + 10.0));
     std::fs::write(dir.path().join("golden.toml"), wrong).unwrap();
     let refused = check();
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(!refused.status.success() && said.contains("traits") && said.contains("age"), "{said}");
+    let error = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && error.contains("traits") && error.contains("age"), "{error}");
 }
