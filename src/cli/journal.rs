@@ -1,4 +1,4 @@
-//! `semblance journal`: check the journal, take a period out of it.
+//! `semblance journal`: verifies and exports the journal.
 
 use std::io::{BufRead as _, BufReader, BufWriter, Read, Write as _};
 use std::path::{Path, PathBuf};
@@ -13,11 +13,11 @@ use crate::settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Check that no line was changed, put in or taken out, nor cut off up to the last that the database knows of.
+    /// Check that no line was changed, inserted or removed, up to the last line that the database knows.
     Verify,
     /// Print the lines of a period as NDJSON.
     Export {
-        /// From this time on: RFC 3339 or its beginning, such as 2026-11-23.
+        /// From this time on: RFC 3339, or its beginning such as 2026-11-23.
         #[arg(long, value_parser = moment, default_value = "")]
         from: String,
         /// Up to and including this time, likewise.
@@ -27,7 +27,7 @@ pub(super) enum Command {
         #[arg(long, value_name = "ID")]
         app: Option<String>,
     },
-    /// Print the receipts of erasures: lines that prove themselves, to be handed on.
+    /// Print the receipts of erasures: lines that anyone with the public key can verify.
     Receipts {
         /// Of this template only.
         #[arg(long, value_name = "ID")]
@@ -36,13 +36,13 @@ pub(super) enum Command {
         #[arg(long, value_name = "ID")]
         app: Option<String>,
     },
-    /// Print the public key that receipts are checked with.
+    /// Print the public key that verifies receipts.
     ReceiptKey,
-    /// Check receipts, a line each; needs neither the journal nor a database.
+    /// Verify receipts, one a line. Needs neither the journal nor a database.
     CheckReceipts {
-        /// What `receipt-key` printed.
+        /// The key that `receipt-key` printed.
         key: String,
-        /// The file with the receipts; standard input without it.
+        /// The file with the receipts. Default: standard input.
         file: Option<PathBuf>,
     },
 }
@@ -54,7 +54,8 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             print(&settings, &Selection { from, to, app: app.as_deref(), ..Selection::default() })?;
         }
         Command::Receipts { template, app } => {
-            let (template, app) = (template.as_deref(), app.as_deref());
+            let template = template.as_deref();
+            let app = app.as_deref();
             print(&settings, &Selection { template, app, receipts: true, ..Selection::default() })?;
         }
         Command::ReceiptKey => {
@@ -66,20 +67,20 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
     Ok(())
 }
 
-/// A time in RFC 3339 (UTC), or its beginning; empty: none.
+/// A time in RFC 3339 (UTC), or its beginning. Empty is no limit.
 fn moment(text: &str) -> Result<String, String> {
     const SHAPE: &[u8] = b"0000-00-00T00:00:00.000";
-    let said = text.strip_suffix('Z').unwrap_or(text);
+    let digits = text.strip_suffix('Z').unwrap_or(text);
     let fits = |(at, byte): (usize, u8)| match SHAPE.get(at) {
         Some(b'0') => byte.is_ascii_digit(),
         Some(mark) => byte == *mark,
         None => false,
     };
-    let within = |at: usize, most: u32| said.get(at..at + 2).is_none_or(|n| n.parse().is_ok_and(|n: u32| n <= most));
-    let sound = said.bytes().enumerate().all(fits)
+    let within = |at: usize, most: u32| digits.get(at..at + 2).is_none_or(|n| n.parse().is_ok_and(|n: u32| n <= most));
+    let valid = digits.bytes().enumerate().all(fits)
         && [(5, 12), (8, 31), (11, 23), (14, 59), (17, 60)].into_iter().all(|(at, most)| within(at, most));
     let wrong = || format!("'{text}' is not a time such as 2026-11-23T09:30:00Z, or the beginning of one");
-    sound.then(|| said.to_owned()).ok_or_else(wrong)
+    valid.then(|| digits.to_owned()).ok_or_else(wrong)
 }
 
 fn dir(settings: &Settings) -> Result<PathBuf, CliError> {
@@ -94,11 +95,13 @@ async fn journal_key(settings: &Settings) -> Result<JournalKey, CliError> {
 async fn verify_all(settings: &Settings) -> Result<(), CliError> {
     let dir = dir(settings)?;
     let store = app::open_store(settings).await?;
-    // Read before the files are: a server may go on meanwhile.
+    // Read before the files: a running server may write more lines meanwhile.
     let node = app::node_id(settings)?;
     let positions = store.outbox.journal_positions().await?;
     if node.is_none() && !positions.is_empty() {
-        return Err(CliError::message("the file `node` of the data folder is missing: it says whose journal this is"));
+        return Err(CliError::message(
+            "the file `node` of the data folder is missing: it identifies the node of this journal",
+        ));
     }
     let (own, others): (Vec<_>, Vec<_>) = positions.into_iter().partition(|known| Some(known.node) == node);
     let known = own.first().map(|known| known.position);
@@ -112,7 +115,7 @@ async fn verify_all(settings: &Settings) -> Result<(), CliError> {
         println!("older files were removed");
     }
     if let Some(known) = own.first() {
-        println!("the database knows of line {}, since {}", known.position.line, rfc3339(known.reported_at));
+        println!("the database knows line {}, since {}", known.position.line, rfc3339(known.reported_at));
     }
     for other in others {
         let reported_at = rfc3339(other.reported_at);
@@ -121,9 +124,9 @@ async fn verify_all(settings: &Settings) -> Result<(), CliError> {
     Ok(())
 }
 
-fn print(settings: &Settings, wanted: &Selection<'_>) -> Result<(), CliError> {
+fn print(settings: &Settings, selection: &Selection<'_>) -> Result<(), CliError> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    export(&dir(settings)?, wanted, &mut out).map_err(|error| CliError::message(error.to_string()))?;
+    export(&dir(settings)?, selection, &mut out).map_err(|error| CliError::message(error.to_string()))?;
     out.flush()?;
     Ok(())
 }
@@ -140,9 +143,9 @@ fn check(key: &str, file: Option<&Path>) -> Result<(), CliError> {
         check_receipt(&key, line?.trim_end()).map_err(|fault| CliError::message(format!("line {count}: {fault}")))?;
     }
     if count == 0 {
-        return Err(CliError::message("there is nothing to check"));
+        return Err(CliError::message("there are no receipts to verify"));
     }
-    println!("{count} receipts are good");
+    println!("{count} receipts are valid");
     Ok(())
 }
 
@@ -151,7 +154,7 @@ mod tests {
     use super::moment;
 
     #[test]
-    fn a_time_may_be_the_beginning_of_one_and_nothing_else() {
+    fn a_time_or_its_beginning_is_accepted() {
         for (text, is) in [
             ("", ""),
             ("2026", "2026"),

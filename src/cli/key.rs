@@ -1,4 +1,4 @@
-//! `semblance key`: the keys that seal the templates.
+//! `semblance key`: the sealing keys.
 
 use std::io::{IsTerminal as _, Write as _};
 
@@ -11,20 +11,19 @@ use crate::store::{KeyError, KeyFile, KeyId, KeyStore, Store};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Tell which keys there are, which is in force, and how many templates are sealed under each.
+    /// List the keys, the number of data keys sealed under each, and which key is active.
     Status {
         /// Print JSON.
         #[arg(long)]
         json: bool,
     },
-    /// Put a new random key into the key file. It is not in force before `rotate`: until then it can be handed to
-    /// the other nodes.
+    /// Add a new random key to the key file. `rotate` activates it; before that, copy it to the other nodes.
     Add,
-    /// Put the newest key in force, a new one if there is none, and seal everything anew under it. Servers go on.
+    /// Activate the newest key (a new one if there is none) and reseal all data keys under it. Servers keep running.
     Rotate,
-    /// Take a key out of the key file, for good. Refused while it is in force or anything is sealed under it.
+    /// Remove a key from the key file for good. Refused while it is active or anything is sealed under it.
     Drop {
-        /// Its name, as `status` shows it.
+        /// The id of the key, as `status` prints it.
         id: String,
     },
 }
@@ -32,26 +31,28 @@ pub(super) enum Command {
 pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
     let file = key_file(&settings);
     let in_file = || file.as_ref().ok_or_else(|| CliError::message("the keys are given as text, not in a file"));
-    // Opened first: it makes the data folder and the first key, and it says when the key is wrong.
+    // Opened first: this creates the data folder and the first key, and fails when the key is wrong.
     let store = app::open_store(&settings).await?;
     match command {
         Command::Status { json } => status(&*store.keys, json).await?,
         Command::Add => {
             let key = in_file()?.lock().map_err(failed)?.add().map_err(failed)?;
             journal_command(&store, "key add", None, &key.id().to_string()).await?;
-            println!("added {}; it is not in force yet", key.id());
+            println!("added {}; it is not active yet: `semblance key rotate` activates it", key.id());
         }
         Command::Rotate => rotate(&store, file.as_ref()).await?,
         Command::Drop { id } => {
             let id: KeyId = id.parse().map_err(failed)?;
             let locked = in_file()?.lock().map_err(failed)?;
             let status = store.keys.status().await?;
-            if id == status.in_force {
-                return Err(CliError::message(format!("{id} is in force")));
+            if id == status.active {
+                return Err(CliError::message(format!(
+                    "{id} is active; activate another with `semblance key rotate` first"
+                )));
             }
             if let Some((_, count)) = status.in_use.iter().find(|(key, _)| *key == id) {
                 return Err(CliError::message(format!(
-                    "{count} data keys are sealed under {id}; `semblance key rotate` seals them anew"
+                    "{count} data keys are sealed under {id}; `semblance key rotate` reseals them"
                 )));
             }
             locked.remove(id).map_err(failed)?;
@@ -72,13 +73,15 @@ async fn status(keys: &dyn KeyStore, json: bool) -> Result<(), CliError> {
     let all: Vec<KeyId> = status.given.iter().copied().chain(unknown).collect();
     let count = |id: KeyId| status.in_use.iter().find(|(key, _)| *key == id).map_or(0, |(_, count)| *count);
     for id in all {
-        let (in_force, given, sealed) = (id == status.in_force, status.given.contains(&id), count(id));
+        let active = id == status.active;
+        let given = status.given.contains(&id);
+        let sealed = count(id);
         if json {
             let id = id.to_string();
-            println!("{}", serde_json::json!({ "id": id, "in_force": in_force, "given": given, "sealed": sealed }));
+            println!("{}", serde_json::json!({ "id": id, "in_force": active, "given": given, "sealed": sealed }));
         } else {
-            let state = match (in_force, given) {
-                (true, _) => "in force",
+            let state = match (active, given) {
+                (true, _) => "active",
                 (false, true) => "",
                 (false, false) => "not given",
             };
@@ -89,19 +92,19 @@ async fn status(keys: &dyn KeyStore, json: bool) -> Result<(), CliError> {
 }
 
 async fn rotate(store: &Store, file: Option<&KeyFile>) -> Result<(), CliError> {
-    // Held to the end, so that nobody takes away what is being put in force. A file that cannot be written, such as a
-    // container's secret, needs none: nobody does, and the keys that are in it can be put in force all the same.
+    // Held to the end, so that no command drops the key that is being activated. A file that cannot be written, such as a
+    // container's secret, needs no lock: no command changes it, and its keys can be activated nevertheless.
     let locked = match file.map(KeyFile::lock) {
         Some(Err(error @ KeyError::Busy(_))) => return Err(failed(error)),
         locked => locked,
     };
     let before = store.keys.status().await?;
-    let stale = before.in_use.iter().any(|(id, _)| *id != before.in_force);
-    let newest = before.given.last().copied().filter(|newest| *newest != before.in_force);
+    let stale = before.in_use.iter().any(|(id, _)| *id != before.active);
+    let newest = before.given.last().copied().filter(|newest| *newest != before.active);
     let next = match (newest, locked.as_ref()) {
         (Some(newest), _) => newest,
-        // One that was broken off is brought to its end before another begins.
-        (None, _) if stale => before.in_force,
+        // Completes an interrupted rotation before another begins.
+        (None, _) if stale => before.active,
         (None, Some(locked)) => locked.as_ref().map_err(failed)?.add().map_err(failed)?.id(),
         (None, None) => {
             return Err(CliError::message(
@@ -110,37 +113,38 @@ async fn rotate(store: &Store, file: Option<&KeyFile>) -> Result<(), CliError> {
         }
     };
     journal_command(store, "key rotate", None, &format!("begins: to {next}")).await?;
-    if next != before.in_force {
-        store.keys.put_in_force(next).await?;
-        println!("{next} is in force");
+    if next != before.active {
+        store.keys.activate(next).await?;
+        println!("{next} is active");
     }
-    let (mut count, mut at) = (0, None);
+    let mut count = 0;
+    let mut after = None;
     loop {
-        let part = store.keys.reseal(at).await?;
-        count += part.count;
+        let batch = store.keys.reseal(after).await?;
+        count += batch.count;
         if std::io::stderr().is_terminal() {
-            eprint!("\r{count} sealed anew");
+            eprint!("\r{count} data keys resealed");
             let _ = std::io::stderr().flush();
         }
-        match part.next {
-            Some(next) => at = Some(next),
-            None => break,
+        after = batch.next;
+        if after.is_none() {
+            break;
         }
     }
     if std::io::stderr().is_terminal() {
         eprintln!();
     }
     clear_away(&*store.scrubber).await?;
-    let after = store.keys.status().await?;
-    if let Some((id, left)) = after.in_use.iter().find(|(id, _)| *id != after.in_force) {
+    let status = store.keys.status().await?;
+    if let Some((id, left)) = status.in_use.iter().find(|(id, _)| *id != status.active) {
         return Err(CliError::message(format!(
-            "{left} data keys are sealed under {id} still; is a node of another version running? Rotate once more"
+            "{left} data keys are still sealed under {id}; is a node of another version running? Run `semblance key rotate` again"
         )));
     }
-    journal_command(store, "key rotate", None, &format!("ends: {count} sealed anew")).await?;
-    println!("{count} sealed anew; nothing is sealed under another key");
-    for id in after.given.iter().filter(|id| **id != after.in_force) {
-        println!("{id} is not needed any more: `semblance key drop {id}` once no backup is kept that needs it");
+    journal_command(store, "key rotate", None, &format!("ends: {count} resealed")).await?;
+    println!("{count} data keys resealed; nothing is sealed under another key");
+    for id in status.given.iter().filter(|id| **id != status.active) {
+        println!("{id} is no longer needed: run `semblance key drop {id}` once no backup needs it");
     }
     Ok(())
 }

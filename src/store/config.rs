@@ -23,12 +23,12 @@ pub enum DatabaseConfig {
     },
 }
 
-/// Where the sealing keys come from. The oldest is first; the database says which one is in force.
+/// Where the sealing keys come from. The oldest is first; the database says which one is active.
 #[derive(Debug, Clone)]
 pub enum KeySource {
     /// The keys themselves.
     Given(Vec<Key>),
-    /// A file. It is read again when a key is in force that it did not contain.
+    /// A file. It is read again when a key is active that it did not contain.
     File {
         /// The file.
         file: KeyFile,

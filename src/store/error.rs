@@ -80,14 +80,14 @@ pub enum OpenError {
     /// The schema cannot be migrated.
     #[error("its schema cannot be brought up to date: {0}")]
     Migrate(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// The key in force was not given.
+    /// The active key was not given.
     #[error(
-        "it is sealed with the key {in_force}, and that is not among those given ({given}); give the key that it is \
+        "it is sealed with the key {active}, and that is not among those given ({given}); give the key that it is \
          sealed with (SEMBLANCE_KEY or SEMBLANCE_KEY_FILE)"
     )]
     WrongKey {
-        /// The key in force.
-        in_force: KeyId,
+        /// The active key.
+        active: KeyId,
         /// The keys that were given.
         given: String,
     },
@@ -97,7 +97,7 @@ pub enum OpenError {
          and run `semblance key rotate` again"
     )]
     KeysMissing(String),
-    /// The row that shows which key is in force does not open with that key.
+    /// The row that shows which key is active does not open with that key.
     #[error("its sealing check is damaged")]
     DamagedCheck,
     /// Something is sealed, and the key file is missing.

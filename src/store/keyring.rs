@@ -1,7 +1,7 @@
 //! The sealing keys of a process.
 //!
 //! Sealed data names its key, so several keys may be in use at once. The row [`SEAL_CHECK`] of the database says which
-//! key is in force, and every write reads it in its own transaction. So a new key is in force for all nodes from one
+//! key is active, and every write reads it in its own transaction. So a new key is active for all nodes from one
 //! commit on, without a restart. A node that does not have a key reads its key file again.
 
 use std::collections::HashMap;
@@ -17,14 +17,14 @@ use super::record::SnapshotId;
 use super::seal::{SampleRef, SealError, Sealer, sealed_under, snapshot_key_aad};
 use crate::domain::{AppId, Embedding};
 
-/// The row of `meta` that says which key is in force: a known text, sealed under it, so that a wrong key is detected at
+/// The row of `meta` that says which key is active: a known text, sealed under it, so that a wrong key is detected at
 /// once.
 pub(super) const SEAL_CHECK: &str = "sealing check";
 
 /// The row of `meta` with the sealed key of the journal.
 pub(super) const JOURNAL_KEY: &str = "journal key";
 
-/// The row of `meta` with the ids of the keys that are no longer in force, but under which something may still be
+/// The row of `meta` with the ids of the keys that are no longer active, but under which something may still be
 /// sealed: the rotation that replaced them is not complete.
 pub(super) const SUPERSEDED: &str = "superseded keys";
 
@@ -52,21 +52,21 @@ impl Keyring {
         Ok(Self { source, sealers: ArcSwap::from_pointee(sealers) })
     }
 
-    /// The check of a database without sealed data: the newest key is in force.
+    /// The check of a database without sealed data: the newest key is active.
     pub(super) fn first_check(&self) -> Result<Vec<u8>, OpenError> {
         let newest = self.source.keys(true)?.pop().ok_or(KeyError::Shape)?;
         Ok(Sealer::new(&newest).check().map_err(StoreError::from)?)
     }
 
-    /// The key in force, if it is among those given.
+    /// The active key, if it is among those given.
     pub(super) fn unlock(&self, check: &[u8]) -> Result<Key, OpenError> {
-        let in_force = sealed_under(check).map_err(|_| OpenError::DamagedCheck)?;
+        let active = sealed_under(check).map_err(|_| OpenError::DamagedCheck)?;
         let keys = self.source.keys(true)?;
-        let Some(key) = keys.iter().find(|key| key.id() == in_force) else {
+        let Some(key) = keys.iter().find(|key| key.id() == active) else {
             let given = keys.iter().map(|key| key.id().to_string()).collect::<Vec<_>>().join(", ");
-            return Err(OpenError::WrongKey { in_force, given });
+            return Err(OpenError::WrongKey { active, given });
         };
-        self.in_force(check).map_err(|_| OpenError::DamagedCheck)?;
+        self.active_sealer(check).map_err(|_| OpenError::DamagedCheck)?;
         Ok(key.clone())
     }
 
@@ -81,7 +81,7 @@ impl Keyring {
         if let Some(sealer) = self.sealers.load().get(&id) {
             return Ok(Arc::clone(sealer));
         }
-        // This reads a few bytes, and only after another process has put a new key in force.
+        // This reads a few bytes, and only after another process has activated a new key.
         match self.source.keys(true) {
             Ok(keys) => self.sealers.store(Arc::new(sealers(&keys))),
             Err(error) => tracing::warn!(%error, "the sealing keys cannot be reloaded"),
@@ -89,8 +89,8 @@ impl Keyring {
         self.sealers.load().get(&id).cloned().ok_or(SealError::OtherKey(id))
     }
 
-    /// The sealer of the key in force, whose check this is.
-    pub(super) fn in_force(&self, check: &[u8]) -> Result<Arc<Sealer>, SealError> {
+    /// The sealer of the active key, whose check this is.
+    pub(super) fn active_sealer(&self, check: &[u8]) -> Result<Arc<Sealer>, SealError> {
         let sealer = self.sealer(sealed_under(check)?)?;
         if sealer.opens_check(check) { Ok(sealer) } else { Err(SealError::Damaged) }
     }
@@ -135,8 +135,8 @@ fn sealers(keys: &[Key]) -> Sealers {
 
 /// The sealed journal key of a database that has none: random for a new database. Older versions derived it from the
 /// sealing key, so an older journal continues with that one.
-pub(super) fn first_journal_key(in_force: &Key, is_new: bool) -> Result<Vec<u8>, StoreError> {
+pub(super) fn first_journal_key(active: &Key, is_new: bool) -> Result<Vec<u8>, StoreError> {
     let random = || Key::random().map_err(|error| StoreError::Failed(Box::new(error)));
-    let key = if is_new { random()?.0 } else { in_force.derived(JOURNAL_LABEL) };
-    Ok(Sealer::new(in_force).seal_bytes(JOURNAL_KEY.as_bytes(), key.as_ref())?)
+    let key = if is_new { random()?.0 } else { active.derived(JOURNAL_LABEL) };
+    Ok(Sealer::new(active).seal_bytes(JOURNAL_KEY.as_bytes(), key.as_ref())?)
 }

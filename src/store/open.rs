@@ -33,7 +33,7 @@ pub async fn open(options: &OpenOptions) -> Result<Store, OpenError> {
     }
 }
 
-/// The store of a database whose schema is up to date, if the key in force is among those given.
+/// The store of a database whose schema is up to date, if the active key is among those given.
 async fn unlock(read: Pool, write: Pool, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Result<Store, OpenError> {
     let db = Db { read, write, timeout: options.timeout, pending_scrub: PendingScrub::at_open() };
     let check = read_meta(&db, SEAL_CHECK).await?;

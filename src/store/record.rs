@@ -178,14 +178,14 @@ pub struct SnapshotId(pub uuid::Uuid);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyStatus {
     /// The key that seals what is written.
-    pub in_force: KeyId,
+    pub active: KeyId,
     /// The keys that this process was given, oldest first.
     pub given: Vec<KeyId>,
     /// How many data keys are sealed under each key. A sample of the version before data keys counts as one.
     pub in_use: Vec<(KeyId, u64)>,
 }
 
-/// How far a reseal has come: every sample up to this one is sealed under the key in force.
+/// How far a reseal has come: every sample up to this one is sealed under the active key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SampleCursor {
     pub(super) app: String,

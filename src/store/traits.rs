@@ -168,7 +168,7 @@ pub trait Scrubber: Send + Sync {
     fn interval(&self) -> Duration;
 }
 
-/// Puts another sealing key in force while any number of nodes serve.
+/// Activates another sealing key while any number of nodes serve.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
     /// Whether this process has a key. The key file is read again if it does not.
@@ -177,10 +177,10 @@ pub trait KeyStore: Send + Sync {
     /// Which keys there are, and how much is sealed under each. Reads the row of every sample.
     async fn status(&self) -> Result<KeyStatus, StoreError>;
 
-    /// Puts a key in force: every node seals later writes under it.
-    async fn put_in_force(&self, key: KeyId) -> Result<(), StoreError>;
+    /// Activates a key: every node seals later writes under it.
+    async fn activate(&self, key: KeyId) -> Result<(), StoreError>;
 
-    /// Reseals a batch of data keys under the key in force. `None` begins with the first. Repeating it is safe.
+    /// Reseals a batch of data keys under the active key. `None` begins with the first. Repeating it is safe.
     async fn reseal(&self, after: Option<SampleCursor>) -> Result<Resealed, StoreError>;
 }
 
@@ -209,6 +209,6 @@ pub struct Store {
     pub hints: Arc<dyn HintStore>,
     /// Events for the journal.
     pub outbox: Arc<dyn OutboxStore>,
-    /// The key of the journal. It does not change when another sealing key is put in force.
+    /// The key of the journal. It does not change when another sealing key is activated.
     pub journal_key: Zeroizing<[u8; 32]>,
 }

@@ -1,4 +1,4 @@
-//! What is removed cannot be read out of the files of the database.
+//! Removed templates cannot be recovered from the files of the database.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -44,13 +44,13 @@ async fn with_app(store: &Store, name: &str) -> AppId {
     id
 }
 
-/// Every run of bytes of a secret that would help: the wrapped data key and the ciphertext, past their heads.
+/// All runs of twelve bytes of the wrapped data key and of the ciphertext, past their headers.
 pub(crate) fn pieces(sealed: &[u8], data_key: &[u8]) -> Vec<[u8; 12]> {
     let of = |bytes: &[u8]| bytes.chunks_exact(12).skip(2).map(|piece| piece.try_into().unwrap()).collect::<Vec<_>>();
     [of(sealed), of(data_key)].concat()
 }
 
-/// Those pieces that are in any file of a folder.
+/// The pieces that are in any file of a folder.
 pub(crate) fn found_in(dir: &Path, pieces: &HashSet<[u8; 12]>) -> HashSet<[u8; 12]> {
     let mut found = HashSet::new();
     let mut folders = vec![dir.to_owned()];
@@ -80,14 +80,15 @@ pub(crate) async fn rows(file: &Path) -> HashMap<(String, String), (Vec<u8>, Vec
     rows.into_iter().map(|(app, template, sealed, key)| ((app, template), (sealed, key))).collect()
 }
 
-/// Deleted, replaced, or gone with its application: of no such template a run of twelve bytes of key or
-/// ciphertext is in any file. What is kept is found, so the search sees what there is.
+/// After a template is deleted, replaced, or deleted with its application, no file contains twelve consecutive bytes of its
+/// key or ciphertext. The templates that are kept are found, so the search itself works.
 #[tokio::test]
-async fn no_file_keeps_a_key_or_a_ciphertext_of_what_was_removed() {
+async fn no_file_keeps_a_key_or_ciphertext_of_a_removed_template() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_in(dir.path()).await;
-    let (kept, doomed) = (with_app(&store, "kept").await, with_app(&store, "doomed").await);
-    // Ids in no order, so that pages of the database are split and joined again.
+    let kept = with_app(&store, "kept").await;
+    let doomed = with_app(&store, "doomed").await;
+    // Unordered ids split and merge the pages of the database.
     let ids: Vec<TemplateId> =
         (0..400u32).map(|n| format!("{:08x}", n.wrapping_mul(2_654_435_761)).parse().unwrap()).collect();
     for (seed, id) in ids.iter().enumerate() {

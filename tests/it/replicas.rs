@@ -1,4 +1,4 @@
-//! A replica follows its database whatever becomes of a row, of a key, or of time.
+//! A replica follows its database despite damaged rows, missing keys and restored backups.
 
 use std::time::Duration;
 
@@ -11,26 +11,27 @@ use crate::snapshots::{Fixture, KEY, Node, id, on_both_databases, template};
 const NEW_KEY: &str = "ffeeddccbbaa99887766554433221100ffeeddccbbaa99887766554433221100";
 
 on_both_databases! {
-    a_row_that_cannot_be_read_holds_up_nobody
-    a_gallery_that_cannot_be_followed_holds_up_no_other
-    a_node_without_the_key_sees_removals_and_catches_up_when_it_is_given
-    a_database_that_went_back_in_time_is_followed_back
-    a_database_that_went_back_and_on_is_found_out
+    an_unreadable_row_does_not_block_others
+    a_broken_gallery_does_not_block_others
+    a_node_without_the_key_sees_removals_and_catches_up_with_it
+    a_restored_database_is_followed
+    a_restored_database_that_continued_is_detected
 }
 
 async fn poll(node: &Node) {
     node.service.replicator().poll().await.unwrap();
 }
 
-/// Written past the node, as another one does.
+/// Writes past the node, as another node does.
 async fn insert(node: &Node, app: &AppId, numbers: std::ops::Range<u32>) {
     let templates: Vec<IndexedTemplate> = numbers.map(template).collect();
     node.store.templates.insert_all(app, &templates, OnConflict::Refuse).await.unwrap();
 }
 
-async fn a_row_that_cannot_be_read_holds_up_nobody(fixture: Fixture) {
+async fn an_unreadable_row_does_not_block_others(fixture: Fixture) {
     let node = fixture.start().await;
-    let (a, b) = (node.new_app().await, node.new_app().await);
+    let a = node.new_app().await;
+    let b = node.new_app().await;
     node.fill(&a, 0..5).await;
     node.fill(&b, 0..5).await;
     fixture.tamper("UPDATE samples SET sealed = substr(sealed, 1, 40) WHERE template_id = 'person 3'").await;
@@ -44,7 +45,7 @@ async fn a_row_that_cannot_be_read_holds_up_nobody(fixture: Fixture) {
     assert_eq!(unreadable, expected);
     late.save().await;
     assert!(!fixture.snapshots().exists(), "a snapshot would lack the row for longer than it is damaged");
-    // A change whose row is damaged before it is seen: those behind it are seen all the same.
+    // A row is damaged before its change is read. Later changes are applied nevertheless.
     insert(&node, &a, 10..14).await;
     insert(&node, &b, 10..14).await;
     node.store.templates.remove(&a, &id(1), ErasureReason::IMPORT).await.unwrap().unwrap();
@@ -54,13 +55,13 @@ async fn a_row_that_cannot_be_read_holds_up_nobody(fixture: Fixture) {
     assert!(node.service.replicator().is_store_reachable());
     node.check(&a, &[0, 2, 3, 4, 10, 12, 13]).await;
     node.check(&b, &[0, 1, 3, 4, 10, 12, 13]).await;
-    // What cannot be read can be removed.
+    // An unreadable template can be removed.
     node.remove(&a, 11).await;
     assert_eq!(node.service.replicator().unreadable(), [(b, 1)]);
 }
 
-/// Here the damage is in what no change can do without: the template's id.
-async fn a_gallery_that_cannot_be_followed_holds_up_no_other(fixture: Fixture) {
+/// The damage is in the template id, which every change needs.
+async fn a_broken_gallery_does_not_block_others(fixture: Fixture) {
     let node = fixture.start().await;
     let mut apps = [node.new_app().await, node.new_app().await];
     apps.sort();
@@ -83,14 +84,14 @@ async fn a_gallery_that_cannot_be_followed_holds_up_no_other(fixture: Fixture) {
     assert_eq!(node.matcher.revision(&gone), None, "deleted applications are forgotten");
 }
 
-async fn a_node_without_the_key_sees_removals_and_catches_up_when_it_is_given(fixture: Fixture) {
+async fn a_node_without_the_key_sees_removals_and_catches_up_with_it(fixture: Fixture) {
     let file = semblance::store::KeyFile::new(fixture.dir.path().join("sealing.key"));
     std::fs::write(file.path(), KEY).unwrap();
     let node = fixture.start_of(1, semblance::store::KeySource::File { file: file.clone(), create: false }).await;
     let app = node.new_app().await;
     node.fill(&app, 0..5).await;
     let other = fixture.start_given(1, &format!("{KEY} {NEW_KEY}")).await;
-    other.store.keys.put_in_force(Key::from_text(NEW_KEY).unwrap().id()).await.unwrap();
+    other.store.keys.activate(Key::from_text(NEW_KEY).unwrap().id()).await.unwrap();
     other
         .store
         .templates
@@ -106,7 +107,7 @@ async fn a_node_without_the_key_sees_removals_and_catches_up_when_it_is_given(fi
     node.check(&app, &[0, 1, 2, 4, 6]).await;
     assert!(!node.service.replicator().lacks_key());
 
-    // One that starts without a key is refused; where that is not noticed, it is not ready and shows no half gallery.
+    // A node does not start without a key. Where that is not detected, it is not ready and serves no partial gallery.
     fixture.tamper("DELETE FROM meta WHERE name = 'superseded keys'").await;
     let late = fixture.start_given(1, NEW_KEY).await;
     assert!(!late.service.is_ready() && late.service.replicator().lacks_key());
@@ -119,27 +120,28 @@ async fn a_node_without_the_key_sees_removals_and_catches_up_when_it_is_given(fi
     fixture.start_given(1, NEW_KEY).await.check(&app, &[0, 1, 2, 4, 6]).await;
 }
 
-/// A backup is restored, or a standby takes over that had not heard of everything.
-async fn a_database_that_went_back_in_time_is_followed_back(fixture: Fixture) {
+/// A backup is restored, or a standby takes over that lacks the last writes.
+async fn a_restored_database_is_followed(fixture: Fixture) {
     let node = fixture.start().await;
-    let (app, other) = (node.new_app().await, node.new_app().await);
+    let app = node.new_app().await;
+    let other = node.new_app().await;
     node.fill(&app, 0..5).await;
     node.fill(&other, 0..5).await;
     node.save().await;
     node.fill(&app, 5..8).await;
-    go_back(&fixture).await;
+    restore_backup(&fixture).await;
     poll(&node).await;
     node.check(&app, &[0, 1, 2, 3, 4]).await;
     node.check(&other, &[0, 1, 2, 3, 4]).await;
-    // And history goes on from there.
+    // Writes continue from there.
     node.fill(&app, 20..22).await;
     node.check(&app, &[0, 1, 2, 3, 4, 20, 21]).await;
     let started = tokio::time::timeout(Duration::from_secs(20), fixture.start()).await.unwrap();
     started.check(&app, &[0, 1, 2, 3, 4, 20, 21]).await;
 }
 
-/// Back to revision 5; the writes after it, of persons 5 and more, never were.
-async fn go_back(fixture: &Fixture) {
+/// Restores revision 5. The later writes, of templates 5 and more, are lost.
+async fn restore_backup(fixture: &Fixture) {
     for sql in [
         "DELETE FROM changes WHERE revision > 5",
         "DELETE FROM templates WHERE template_id NOT IN ('person 0', 'person 1', 'person 2', 'person 3', 'person 4')",
@@ -149,9 +151,9 @@ async fn go_back(fixture: &Fixture) {
     }
 }
 
-/// And it went on from there, by what another node wrote, before this one looked: to the revision that this one shows,
-/// or beyond.
-async fn a_database_that_went_back_and_on_is_found_out(fixture: Fixture) {
+/// Another node writes to the restored database before this one polls: up to the revision that this one shows, or
+/// beyond.
+async fn a_restored_database_that_continued_is_detected(fixture: Fixture) {
     for (began_with_a_snapshot, more) in [(false, 3), (false, 6), (true, 3), (true, 6)] {
         let node = fixture.start().await;
         let app = node.new_app().await;
@@ -163,7 +165,7 @@ async fn a_database_that_went_back_and_on_is_found_out(fixture: Fixture) {
             node
         };
         node.fill(&app, 5..8).await;
-        go_back(&fixture).await;
+        restore_backup(&fixture).await;
         insert(&node, &app, 20..20 + more).await;
         poll(&node).await;
         let expected: Vec<u32> = (0..5).chain(20..20 + more).collect();

@@ -1,5 +1,5 @@
-//! Snapshots are a shortcut, never the truth. Where a gallery came from is told apart by deleting its
-//! samples behind the store's back: from the database it is empty then, from its snapshot it is not.
+//! Snapshots are a shortcut, never the truth. To see where a gallery was loaded from, the tests delete its samples past the
+//! store: loaded from the database it is then empty, loaded from its snapshot it is not.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::support::ScriptedEngine;
 
 pub(crate) const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
-/// Databases and snapshots of a test's own.
+/// The database and the snapshots of a test.
 pub(crate) struct Fixture {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) postgres: Option<String>,
@@ -28,8 +28,8 @@ pub(crate) struct Node {
     pub(crate) store: Store,
 }
 
-/// A key of a snapshot that cannot be opened keeps nobody from reading rows that are fine.
-async fn a_snapshot_whose_key_is_damaged_is_left(fixture: Fixture) {
+/// A snapshot key that cannot be opened does not prevent reading the rows.
+async fn a_snapshot_with_a_damaged_key_is_ignored(fixture: Fixture) {
     let node = fixture.start().await;
     let app = node.new_app().await;
     node.fill(&app, 0..20).await;
@@ -43,8 +43,8 @@ async fn a_snapshot_whose_key_is_damaged_is_left(fixture: Fixture) {
     node.check(&app, &(0..20).collect::<Vec<_>>()).await;
 }
 
-/// More changes since the snapshot than the log keeps: it would be loaded, found too old, and loaded again for ever.
-async fn a_snapshot_that_the_log_does_not_reach_back_to_is_left(fixture: Fixture) {
+/// There are more changes since the snapshot than the log keeps: it would be loaded, found too old, and loaded again.
+async fn a_snapshot_older_than_the_change_log_is_ignored(fixture: Fixture) {
     let node = fixture.start().await;
     let app = node.new_app().await;
     node.fill(&app, 0..30).await;
@@ -75,13 +75,13 @@ pub(crate) use on_both_databases;
 
 on_both_databases! {
     a_start_reads_the_snapshot_and_catches_up
-    a_removal_takes_the_snapshot_along
-    a_snapshot_that_the_log_does_not_reach_back_to_is_left
-    a_damaged_snapshot_is_not_used
-    a_snapshot_of_another_gallery_is_not_used
-    a_snapshot_whose_key_is_damaged_is_left
-    a_small_gallery_has_none
-    files_of_deleted_applications_go
+    a_removal_invalidates_the_snapshot
+    a_snapshot_older_than_the_change_log_is_ignored
+    a_damaged_snapshot_is_ignored
+    a_snapshot_of_another_gallery_is_ignored
+    a_snapshot_with_a_damaged_key_is_ignored
+    a_small_gallery_has_no_snapshot
+    snapshots_of_deleted_applications_are_removed
 }
 
 impl Fixture {
@@ -104,12 +104,12 @@ impl Fixture {
         self.start_given(least, KEY).await
     }
 
-    /// A node that was given these keys.
+    /// Starts a node with these keys.
     pub(crate) async fn start_given(&self, least: usize, keys: &str) -> Node {
         self.start_of(least, KeySource::Given(Key::all_from_text(keys).unwrap())).await
     }
 
-    /// A node with its keys from there.
+    /// Starts a node with keys from a source.
     pub(crate) async fn start_of(&self, least: usize, key: KeySource) -> Node {
         let database = match &self.postgres {
             Some(url) => DatabaseConfig::Postgres { url: url.clone().into(), password: None },
@@ -138,7 +138,7 @@ impl Fixture {
         self.start_with(1).await
     }
 
-    /// Runs a statement behind the store's back.
+    /// Runs a statement past the store.
     pub(crate) async fn tamper(&self, sql: &str) {
         let sql = sqlx::AssertSqlSafe(sql.to_owned());
         match &self.postgres {
@@ -181,7 +181,7 @@ impl Node {
         self.matcher.size(app).templates
     }
 
-    /// Searches find what brute force finds among these.
+    /// Searches return what brute force returns for these.
     pub(crate) async fn check(&self, app: &AppId, numbers: &[u32]) {
         let truth: Vec<IndexedTemplate> = numbers.iter().map(|n| template(*n)).collect();
         for probe in [3, 77, 1234, 99_999].map(embedding) {
@@ -216,7 +216,7 @@ pub(crate) fn template(number: u32) -> IndexedTemplate {
 async fn a_start_reads_the_snapshot_and_catches_up(fixture: Fixture) {
     let node = fixture.start().await;
     let app = node.new_app().await;
-    // More than one segment, some of it with codes.
+    // More than one segment, some with codes.
     node.fill(&app, 0..2600).await;
     node.save().await;
     let written = std::fs::read(fixture.file()).unwrap();
@@ -246,7 +246,7 @@ async fn a_start_reads_the_snapshot_and_catches_up(fixture: Fixture) {
     node.check(&app, &kept).await;
 }
 
-async fn a_removal_takes_the_snapshot_along(fixture: Fixture) {
+async fn a_removal_invalidates_the_snapshot(fixture: Fixture) {
     for replaced in [false, true] {
         let node = fixture.start().await;
         let app = node.new_app().await;
@@ -268,7 +268,7 @@ async fn a_removal_takes_the_snapshot_along(fixture: Fixture) {
         fixture.tamper("DELETE FROM samples").await;
         let node = fixture.start().await;
         assert_eq!(node.count(&app), 0, "a snapshot with a removed template was opened");
-        // Removed while this node had not heard of it: what is saved then does not have it.
+        // Removed by another node before this one polls. A snapshot that is saved then does not contain it.
         node.fill(&app, 100..150).await;
         node.store.templates.remove(&app, &id(103), ErasureReason::IMPORT).await.unwrap();
         node.save().await;
@@ -280,7 +280,7 @@ async fn a_removal_takes_the_snapshot_along(fixture: Fixture) {
     }
 }
 
-async fn a_damaged_snapshot_is_not_used(fixture: Fixture) {
+async fn a_damaged_snapshot_is_ignored(fixture: Fixture) {
     let node = fixture.start().await;
     let app = node.new_app().await;
     node.fill(&app, 0..60).await;
@@ -309,9 +309,10 @@ async fn a_damaged_snapshot_is_not_used(fixture: Fixture) {
     fixture.start().await.check(&app, &all).await;
 }
 
-async fn a_snapshot_of_another_gallery_is_not_used(fixture: Fixture) {
+async fn a_snapshot_of_another_gallery_is_ignored(fixture: Fixture) {
     let node = fixture.start().await;
-    let (one, two) = (node.new_app().await, node.new_app().await);
+    let one = node.new_app().await;
+    let two = node.new_app().await;
     node.fill(&one, 0..40).await;
     node.save().await;
     let file = fixture.file();
@@ -326,12 +327,13 @@ async fn a_snapshot_of_another_gallery_is_not_used(fixture: Fixture) {
 }
 
 fn exchange(a: &Path, b: &Path) {
-    let (left, right) = (std::fs::read(a).unwrap(), std::fs::read(b).unwrap());
+    let left = std::fs::read(a).unwrap();
+    let right = std::fs::read(b).unwrap();
     std::fs::write(a, right).unwrap();
     std::fs::write(b, left).unwrap();
 }
 
-async fn a_small_gallery_has_none(fixture: Fixture) {
+async fn a_small_gallery_has_no_snapshot(fixture: Fixture) {
     let node = fixture.start_with(31).await;
     let app = node.new_app().await;
     node.fill(&app, 0..30).await;
@@ -348,14 +350,15 @@ async fn a_small_gallery_has_none(fixture: Fixture) {
     }
 }
 
-async fn files_of_deleted_applications_go(fixture: Fixture) {
+async fn snapshots_of_deleted_applications_are_removed(fixture: Fixture) {
     let node = fixture.start().await;
-    let (kept, gone) = (node.new_app().await, node.new_app().await);
+    let kept = node.new_app().await;
+    let gone = node.new_app().await;
     node.fill(&kept, 0..5).await;
     node.fill(&gone, 0..5).await;
     node.save().await;
     assert_eq!(fixture.files().len(), 2);
-    // What a kill in the middle of writing leaves.
+    // The file that a kill during a write leaves.
     for file in fixture.files() {
         std::fs::write(file.with_extension("part"), b"half").unwrap();
     }

@@ -1,4 +1,4 @@
-//! What the store's traits mean, for every implementation.
+//! The conformance suite of the store's traits, run on every database.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use semblance::domain::{AppId, Clock, Embedding, EnrollRules, Guard, ModelTag, Revision, SampleId, TemplateId};
+use semblance::domain::{
+    AppId, Clock, Embedding, EnrollRules, Guard, ModelTag, Revision, SampleId, TemplateId, TestClock,
+};
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{
     AppRecord, Changes, DatabaseConfig, ErasureReason, InsertError, Key, KeyFile, KeyHash, KeyId, KeySource,
@@ -21,35 +23,38 @@ fn key_id(key: &str) -> KeyId {
     Key::from_text(key).unwrap().id()
 }
 
-/// Everything that is not sealed under the key in force, to the end.
+/// Reseals everything under the active key. Returns how much was sealed under another.
 async fn reseal_all(store: &Store) -> u64 {
-    let (mut count, mut at) = (0, None);
+    let mut count = 0;
+    let mut after = None;
     loop {
-        let part = store.keys.reseal(at).await.unwrap();
-        count += part.count;
-        at = part.next;
-        if at.is_none() {
+        let batch = store.keys.reseal(after).await.unwrap();
+        count += batch.count;
+        after = batch.next;
+        if after.is_none() {
             return count;
         }
     }
 }
 
-/// A database of a test's own.
+/// The database and the clock of a test.
 struct Fixture {
     database: DatabaseConfig,
+    time: TestClock,
     _dir: tempfile::TempDir,
 }
 
 impl Fixture {
     fn sqlite() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        Self { database: DatabaseConfig::Sqlite(dir.path().join("test.db")), _dir: dir }
+        let database = DatabaseConfig::Sqlite(dir.path().join("test.db"));
+        Self { database, time: TestClock::new(), _dir: dir }
     }
 
     async fn postgres() -> Option<Self> {
         let url = crate::support::postgres::fresh_database().await?;
         let database = DatabaseConfig::Postgres { url: url.into(), password: None };
-        Some(Self { database, _dir: tempfile::tempdir().unwrap() })
+        Some(Self { database, time: TestClock::new(), _dir: tempfile::tempdir().unwrap() })
     }
 
     async fn try_open(&self, key: &str) -> Result<Store, OpenError> {
@@ -57,16 +62,21 @@ impl Fixture {
     }
 
     async fn open_with(&self, key: KeySource) -> Result<Store, OpenError> {
-        let timeout = Duration::from_secs(10);
-        open(&OpenOptions { database: self.database.clone(), key, connections: 4, timeout, clock: Clock::system() })
-            .await
+        let options = OpenOptions {
+            database: self.database.clone(),
+            key,
+            connections: 4,
+            timeout: Duration::from_secs(10),
+            clock: self.time.clock(),
+        };
+        open(&options).await
     }
 
     async fn open(&self) -> Store {
         self.try_open(KEY).await.unwrap()
     }
 
-    /// Runs a statement behind the store's back.
+    /// Runs a statement past the store.
     async fn tamper(&self, sql: &str) {
         let sql = || sqlx::AssertSqlSafe(sql.to_owned());
         match &self.database {
@@ -95,40 +105,40 @@ macro_rules! conformance {
 mod outbox;
 
 conformance! {
-    an_application_is_made_listed_rekeyed_and_deleted
-    the_oldest_templates_go_first_and_each_has_its_revision
-    a_template_is_inserted_once
-    replacing_drops_every_old_sample
-    many_are_inserted_at_once
-    of_many_first_applications_one_is_made
-    attributes_are_switched_per_application
-    rules_of_enrollment_are_kept_per_application
-    samples_are_added_to_many_at_once_and_read_one_by_one
-    keys_of_snapshots_go_with_what_is_removed
-    samples_are_added_to_what_exists
-    removing_twice_is_said
-    nothing_is_written_for_an_application_that_is_not_there
-    applications_are_apart
+    applications_are_created_listed_rekeyed_and_deleted
+    remove_older_removes_the_oldest_first_each_with_a_revision
+    an_existing_template_is_not_overwritten
+    replacing_removes_every_old_sample
+    insert_all_inserts_several_templates
+    concurrent_first_runs_create_one_application
+    attributes_are_set_per_application
+    enrollment_rules_are_set_per_application
+    insert_all_extends_templates_with_samples
+    a_removal_deletes_the_snapshot_keys_of_its_gallery
+    add_sample_needs_an_existing_template
+    second_remove_returns_none
+    an_unknown_application_is_refused
+    applications_are_isolated
     pages_come_in_byte_order
-    loading_takes_one_model_and_pages
-    changes_tell_the_state_as_it_is_now
+    load_returns_one_model_in_pages
+    changes_carry_the_current_state
     changes_are_paged_without_gaps
-    a_replica_that_fell_behind_the_log_is_told
-    of_many_inserts_of_one_id_one_wins
-    writers_in_one_gallery_leave_no_gaps
+    changes_older_than_the_log_are_too_old
+    concurrent_inserts_of_one_id_succeed_once
+    concurrent_writers_leave_no_gaps
     everything_survives_reopening
-    another_key_is_refused
+    a_wrong_key_is_refused
     a_moved_row_does_not_open
-    rows_of_the_version_before_data_keys_open
+    rows_without_data_keys_open
     a_newer_schema_is_refused
-    two_may_open_an_empty_database_at_once
-    a_deleted_application_takes_its_gallery_along
-    a_new_sealing_key_takes_everything_over
-    a_new_sealing_key_is_put_in_force_under_load
-    a_rotation_that_was_broken_off_wants_both_keys
-    a_node_reads_its_key_file_again
-    a_node_without_the_key_in_force_writes_nothing
-    what_another_node_writes_is_told
+    two_processes_open_an_empty_database_at_once
+    deleting_an_application_deletes_its_gallery
+    a_new_sealing_key_reseals_everything
+    a_new_sealing_key_is_activated_under_load
+    an_interrupted_rotation_needs_both_keys
+    a_node_reloads_its_key_file
+    a_node_without_the_active_key_refuses_writes
+    writes_of_other_nodes_are_notified
 }
 
 fn app(name: &str) -> AppId {
@@ -183,7 +193,7 @@ async fn revision(store: &Store, app: &AppId) -> Revision {
     store.templates.revisions().await.unwrap().into_iter().find(|(found, _)| found == app).unwrap().1.revision
 }
 
-async fn an_application_is_made_listed_rekeyed_and_deleted(fixture: Fixture) {
+async fn applications_are_created_listed_rekeyed_and_deleted(fixture: Fixture) {
     let store = fixture.open().await;
     let first = with_app(&store, "one").await;
     let listed = store.apps.list().await.unwrap();
@@ -196,8 +206,8 @@ async fn an_application_is_made_listed_rekeyed_and_deleted(fixture: Fixture) {
     assert_eq!((now().await.key_hash, now().await.previous_key), (KeyHash([9; 32]), None));
     let until = UNIX_EPOCH + Duration::from_millis(2_000_000_000_123);
     assert!(store.apps.set_key(&first, KeyHash([8; 32]), Some(until)).await.unwrap());
-    let former = PreviousKey { hash: KeyHash([9; 32]), until };
-    assert_eq!((now().await.key_hash, now().await.previous_key), (KeyHash([8; 32]), Some(former)));
+    let previous = PreviousKey { hash: KeyHash([9; 32]), until };
+    assert_eq!((now().await.key_hash, now().await.previous_key), (KeyHash([8; 32]), Some(previous)));
     assert!(store.apps.set_key(&first, KeyHash([5; 32]), None).await.unwrap());
     assert_eq!((now().await.key_hash, now().await.previous_key), (KeyHash([5; 32]), None), "no way back");
     assert!(store.apps.set_retention(&first, Some(Duration::from_secs(90))).await.unwrap());
@@ -211,19 +221,22 @@ async fn an_application_is_made_listed_rekeyed_and_deleted(fixture: Fixture) {
     assert_eq!(store.apps.list().await.unwrap(), []);
 }
 
-async fn the_oldest_templates_go_first_and_each_has_its_revision(fixture: Fixture) {
+async fn remove_older_removes_the_oldest_first_each_with_a_revision(fixture: Fixture) {
     let store = fixture.open().await;
-    let (a, b) = (with_app(&store, "a").await, with_app(&store, "b").await);
+    let a = with_app(&store, "a").await;
+    let b = with_app(&store, "b").await;
     for (seed, template) in ["x", "y", "z"].into_iter().enumerate() {
         insert(&store, &a, template, &sample(seed as u32)).await.unwrap();
         insert(&store, &b, template, &sample(seed as u32)).await.unwrap();
-        tokio::time::sleep(Duration::from_millis(3)).await; // times are whole milliseconds
+        fixture.time.advance(Duration::from_secs(1));
     }
     let enrolled = |template| {
-        let (store, a) = (store.clone(), a.clone());
+        let store = store.clone();
+        let a = a.clone();
         async move { store.templates.get(&a, &id(template)).await.unwrap().unwrap().created_at }
     };
-    let (first, last) = (enrolled("x").await, enrolled("z").await);
+    let first = enrolled("x").await;
+    let last = enrolled("z").await;
     assert_eq!(
         store.templates.remove_older(&a, first, 10, ErasureReason::RETENTION).await.unwrap(),
         [],
@@ -237,7 +250,7 @@ async fn the_oldest_templates_go_first_and_each_has_its_revision(fixture: Fixtur
     assert_eq!(rest, [(id("y"), Revision(5)), (id("z"), Revision(6))]);
     assert_eq!(revision(&store, &a).await, Revision(6));
     assert_eq!(all(&store, &a).await, []);
-    assert_eq!(all(&store, &b).await.len(), 3, "another's stay");
+    assert_eq!(all(&store, &b).await.len(), 3, "another application keeps its own");
     let Changes::List { changes, .. } = store.templates.changes(&a, &model(), Revision(3).into(), 10).await.unwrap()
     else {
         panic!()
@@ -248,7 +261,7 @@ async fn the_oldest_templates_go_first_and_each_has_its_revision(fixture: Fixtur
     );
 }
 
-async fn a_template_is_inserted_once(fixture: Fixture) {
+async fn an_existing_template_is_not_overwritten(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
     let first = sample(1);
@@ -264,7 +277,7 @@ async fn a_template_is_inserted_once(fixture: Fixture) {
     assert_eq!(store.templates.get(&a, &id("y")).await.unwrap(), None);
 }
 
-async fn replacing_drops_every_old_sample(fixture: Fixture) {
+async fn replacing_removes_every_old_sample(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
     insert(&store, &a, "x", &sample(1)).await.unwrap();
@@ -277,10 +290,10 @@ async fn replacing_drops_every_old_sample(fixture: Fixture) {
     assert_eq!(all(&store, &a).await, [IndexedTemplate { id: id("x"), samples: vec![new] }]);
     let fresh =
         store.templates.insert(&a, &id("y"), &sample(4), OnConflict::Replace(ErasureReason::IMPORT)).await.unwrap();
-    assert_eq!(fresh, Revision(4), "replacing what is not there inserts it");
+    assert_eq!(fresh, Revision(4), "replacing a missing template inserts it");
 }
 
-async fn many_are_inserted_at_once(fixture: Fixture) {
+async fn insert_all_inserts_several_templates(fixture: Fixture) {
     let store = fixture.open().await;
     let app = with_app(&store, "one").await;
     insert(&store, &app, "b", &sample(1)).await.unwrap();
@@ -300,17 +313,17 @@ async fn many_are_inserted_at_once(fixture: Fixture) {
     else {
         panic!("the log reaches back")
     };
-    let told: Vec<_> = changes.iter().map(|change| (change.revision, change.template.id.to_string())).collect();
-    assert_eq!(told, [(Revision(2), "a".to_owned()), (Revision(3), "c".to_owned())]);
+    let changed: Vec<_> = changes.iter().map(|change| (change.revision, change.template.id.to_string())).collect();
+    assert_eq!(changed, [(Revision(2), "a".to_owned()), (Revision(3), "c".to_owned())]);
     let replaced =
         store.templates.insert_all(&app, &batch[1..2], OnConflict::Replace(ErasureReason::IMPORT)).await.unwrap();
     assert_eq!(replaced, [Some(Revision(4))]);
     assert_eq!(all(&store, &app).await[1].samples, batch[1].samples);
-    let nobody = store.templates.insert_all(&"nobody".parse().unwrap(), &batch, OnConflict::Refuse).await;
-    assert!(matches!(nobody, Err(StoreError::NoSuchApp)));
+    let refused = store.templates.insert_all(&"unknown".parse().unwrap(), &batch, OnConflict::Refuse).await;
+    assert!(matches!(refused, Err(StoreError::NoSuchApp)));
 }
 
-async fn of_many_first_applications_one_is_made(fixture: Fixture) {
+async fn concurrent_first_runs_create_one_application(fixture: Fixture) {
     let stores = [fixture.open().await, fixture.open().await]; // two nodes
     let tasks: Vec<_> = (0..8)
         .map(|n| {
@@ -325,19 +338,21 @@ async fn of_many_first_applications_one_is_made(fixture: Fixture) {
     assert_eq!((made, stores[0].apps.list().await.unwrap().len()), (1, 1));
 }
 
-async fn attributes_are_switched_per_application(fixture: Fixture) {
+async fn attributes_are_set_per_application(fixture: Fixture) {
     let store = fixture.open().await;
-    let (one, two) = (with_app(&store, "one").await, with_app(&store, "two").await);
+    let one = with_app(&store, "one").await;
+    let two = with_app(&store, "two").await;
     assert!(store.apps.set_attributes(&one, false).await.unwrap());
     let listed = store.apps.list().await.unwrap();
     let of = |id: &AppId| listed.iter().find(|record| record.id == *id).unwrap().attributes;
     assert_eq!((of(&one), of(&two)), (false, true));
-    assert!(!store.apps.set_attributes(&app("nobody"), false).await.unwrap());
+    assert!(!store.apps.set_attributes(&app("unknown"), false).await.unwrap());
 }
 
-async fn rules_of_enrollment_are_kept_per_application(fixture: Fixture) {
+async fn enrollment_rules_are_set_per_application(fixture: Fixture) {
     let store = fixture.open().await;
-    let (one, two) = (with_app(&store, "one").await, with_app(&store, "two").await);
+    let one = with_app(&store, "one").await;
+    let two = with_app(&store, "two").await;
     assert!(store.apps.set_guard(&one, Guard::Refuse).await.unwrap());
     assert!(store.apps.set_min_quality(&one, Some(0.57)).await.unwrap());
     let rules = async |id: &AppId| {
@@ -348,17 +363,17 @@ async fn rules_of_enrollment_are_kept_per_application(fixture: Fixture) {
     assert_eq!(rules(&two).await, EnrollRules::default());
     assert!(store.apps.set_min_quality(&one, None).await.unwrap());
     assert_eq!(rules(&one).await, EnrollRules { guard: Guard::Refuse, min_quality: None });
-    assert!(!store.apps.set_guard(&app("nobody"), Guard::Warn).await.unwrap());
-    assert!(!store.apps.set_min_quality(&app("nobody"), None).await.unwrap());
+    assert!(!store.apps.set_guard(&app("unknown"), Guard::Warn).await.unwrap());
+    assert!(!store.apps.set_min_quality(&app("unknown"), None).await.unwrap());
     let made = AppRecord { rules: EnrollRules { guard: Guard::Warn, min_quality: Some(1.0) }, ..record("three") };
     assert!(store.apps.create(&made).await.unwrap());
     assert_eq!(rules(&made.id).await, made.rules);
-    // Written by a newer version: an unknown guard refuses, and the list is still read.
+    // A guard of a newer version counts as refuse, and the list can still be read.
     fixture.tamper("UPDATE applications SET guard = 'ask' WHERE app_id = 'two'").await;
     assert_eq!(rules(&two).await.guard, Guard::Refuse);
 }
 
-async fn samples_are_added_to_many_at_once_and_read_one_by_one(fixture: Fixture) {
+async fn insert_all_extends_templates_with_samples(fixture: Fixture) {
     let store = fixture.open().await;
     let app = with_app(&store, "one").await;
     insert(&store, &app, "b", &sample(1)).await.unwrap();
@@ -373,20 +388,22 @@ async fn samples_are_added_to_many_at_once_and_read_one_by_one(fixture: Fixture)
     assert_eq!(samples("a").await, [sample(2).embedding]);
     let both = samples("b").await;
     assert!(both.len() == 2 && [1, 3].iter().all(|seed| both.contains(&sample(*seed).embedding)), "{both:?}");
-    assert_eq!(samples("nobody").await, []);
+    assert_eq!(samples("unknown").await, []);
     let other = ModelTag::new("another");
     assert_eq!(store.templates.samples(&app, &other, &id("b")).await.unwrap(), []);
     let one = store.templates.insert(&app, &id("a"), &sample(4), OnConflict::Extend).await.unwrap();
     assert_eq!((one, samples("a").await.len()), (Revision(4), 2));
 }
 
-async fn keys_of_snapshots_go_with_what_is_removed(fixture: Fixture) {
+async fn a_removal_deletes_the_snapshot_keys_of_its_gallery(fixture: Fixture) {
     let store = fixture.open().await;
-    let (one, two) = (with_app(&store, "one").await, with_app(&store, "two").await);
+    let one = with_app(&store, "one").await;
+    let two = with_app(&store, "two").await;
     insert(&store, &one, "a", &sample(1)).await.unwrap();
     insert(&store, &one, "b", &sample(2)).await.unwrap();
     let fresh = || SnapshotId(uuid::Uuid::new_v4());
-    let (first, other) = (fresh(), fresh());
+    let first = fresh();
+    let other = fresh();
     let (_, at) = store.snapshots.register(&one, first).await.unwrap();
     assert_eq!(at, Revision(2));
     store.snapshots.register(&two, other).await.unwrap();
@@ -394,7 +411,7 @@ async fn keys_of_snapshots_go_with_what_is_removed(fixture: Fixture) {
     assert!(known(&one, first).await && known(&two, other).await);
     assert!(!known(&two, first).await, "a key belongs to its application");
 
-    // What adds does no harm, and neither does what changes nothing.
+    // Additions keep the keys, and so do calls that change nothing.
     store.templates.add_sample(&one, &id("a"), &sample(3)).await.unwrap();
     insert(&store, &one, "c", &sample(4)).await.unwrap();
     assert!(insert(&store, &one, "c", &sample(4)).await.is_err());
@@ -411,11 +428,11 @@ async fn keys_of_snapshots_go_with_what_is_removed(fixture: Fixture) {
     store.snapshots.register(&one, third).await.unwrap();
     store.snapshots.discard(&one, third).await.unwrap();
     assert!(!known(&one, third).await);
-    assert!(matches!(store.snapshots.register(&app("nobody"), fresh()).await, Err(StoreError::NoSuchApp)));
+    assert!(matches!(store.snapshots.register(&app("unknown"), fresh()).await, Err(StoreError::NoSuchApp)));
     assert_eq!(revision(&store, &one).await, Revision(6), "keys raise no revision");
 }
 
-async fn samples_are_added_to_what_exists(fixture: Fixture) {
+async fn add_sample_needs_an_existing_template(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
     assert_eq!(store.templates.add_sample(&a, &id("x"), &sample(1)).await.unwrap(), None);
@@ -425,7 +442,7 @@ async fn samples_are_added_to_what_exists(fixture: Fixture) {
     assert_eq!(all(&store, &a).await[0].samples.len(), 2);
 }
 
-async fn removing_twice_is_said(fixture: Fixture) {
+async fn second_remove_returns_none(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
     insert(&store, &a, "x", &sample(1)).await.unwrap();
@@ -436,21 +453,22 @@ async fn removing_twice_is_said(fixture: Fixture) {
     assert_eq!(insert(&store, &a, "x", &sample(2)).await.unwrap(), Revision(3), "the id is free again");
 }
 
-async fn nothing_is_written_for_an_application_that_is_not_there(fixture: Fixture) {
+async fn an_unknown_application_is_refused(fixture: Fixture) {
     let store = fixture.open().await;
-    let nobody = app("nobody");
-    let refused = insert(&store, &nobody, "x", &sample(1)).await;
+    let unknown = app("unknown");
+    let refused = insert(&store, &unknown, "x", &sample(1)).await;
     assert!(matches!(refused, Err(InsertError::Store(StoreError::NoSuchApp))), "{refused:?}");
     assert!(matches!(
-        store.templates.remove(&nobody, &id("x"), ErasureReason::IMPORT).await,
+        store.templates.remove(&unknown, &id("x"), ErasureReason::IMPORT).await,
         Err(StoreError::NoSuchApp)
     ));
-    assert_eq!(store.templates.changes(&nobody, &model(), Revision(0).into(), 10).await.unwrap(), Changes::TooOld);
+    assert_eq!(store.templates.changes(&unknown, &model(), Revision(0).into(), 10).await.unwrap(), Changes::TooOld);
 }
 
-async fn applications_are_apart(fixture: Fixture) {
+async fn applications_are_isolated(fixture: Fixture) {
     let store = fixture.open().await;
-    let (a, b) = (with_app(&store, "a").await, with_app(&store, "b").await);
+    let a = with_app(&store, "a").await;
+    let b = with_app(&store, "b").await;
     insert(&store, &a, "x", &sample(1)).await.unwrap();
     insert(&store, &b, "x", &sample(2)).await.unwrap();
     assert_eq!(store.templates.remove(&a, &id("x"), ErasureReason::IMPORT).await.unwrap(), Some(Revision(2)));
@@ -478,7 +496,7 @@ async fn pages_come_in_byte_order(fixture: Fixture) {
     assert_eq!(seen, ids);
 }
 
-async fn loading_takes_one_model_and_pages(fixture: Fixture) {
+async fn load_returns_one_model_in_pages(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
     let other = ModelTag::new("other-model");
@@ -486,22 +504,25 @@ async fn loading_takes_one_model_and_pages(fixture: Fixture) {
     store.templates.add_sample(&a, &id("both"), &sample_of(2, other.clone())).await.unwrap();
     insert(&store, &a, "other", &sample_of(3, other.clone())).await.unwrap();
     insert(&store, &a, "zebra", &sample(4)).await.unwrap();
-    let (mut seen, mut after, mut pages) = (Vec::new(), None, 0);
+    let mut seen = Vec::new();
+    let mut after = None;
+    let mut pages = 0;
     loop {
         let page = store.templates.load(&a, &model(), after.as_ref(), 1).await.unwrap();
         assert!(page.templates.len() <= 1);
         seen.extend(page.templates.into_iter().map(|template| (template.id, template.samples.len())));
-        (after, pages) = (page.next, pages + 1);
+        after = page.next;
+        pages += 1;
         if after.is_none() {
             break;
         }
     }
     assert_eq!(seen, [(id("both"), 1), (id("zebra"), 1)]);
-    assert!(pages >= 3, "a page of what has no sample of this model is empty, and not the last");
+    assert!(pages >= 3, "a page without samples of this model is empty, and not the last");
     assert_eq!(store.templates.load(&a, &other, None, 10).await.unwrap().templates.len(), 2);
 }
 
-async fn changes_tell_the_state_as_it_is_now(fixture: Fixture) {
+async fn changes_carry_the_current_state(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
     assert_eq!(store.templates.changes(&a, &model(), Revision(0).into(), 10).await.unwrap(), Changes::none());
@@ -531,12 +552,13 @@ async fn changes_are_paged_without_gaps(fixture: Fixture) {
     while let Changes::List { changes, .. } = store.templates.changes(&a, &model(), at.into(), 10).await.unwrap() {
         let Some(last) = changes.last() else { break };
         assert_eq!(changes[0].revision, at.next());
-        (at, seen) = (last.revision, seen + changes.len());
+        at = last.revision;
+        seen += changes.len();
     }
     assert_eq!((at, seen), (Revision(25), 25));
 }
 
-async fn a_replica_that_fell_behind_the_log_is_told(fixture: Fixture) {
+async fn changes_older_than_the_log_are_too_old(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
     for n in 0..5 {
@@ -544,7 +566,8 @@ async fn a_replica_that_fell_behind_the_log_is_told(fixture: Fixture) {
     }
     fixture.tamper("DELETE FROM changes WHERE revision <= 3").await;
     let changes = |after| {
-        let (store, a) = (store.clone(), a.clone());
+        let store = store.clone();
+        let a = a.clone();
         async move { store.templates.changes(&a, &model(), Revision(after).into(), 10).await.unwrap() }
     };
     assert_eq!(changes(0).await, Changes::TooOld);
@@ -555,12 +578,13 @@ async fn a_replica_that_fell_behind_the_log_is_told(fixture: Fixture) {
     assert_eq!(changes(5).await, Changes::none());
 }
 
-async fn of_many_inserts_of_one_id_one_wins(fixture: Fixture) {
+async fn concurrent_inserts_of_one_id_succeed_once(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
     let tasks: Vec<_> = (0..16)
         .map(|n| {
-            let (store, a) = (store.clone(), a.clone());
+            let store = store.clone();
+            let a = a.clone();
             tokio::spawn(async move { insert(&store, &a, "same", &sample(n)).await })
         })
         .collect();
@@ -577,12 +601,13 @@ async fn of_many_inserts_of_one_id_one_wins(fixture: Fixture) {
     assert_eq!(all(&store, &a).await[0].samples.len(), 1);
 }
 
-async fn writers_in_one_gallery_leave_no_gaps(fixture: Fixture) {
+async fn concurrent_writers_leave_no_gaps(fixture: Fixture) {
     let stores = [fixture.open().await, fixture.open().await]; // two nodes
     let a = with_app(&stores[0], "a").await;
     let tasks: Vec<_> = (0..8u32)
         .map(|writer| {
-            let (store, a) = (stores[writer as usize % 2].clone(), a.clone());
+            let store = stores[writer as usize % 2].clone();
+            let a = a.clone();
             tokio::spawn(async move {
                 let mut revisions = Vec::new();
                 for n in 0..10 {
@@ -618,41 +643,42 @@ async fn everything_survives_reopening(fixture: Fixture) {
     assert_eq!(revision(&store, &app("a")).await, Revision(1));
 }
 
-async fn another_key_is_refused(fixture: Fixture) {
+async fn a_wrong_key_is_refused(fixture: Fixture) {
     drop(fixture.open().await);
     let refused = fixture.try_open(&KEY.replace('0', "e")).await;
     let message = refused.err().unwrap().to_string();
-    // Both are named, neither is told.
+    // The message names the ids of both keys, and contains neither key.
     for key in [KEY.to_owned(), KEY.replace('0', "e")] {
         assert!(message.contains(&key_id(&key).to_string()) && !message.contains(&key[..16]), "{message}");
     }
     assert!(fixture.try_open(KEY).await.is_ok());
 }
 
-/// All that a row consists of moves, so that nothing but its place can keep it from opening.
+/// All columns of the row move, so only its new place prevents it from opening.
 async fn a_moved_row_does_not_open(fixture: Fixture) {
     let store = fixture.open().await;
-    let (a, b) = (with_app(&store, "a").await, with_app(&store, "b").await);
+    let a = with_app(&store, "a").await;
+    let b = with_app(&store, "b").await;
     insert(&store, &a, "x", &sample(1)).await.unwrap();
     let moved = |app: &AppId, template: &str| {
         format!("UPDATE samples SET app_id = '{app}', template_id = '{template}' WHERE sealed IS NOT NULL")
     };
-    let unread = async |app: &AppId, template: &str| {
+    let is_damaged = async |app: &AppId, template: &str| {
         let page = store.templates.load(app, &model(), None, 10).await.unwrap();
         assert_eq!((page.templates.len(), page.unreadable.len()), (0, 1));
         assert_eq!(page.unreadable[0].template, id(template));
         assert!(matches!(page.unreadable[0].fault, SampleFault::Damaged(_)), "{:?}", page.unreadable[0]);
     };
-    // To another template, to another application, to another model, and back, where it opens.
+    // Moves it to another template, another application, another model, and back, where it opens.
     for name in ["x", "y"] {
         insert(&store, &b, name, &sample(2)).await.unwrap();
     }
     insert(&store, &a, "y", &sample(3)).await.unwrap();
     fixture.tamper("DELETE FROM samples WHERE app_id = 'b' OR template_id = 'y'").await;
     fixture.tamper(&moved(&a, "y")).await;
-    unread(&a, "y").await;
+    is_damaged(&a, "y").await;
     fixture.tamper(&moved(&b, "x")).await;
-    unread(&b, "x").await;
+    is_damaged(&b, "x").await;
     fixture.tamper(&moved(&a, "x")).await;
     fixture.tamper("UPDATE samples SET model = 'other'").await;
     assert_eq!(store.templates.load(&a, &ModelTag::new("other"), None, 10).await.unwrap().unreadable.len(), 1);
@@ -660,8 +686,8 @@ async fn a_moved_row_does_not_open(fixture: Fixture) {
     assert_eq!(all(&store, &a).await[0].samples[0].embedding, sample(1).embedding);
 }
 
-/// What the version before wrote: sealed under the sealing key itself, no data key.
-async fn rows_of_the_version_before_data_keys_open(fixture: Fixture) {
+/// Rows of the version before data keys are sealed under the sealing key itself.
+async fn rows_without_data_keys_open(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
     with_a_row_before_data_keys(&fixture, &store, &a).await;
@@ -675,7 +701,7 @@ async fn rows_of_the_version_before_data_keys_open(fixture: Fixture) {
     assert_eq!(changes[0].template.samples.len(), 2);
 }
 
-/// A template x with [`sample`] 1, as the version before wrote it.
+/// Inserts a template `x` with [`sample`] 1 as the version before data keys wrote it.
 async fn with_a_row_before_data_keys(fixture: &Fixture, store: &Store, a: &AppId) {
     insert(store, a, "x", &sample(7)).await.unwrap();
     let sealed: String = include_str!("sealed_before_data_keys.hex").split_whitespace().collect();
@@ -687,8 +713,9 @@ async fn with_a_row_before_data_keys(fixture: &Fixture, store: &Store, a: &AppId
     fixture.tamper(&format!("UPDATE samples SET data_key = NULL, sealed = {old} WHERE template_id = 'x'")).await;
 }
 
-async fn a_new_sealing_key_takes_everything_over(fixture: Fixture) {
-    let (old, new) = (key_id(KEY), key_id(NEW_KEY));
+async fn a_new_sealing_key_reseals_everything(fixture: Fixture) {
+    let old = key_id(KEY);
+    let new = key_id(NEW_KEY);
     let before = fixture.open().await;
     let a = with_app(&before, "a").await;
     with_a_row_before_data_keys(&fixture, &before, &a).await;
@@ -701,11 +728,11 @@ async fn a_new_sealing_key_takes_everything_over(fixture: Fixture) {
 
     let store = fixture.try_open(&format!("{KEY} {NEW_KEY}")).await.unwrap();
     let status = store.keys.status().await.unwrap();
-    assert_eq!((status.in_force, status.given), (old, vec![old, new]), "a key that is given is not in force yet");
+    assert_eq!((status.active, status.given), (old, vec![old, new]), "a key that is given is not active yet");
     assert_eq!(status.in_use, [(old, 1202)]);
-    assert_eq!(reseal_all(&store).await, 1, "the row of before gets a data key");
+    assert_eq!(reseal_all(&store).await, 1, "the row without a data key gets one");
     assert_eq!(reseal_all(&store).await, 0);
-    store.keys.put_in_force(new).await.unwrap();
+    store.keys.activate(new).await.unwrap();
     insert(&store, &a, "after", &sample(9)).await.unwrap();
     let mut in_use = vec![(old, 1202), (new, 1)];
     in_use.sort_by_key(|(id, _)| id.to_string());
@@ -713,9 +740,9 @@ async fn a_new_sealing_key_takes_everything_over(fixture: Fixture) {
     assert_eq!(reseal_all(&store).await, 1202);
     assert_eq!(reseal_all(&store).await, 0);
     let status = store.keys.status().await.unwrap();
-    assert_eq!((status.in_force, status.in_use), (new, vec![(new, 1203)]));
+    assert_eq!((status.active, status.in_use), (new, vec![(new, 1203)]));
 
-    // The new key alone opens all of it; the old one alone nothing.
+    // The new key alone opens everything; the old key alone opens nothing.
     let with_new = fixture.try_open(NEW_KEY).await.unwrap();
     let found = all(&with_new, &a).await;
     assert_eq!(found.len(), 1202);
@@ -723,41 +750,43 @@ async fn a_new_sealing_key_takes_everything_over(fixture: Fixture) {
     assert_eq!(kept, enrolled);
     let opened = with_new.snapshots.key(&a, snapshot).await.unwrap().unwrap();
     assert_eq!(opened.id(), snapshot_key.id());
-    assert_eq!(with_new.journal_key, before.journal_key, "the journal goes on");
-    assert!(matches!(fixture.try_open(KEY).await, Err(OpenError::WrongKey { in_force, .. }) if in_force == new));
-    // One that was opened with the old key alone says which it lacks.
+    assert_eq!(with_new.journal_key, before.journal_key, "the journal key does not change");
+    assert!(matches!(fixture.try_open(KEY).await, Err(OpenError::WrongKey { active, .. }) if active == new));
+    // A store that was opened with the old key alone reports the key that it lacks.
     let page = before.templates.load(&a, &model(), None, 10).await.unwrap();
     assert!(page.templates.is_empty() && page.unreadable.len() == 10);
-    assert!(page.unreadable.iter().all(|unread| unread.fault == SampleFault::KeyMissing(new)), "{:?}", page.unreadable);
+    assert!(page.unreadable.iter().all(|sample| sample.fault == SampleFault::KeyMissing(new)), "{:?}", page.unreadable);
 }
 
-async fn a_rotation_that_was_broken_off_wants_both_keys(fixture: Fixture) {
+async fn an_interrupted_rotation_needs_both_keys(fixture: Fixture) {
     drop(fixture.open().await);
     let store = fixture.try_open(&format!("{KEY} {NEW_KEY}")).await.unwrap();
     let a = with_app(&store, "a").await;
     insert(&store, &a, "x", &sample(1)).await.unwrap();
-    store.keys.put_in_force(key_id(NEW_KEY)).await.unwrap();
+    store.keys.activate(key_id(NEW_KEY)).await.unwrap();
     let refused = fixture.try_open(NEW_KEY).await.err().unwrap();
     assert!(matches!(&refused, OpenError::KeysMissing(ids) if *ids == key_id(KEY).to_string()), "{refused}");
     assert!(!refused.to_string().contains(&KEY[..16]));
-    // What is sealed under the old key may go, too, instead of being sealed anew.
+    // Rows under the old key may also be removed instead of resealed.
     store.templates.remove(&a, &id("x"), ErasureReason::IMPORT).await.unwrap().unwrap();
     assert!(fixture.try_open(NEW_KEY).await.is_ok());
     insert(&store, &a, "x", &sample(1)).await.unwrap();
-    store.keys.put_in_force(key_id(KEY)).await.unwrap();
+    store.keys.activate(key_id(KEY)).await.unwrap();
     assert!(fixture.try_open(KEY).await.is_err());
     reseal_all(&store).await;
     assert!(fixture.try_open(KEY).await.is_ok());
 }
 
-async fn a_new_sealing_key_is_put_in_force_under_load(fixture: Fixture) {
+async fn a_new_sealing_key_is_activated_under_load(fixture: Fixture) {
     let both = format!("{KEY} {NEW_KEY}");
     let stores = [fixture.try_open(&both).await.unwrap(), fixture.try_open(&both).await.unwrap()]; // two nodes
     let a = with_app(&stores[0], "a").await;
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..4u32)
         .map(|writer| {
-            let (store, a, stop) = (stores[writer as usize % 2].clone(), a.clone(), Arc::clone(&stop));
+            let store = stores[writer as usize % 2].clone();
+            let a = a.clone();
+            let stop = Arc::clone(&stop);
             tokio::spawn(async move {
                 let mut last = 0;
                 while !stop.load(Ordering::Acquire) {
@@ -777,23 +806,23 @@ async fn a_new_sealing_key_is_put_in_force_under_load(fixture: Fixture) {
             })
         })
         .collect();
-    for turn in 0..4 {
+    for round in 0..4 {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let key = if turn % 2 == 0 { NEW_KEY } else { KEY };
-        stores[1].keys.put_in_force(key_id(key)).await.unwrap();
+        let key = if round % 2 == 0 { NEW_KEY } else { KEY };
+        stores[1].keys.activate(key_id(key)).await.unwrap();
         reseal_all(&stores[1]).await;
         let in_use = stores[1].keys.status().await.unwrap().in_use;
-        assert!(in_use.iter().all(|(id, _)| *id == key_id(key)), "turn {turn}: {in_use:?}");
+        assert!(in_use.iter().all(|(id, _)| *id == key_id(key)), "round {round}: {in_use:?}");
     }
     stop.store(true, Ordering::Release);
     for writer in writers {
         assert!(writer.await.unwrap() > 0);
     }
     let found = all(&stores[0], &a).await;
-    assert_eq!(all(&fixture.open().await, &a).await, found, "the key of the last turn opens everything");
+    assert_eq!(all(&fixture.open().await, &a).await, found, "the last active key opens everything");
 }
 
-async fn a_node_reads_its_key_file_again(fixture: Fixture) {
+async fn a_node_reloads_its_key_file(fixture: Fixture) {
     let file = KeyFile::new(fixture._dir.path().join("sealing.key"));
     let source = || KeySource::File { file: file.clone(), create: true };
     let node = fixture.open_with(source()).await.unwrap();
@@ -801,12 +830,12 @@ async fn a_node_reads_its_key_file_again(fixture: Fixture) {
     insert(&node, &a, "x", &sample(1)).await.unwrap();
     let new = file.lock().unwrap().add().unwrap().id();
     let other = fixture.open_with(source()).await.unwrap();
-    other.keys.put_in_force(new).await.unwrap();
+    other.keys.activate(new).await.unwrap();
     insert(&node, &a, "y", &sample(2)).await.unwrap();
     reseal_all(&other).await;
     assert_eq!(node.keys.status().await.unwrap().in_use, [(new, 2)]);
     assert_eq!(all(&node, &a).await.len(), 2);
-    // The old one is not needed any more, and the file that is in use is never made anew.
+    // The old key is no longer needed, and a missing key file is not created again.
     let old = node.keys.status().await.unwrap().given[0];
     file.lock().unwrap().remove(old).unwrap();
     assert_eq!(all(&fixture.open_with(source()).await.unwrap(), &a).await.len(), 2);
@@ -814,42 +843,43 @@ async fn a_node_reads_its_key_file_again(fixture: Fixture) {
     assert!(matches!(fixture.open_with(source()).await, Err(OpenError::KeyMissing(_))));
 }
 
-async fn a_node_without_the_key_in_force_writes_nothing(fixture: Fixture) {
+async fn a_node_without_the_active_key_refuses_writes(fixture: Fixture) {
     let node = fixture.open().await;
     let a = with_app(&node, "a").await;
     insert(&node, &a, "x", &sample(1)).await.unwrap();
     let other = fixture.try_open(&format!("{KEY} {NEW_KEY}")).await.unwrap();
-    other.keys.put_in_force(key_id(NEW_KEY)).await.unwrap();
+    other.keys.activate(key_id(NEW_KEY)).await.unwrap();
     let refused = insert(&node, &a, "y", &sample(2)).await;
     assert!(matches!(refused, Err(InsertError::Store(StoreError::KeyMissing(id))) if id == key_id(NEW_KEY)));
-    assert_eq!(all(&node, &a).await.len(), 1, "what is sealed under its own key it still reads");
-    assert_eq!(revision(&node, &a).await, Revision(1), "what was refused left no trace");
+    assert_eq!(all(&node, &a).await.len(), 1, "it still reads what is sealed under its own key");
+    assert_eq!(revision(&node, &a).await, Revision(1), "a refused insert changes nothing");
     assert!(
         node.templates.remove(&a, &id("x"), ErasureReason::IMPORT).await.unwrap().is_some(),
         "a removal seals nothing"
     );
 }
 
-/// Where somebody tells: with SQLite nobody does.
-async fn what_another_node_writes_is_told(fixture: Fixture) {
-    let (node, other) = (fixture.open().await, fixture.open().await);
+/// Postgres notifies other nodes; SQLite does not.
+async fn writes_of_other_nodes_are_notified(fixture: Fixture) {
+    let node = fixture.open().await;
+    let other = fixture.open().await;
     let a = with_app(&node, "a").await;
     let soon = Duration::from_secs(5);
-    let told = tokio::time::timeout(soon, node.hints.changed()).await;
+    let notified = tokio::time::timeout(soon, node.hints.changed()).await;
     if matches!(fixture.database, DatabaseConfig::Sqlite(_)) {
-        assert!(told.is_err());
+        assert!(notified.is_err());
         return;
     }
-    told.unwrap().unwrap(); // it listens now
-    let mut heard = 0;
+    notified.unwrap().unwrap(); // it listens now
+    let mut notifications = 0;
     for round in 0..3u32 {
         let name = format!("t{round}");
         insert(&other, &a, &name, &sample(round)).await.unwrap();
         tokio::time::timeout(soon, node.hints.changed()).await.unwrap().unwrap();
         other.templates.remove(&a, &id(&name), ErasureReason::IMPORT).await.unwrap().unwrap();
         tokio::time::timeout(soon, node.hints.changed()).await.unwrap().unwrap();
-        heard += 2;
-        // Its connection dies; that counts as a hint, and so does the next one's beginning.
+        notifications += 2;
+        // Its connection dies. That counts as a notification, and so does a new connection.
         fixture
             .tamper(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
@@ -860,8 +890,8 @@ async fn what_another_node_writes_is_told(fixture: Fixture) {
             let _ = tokio::time::timeout(soon, node.hints.changed()).await.unwrap();
         }
     }
-    assert_eq!(heard, 6);
-    // With nothing written nothing is told.
+    assert_eq!(notifications, 6);
+    // Without a write there is no notification.
     assert!(tokio::time::timeout(Duration::from_millis(300), node.hints.changed()).await.is_err());
 }
 
@@ -876,7 +906,7 @@ async fn a_newer_schema_is_refused(fixture: Fixture) {
     assert!(matches!(fixture.try_open(KEY).await, Err(OpenError::Newer(9999))));
 }
 
-async fn two_may_open_an_empty_database_at_once(fixture: Fixture) {
+async fn two_processes_open_an_empty_database_at_once(fixture: Fixture) {
     let fixture = Arc::new(fixture);
     let both = [1, 2].map(|_| {
         let fixture = Arc::clone(&fixture);
@@ -887,7 +917,7 @@ async fn two_may_open_an_empty_database_at_once(fixture: Fixture) {
     }
 }
 
-async fn a_deleted_application_takes_its_gallery_along(fixture: Fixture) {
+async fn deleting_an_application_deletes_its_gallery(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
     insert(&store, &a, "x", &sample(1)).await.unwrap();
@@ -898,14 +928,14 @@ async fn a_deleted_application_takes_its_gallery_along(fixture: Fixture) {
     assert_eq!(revision(&store, &again).await, Revision(0));
 }
 
-/// A migration may take long; a node that comes meanwhile waits for it, whatever the limit on statements is.
+/// A node waits for the migration of another node for longer than the statement timeout.
 #[tokio::test]
-async fn a_node_waits_for_anothers_migrations() {
+async fn a_node_waits_for_the_migrations_of_another() {
     let Some(fixture) = Fixture::postgres().await else { return };
     let DatabaseConfig::Postgres { url, .. } = &fixture.database else { return };
     let mut other = <sqlx::PgConnection as sqlx::Connection>::connect(url).await.unwrap();
     let (name,): (String,) = sqlx::query_as("SELECT current_database()").fetch_one(&mut other).await.unwrap();
-    // The lock that SQLx takes for the migrations of a database: its name's CRC-32 (ISO-HDLC), times a number.
+    // The lock that SQLx takes for migrations: the CRC-32 (ISO-HDLC) of the database name, times a constant.
     let crc = name.bytes().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
     });
@@ -917,7 +947,7 @@ async fn a_node_waits_for_anothers_migrations() {
         OpenOptions { database: fixture.database.clone(), key, connections: 4, timeout, clock: Clock::system() };
     let waiting = tokio::spawn(async move { open(&options).await.map(drop) });
     tokio::time::sleep(timeout * 4).await;
-    assert!(!waiting.is_finished(), "it waits for more than a statement may take");
+    assert!(!waiting.is_finished(), "it waits for longer than the statement timeout");
     sqlx::query("SELECT pg_advisory_unlock($1)").bind(lock).execute(&mut other).await.unwrap();
     waiting.await.unwrap().unwrap();
 }
@@ -947,8 +977,8 @@ fn both_dialects_have_the_same_migrations() {
     assert_eq!(names("sqlite"), names("postgres"));
 }
 
-/// A node of the version before goes on beside a newer one: its statements still mean what they meant, because
-/// nothing that it knows is changed or taken away, and what it writes needs nothing that it does not know.
+/// A node of the previous version runs beside a newer one. Its statements keep their meaning, because migrations change
+/// and remove nothing that it uses, and require nothing that it does not write.
 #[test]
 fn migrations_only_add() {
     for dialect in ["sqlite", "postgres"] {

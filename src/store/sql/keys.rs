@@ -1,4 +1,4 @@
-//! Sealing keys: which key is in force, and what is sealed under others.
+//! Sealing keys: which key is active, and what is sealed under others.
 
 use std::sync::Arc;
 
@@ -29,16 +29,16 @@ impl KeyStore for SqlStore {
         let check = db.fetch_one("SELECT value FROM meta WHERE name = $1", values![SEAL_CHECK]).await?;
         drop(db);
         Ok(KeyStatus {
-            in_force: sealed_under(check.get("value")?)?,
+            active: sealed_under(check.get("value")?)?,
             given: self.keys.ids()?,
             in_use: keys_in_use(&self.db).await?,
         })
     }
 
-    async fn put_in_force(&self, key: KeyId) -> Result<(), StoreError> {
+    async fn activate(&self, key: KeyId) -> Result<(), StoreError> {
         let sealer = self.keys.sealer(key)?;
         let mut tx = self.db.begin(Limit::Unbounded).await?;
-        // A writer first locks the row of a gallery, and then reads which key is in force.
+        // A writer first locks the row of a gallery, and then reads which key is active.
         tx.lock_galleries().await?;
         let before = hold_check(&mut tx).await?;
         let mut superseded = superseded(&mut tx).await?;
@@ -86,12 +86,12 @@ impl KeyStore for SqlStore {
 }
 
 impl SqlStore {
-    /// Begins to reseal under the key in force. No other key is put in force until the transaction ends: that waits
+    /// Begins to reseal under the active key. No other key is activated until the transaction ends: that waits
     /// for the row that is locked here.
     async fn begin_reseal(&self) -> Result<(Tx, Arc<Sealer>), StoreError> {
         let mut tx = self.db.begin(Limit::Unbounded).await?;
         let check = hold_check(&mut tx).await?;
-        Ok((tx, self.keys.in_force(&check)?))
+        Ok((tx, self.keys.active_sealer(&check)?))
     }
 
     /// Reseals a sample that is sealed under another key. A sample that was removed, replaced or resealed since its row
@@ -157,7 +157,7 @@ impl SqlStore {
         Ok(count)
     }
 
-    /// Records which superseded keys are still in use after everything was resealed; not, if another key was put in
+    /// Records which superseded keys are still in use after everything was resealed; not, if another key was
     /// force meanwhile.
     async fn update_superseded(&self) -> Result<(), StoreError> {
         let (tx, sealer) = self.begin_reseal().await?;
@@ -216,7 +216,7 @@ async fn keys_in_use(db: &Db) -> Result<Vec<(KeyId, u64)>, StoreError> {
         .collect()
 }
 
-/// The keys that are no longer in force, and under which something may still be sealed.
+/// The keys that are no longer active, and under which something may still be sealed.
 async fn superseded(db: &mut impl Executor) -> Result<Vec<KeyId>, StoreError> {
     let row = db.fetch_optional("SELECT value FROM meta WHERE name = $1", values![SUPERSEDED]).await?;
     let Some(row) = row else { return Ok(Vec::new()) };
@@ -238,7 +238,7 @@ async fn set_meta(tx: &mut Tx, name: &str, value: &[u8]) -> Result<(), StoreErro
     Ok(())
 }
 
-/// Reads which key is in force, and locks that row until the transaction ends. It writes to the row at once: SQLite
+/// Reads which key is active, and locks that row until the transaction ends. It writes to the row at once: SQLite
 /// does not let a transaction write that has begun by reading.
 async fn hold_check(tx: &mut Tx) -> Result<Vec<u8>, StoreError> {
     let sql = "UPDATE meta SET value = value WHERE name = $1 RETURNING value";

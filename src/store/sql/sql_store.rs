@@ -54,11 +54,11 @@ impl SqlStore {
         Ok(GalleryWrite { store: self, app, tx, raised, next: raised })
     }
 
-    /// The sealer of the key in force. The transaction has begun with a write of a gallery's row, so no other key is
-    /// put in force until it ends.
+    /// The sealer of the active key. The transaction has begun with a write of a gallery's row, so no other key is
+    /// activated until it ends.
     pub(super) async fn sealer(&self, tx: &mut Tx) -> Result<Arc<Sealer>, StoreError> {
         let check = tx.fetch_one("SELECT value FROM meta WHERE name = $1", values![SEAL_CHECK]).await?;
-        Ok(self.keys.in_force(check.get("value")?)?)
+        Ok(self.keys.active_sealer(check.get("value")?)?)
     }
 
     /// Adds an event to the outbox. Where this process has a journal, its node has claimed the event.

@@ -1,4 +1,4 @@
-//! A server that is killed at random moments loses nothing that it acknowledged, nor when its Postgres is.
+//! A server loses no acknowledged write when it, or its Postgres, is killed at a random moment.
 //!
 //! `SEMBLANCE_CRASH_CYCLES` (default 3) kills per test; `SEMBLANCE_CRASH_SEED` repeats a run.
 
@@ -14,10 +14,10 @@ const PHOTOS: [&str; 6] =
 const CLIENTS: usize = 4;
 const IDS: usize = 6;
 
-/// What a template is: one of the photos, or not there.
+/// The state of a template: one of the photos, or absent.
 type State = Option<usize>;
 
-/// What the replies say, and what was asked for without a reply.
+/// The acknowledged writes, and those without a response.
 #[derive(Debug, Clone, Default)]
 struct Known {
     acknowledged: State,
@@ -28,7 +28,7 @@ struct Known {
 struct History {
     templates: BTreeMap<String, Known>,
     acknowledged: usize,
-    /// Transactions of deletes that were acknowledged.
+    /// The transactions of acknowledged deletes.
     deleted: BTreeSet<String>,
 }
 
@@ -50,19 +50,19 @@ impl Random {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_acknowledged_is_lost_on_sqlite() {
+async fn acknowledged_writes_survive_on_sqlite() {
     run(Database::sqlite(), None).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_acknowledged_is_lost_on_postgres() {
+async fn acknowledged_writes_survive_on_postgres() {
     if let Some(database) = Database::postgres().await {
         run(database, None).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_acknowledged_is_lost_when_postgres_is_killed() {
+async fn acknowledged_writes_survive_a_killed_postgres() {
     if let Some(postgres) = OwnPostgres::start().await {
         run(Database::Postgres(postgres.url().to_owned()), Some(postgres)).await;
     }
@@ -77,7 +77,7 @@ async fn run(database: Database, postgres: Option<OwnPostgres>) {
     let history = Shared::default();
     let mut dir = tempfile::tempdir().unwrap();
     for cycle in 0..=cycles {
-        // Snapshots at every turn, so that they are in the game.
+        // Frequent snapshots, so that they take part.
         let often = [("SEMBLANCE_SNAPSHOTS_EVERY_S", "1"), ("SEMBLANCE_SNAPSHOTS_TEMPLATES", "1")];
         let mut server = Server::start_in(dir, &database, &often).await;
         let credentials = server.first_credentials();
@@ -95,7 +95,7 @@ async fn run(database: Database, postgres: Option<OwnPostgres>) {
             .collect();
         tokio::time::sleep(Duration::from_millis(100 + random.below(1400) as u64)).await;
         if let Some(postgres) = &postgres {
-            // It is started again at once; the server is killed while it is away, or long after.
+            // Postgres restarts at once. The server is killed while Postgres is down, or long after.
             postgres.kill();
             tokio::time::sleep(Duration::from_millis(random.below(4000) as u64)).await;
         }
@@ -108,7 +108,7 @@ async fn run(database: Database, postgres: Option<OwnPostgres>) {
     println!("{cycles} kills, {} operations acknowledged, 0 lost", history.lock().unwrap().acknowledged);
 }
 
-/// One client: writes to templates of its own until the server is gone.
+/// One client: writes to its own templates until the server is killed.
 async fn write(app: Arc<App>, history: Shared, client: usize, mut random: Random) {
     loop {
         let id = format!("{client}-{}", random.below(IDS));
@@ -138,7 +138,7 @@ async fn write(app: Arc<App>, history: Shared, client: usize, mut random: Random
     }
 }
 
-/// The journal is what was written, and every delete that was acknowledged has a receipt, soon.
+/// The journal is intact, and soon every acknowledged delete has a receipt.
 async fn journal_is_whole(server: &Server, database: &Database, history: &Shared, seed: u64) {
     let checked = server.command(database, &["journal", "verify"]);
     assert!(checked.contains("each follows"), "{checked} (seed {seed})");
@@ -152,7 +152,7 @@ async fn journal_is_whole(server: &Server, database: &Database, history: &Shared
     .await;
 }
 
-/// The database and the index hold what was acknowledged, and of what was in doubt either state.
+/// The database and the index hold the acknowledged states, and either state of a write without a response.
 async fn check(app: &App, history: &Shared, cycle: u64, seed: u64) {
     let (status, page) = app.get("templates?limit=1000").await;
     assert_eq!(status, 200, "{page}");
@@ -165,7 +165,7 @@ async fn check(app: &App, history: &Shared, cycle: u64, seed: u64) {
             template["templateId"].as_str().unwrap().to_owned()
         })
         .collect();
-    // Of which photo each template in the index is: the one that it resembles entirely.
+    // The photo of each template in the index is the one with similarity 1.
     let mut found: BTreeMap<String, usize> = BTreeMap::new();
     let mut indexed: BTreeSet<String> = BTreeSet::new();
     for (at, photo) in PHOTOS.iter().enumerate() {

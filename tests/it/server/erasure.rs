@@ -1,4 +1,4 @@
-//! What is removed is cleared out of the files of a server that goes on, without anybody asking for it.
+//! A running server scrubs removed templates from its files by itself.
 
 use std::collections::HashSet;
 
@@ -8,7 +8,7 @@ use super::process::{Database, Server};
 use crate::erasure::{found_in, pieces, rows};
 use crate::support::eventually;
 
-/// The pieces of what is stored of an application.
+/// The pieces of the stored samples of an application.
 async fn stored(server: &Server, app: &str) -> HashSet<[u8; 12]> {
     let rows = rows(&server.dir().join("semblance.db")).await;
     let of = rows.into_iter().filter(|((owner, _), _)| owner == app);
@@ -23,7 +23,7 @@ async fn are_cleared_away(server: &Server, pieces: &HashSet<[u8; 12]>, what: &st
 }
 
 #[tokio::test]
-async fn a_server_clears_away_what_it_removed() {
+async fn a_server_scrubs_its_own_removals() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let app = server.first_app();
@@ -43,10 +43,10 @@ async fn a_server_clears_away_what_it_removed() {
     are_cleared_away(&server, &before, "its time was over").await;
 }
 
-/// Somebody reads the database while a command removes something: the command says that it could not clear away, and
-/// the server does it.
+/// Another process reads the database while a command removes something: the command reports that it could not scrub, and
+/// the server does.
 #[tokio::test]
-async fn a_server_clears_away_what_a_command_could_not() {
+async fn a_server_scrubs_what_a_command_could_not() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let (id, key) = server.create_app("doomed", &database).await;

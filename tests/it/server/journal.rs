@@ -10,13 +10,13 @@ use super::process::{App, Database, Server, try_start};
 use super::proxy::{Proxy, Wire};
 use crate::support::eventually;
 
-/// The lines of a journal that a condition picks.
+/// The lines of a journal that meet a condition.
 fn lines(server: &Server, database: &Database, picks: impl Fn(&Value) -> bool) -> Vec<Value> {
     let printed = server.command(database, &["journal", "export"]);
     printed.lines().map(|line| serde_json::from_str(line).unwrap()).filter(picks).collect()
 }
 
-/// (template, why) of the receipts, each once.
+/// (template, reason) of the receipts, without duplicates.
 fn receipts(server: &Server, database: &Database) -> BTreeSet<(String, String)> {
     let printed = server.command(database, &["journal", "receipts"]);
     let lines = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -35,7 +35,7 @@ fn journal_file(server: &Server) -> std::path::PathBuf {
 }
 
 #[tokio::test]
-async fn every_operation_is_journalled_and_chained() {
+async fn every_operation_is_journaled_and_chained() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let app = server.app(server.first_credentials());
@@ -83,7 +83,7 @@ async fn every_operation_is_journalled_and_chained() {
     assert!(lines.iter().all(|line| line["ms"].as_f64().unwrap() > 0.0 && line["models"].is_string()));
     assert!(lines[0]["models"].as_str().unwrap().starts_with("semblance-"), "{}", lines[0]["models"]);
     let checked = server.command(&database, &["journal", "verify"]);
-    // The first application, six requests, an erasure.
+    // The first application, six requests, one erasure.
     assert!(checked.contains("8 lines, numbers 1 to 8") && checked.contains("1 receipts"), "{checked}");
 
     let file = journal_file(&server);
@@ -102,9 +102,9 @@ async fn every_operation_is_journalled_and_chained() {
     assert!(code != Some(0) && message.contains("is not a time such as"), "{message}");
 }
 
-/// What a person whose template was erased is given, and can check without us.
+/// The person whose template was erased can verify the receipt without the server.
 #[tokio::test]
-async fn an_erasure_has_a_receipt() {
+async fn a_receipt_verifies_without_the_server() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let app = server.app(server.first_credentials());
@@ -123,10 +123,10 @@ async fn an_erasure_has_a_receipt() {
     let key = key.trim();
     let file = server.dir().join("receipt.ndjson");
     std::fs::write(&file, &receipt).unwrap();
-    // Elsewhere, where there is neither a journal nor a database.
+    // On a machine without a journal and a database.
     let elsewhere = Server::start(&Database::sqlite()).await;
     let check = ["journal", "check-receipts", key, file.to_str().unwrap()];
-    assert_eq!(elsewhere.command(&database, &check).trim(), "1 receipts are good");
+    assert_eq!(elsewhere.command(&database, &check).trim(), "1 receipts are valid");
     for forged in [receipt.replace("\"templateId\":\"a\"", "\"templateId\":\"b\""), receipt.replace("delete", "listed")]
     {
         std::fs::write(&file, forged).unwrap();
@@ -138,9 +138,9 @@ async fn an_erasure_has_a_receipt() {
     assert_ne!(others.trim(), key, "every database signs with a key of its own");
 }
 
-/// Deleted, replaced, imported over, gone with its application while no server ran: each has a receipt.
+/// Templates that are deleted, replaced, replaced by an import, or deleted with their application while no server runs.
 #[tokio::test]
-async fn whatever_erases_a_template_leaves_a_receipt() {
+async fn every_erasure_has_a_receipt() {
     let database = Database::sqlite();
     let mut server = Server::start(&database).await;
     let app = server.first_app();
@@ -169,14 +169,14 @@ async fn whatever_erases_a_template_leaves_a_receipt() {
     std::fs::write(&file, server.command(&database, &["journal", "receipts"])).unwrap();
     let key = server.command(&database, &["journal", "receipt-key"]);
     let checked = server.command(&database, &["journal", "check-receipts", key.trim(), file.to_str().unwrap()]);
-    assert_eq!(checked.trim(), "7 receipts are good");
+    assert_eq!(checked.trim(), "7 receipts are valid");
     assert!(server.command(&database, &["journal", "verify"]).contains("7 receipts of erasures"));
 }
 
-/// The commit arrives, its answer does not: nobody is told, by a 503 or because the client hung up, and the receipt
-/// is there all the same.
+/// The commit succeeds but its response is lost, by a 503 or because the client disconnected. The receipt exists
+/// nevertheless.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_erasure_that_nobody_was_told_of_has_a_receipt() {
+async fn an_erasure_without_a_response_has_a_receipt() {
     let Some(Database::Postgres(url)) = Database::postgres().await else { return };
     let wire = Proxy::before(&url).await;
     let database = Database::Postgres(wire.url().to_owned());
@@ -198,9 +198,9 @@ async fn an_erasure_that_nobody_was_told_of_has_a_receipt() {
     assert!(server.command(&database, &["journal", "verify"]).contains("2 receipts"));
 }
 
-/// One application whose templates cannot be removed keeps no other's, nor its receipts.
+/// An application whose templates cannot be removed does not block the removals and receipts of others.
 #[tokio::test]
-async fn retention_goes_on_where_one_application_fails() {
+async fn retention_continues_when_one_application_fails() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let mut apps = vec![server.first_app()];
@@ -223,9 +223,9 @@ async fn retention_goes_on_where_one_application_fails() {
     assert_eq!(apps[1].get("templates/b").await.0, 200);
 }
 
-/// What is given on the command line is told by the server that runs.
+/// The running server journals commands.
 #[tokio::test]
-async fn commands_have_lines() {
+async fn commands_are_journaled() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let (id, _) = server.create_app("clinic", &database).await;
@@ -265,9 +265,9 @@ async fn commands_have_lines() {
     assert_eq!(lines(&server, &database, |line| line["operation"] == "key rotate").len(), 2);
 }
 
-/// What a request is about stands in its line although it fails; what a client makes up does not.
+/// The line of a failed request names its subject, but no text that the client made up.
 #[tokio::test]
-async fn a_line_of_a_failure_tells_what_it_was_about() {
+async fn a_failure_is_journaled_with_its_subject() {
     let database = Database::sqlite();
     let mut server = Server::start(&database).await;
     let app = server.first_app();
@@ -289,16 +289,16 @@ async fn a_line_of_a_failure_tells_what_it_was_about() {
     assert_eq!(failed[2]["threshold"], 0.5);
     let other = lines(&server, &database, |line| line["operation"] == "OTHER /api/v1.0/identify");
     assert_eq!(other.len(), 1);
-    // However many nobody sends, their lines are few.
+    // Many unauthenticated requests have few lines.
     let strangers = lines(&server, &database, |line| line["app"].is_null());
     let counted = strangers.iter().filter(|line| line["operation"] == "journal").count();
     assert!(counted >= 1 && strangers.len() < 150, "{}", strangers.len());
     assert!(server.command(&database, &["journal", "verify"]).contains("each follows"));
 }
 
-/// The lines at the end are known to the database.
+/// The database knows the last lines.
 #[tokio::test]
-async fn a_journal_that_was_cut_off_is_found() {
+async fn missing_last_lines_are_detected() {
     let database = Database::sqlite();
     let mut server = Server::start(&database).await;
     let app = server.first_app();
@@ -308,7 +308,8 @@ async fn a_journal_that_was_cut_off_is_found() {
     assert_eq!(server.stop(), Some(0));
     let verify = |server: &Server| server.try_command(&database, &["journal", "verify"]);
     assert_eq!(verify(&server).0, Some(0));
-    let (file, node) = (journal_file(&server), server.dir().join("node"));
+    let file = journal_file(&server);
+    let node = server.dir().join("node");
     let whole = std::fs::read_to_string(&file).unwrap();
     let cut = |lines: usize| whole.lines().take(lines).map(|line| format!("{line}\n")).collect::<String>();
     for left in [cut(4), String::new()] {
@@ -324,7 +325,7 @@ async fn a_journal_that_was_cut_off_is_found() {
     assert_eq!(verify(&server).0, Some(1), "whose it is, is not known");
     std::fs::write(&node, id).unwrap();
     assert_eq!(verify(&server).0, Some(0));
-    // A server that goes on from what is left does not mend it.
+    // A server that continues after them does not close the gap.
     std::fs::write(&file, cut(4)).unwrap();
     let mut server = Server::start_in(server.into_dir(), &database, &[]).await;
     server.first_app().get("templates").await;
@@ -332,7 +333,7 @@ async fn a_journal_that_was_cut_off_is_found() {
     assert_eq!(verify(&server).0, Some(1));
 }
 
-/// Two would write into one journal, and cut off each other's lines.
+/// Two servers would write to one journal, and cut off the lines of each other.
 #[tokio::test]
 async fn a_data_folder_has_one_server() {
     let database = Database::sqlite();
@@ -346,7 +347,7 @@ async fn a_data_folder_has_one_server() {
     server.kill();
     let server = Server::start_in(server.into_dir(), &database, &[]).await;
     assert!(server.command(&database, &["journal", "verify"]).contains("each follows"));
-    // A last line that is none is said, and not gone on from.
+    // A damaged last line is reported, and the journal does not continue after it.
     let mut server = server;
     server.kill();
     let file = journal_file(&server);
@@ -355,9 +356,9 @@ async fn a_data_folder_has_one_server() {
     assert!(code == Some(1) && message.contains("is damaged"), "{message}");
 }
 
-/// The reply has the contract's text alone; the log and the journal have the limit and the values.
+/// The response has only the text of the contract; the log and the journal have the limit and the values.
 #[tokio::test]
-async fn a_photo_over_a_limit_is_journalled_with_the_limit() {
+async fn a_photo_over_a_limit_is_journaled_with_the_limit() {
     let database = Database::sqlite();
     let settings = [
         ("SEMBLANCE_LIMITS_PHOTO_PIXELS", "100"),

@@ -1,4 +1,4 @@
-//! The sealing key is renewed under real servers that go on serving.
+//! The sealing key is rotated while real servers serve.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -14,19 +14,20 @@ use serde_json::Value;
 use super::faults::Disk;
 use super::process::{App, Database, Server, command, try_start};
 
-/// The keys as `key status` tells them: (name, in force, how much is sealed under it).
+/// The output of `key status`: (id, active, data keys sealed under it).
 fn keys(server: &Server, database: &Database) -> Vec<(String, bool, u64)> {
     let printed = server.command(database, &["key", "status", "--json"]);
     let lines = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     lines
         .map(|line| {
-            let (id, sealed) = (line["id"].as_str().unwrap().to_owned(), line["sealed"].as_u64().unwrap());
+            let id = line["id"].as_str().unwrap().to_owned();
+            let sealed = line["sealed"].as_u64().unwrap();
             (id, line["in_force"].as_bool().unwrap(), sealed)
         })
         .collect()
 }
 
-/// Clients that enrol, look and remove until they are stopped; no answer but 200 is taken.
+/// Clients that enroll, list and remove until they are stopped. Every response has to be 200.
 struct Load {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicUsize>,
@@ -35,7 +36,8 @@ struct Load {
 
 impl Load {
     fn start(apps: Vec<App>) -> Self {
-        let (stop, served) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let stop = Arc::new(AtomicBool::new(false));
+        let served = Arc::new(AtomicUsize::new(0));
         let both = (Arc::clone(&stop), Arc::clone(&served));
         let clients = apps.into_iter().enumerate().map(|(client, app)| {
             let (stop, served) = both.clone();
@@ -59,7 +61,7 @@ impl Load {
     }
 
     /// Waits until a few more requests are served.
-    async fn goes_on(&self) {
+    async fn keeps_serving(&self) {
         let (start, before) = (Instant::now(), self.served.load(Ordering::Acquire));
         while self.served.load(Ordering::Acquire) < before + 3 {
             assert!(start.elapsed() < Duration::from_secs(60), "nothing is served");
@@ -76,7 +78,7 @@ impl Load {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_command_renews_the_key_of_a_server_that_serves() {
+async fn one_command_rotates_the_key_of_a_running_server() {
     let database = Database::sqlite();
     let mut server = Server::start(&database).await;
     let app = server.first_app();
@@ -84,22 +86,22 @@ async fn one_command_renews_the_key_of_a_server_that_serves() {
     let file = server.dir().join("sealing.key");
     let first = std::fs::read_to_string(&file).unwrap();
     let before = keys(&server, &database);
-    let [(old, true, 1)] = &before[..] else { panic!("one key, in force: {before:?}") };
+    let [(old, true, 1)] = &before[..] else { panic!("one active key: {before:?}") };
 
     let load = Load::start(vec![server.first_app()]);
-    load.goes_on().await;
+    load.keeps_serving().await;
     let printed = server.command(&database, &["key", "rotate"]);
-    assert!(printed.contains("is in force") && printed.contains(&format!("key drop {old}")), "{printed}");
-    load.goes_on().await;
+    assert!(printed.contains("is active") && printed.contains(&format!("key drop {old}")), "{printed}");
+    load.keeps_serving().await;
     load.stop().await;
     let after = keys(&server, &database);
     assert_eq!(after.len(), 2);
     assert_eq!((&after[0].0, after[0].1, after[0].2, after[1].1), (old, false, 0, true));
     assert!(after[1].2 >= 1);
 
-    // The key in force is not to be dropped; the old one is, once.
+    // The active key cannot be dropped. The old one can, once.
     let (code, message) = server.try_command(&database, &["key", "drop", &after[1].0]);
-    assert!(code == Some(1) && message.contains("is in force"), "{message}");
+    assert!(code == Some(1) && message.contains("is active"), "{message}");
     server.command(&database, &["key", "drop", old]);
     let (code, _) = server.try_command(&database, &["key", "drop", old]);
     assert_eq!(code, Some(1));
@@ -120,9 +122,9 @@ async fn one_command_renews_the_key_of_a_server_that_serves() {
     assert!(server.command(&database, &["journal", "verify"]).contains("each follows"), "after a restart, too");
 }
 
-/// Two nodes with a key file each: the new key is handed to both, then put in force on one.
+/// Two nodes with a key file each: both get the new key, then one activates it.
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_are_handed_the_new_key_before_it_is_in_force() {
+async fn nodes_get_the_new_key_before_it_is_active() {
     let Some(database) = Database::postgres().await else { return };
     let one = Server::start(&database).await;
     let app = one.first_app();
@@ -135,9 +137,9 @@ async fn nodes_are_handed_the_new_key_before_it_is_in_force() {
     one.command(&database, &["key", "add"]);
     std::fs::copy(one.dir().join("sealing.key"), &file).unwrap();
     let load = Load::start(vec![one.first_app(), two.app(app.credentials())]);
-    load.goes_on().await;
+    load.keeps_serving().await;
     one.command(&database, &["key", "rotate"]);
-    load.goes_on().await;
+    load.keeps_serving().await;
     load.stop().await;
     let after = keys(&two, &database);
     assert_eq!((after.len(), after[0].1, after[0].2, after[1].1), (2, false, 0, true), "{after:?}");
@@ -146,7 +148,7 @@ async fn nodes_are_handed_the_new_key_before_it_is_in_force() {
         node.command(&database, &["key", "drop", &after[0].0]);
     }
 
-    // A node that was forgotten says so, and is well again when it is given the key.
+    // A node without the new key reports it, and recovers when it gets the key.
     let before = std::fs::read_to_string(&file).unwrap();
     one.command(&database, &["key", "rotate"]);
     let at_two = two.app(app.credentials());
@@ -158,11 +160,12 @@ async fn nodes_are_handed_the_new_key_before_it_is_in_force() {
     at_two.add("person_b_1.jpg", &[("templateId", "b")]).await;
 }
 
-/// As with a container's secrets: the keys are put into the file from outside, and the command cannot write there.
+/// Like the secrets of a container: the keys are added from outside, and the command cannot write the file.
 #[tokio::test(flavor = "multi_thread")]
-async fn keys_in_a_read_only_folder_are_renewed() {
+async fn keys_in_a_read_only_folder_are_rotated() {
     let Some(disk) = Disk::of(1) else { return };
-    let (file, database) = (disk.path().join("sealing_key"), Database::sqlite());
+    let file = disk.path().join("sealing_key");
+    let database = Database::sqlite();
     let hex = |digit: &str| digit.repeat(64);
     std::fs::write(&file, hex("1")).unwrap();
     let given = [("SEMBLANCE_KEY_FILE", file.to_str().unwrap())];
@@ -183,7 +186,7 @@ async fn keys_in_a_read_only_folder_are_renewed() {
     std::fs::write(&file, format!("{}\n{}\n", hex("1"), hex("2"))).unwrap();
     disk.remount("ro");
     let (rotated, said) = key(&["rotate"]);
-    assert!(rotated && said.contains("1 sealed anew"), "{said}");
+    assert!(rotated && said.contains("1 data keys resealed"), "{said}");
     app.add("person_b_1.jpg", &[("templateId", "new")]).await;
     let (told, said) = key(&["status", "--json"]);
     assert!(told && said.lines().count() == 2, "{said}");
@@ -205,7 +208,9 @@ async fn everything(dir: &Path, app: &AppId) -> Vec<IndexedTemplate> {
 
 async fn an_app(store: &Store) -> AppId {
     let app: AppId = "a".parse().unwrap();
-    let (name, key_hash, created_at) = ("a".to_owned(), KeyHash([7; 32]), UNIX_EPOCH);
+    let name = "a".to_owned();
+    let key_hash = KeyHash([7; 32]);
+    let created_at = UNIX_EPOCH;
     let rules = EnrollRules::default();
     let record = AppRecord {
         id: app.clone(),
@@ -221,9 +226,9 @@ async fn an_app(store: &Store) -> AppId {
     app
 }
 
-/// Wherever a rotation is killed, what is in the key file opens everything, and the next one goes on with it.
+/// Wherever a rotation is killed, the keys in the file open everything, and the next rotation completes it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rotation_that_is_killed_loses_nothing() {
+async fn a_killed_rotation_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let store = open_in(dir.path()).await;
     let app = an_app(&store).await;
@@ -251,14 +256,13 @@ async fn a_rotation_that_is_killed_loses_nothing() {
     let done = command(dir.path(), &Database::sqlite()).args(["key", "rotate"]).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let status = store.keys.status().await.unwrap();
-    assert_eq!(status.in_use, [(status.in_force, 4000)]);
+    assert_eq!(status.in_use, [(status.active, 4000)]);
     assert_eq!(everything(dir.path(), &app).await, enrolled);
 }
 
-/// A rotation that read its rows just before another one came: it must not put rows back under a key that is
-/// superseded.
+/// A rotation reads its rows just before another one begins. It must not reseal rows under the superseded key.
 #[tokio::test(flavor = "multi_thread")]
-async fn of_two_rotations_the_later_one_has_the_last_word() {
+async fn of_two_rotations_the_later_one_wins() {
     let dir = tempfile::tempdir().unwrap();
     let file = KeyFile::new(dir.path().join("sealing.key"));
     let store = open_in(dir.path()).await;
@@ -266,24 +270,24 @@ async fn of_two_rotations_the_later_one_has_the_last_word() {
     let embedding = Embedding::new(&[0.6, 0.8], ModelTag::new("m")).unwrap();
     let sample = Sample { id: SampleId::random(), embedding };
     store.templates.insert(&app, &"t".parse().unwrap(), &sample, OnConflict::Refuse).await.unwrap();
-    let first = store.keys.status().await.unwrap().in_force;
+    let first = store.keys.status().await.unwrap().active;
     let second = file.lock().unwrap().add().unwrap().id();
     let url = format!("sqlite://{}", dir.path().join("semblance.db").display());
     let mut behind = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
     let under_second: String = {
-        store.keys.put_in_force(second).await.unwrap();
+        store.keys.activate(second).await.unwrap();
         reseal(&store).await;
         let row: (String,) = sqlx::query_as("SELECT hex(data_key) FROM samples").fetch_one(&mut behind).await.unwrap();
         row.0
     };
-    store.keys.put_in_force(first).await.unwrap();
+    store.keys.activate(first).await.unwrap();
     reseal(&store).await;
     let (check,): (String,) = sqlx::query_as("SELECT hex(value) FROM meta WHERE name = 'sealing check'")
         .fetch_one(&mut behind)
         .await
         .unwrap();
-    store.keys.put_in_force(second).await.unwrap();
-    // The other rotation, to the first key again, holds the database while this one has read what it wants to write.
+    store.keys.activate(second).await.unwrap();
+    // The other rotation, back to the first key, locks the database after this one has read its rows.
     sqlx::query("BEGIN IMMEDIATE").execute(&mut behind).await.unwrap();
     let late = tokio::spawn({
         let store = store.clone();
@@ -299,7 +303,7 @@ async fn of_two_rotations_the_later_one_has_the_last_word() {
     }
     late.await.unwrap();
     let status = store.keys.status().await.unwrap();
-    assert_eq!(status.in_force, first);
+    assert_eq!(status.active, first);
     let (now,): (String,) = sqlx::query_as("SELECT hex(data_key) FROM samples").fetch_one(&mut behind).await.unwrap();
     assert!(now == under_second || status.in_use == [(first, 1)], "a row was put back: {:?}", status.in_use);
     reseal(&store).await;

@@ -9,13 +9,13 @@ use std::time::{Duration, Instant};
 
 use super::process::{App, Database, Server};
 
-/// The photo that a template is of, or that it is gone.
+/// The photo of a template, or that it is removed.
 type Known = Option<&'static str>;
 
 const NODES: usize = 3;
 const PHOTOS: [&str; 4] = ["person_a_1.jpg", "person_b_1.jpg", "impostor_1.jpg", "impostor_2.jpg"];
 
-/// Every template that a node's index finds, with its similarity to one photo.
+/// Every template in the index of a node, with its similarity to one photo.
 async fn index(app: &App) -> BTreeMap<String, String> {
     index_of(app, PHOTOS[0]).await
 }
@@ -27,7 +27,7 @@ async fn index_of(app: &App, photo: &str) -> BTreeMap<String, String> {
     candidates.map(|c| (c["templateId"].as_str().unwrap().to_owned(), c["similarity"].to_string())).collect()
 }
 
-/// Waits until a node's index is as it should be.
+/// Waits until the index of a node meets a condition.
 async fn until(app: &App, what: &str, is_so: impl Fn(&BTreeMap<String, String>) -> bool) -> Duration {
     let start = Instant::now();
     loop {
@@ -53,13 +53,14 @@ fn key() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_node_writes_the_others_find() {
+async fn writes_of_one_node_are_found_by_others() {
     let Some(database) = Database::postgres().await else { return };
     let key = key();
     let one = start(&database, &key).await;
     let credentials = one.first_credentials();
     let two = start(&database, &key).await;
-    let (at_one, at_two) = (one.app(credentials.clone()), two.app(credentials.clone()));
+    let at_one = one.app(credentials.clone());
+    let at_two = two.app(credentials.clone());
     at_one.add("person_a_1.jpg", &[("templateId", "a")]).await;
     until(&at_two, "an enrolment", |index| index.contains_key("a")).await;
     let before = index(&at_two).await;
@@ -68,15 +69,15 @@ async fn what_one_node_writes_the_others_find() {
     until(&at_one, "a replacement", |index| index.contains_key("a") && *index != before).await;
     assert_eq!(at_one.delete("a").await.0, 200);
     until(&at_two, "a removal", BTreeMap::is_empty).await;
-    // One that joins later has it all.
+    // A node that joins later has everything.
     at_two.add("person_b_1.jpg", &[("templateId", "b")]).await;
     let three = start(&database, &key).await;
     assert!(index(&three.app(credentials)).await.contains_key("b"));
 }
 
-/// Polling so seldom that only a hint can have brought it.
+/// Nodes poll so rarely that only a notification can have caused it.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_one_node_writes_the_others_are_told() {
+async fn writes_of_one_node_are_notified_to_others() {
     let Some(database) = Database::postgres().await else { return };
     let (key, seldom) = (key(), [("SEMBLANCE_DATABASE_POLL_MS", "600000")]);
     let one = start_with(&database, &key, &seldom).await;
@@ -93,7 +94,7 @@ async fn what_one_node_writes_the_others_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_that_are_killed_under_load_end_equal() {
+async fn nodes_killed_under_load_converge() {
     let Some(database) = Database::postgres().await else { return };
     let rounds = std::env::var("SEMBLANCE_NODE_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(2usize);
     let key = key();
@@ -103,9 +104,10 @@ async fn nodes_that_are_killed_under_load_end_equal() {
     while nodes.len() < NODES {
         nodes.push(start(&database, &key).await);
     }
-    // What was acknowledged last for each template, `None` where that is in doubt; each has one writer.
+    // The last acknowledged state of each template, `None` when it is in doubt. Each template has one writer.
     let acknowledged: Arc<Mutex<BTreeMap<String, Option<Known>>>> = Arc::default();
-    let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let stop = Arc::new(AtomicBool::new(false));
+    let count = Arc::new(AtomicUsize::new(0));
     let apps: Vec<Arc<Mutex<Arc<App>>>> =
         nodes.iter().map(|node| Arc::new(Mutex::new(Arc::new(node.app(credentials.clone()))))).collect();
     let clients: Vec<_> = (0..NODES)
@@ -128,7 +130,7 @@ async fn nodes_that_are_killed_under_load_end_equal() {
                             count.fetch_add(1, Ordering::AcqRel);
                             Some(photo)
                         }
-                        // There is none, perhaps because a removal in doubt was made.
+                        // It does not exist, perhaps because a removal in doubt succeeded.
                         Ok((400, reply)) if photo.is_none() => {
                             assert_eq!(reply["result"]["info"], "Template not found", "{reply}");
                             Some(None)
@@ -175,7 +177,7 @@ async fn nodes_that_are_killed_under_load_end_equal() {
         seen.push(index(&app).await);
     }
     assert!(seen.iter().all(|one| *one == seen[0]), "{seen:?}");
-    // And each is of the photo that was acknowledged: its similarities to all of them tell.
+    // Each template is of the acknowledged photo: its similarities show it.
     for photo in PHOTOS {
         let found = index_of(&nodes[0].app(credentials.clone()), photo).await;
         for (id, known) in &acknowledged {

@@ -1,4 +1,4 @@
-//! A store that forgets everything at the end of the test. Time stands still in it.
+//! A store in memory. Its time does not pass.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -31,7 +31,7 @@ impl Gallery {
         self.revision
     }
 
-    /// `None` when a template exists that is to be left alone.
+    /// `None` when the template exists and is refused.
     fn put(&mut self, id: &TemplateId, samples: Vec<Sample>, on_conflict: OnConflict) -> Option<Revision> {
         match (on_conflict, self.templates.get_mut(id)) {
             (OnConflict::Refuse, Some(_)) => return None,
@@ -60,11 +60,11 @@ pub struct MemoryStore {
     pub down: AtomicBool,
     /// Lists wait while a test holds this.
     pub gate: RwLock<()>,
-    /// Lists that were begun.
+    /// The number of lists that have begun.
     pub lists: AtomicUsize,
-    /// The application whose gallery takes for ever to load.
+    /// The application whose gallery never finishes loading.
     pub slow: Mutex<Option<AppId>>,
-    /// The applications cannot be listed; all else goes on.
+    /// Applications cannot be listed; everything else works.
     pub unlisted: AtomicBool,
 }
 
@@ -222,7 +222,7 @@ impl TemplateStore for MemoryStore {
         })
     }
 
-    /// Time stands still: all are as old as each other.
+    /// Time does not pass: all templates are equally old.
     async fn remove_older(
         &self,
         app: &AppId,
@@ -302,7 +302,7 @@ impl TemplateStore for MemoryStore {
     }
 }
 
-/// What is removed is gone at once.
+/// Removed templates leave nothing behind.
 #[async_trait]
 impl Scrubber for MemoryStore {
     async fn scrub(&self) -> Result<bool, StoreError> {
@@ -324,10 +324,10 @@ impl KeyStore for MemoryStore {
     }
 
     async fn status(&self) -> Result<KeyStatus, StoreError> {
-        Ok(KeyStatus { in_force: "00000000".parse().unwrap(), given: Vec::new(), in_use: Vec::new() })
+        Ok(KeyStatus { active: "00000000".parse().unwrap(), given: Vec::new(), in_use: Vec::new() })
     }
 
-    async fn put_in_force(&self, _: KeyId) -> Result<(), StoreError> {
+    async fn activate(&self, _: KeyId) -> Result<(), StoreError> {
         Ok(())
     }
 
@@ -336,7 +336,7 @@ impl KeyStore for MemoryStore {
     }
 }
 
-/// Nobody else writes to it.
+/// No other node writes to it.
 #[async_trait]
 impl HintStore for MemoryStore {
     async fn changed(&self) -> Result<(), StoreError> {
@@ -344,7 +344,7 @@ impl HintStore for MemoryStore {
     }
 }
 
-/// Nobody is told of anything.
+/// It has no events.
 #[async_trait]
 impl OutboxStore for MemoryStore {
     fn register_node(&self, _: Uuid) {}
