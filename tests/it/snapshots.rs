@@ -53,8 +53,7 @@ async fn a_snapshot_older_than_the_change_log_is_ignored(fixture: Fixture) {
     node.store.templates.insert_all(&app, &more, OnConflict::Refuse).await.unwrap();
     drop(node);
     fixture.tamper("DELETE FROM changes WHERE revision <= 50").await;
-    let node =
-        tokio::time::timeout(Duration::from_secs(20), fixture.start()).await.expect("the start goes on for ever");
+    let node = tokio::time::timeout(Duration::from_secs(20), fixture.start()).await.expect("the start does not end");
     node.check(&app, &(0..60).collect::<Vec<_>>()).await;
 }
 

@@ -1,7 +1,7 @@
 //! Runs SQL on either database.
 //!
 //! SQLite and Postgres understand the same statements here (`$n` parameters, RETURNING, ON CONFLICT, row values), so
-//! each statement stands once. This file hides what differs: the types of SQLx, the meaning of an error, and the few
+//! each statement is written once. This file hides what differs: the types of SQLx, the meaning of an error, and the few
 //! things that only one of the two does.
 
 use std::time::Duration;
@@ -39,7 +39,7 @@ const BULK_TIMEOUTS: u32 = 20;
 ///
 /// Postgres ends a statement that takes too long, but nothing ends one when the server or the network is silent. A
 /// call that is cut short counts as unavailable. Its write may have happened nevertheless, as when a connection breaks
-/// before the answer; whoever follows the revisions sees it.
+/// before the answer; a replica that follows the revisions sees it.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::store) struct Deadline(Option<Instant>);
 

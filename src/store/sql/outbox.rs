@@ -34,7 +34,7 @@ impl OutboxStore for SqlStore {
         }
         let now = self.clock.now();
         let mut db = self.db.writer(Limit::Bulk).await?;
-        // The condition stands twice: of two nodes that choose the same rows, the second waits, and then checks again.
+        // The condition is repeated: of two nodes that choose the same rows, the second waits, and then checks again.
         let rows = db
             .fetch_all(
                 "UPDATE outbox SET node = $1, claim = $2, claimed_until = $3

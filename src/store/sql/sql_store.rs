@@ -120,7 +120,7 @@ impl GalleryWrite<'_> {
         Ok(row::revision(revision))
     }
 
-    /// Goes on to the next revision without a change: the gallery is deleted.
+    /// Skips a revision without a change: the gallery is deleted.
     pub(super) fn skip_change(&mut self) {
         self.next += 1;
     }

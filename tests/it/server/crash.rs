@@ -145,9 +145,9 @@ async fn journal_is_whole(server: &Server, database: &Database, history: &Shared
     eventually("every acknowledged delete has a receipt", async || {
         let receipts = server.command(database, &["journal", "receipts"]);
         let lines = receipts.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-        let told: BTreeSet<String> =
+        let receipts: BTreeSet<String> =
             lines.filter_map(|line| line["transactionId"].as_str().map(str::to_owned)).collect();
-        history.lock().unwrap().deleted.is_subset(&told)
+        history.lock().unwrap().deleted.is_subset(&receipts)
     })
     .await;
 }
@@ -189,5 +189,5 @@ async fn check(app: &App, history: &Shared, cycle: u64, seed: u64) {
         );
         *known = Known { acknowledged: is, in_doubt: BTreeSet::new() };
     }
-    assert!(listed.iter().all(|id| history.templates.contains_key(id)), "a template that nobody added");
+    assert!(listed.iter().all(|id| history.templates.contains_key(id)), "a template that no client added");
 }

@@ -56,9 +56,9 @@ async fn a_server_scrubs_what_a_command_could_not() {
     let mut reader = sqlx::SqliteConnection::connect(&url).await.unwrap();
     sqlx::query("BEGIN").execute(&mut reader).await.unwrap();
     sqlx::query("SELECT count(*) FROM samples").fetch_all(&mut reader).await.unwrap();
-    let (code, said) = server.try_command(&database, &["app", "delete", &id]);
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("a running server"), "{said}");
+    let (code, output) = server.try_command(&database, &["app", "delete", &id]);
+    assert_eq!(code, Some(0), "{output}");
+    assert!(output.contains("a running server"), "{output}");
     assert!(!found_in(server.dir(), &before).is_empty());
     sqlx::query("COMMIT").execute(&mut reader).await.unwrap();
     are_cleared_away(&server, &before, "deleted by a command").await;

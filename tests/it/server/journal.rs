@@ -53,7 +53,7 @@ async fn every_operation_is_journaled_and_chained() {
     let is_request = |line: &Value| line["operation"].as_str().unwrap().contains("/api/");
     eventually("every request has a line", async || lines(&server, &database, is_request).len() >= 6).await;
     let lines = lines(&server, &database, is_request);
-    let said: Vec<(&Value, &Value, &Value, &Value, &Value)> = lines
+    let recorded: Vec<(&Value, &Value, &Value, &Value, &Value)> = lines
         .iter()
         .map(|line| {
             (&line["transactionId"], &line["operation"], &line["status"], &line["outcome"], &line["templateId"])
@@ -67,7 +67,7 @@ async fn every_operation_is_journaled_and_chained() {
     let id = |reply: &Value| reply["transactionId"].clone();
     let ids = [&added, &found, &stranger, &removed, &missing, &refused].map(id);
     assert_eq!(
-        said,
+        recorded,
         [
             (&ids[0], &add, &ok, &text("enrolled"), &a),
             (&ids[1], &identify, &ok, &text("found"), &a),
@@ -243,13 +243,13 @@ async fn commands_are_journaled() {
     }
     let of_app = |line: &Value| line["app"] == *id && !line["id"].is_null();
     eventually("each command has its lines", async || lines(&server, &database, of_app).len() >= 9).await;
-    let said: Vec<(String, String)> = lines(&server, &database, of_app)
+    let recorded: Vec<(String, String)> = lines(&server, &database, of_app)
         .iter()
         .map(|line| (line["operation"].as_str().unwrap().to_owned(), line["outcome"].as_str().unwrap().to_owned()))
         .collect();
-    let said: Vec<(&str, &str)> = said.iter().map(|(what, how)| (what.as_str(), how.as_str())).collect();
+    let recorded: Vec<(&str, &str)> = recorded.iter().map(|(what, how)| (what.as_str(), how.as_str())).collect();
     assert_eq!(
-        said,
+        recorded,
         [
             ("app create", "clinic"),
             ("app rotate-key", "overlap: 3600 s"),
@@ -273,19 +273,19 @@ async fn a_failure_is_journaled_with_its_subject() {
     let app = server.first_app();
     app.add("person_a_1.jpg", &[("templateId", "a")]).await;
     assert_eq!(app.post_photo("add", "person_a_1.jpg", &[("templateId", "a")]).await.0, 400);
-    assert_eq!(app.get("templates/nobody").await.0, 400);
+    assert_eq!(app.get("templates/unknown").await.0, 400);
     assert_eq!(app.post_bytes("identify?threshold=0.5", vec![1, 2, 3]).await.0, 400);
     let made_up = reqwest::Method::from_bytes(&[b'X'; 20_000]).unwrap();
     let made_up = reqwest::Client::new().request(made_up, format!("{}/api/v1.0/identify", server.url()));
     assert_eq!(made_up.send().await.unwrap().status(), 405);
     for _ in 0..200 {
-        let nobody = server.app(("nobody".to_owned(), "0".repeat(64)));
-        assert_eq!(nobody.get("templates").await.0, 401);
+        let unknown = server.app(("unknown".to_owned(), "0".repeat(64)));
+        assert_eq!(unknown.get("templates").await.0, 401);
     }
     assert_eq!(server.stop(), Some(0));
     let failed = |line: &Value| line["status"] == 400;
     let failed = lines(&server, &database, failed);
-    assert_eq!((&failed[0]["templateId"], &failed[1]["templateId"]), (&"a".into(), &"nobody".into()));
+    assert_eq!((&failed[0]["templateId"], &failed[1]["templateId"]), (&"a".into(), &"unknown".into()));
     assert_eq!(failed[2]["threshold"], 0.5);
     let other = lines(&server, &database, |line| line["operation"] == "OTHER /api/v1.0/identify");
     assert_eq!(other.len(), 1);

@@ -106,7 +106,7 @@ async fn one_command_rotates_the_key_of_a_running_server() {
     let (code, _) = server.try_command(&database, &["key", "drop", old]);
     assert_eq!(code, Some(1));
     assert_eq!(app.identify("person_a_2.jpg").await["result"]["templateId"], "kept");
-    assert!(server.command(&database, &["journal", "verify"]).contains("each follows"), "the journal goes on");
+    assert!(server.command(&database, &["journal", "verify"]).contains("each follows"), "the journal continues");
 
     server.kill();
     let dir = server.into_dir();
@@ -177,21 +177,21 @@ async fn keys_in_a_read_only_folder_are_rotated() {
         let done = command(server.dir(), &database).envs(given).arg("key").args(arguments).output().unwrap();
         (done.status.success(), String::from_utf8(done.stdout).unwrap() + &String::from_utf8(done.stderr).unwrap())
     };
-    let (rotated, said) = key(&["rotate"]);
+    let (rotated, output) = key(&["rotate"]);
     assert!(
-        !rotated && said.to_lowercase().contains("read-only"),
-        "there is no other key, and none can be made: {said}"
+        !rotated && output.to_lowercase().contains("read-only"),
+        "there is no other key, and none can be created: {output}"
     );
     disk.remount("rw");
     std::fs::write(&file, format!("{}\n{}\n", hex("1"), hex("2"))).unwrap();
     disk.remount("ro");
-    let (rotated, said) = key(&["rotate"]);
-    assert!(rotated && said.contains("1 data keys resealed"), "{said}");
+    let (rotated, output) = key(&["rotate"]);
+    assert!(rotated && output.contains("1 data keys resealed"), "{output}");
     app.add("person_b_1.jpg", &[("templateId", "new")]).await;
-    let (told, said) = key(&["status", "--json"]);
-    assert!(told && said.lines().count() == 2, "{said}");
-    let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
-    assert_eq!((&last["in_force"], &last["sealed"]), (&Value::Bool(true), &Value::from(2)), "{said}");
+    let (ok, output) = key(&["status", "--json"]);
+    assert!(ok && output.lines().count() == 2, "{output}");
+    let last: Value = serde_json::from_str(output.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["in_force"], &last["sealed"]), (&Value::Bool(true), &Value::from(2)), "{output}");
 }
 
 async fn open_in(dir: &Path) -> Store {

@@ -89,7 +89,7 @@ async fn writes_of_one_node_are_notified_to_others() {
         let took = until(&at_two, "an enrolment", |index| index.contains_key("a")).await;
         assert_eq!(at_two.delete("a").await.0, 200);
         let back = until(&at_one, "a removal", BTreeMap::is_empty).await;
-        println!("round {round}: told after {} and {} ms", took.as_millis(), back.as_millis());
+        println!("round {round}: notified after {} and {} ms", took.as_millis(), back.as_millis());
     }
 }
 

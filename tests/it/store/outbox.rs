@@ -76,7 +76,7 @@ async fn without_an_erasure_there_is_no_event(fixture: Fixture) {
     insert(&store, &a, "x", &sample(1)).await.unwrap();
     assert!(insert(&store, &a, "x", &sample(1)).await.is_err());
     store.templates.insert(&a, &id("new"), &sample(2), OnConflict::Replace(ErasureReason::IMPORT)).await.unwrap();
-    store.templates.remove(&a, &id("nobody"), ErasureReason::IMPORT).await.unwrap();
+    store.templates.remove(&a, &id("unknown"), ErasureReason::IMPORT).await.unwrap();
     store.templates.remove_older(&a, UNIX_EPOCH, 10, ErasureReason::RETENTION).await.unwrap();
     // A write that fails after it deleted the template rolls the event back.
     fixture.tamper("DELETE FROM meta WHERE name = 'sealing check'").await;
