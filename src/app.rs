@@ -1,5 +1,5 @@
-//! The only place that names concrete types: it puts the engine, the index, the store and the API
-//! together, for the server and for the commands that need a part of it.
+//! The only room that names concrete types: it puts engine, index, store and API together, for the server and for the
+//! commands that need some of them.
 
 mod background;
 mod certificate;
@@ -34,13 +34,13 @@ pub enum StartError {
     /// The configuration is wrong.
     #[error("configuration: {0}")]
     Settings(#[from] SettingsError),
-    /// There is no folder with models.
+    /// No folder with models exists.
     #[error("no models: there is no pack.toml in {0}; run `make setup`, or name the folder with --models")]
     NoModels(String),
-    /// The engine does not load.
+    /// The engine cannot be loaded.
     #[error("models: {0}")]
     Engine(#[from] LoadError),
-    /// The pack's operating point is impossible.
+    /// The pack's operating point is invalid.
     #[error("models: {0}")]
     Calibration(#[from] CalibrationError),
     /// The data folder cannot be used.
@@ -60,13 +60,13 @@ pub enum StartError {
     /// The database cannot be read.
     #[error("database: {0}")]
     Store(#[from] StoreError),
-    /// Another server has the data folder.
+    /// Another server uses the data folder.
     #[error("the data folder {0} is another server's, which is running; every server needs a folder of its own")]
     Taken(PathBuf),
     /// The journal cannot be opened.
     #[error("journal: {0}")]
     Journal(#[from] JournalError),
-    /// The first application cannot be made.
+    /// The first application cannot be created.
     #[error("first run: {0}")]
     FirstRun(#[from] service::Error),
     /// The address cannot be listened on.
@@ -80,13 +80,13 @@ pub enum StartError {
     /// The certificate or its key cannot be used.
     #[error("tls: {0}")]
     Tls(std::io::Error),
-    /// The server broke off.
-    #[error("the server broke off: {0}")]
+    /// A listener failed.
+    #[error("the server failed: {0}")]
     Serve(std::io::Error),
 }
 
-/// Finds the folder with the models: the one configured, or the first of `./models`, `models` beside
-/// or above the program, that has a `pack.toml`.
+/// Finds the folder with the models: the configured one, or the first folder `models` with a `pack.toml` in the working
+/// directory, beside the program, or above it.
 ///
 /// # Errors
 /// [`StartError::NoModels`].
@@ -103,10 +103,10 @@ pub fn models_dir(settings: &Settings) -> Result<PathBuf, StartError> {
         .ok_or_else(|| StartError::NoModels("./models, nor in a models folder beside the program".to_owned()))
 }
 
-/// The pack of models.
+/// The model pack.
 ///
 /// # Errors
-/// When there is none, or it cannot be read.
+/// When it does not exist or cannot be read.
 pub fn model_pack(settings: &Settings) -> Result<ModelPack, StartError> {
     Ok(ModelPack::load(&models_dir(settings)?)?)
 }
@@ -114,12 +114,12 @@ pub fn model_pack(settings: &Settings) -> Result<ModelPack, StartError> {
 fn engine_config(settings: &Settings) -> Result<EngineConfig, StartError> {
     let mut pack = model_pack(settings)?;
     for (measure, limit) in settings.quality.iter().filter(|(_, limit)| !limit.is_empty()) {
-        let wrong = |message| SettingsError::Value { key: format!("quality.{measure}"), message };
-        pack.fine.set(measure, limit).map_err(wrong)?;
+        let invalid = |message| SettingsError::Value { key: format!("quality.{measure}"), message };
+        pack.fine.set(measure, limit).map_err(invalid)?;
     }
     for (name, limit) in settings.faces.iter().filter(|(_, limit)| !limit.is_empty()) {
-        let wrong = |message| SettingsError::Value { key: format!("faces.{name}"), message };
-        pack.faces.set(name, limit).map_err(wrong)?;
+        let invalid = |message| SettingsError::Value { key: format!("faces.{name}"), message };
+        pack.faces.set(name, limit).map_err(invalid)?;
     }
     Ok(EngineConfig {
         pack: Arc::new(pack),
@@ -131,18 +131,18 @@ fn engine_config(settings: &Settings) -> Result<EngineConfig, StartError> {
     })
 }
 
-/// One engine, for a thread of the caller's.
+/// One engine, for a thread of the caller.
 ///
 /// # Errors
-/// When a model is missing, damaged, or does not load.
+/// When a model is missing, damaged, or cannot be loaded.
 pub fn load_engine(settings: &Settings) -> Result<Engine, StartError> {
     Ok(Engine::load(&engine_config(settings)?)?)
 }
 
-/// A pool of engines, every worker warm.
+/// A pool of engines, all warmed up.
 ///
 /// # Errors
-/// When a model is missing, damaged, or does not load.
+/// When a model is missing, damaged, or cannot be loaded.
 pub fn start_engine(settings: &Settings) -> Result<Arc<EnginePool>, StartError> {
     let pool = PoolConfig {
         name: "inference",
@@ -153,10 +153,10 @@ pub fn start_engine(settings: &Settings) -> Result<Arc<EnginePool>, StartError> 
     Ok(Arc::new(EnginePool::start(engine_config(settings)?, pool)?))
 }
 
-/// What looks at stored templates; `None` when the pack has nothing for it.
+/// The check of stored templates; `None` when the pack has no model for it.
 ///
 /// # Errors
-/// When its model is missing, damaged, or does not load.
+/// When its model is missing, damaged, or cannot be loaded.
 pub fn load_template_check(settings: &Settings) -> Result<Option<TemplateCheck>, StartError> {
     Ok(TemplateCheck::load(&model_pack(settings)?)?)
 }
@@ -180,7 +180,7 @@ pub fn shape(settings: &Settings) -> Shape {
     }
 }
 
-/// What `/licences` and `models list --json` return: the models, and ONNX Runtime with what is inside it.
+/// The content of `/licences` and `models list --json`: the models, and ONNX Runtime with its components.
 ///
 /// # Errors
 /// When the list of ONNX Runtime's components is missing or damaged.
@@ -204,19 +204,19 @@ pub fn licences(pack: &ModelPack) -> Result<serde_json::Value, StartError> {
     Ok(licences)
 }
 
-/// The model that makes the embeddings of this pack.
+/// The embedding model of the pack.
 ///
 /// # Errors
-/// When there is no pack, or it cannot be read.
+/// When the pack does not exist or cannot be read.
 pub fn embedding_model(settings: &Settings) -> Result<ModelTag, StartError> {
     Ok(model_pack(settings)?.embedding_model())
 }
 
-/// Opens the database: the data folder is made if need be, the schema brought up to date, the
-/// sealing key read or, on the first run, made.
+/// Opens the database. Creates the data folder if needed, migrates the schema, and reads the sealing key or, on the first
+/// run, creates it.
 ///
 /// # Errors
-/// When any of that cannot be done.
+/// When any of these steps fails.
 pub async fn open_store(settings: &Settings) -> Result<Store, StartError> {
     let unusable = |path: &Path| {
         let path = path.to_owned();
@@ -243,7 +243,7 @@ pub async fn open_store(settings: &Settings) -> Result<Store, StartError> {
     if let KeySource::File { file, .. } = &key
         && file.is_exposed()
     {
-        tracing::warn!(file = %file.path().display(), "others than its owner can read the file with the sealing keys");
+        tracing::warn!(file = %file.path().display(), "the file with the sealing keys is readable by others than its owner");
     }
     let options = OpenOptions {
         database,
@@ -260,14 +260,14 @@ pub fn key_file(settings: &Settings) -> Option<KeyFile> {
     if settings.key.reveal().is_some() {
         return None;
     }
-    let made = settings.key_file.as_os_str().is_empty();
-    Some(KeyFile::new(if made { settings.data.join("sealing.key") } else { settings.key_file.clone() }))
+    let is_default = settings.key_file.as_os_str().is_empty();
+    Some(KeyFile::new(if is_default { settings.data.join("sealing.key") } else { settings.key_file.clone() }))
 }
 
-/// Who wrote the journal of this data folder: the id of its node; `None` when no server ran on it yet.
+/// The id of the node that writes the journal of this data folder; `None` before the first start of a server.
 ///
 /// # Errors
-/// When the file with it cannot be read.
+/// When the file with the id cannot be read.
 pub fn node_id(settings: &Settings) -> Result<Option<uuid::Uuid>, StartError> {
     data_lock::node_id(&settings.data)
 }
@@ -277,10 +277,10 @@ pub fn journal_dir(settings: &Settings) -> PathBuf {
     settings.data.join("journal")
 }
 
-/// Makes a folder that only its owner can read, if it does not exist.
+/// Creates a folder that only its owner can read, if it does not exist.
 ///
 /// # Errors
-/// When it cannot be made.
+/// When it cannot be created.
 pub fn make_private_dir(dir: &Path) -> std::io::Result<()> {
     if dir.is_dir() {
         return Ok(());
@@ -292,7 +292,7 @@ pub fn make_private_dir(dir: &Path) -> std::io::Result<()> {
     builder.create(dir)
 }
 
-/// The certificate and its key, when HTTPS is asked for.
+/// The certificate and its key, when HTTPS is configured.
 pub(crate) async fn tls(settings: &Settings) -> Result<Option<Tls>, StartError> {
     let Some((cert, key)) = settings.tls_files() else { return Ok(None) };
     Tls::read(cert, key).await.map(Some).map_err(StartError::Tls)

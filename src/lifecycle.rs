@@ -1,6 +1,6 @@
-//! When to stop: the first signal ends politely, the second at once.
+//! Signals that stop the process: the first stops it gracefully, the second at once.
 
-/// Waits for SIGINT or SIGTERM. After it returned, the next one ends the process at once.
+/// Waits for SIGINT or SIGTERM. After that, the next one ends the process at once.
 pub async fn stop_signal() {
     wait_for_signal().await;
     tracing::info!("stopping: requests in flight are finished; a second signal stops at once");
@@ -11,11 +11,11 @@ pub async fn stop_signal() {
     });
 }
 
-/// Waits for SIGINT or SIGTERM; the exit code of a process that it ended, as shells have it. After it returned, the
-/// next one ends the process at once.
+/// Waits for SIGINT or SIGTERM, and returns the exit code that shells report for it. After that, the next one ends the
+/// process at once.
 pub async fn interruption() -> u8 {
     let code = wait_for_signal().await;
-    eprintln!("interrupted: what is done is written; a second signal stops at once");
+    eprintln!("interrupted: finished work is saved; a second signal stops at once");
     tokio::spawn(async {
         let code = wait_for_signal().await;
         std::process::exit(code.into());
@@ -23,19 +23,21 @@ pub async fn interruption() -> u8 {
     code
 }
 
-/// The exit code of a process that was ended by SIGINT.
+/// The exit code after SIGINT.
 const INTERRUPTED: u8 = 128 + 2;
 
-/// The exit code of a process that was ended by SIGTERM.
+/// The exit code after SIGTERM.
 #[cfg(unix)]
 const TERMINATED: u8 = 128 + 15;
 
 #[cfg(unix)]
 async fn wait_for_signal() -> u8 {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut interrupt, mut terminate) = match (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) {
-        (Ok(interrupt), Ok(terminate)) => (interrupt, terminate),
-        (Err(error), _) | (_, Err(error)) => {
+    let signals =
+        signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
+    let (mut interrupt, mut terminate) = match signals {
+        Ok(signals) => signals,
+        Err(error) => {
             tracing::error!(%error, "signals cannot be received");
             return std::future::pending().await;
         }

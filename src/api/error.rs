@@ -121,10 +121,10 @@ fn service_body(error: &Error) -> ErrorBody {
         Error::TemplateNotFound => body(S::BAD_REQUEST, 400, "Template not found"),
         Error::Refused(Check::Liveness) => body(S::BAD_REQUEST, 400, "photo did not pass the liveness check"),
         Error::Refused(Check::Deepfake) => body(S::BAD_REQUEST, 400, "photo did not pass the deepfake check"),
-        Error::LowQuality { measured, least } => body(
+        Error::LowQuality { measured, required } => body(
             S::BAD_REQUEST,
             400,
-            format!("photo quality (crfiqa) {measured:.2} is below the least of {least:.2}, take a better photo"),
+            format!("photo quality (crfiqa) {measured:.2} is below the least of {required:.2}, take a better photo"),
         ),
         Error::QualityNotInstalled => body(S::NOT_IMPLEMENTED, 501, "no quality model (crfiqa) is installed"),
         Error::Suspicious(suspicion) => body(S::BAD_REQUEST, 400, suspicion.to_string()),

@@ -1,12 +1,11 @@
-//! What goes on beside the requests: following the store, removing what is no longer to be kept,
-//! clearing away what was removed, writing snapshots, renewing certificates.
+//! Background tasks: following the store, removing expired templates, scrubbing removed data, writing snapshots,
+//! reloading certificates.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
@@ -17,125 +16,140 @@ use crate::settings::Settings;
 use crate::store::{HintStore, Scrubber, StoreError};
 
 /// From the start to the first snapshot.
-const FIRST_SNAPSHOT: Duration = Duration::from_secs(30);
+const FIRST_SNAPSHOT_DELAY: Duration = Duration::from_secs(30);
 
-/// Longest that the end of the server waits for the clearing away of what was removed.
-const LAST_SCRUB: Duration = Duration::from_secs(10);
+/// The longest that the stop of the server waits for the last scrub.
+const FINAL_SCRUB_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// From a hint to the poll that it causes: hints that follow at once are answered by the same poll.
+const HINT_DEBOUNCE: Duration = Duration::from_millis(20);
+
+/// From a failure to listen for hints to the next attempt.
+const LISTEN_RETRY: Duration = Duration::from_secs(5);
+
+/// The longest that one poll waits for galleries that take long.
+const POLL_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// The shortest and the longest pause between two searches for expired templates.
+const MIN_EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
+const MAX_EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// The pause before a task that panicked is restarted; it doubles with each further panic.
+const RESTART_BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60) };
 
 /// The tasks of a running server.
 pub(super) struct Background(Vec<JoinHandle<()>>);
 
 impl Background {
-    /// Starts them.
+    /// Starts the tasks.
     pub(super) fn start(
         settings: &Settings,
         service: &Service,
         relay: &Arc<OutboxRelay>,
-        (scrubber, hints): (&Arc<dyn Scrubber>, &Arc<dyn HintStore>),
+        scrubber: &Arc<dyn Scrubber>,
+        hints: &Arc<dyn HintStore>,
         tls: Option<&Tls>,
     ) -> Self {
-        let replicator = service.replicator().clone();
-        let poll = Duration::from_millis(settings.database.poll_ms);
-        let every = Duration::from_secs(settings.snapshots.every_s);
+        let replicator = service.replicator();
+        let poll_interval = Duration::from_millis(settings.database.poll_ms);
+        let snapshot_interval = Duration::from_secs(settings.snapshots.every_s);
+        let reload_interval = Duration::from_secs(settings.tls.reload_s);
         let hint = Arc::new(Notify::new());
-        let (told, followed, saved) = (Arc::clone(&hint), Arc::clone(&replicator), replicator);
-        let (hints, scrubber) = (Arc::clone(hints), Arc::clone(scrubber));
-        let (service, relay) = (service.clone(), Arc::clone(relay));
         let mut tasks = vec![
-            spawn_supervised("follow", move || follow(Arc::clone(&followed), poll, Arc::clone(&told))),
-            spawn_supervised("listen", move || listen(Arc::clone(&hints), Arc::clone(&hint))),
-            spawn_supervised("snapshots", move || save_snapshots(Arc::clone(&saved), every)),
-            spawn_supervised("scrub", move || scrub(Arc::clone(&scrubber))),
-            spawn_supervised("expire", move || expire(service.clone())),
-            spawn_supervised("relay", move || Arc::clone(&relay).run(poll)),
+            spawn_supervised("follow", (Arc::clone(replicator), Arc::clone(&hint)), move |(replicator, hint)| {
+                follow(replicator, poll_interval, hint)
+            }),
+            spawn_supervised("listen", (Arc::clone(hints), hint), |(hints, hint)| listen(hints, hint)),
+            spawn_supervised("snapshots", Arc::clone(replicator), move |replicator| {
+                save_snapshots(replicator, snapshot_interval)
+            }),
+            spawn_supervised("scrub", Arc::clone(scrubber), scrub),
+            spawn_supervised("expire", service.clone(), expire),
+            spawn_supervised("relay", Arc::clone(relay), move |relay| relay.run(poll_interval)),
         ];
         if let Some(tls) = tls {
-            let (tls, every) = (tls.clone(), Duration::from_secs(settings.tls.reload_s));
-            tasks.push(spawn_supervised("renew", move || renew(tls.clone(), every)));
+            tasks.push(spawn_supervised("reload", tls.clone(), move |tls| reload_certificate(tls, reload_interval)));
         }
-        let tasks = tasks.into_iter().map(tokio::spawn).collect();
         Self(tasks)
     }
 
-    /// Ends them, writes the snapshots that are due, and clears away what removals left.
+    /// Stops the tasks, writes the snapshots that are due, and scrubs what removals left.
     pub(super) async fn stop(self, replicator: &Replicator, scrubber: &dyn Scrubber) {
         self.0.iter().for_each(JoinHandle::abort);
         if replicator.is_loaded() {
-            say_unsaved(replicator.save_snapshots().await);
+            log_unsaved(replicator.save_snapshots().await);
         }
-        match tokio::time::timeout(LAST_SCRUB, scrubber.scrub()).await {
+        match tokio::time::timeout(FINAL_SCRUB_TIMEOUT, scrubber.scrub()).await {
             Ok(Ok(_)) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "what was removed is not cleared away yet; the next start does it")
-            }
-            Err(_) => tracing::warn!("what was removed takes long to be cleared away; the next start does it"),
+            Ok(Err(error)) => tracing::warn!(%error, "removed data is not scrubbed yet; the next start does it"),
+            Err(_) => tracing::warn!("removed data takes long to scrub; the next start does it"),
         }
     }
 }
 
-/// From the panic of a task to its next start: at first, and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
-
-/// A task that is started anew when it panics: without it the server would go on, and be ready, and fall behind.
-fn spawn_supervised<Task>(name: &'static str, start: impl Fn() -> Task + Send + 'static) -> BoxFuture<'static, ()>
-where
-    Task: Future<Output = ()> + Send + 'static,
-{
-    Box::pin(restarted(name, PAUSE, start))
+#[derive(Debug, Clone, Copy)]
+struct Backoff {
+    first: Duration,
+    max: Duration,
 }
 
-async fn restarted<Task>(name: &str, (mut pause, longest): (Duration, Duration), start: impl Fn() -> Task)
+/// Spawns a task that is restarted when it panics: without it the server would run, be ready, and fall behind. Each
+/// start gets a clone of `context`.
+fn spawn_supervised<Context, Task>(
+    name: &'static str,
+    context: Context,
+    start: impl Fn(Context) -> Task + Send + 'static,
+) -> JoinHandle<()>
+where
+    Context: Clone + Send + 'static,
+    Task: Future<Output = ()> + Send + 'static,
+{
+    tokio::spawn(restart_on_panic(name, RESTART_BACKOFF, move || start(context.clone())))
+}
+
+async fn restart_on_panic<Task>(name: &str, backoff: Backoff, start: impl Fn() -> Task)
 where
     Task: Future<Output = ()>,
 {
+    let mut pause = backoff.first;
     while AssertUnwindSafe(start()).catch_unwind().await.is_err() {
-        tracing::error!(task = name, "a task in the background panicked; it is started again in {pause:?}");
+        tracing::error!(task = name, "a background task panicked; it is restarted in {pause:?}");
         tokio::time::sleep(pause).await;
-        pause = (2 * pause).min(longest);
+        pause = (2 * pause).min(backoff.max);
     }
 }
 
-/// From a hint to the reading of what it was for: others that follow at once are answered together.
-const GATHER: Duration = Duration::from_millis(20);
-
-/// From a failure to listen to the next attempt.
-const LISTEN_AGAIN: Duration = Duration::from_secs(5);
-
-/// Passes on what the store hears of other nodes, for as long as the server runs. Without it changes are seen
-/// by the next poll.
+/// Notifies `hint` when other nodes write, for as long as the server runs. Without hints, the next poll sees the
+/// changes.
 async fn listen(hints: Arc<dyn HintStore>, hint: Arc<Notify>) {
     loop {
         match hints.changed().await {
             Ok(()) => hint.notify_one(),
             Err(error) => {
-                tracing::debug!(%error, "other nodes' writes are not told just now, only polled for");
-                tokio::time::sleep(LISTEN_AGAIN).await;
+                tracing::debug!(%error, "writes of other nodes are not notified now; polls see them");
+                tokio::time::sleep(LISTEN_RETRY).await;
             }
         }
     }
 }
 
-/// Longest that the galleries which have changed wait for those that take long.
-const PATIENCE: Duration = Duration::from_millis(500);
-
-/// Follows the store for as long as the server runs. A store that is away is said once, and once
-/// more when it is back.
-async fn follow(replicator: Arc<Replicator>, every: Duration, hint: Arc<Notify>) {
-    let mut ticks = tokio::time::interval(every);
+/// Follows the store for as long as the server runs. Logs once when the store goes away, and once when it is back.
+async fn follow(replicator: Arc<Replicator>, interval: Duration, hint: Arc<Notify>) {
+    let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut away = false;
+    let mut is_away = false;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = hint.notified() => tokio::time::sleep(GATHER).await,
+            () = hint.notified() => tokio::time::sleep(HINT_DEBOUNCE).await,
         }
-        match replicator.poll_within(PATIENCE).await {
-            Ok(()) if away => {
-                away = false;
+        match replicator.poll_within(POLL_TIMEOUT).await {
+            Ok(()) if is_away => {
+                is_away = false;
                 tracing::info!("the database is back");
             }
-            Err(error) if !away => {
-                away = true;
+            Err(error) if !is_away => {
+                is_away = true;
                 match error {
                     StoreError::Unavailable(_) => {
                         tracing::error!(%error, "the database is away; identify goes on from memory");
@@ -149,72 +163,73 @@ async fn follow(replicator: Arc<Replicator>, every: Duration, hint: Arc<Notify>)
 }
 
 /// Writes the snapshots that are due, for as long as the server runs.
-async fn save_snapshots(replicator: Arc<Replicator>, every: Duration) {
-    if every.is_zero() {
+async fn save_snapshots(replicator: Arc<Replicator>, interval: Duration) {
+    if interval.is_zero() {
         return;
     }
-    // The first one soon: a gallery that had to be read from the database is to have one.
-    let mut wait = every.min(FIRST_SNAPSHOT);
+    // The first time soon: a gallery that was read from the database needs a snapshot.
+    let mut wait = interval.min(FIRST_SNAPSHOT_DELAY);
     loop {
         tokio::time::sleep(wait).await;
         if replicator.is_loaded() {
-            say_unsaved(replicator.save_snapshots().await);
-            wait = every;
+            log_unsaved(replicator.save_snapshots().await);
+            wait = interval;
         }
     }
 }
 
-/// Removes the templates whose time is over, for as long as the server runs: within a minute, or within a
-/// twentieth of the shortest time that any is kept. Each node does; of two, one finds nothing left.
+/// Removes expired templates for as long as the server runs: within a minute, or within a twentieth of the shortest
+/// retention period. Each node does so; a template that another node has removed is not found.
 async fn expire(service: Service) {
-    let (least, most) = (Duration::from_secs(1), Duration::from_secs(60));
     loop {
         let shortest = service.applications().retentions().into_iter().map(|(_, period)| period).min();
-        // The list of applications is read anew by every poll; one that is set now is seen soon.
-        tokio::time::sleep(shortest.map_or(least, |period| (period / 20).clamp(least, most))).await;
+        // A poll refreshes the list of applications, so a new period is seen soon.
+        let wait = shortest
+            .map_or(MIN_EXPIRE_INTERVAL, |period| (period / 20).clamp(MIN_EXPIRE_INTERVAL, MAX_EXPIRE_INTERVAL));
+        tokio::time::sleep(wait).await;
         loop {
             let removed = match service.remove_expired().await {
                 Ok(removed) => removed,
                 Err(error) => {
-                    tracing::debug!(%error, "templates whose time is over are not removed yet");
+                    tracing::debug!(%error, "expired templates are not removed yet");
                     break;
                 }
             };
             if removed == 0 {
                 break;
             }
-            tracing::info!(templates = removed, "templates whose time was over are removed");
+            tracing::info!(templates = removed, "expired templates are removed");
         }
     }
 }
 
-/// Clears away what removals left behind, for as long as the server runs. What cannot be done now is done
-/// at the next turn; that the database is away is said by who follows it.
+/// Scrubs what removals left, for as long as the server runs. A failure is retried at the next interval; the task that
+/// follows the store logs that the database is away.
 async fn scrub(scrubber: Arc<dyn Scrubber>) {
     loop {
         tokio::time::sleep(scrubber.interval()).await;
         match scrubber.scrub().await {
             Ok(true) => {}
-            Ok(false) => tracing::debug!("what was removed is not cleared away yet: the log of writes is read"),
-            Err(error) => tracing::debug!(%error, "what was removed is not cleared away yet"),
+            Ok(false) => tracing::debug!("removed data is not scrubbed yet: the write-ahead log is in use"),
+            Err(error) => tracing::debug!(%error, "removed data is not scrubbed yet"),
         }
     }
 }
 
-fn say_unsaved(saved: Result<(), StoreError>) {
+fn log_unsaved(saved: Result<(), StoreError>) {
     if let Err(error) = saved {
         tracing::warn!(%error, "snapshots are not written: the database is away");
     }
 }
 
-/// Puts a renewed certificate in force when its files change; connections that are open keep theirs.
-async fn renew(mut tls: Tls, every: Duration) {
+/// Reloads the certificate when its files change; open connections keep the old one.
+async fn reload_certificate(mut tls: Tls, interval: Duration) {
     loop {
-        tokio::time::sleep(every).await;
-        match tls.renew().await {
+        tokio::time::sleep(interval).await;
+        match tls.reload_if_changed().await {
             Ok(false) => {}
             Ok(true) => tracing::info!(cert = %tls.cert.display(), "a renewed certificate is in force"),
-            // Perhaps one of the two files is not written yet; it is tried again.
+            // One of the two files may not be written yet; the next interval retries.
             Err(error) => {
                 tracing::warn!(cert = %tls.cert.display(), %error, "the changed certificate does not fit; the old one stays");
             }
@@ -229,10 +244,10 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_that_panics_is_started_again() {
+    async fn a_task_that_panics_is_restarted() {
         let starts = AtomicUsize::new(0);
-        let moment = Duration::from_millis(1);
-        restarted("test", (moment, moment), || async {
+        let backoff = Backoff { first: Duration::from_millis(1), max: Duration::from_millis(1) };
+        restart_on_panic("test", backoff, || async {
             tokio::task::yield_now().await;
             assert!(starts.fetch_add(1, Ordering::SeqCst) >= 2, "not yet");
         })

@@ -17,6 +17,7 @@ use tower::Service;
 
 use crate::api;
 use crate::compute::{Admission, RateLimiter, Ticket};
+use crate::domain::Clock;
 use crate::settings::Server;
 
 /// The longest time that a connection is read after its last response while the peer is still sending. A connection that
@@ -68,7 +69,7 @@ impl ConnectionLimiter {
         let peer = network(stream.peer_addr()?.ip());
         let ticket = self.tickets.try_take(&peer, 1).map_err(|refused| {
             let limiter = self.refusal_log.as_ref().as_ref();
-            if limiter.is_some_and(|limiter| limiter.check(&(), std::time::Instant::now()).is_ok()) {
+            if limiter.is_some_and(|limiter| limiter.check(&(), Clock::system().instant()).is_ok()) {
                 tracing::warn!(peer, ?refused, "connections are refused: see server.connections and server.peer_share");
             }
             io::Error::other("too many connections")

@@ -1,4 +1,4 @@
-//! The server, from its settings to its end.
+//! The server: built from the settings, run until it is stopped.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -27,7 +27,7 @@ use crate::settings::{Settings, SimilarityKind};
 use crate::store::{HintStore, OutboxEvent, Scrubber, Store};
 use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
 
-/// What a first run made.
+/// What the first run created.
 #[derive(Debug)]
 pub struct FirstRun {
     /// The first application's credentials.
@@ -36,7 +36,7 @@ pub struct FirstRun {
     pub file: PathBuf,
 }
 
-/// A server that is bound to its addresses and ready to run.
+/// A server that is bound to its addresses.
 pub struct App {
     settings: Settings,
     listeners: Vec<Listener>,
@@ -49,14 +49,14 @@ pub struct App {
     engine: Arc<EnginePool>,
     matcher: Arc<MemoryMatcher>,
     relay: Arc<OutboxRelay>,
-    /// Held for as long as the server lives.
+    /// Held while the server runs.
     _data_lock: DataLock,
     first_run: Option<FirstRun>,
 }
 
 impl App {
-    /// Opens the database, loads the models, binds the address. Galleries are loaded when it runs:
-    /// until then `/readyz` says no.
+    /// Opens the database, loads the models and binds the addresses. Galleries are loaded by [`App::run`]; until then
+    /// `/readyz` answers 503.
     ///
     /// # Errors
     /// See [`StartError`].
@@ -70,7 +70,8 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let journal = journal(&settings, &store, &pack, data_lock.node_id).await?;
         let relay = Arc::new(OutboxRelay::new(journal.clone(), store.outbox.clone(), data_lock.node_id));
-        let (scrubber, hints) = (Arc::clone(&store.scrubber), Arc::clone(&store.hints));
+        let scrubber = Arc::clone(&store.scrubber);
+        let hints = Arc::clone(&store.hints);
         let service = Service::new(
             Arc::new(MeasuredAnalyze::new(engine.clone(), Arc::clone(&metrics))),
             Arc::new(MeasuredMatcher::new(matcher.clone(), Arc::clone(&metrics))),
@@ -78,6 +79,7 @@ impl App {
             store,
             snapshots(&settings),
             policy(&settings, pack.operating_point())?,
+            Clock::system(),
         );
         service.applications().refresh().await?;
         let first_run = first_run(&settings, &service, &relay).await?;
@@ -109,29 +111,29 @@ impl App {
         })
     }
 
-    /// What the first run made; `None` when it was not the first.
+    /// What this run created; `None` when it is not the first.
     pub fn first_run(&self) -> Option<&FirstRun> {
         self.first_run.as_ref()
     }
 
-    /// Where the server listens, as clients write it: the API, then, if that is apart, what is for
-    /// operators.
+    /// The URLs of the server: of the API, then, if it is separate, of the operators' endpoints.
     pub fn urls(&self) -> impl Iterator<Item = String> {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         self.listeners.iter().map(move |listener| format!("{scheme}://{}", listener.address()))
     }
 
-    /// Serves until `stop` is done, then finishes what was admitted.
+    /// Serves until `stop` is ready, then finishes the admitted requests.
     ///
     /// # Errors
-    /// When a listener breaks.
+    /// When a listener fails.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
         let handle = Handle::new();
         let background = Background::start(
             &self.settings,
             &self.service,
             &self.relay,
-            (&self.scrubber, &self.hints),
+            &self.scrubber,
+            &self.hints,
             self.tls.as_ref(),
         );
         let mut serving = JoinSet::new();
@@ -143,9 +145,9 @@ impl App {
             ));
         }
         let outcome = tokio::select! {
-            Some(broken) = serving.join_next() => vec![broken],
+            Some(failed) = serving.join_next() => vec![failed],
             () = stop => {
-                // Requests in flight hold their tickets; new ones are told to come back later.
+                // Requests in flight hold their tickets; new ones are refused with 503.
                 self.admission.close();
                 handle.graceful_shutdown(Some(Duration::from_secs(self.settings.server.shutdown_s)));
                 let mut ended = vec![];
@@ -167,7 +169,7 @@ impl App {
     }
 }
 
-/// The journal, if there is to be one.
+/// The journal, if it is enabled.
 async fn journal(
     settings: &Settings,
     store: &Store,
@@ -189,7 +191,7 @@ async fn journal(
     Ok(Some(Arc::new(Journal::open(config)?)))
 }
 
-/// Where snapshots are kept, if there are to be any.
+/// The configuration of snapshots, if they are enabled.
 fn snapshots(settings: &Settings) -> Option<SnapshotConfig> {
     let config = SnapshotConfig { dir: settings.data.join("snapshots"), min_templates: settings.snapshots.templates };
     (settings.snapshots.every_s > 0).then_some(config)
@@ -221,17 +223,16 @@ fn api_config(settings: &Settings) -> ApiConfig {
         burst: settings.limits.app_burst,
         max_store_requests: settings.limits.store,
         store_share: settings.limits.app_share,
-        // Where everybody may read them, they name nobody.
+        // Public metrics do not contain application ids.
         metrics_by_app: settings.admin.listen.is_some(),
         ..ApiConfig::default()
     }
 }
 
-/// On a database without applications, makes one and leaves its credentials to the owner of the
-/// data folder. There are no fixed credentials anywhere.
+/// In a database without applications, creates one and writes its credentials to a file that only the owner of the data
+/// folder can read. No credentials are built in.
 ///
-/// The file is on disk before the application is there: wherever this is broken off, no application is left
-/// whose key nobody knows.
+/// The file is on disk before the application exists: after an interruption there is no application with a lost key.
 async fn first_run(
     settings: &Settings,
     service: &Service,
@@ -246,7 +247,7 @@ async fn first_run(
     let content = serde_json::json!({ "app_id": credentials.app_id.as_str(), "app_key": credentials.app_key });
     write_private(&file, &format!("{content}\n")).map_err(unusable)?;
     if !service.applications().create_first("first", &credentials).await? {
-        // Another node was faster, and has the credentials.
+        // Another node has created the application and has its credentials.
         std::fs::remove_file(&file).map_err(unusable)?;
         return Ok(None);
     }
@@ -256,8 +257,7 @@ async fn first_run(
     Ok(Some(FirstRun { credentials, file }))
 }
 
-/// Writes a file that only its owner can read; it is on disk when this returns. An older one of the same name is
-/// replaced.
+/// Writes a file that only its owner can read, and replaces an older one. It is on disk when this returns.
 fn write_private(path: &Path, content: &str) -> std::io::Result<()> {
     let partial = path.with_extension("part");
     let _ = std::fs::remove_file(&partial);

@@ -6,7 +6,7 @@ use clap::{Subcommand, ValueEnum};
 
 use super::{CliError, clear_away, journal_command};
 use crate::app;
-use crate::domain::{AppId, Guard};
+use crate::domain::{AppId, Clock, Guard};
 use crate::service::{Applications, Credentials};
 use crate::settings::Settings;
 
@@ -128,7 +128,7 @@ fn retention(text: &str) -> Result<Retention, String> {
 
 pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
     let store = app::open_store(&settings).await?;
-    let applications = Applications::new(store.apps.clone());
+    let applications = Applications::new(store.apps.clone(), Clock::system());
     match command {
         Command::Create { name, json } => {
             if name.trim().is_empty() {

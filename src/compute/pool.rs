@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use tracing::Span;
 
 use super::fair_queue::FairQueue;
+use crate::domain::stopwatch;
 
 /// Pause before a worker is built again, after the first failure; it doubles with each further one.
 const REBUILD_BACKOFF: Duration = Duration::from_millis(100);
@@ -111,7 +112,7 @@ impl<W> Shared<W> {
     /// Waits for `time` without a worker, and answers jobs that expire meanwhile: there may be no other thread that
     /// does. `false` when the pool is stopping.
     fn wait_without_worker(&self, time: Duration) -> bool {
-        let until = Instant::now() + time;
+        let until = stopwatch() + time;
         let deadline = self.config.deadline;
         loop {
             let mut queue = self.queue.lock();
@@ -124,7 +125,7 @@ impl<W> Shared<W> {
                 expired.into_iter().for_each(|queued| (queued.job)(Err(error.clone())));
                 continue;
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_duration_since(stopwatch());
             if queue.stopping || left.is_zero() {
                 return !queue.stopping;
             }
@@ -245,7 +246,7 @@ impl<W: 'static> Pool<W> {
         work: impl FnOnce(&mut W, Duration) -> T + Send + 'static,
     ) -> Submit<T> {
         let (reply, result) = oneshot::channel();
-        let since = Instant::now();
+        let since = stopwatch();
         let job: Job<W> = Box::new(move |worker| match worker {
             Ok(_) if reply.is_closed() => {}
             Ok(worker) => {

@@ -19,7 +19,7 @@ use super::{
     Ranked,
 };
 use crate::compute::{Pool, PoolConfig, WorkError};
-use crate::domain::{AppId, Embedding, Revision};
+use crate::domain::{AppId, Embedding, Revision, stopwatch};
 
 /// The most searches that share one pass over memory: a multiple of what a kernel processes at once.
 const MAX_SHARED_SEARCHES: usize = 15;
@@ -159,7 +159,7 @@ impl Gallery {
         let mut queue = self.queue.lock();
         queue.ticket += 1;
         let ticket = queue.ticket;
-        queue.searches.push_back(QueuedSearch { ticket, probe: probe.clone(), limit, since: Instant::now(), reply });
+        queue.searches.push_back(QueuedSearch { ticket, probe: probe.clone(), limit, since: stopwatch(), reply });
         ticket
     }
 

@@ -178,7 +178,9 @@ impl Rows {
 
     fn pop(&mut self) -> Option<Row> {
         let dimension = self.values.len() / self.slots.len().max(1);
-        let (sample, template, slot) = (self.samples.pop()?, self.templates.pop()?, self.slots.pop()?);
+        let sample = self.samples.pop()?;
+        let template = self.templates.pop()?;
+        let slot = self.slots.pop()?;
         let rows = self.slots.len();
         let values = self.values.split_off(rows * dimension);
         if rows < self.slots.capacity() / 4 {

@@ -1,8 +1,7 @@
-//! Who may call: applications, their credentials, and the check of a caller's.
+//! Applications, their credentials, and the authentication of callers.
 //!
-//! The list is kept in memory and refreshed by the replicator's poll, so a check of credentials
-//! never waits for the database, and a node that lost its database still knows its callers. An
-//! application made, re-keyed or deleted by another process is seen within one poll.
+//! The list is cached in memory and refreshed by the replicator's poll, so authentication never waits for the database
+//! and works while it is away. An application that another process creates, re-keys or deletes is seen within one poll.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -14,23 +13,23 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::Error;
-use crate::domain::{AppId, EnrollRules, Guard, TransactionId};
+use crate::domain::{AppId, Clock, EnrollRules, Guard, TransactionId, fill_random};
 use crate::store::{AppRecord, AppStore, ErasureReason, KeyHash, PreviousKey, StoreError, TemplateStore};
 
-/// A caller whose credentials were right.
+/// An authenticated caller.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Caller {
     /// The application that calls.
     pub app: AppId,
     /// Whether age, gender and race are reported to it.
     pub attributes: bool,
-    /// What it enrolls, and what is refused.
+    /// Its rules of enrollment.
     pub rules: EnrollRules,
-    /// The request that it calls with.
+    /// The transaction of its request.
     pub transaction: TransactionId,
 }
 
-/// The credentials of an application, as shown once when they are made.
+/// The credentials of an application, shown once when they are made.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Credentials {
     /// The `APP-ID` header.
@@ -40,20 +39,20 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// Random ones.
+    /// Random credentials.
     ///
     /// # Errors
-    /// When the machine has no random numbers.
+    /// When the system returns no random numbers.
     pub fn random() -> Result<Self, Error> {
         Ok(Self { app_id: AppId::random(), app_key: random_key()? })
     }
 
-    fn record(&self, name: &str) -> AppRecord {
+    fn record(&self, name: &str, created_at: SystemTime) -> AppRecord {
         AppRecord {
             id: self.app_id.clone(),
             name: name.to_owned(),
             key_hash: hash(&self.app_key),
-            created_at: now(),
+            created_at,
             previous_key: None,
             attributes: true,
             retention: None,
@@ -68,9 +67,9 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// What is kept in memory of an application.
+/// The cached part of an application.
 #[derive(Debug, Clone, Copy)]
-struct Known {
+struct CachedApp {
     key_hash: KeyHash,
     previous_key: Option<PreviousKey>,
     attributes: bool,
@@ -78,43 +77,45 @@ struct Known {
     rules: EnrollRules,
 }
 
-/// Templates of an application that is deleted that go in one transaction.
-const PART: usize = 2000;
+/// Templates of a deleted application that are removed in one transaction.
+const DELETE_BATCH: usize = 2000;
+
+/// How far in the future a template of a deleted application may be dated by the clock of another node.
+const MAX_CLOCK_LEAD: Duration = Duration::from_secs(10 * 365 * 86_400);
 
 /// The applications of this installation.
 pub struct Applications {
     store: Arc<dyn AppStore>,
-    known: ArcSwap<HashMap<AppId, Known>>,
+    clock: Clock,
+    cache: ArcSwap<HashMap<AppId, CachedApp>>,
 }
 
 impl Applications {
-    /// A directory over a store. Empty until [`Applications::refresh`].
-    pub fn new(store: Arc<dyn AppStore>) -> Self {
-        Self { store, known: ArcSwap::default() }
+    /// The applications of a store. The cache is empty until [`Applications::refresh`].
+    pub fn new(store: Arc<dyn AppStore>, clock: Clock) -> Self {
+        Self { store, clock, cache: ArcSwap::default() }
     }
 
-    /// Reads the list anew.
+    /// Refreshes the cache.
     ///
     /// # Errors
-    /// When the store cannot be read; the list stays as it was.
+    /// When the store cannot be read; the cache stays as it was.
     pub async fn refresh(&self) -> Result<(), StoreError> {
-        let known = self.store.list().await?.into_iter();
-        let known = known.map(|app| {
+        let apps = self.store.list().await?.into_iter().map(|app| {
             let AppRecord { id, key_hash, previous_key, attributes, retention, rules, .. } = app;
-            (id, Known { key_hash, previous_key, attributes, retention, rules })
+            (id, CachedApp { key_hash, previous_key, attributes, retention, rules })
         });
-        self.known.store(Arc::new(known.collect()));
+        self.cache.store(Arc::new(apps.collect()));
         Ok(())
     }
 
-    /// Checks credentials. Takes the same time, and gives the same answer, for an unknown
-    /// application and for a wrong key.
+    /// Checks credentials. The time and the answer are the same for an unknown application and for a wrong key.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`].
     pub fn authenticate(&self, app_id: &str, app_key: &str, transaction: TransactionId) -> Result<Caller, Error> {
         const NO_KEY: KeyHash = KeyHash([0; 32]);
-        let unknown = Known {
+        let unknown = CachedApp {
             key_hash: NO_KEY,
             previous_key: None,
             attributes: false,
@@ -123,47 +124,47 @@ impl Applications {
         };
         let presented = hash(app_key);
         let app = app_id.parse::<AppId>().ok();
-        let known = self.known.load();
-        let found = app.as_ref().and_then(|app| known.get(app));
+        let cache = self.cache.load();
+        let found = app.as_ref().and_then(|app| cache.get(app));
         let expected = found.unwrap_or(&unknown);
-        let former = expected.previous_key.filter(|former| SystemTime::now() < former.until);
-        let present = presented.0.ct_eq(&expected.key_hash.0);
-        let same = bool::from(present | presented.0.ct_eq(&former.map_or(NO_KEY, |former| former.hash).0));
+        let previous = expected.previous_key.filter(|previous| self.clock.now() < previous.until);
+        let is_current = presented.0.ct_eq(&expected.key_hash.0);
+        let is_previous = presented.0.ct_eq(&previous.map_or(NO_KEY, |previous| previous.hash).0);
         match app {
-            Some(app) if same && found.is_some() => {
+            Some(app) if bool::from(is_current | is_previous) && found.is_some() => {
                 Ok(Caller { app, attributes: expected.attributes, rules: expected.rules, transaction })
             }
             Some(_) | None => Err(Error::Unauthenticated),
         }
     }
 
-    /// Reads the list anew after a change that is durable: whoever made it must hear of it in any case, and if the
-    /// store fails just now, the next poll reads the list.
+    /// Refreshes the cache after a durable change. An error is logged only: the change succeeded, and the next poll
+    /// refreshes the cache.
     async fn refresh_cache(&self) {
         if let Err(error) = self.refresh().await {
-            tracing::warn!(%error, "a change of an application is not in force here yet");
+            tracing::warn!(%error, "a change of an application is not in force on this node yet");
         }
     }
 
     /// Creates an application with random credentials.
     ///
     /// # Errors
-    /// When the store fails, or the machine has no random numbers.
+    /// When the store fails, or the system returns no random numbers.
     pub async fn create(&self, name: &str) -> Result<Credentials, Error> {
         let credentials = Credentials::random()?;
-        if !self.store.create(&credentials.record(name)).await? {
-            return Err(Error::internal("a random application id was taken"));
+        if !self.store.create(&credentials.record(name, self.now())).await? {
+            return Err(Error::internal("the random application id exists already"));
         }
         self.refresh_cache().await;
         Ok(credentials)
     }
 
-    /// Creates the first application; `false`, and nothing is created, when there is one, whichever node made it.
+    /// Creates the first application; `false`, without effect, when any node has created one already.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn create_first(&self, name: &str, credentials: &Credentials) -> Result<bool, Error> {
-        let created = self.store.create_first(&credentials.record(name)).await?;
+        let created = self.store.create_first(&credentials.record(name, self.now())).await?;
         self.refresh_cache().await;
         Ok(created)
     }
@@ -176,20 +177,20 @@ impl Applications {
         Ok(self.store.list().await?)
     }
 
-    /// Gives an application a new random key; the one before stays in force for `overlap`. `None` when there
-    /// is no such application.
+    /// Gives an application a new random key; the previous one stays valid for `overlap`. `None` when the application
+    /// does not exist.
     ///
     /// # Errors
-    /// When the store fails, or the machine has no random numbers.
+    /// When the store fails, or the system returns no random numbers.
     pub async fn rotate_key(&self, app: &AppId, overlap: Duration) -> Result<Option<Credentials>, Error> {
         let credentials = Credentials { app_id: app.clone(), app_key: random_key()? };
-        let until = now().checked_add(overlap).filter(|_| !overlap.is_zero());
+        let until = self.now().checked_add(overlap).filter(|_| !overlap.is_zero());
         let found = self.store.set_key(app, hash(&credentials.app_key), until).await?;
         self.refresh_cache().await;
         Ok(found.then_some(credentials))
     }
 
-    /// Says whether age, gender and race are reported to an application; `false` when there is none.
+    /// Sets whether age, gender and race are reported to an application; `false` when the application does not exist.
     ///
     /// # Errors
     /// When the store fails.
@@ -199,8 +200,8 @@ impl Applications {
         Ok(found)
     }
 
-    /// Says how long templates are kept after their enrolment (whole seconds); `None`: for ever. `false` when
-    /// there is no such application.
+    /// Sets how long templates are kept after their enrollment (whole seconds); `None`: without limit. `false` when the
+    /// application does not exist.
     ///
     /// # Errors
     /// When the store fails.
@@ -210,7 +211,7 @@ impl Applications {
         Ok(found)
     }
 
-    /// Sets what happens to a likely mix-up; `false` when there is no such application.
+    /// Sets what happens to a likely mix-up; `false` when the application does not exist.
     ///
     /// # Errors
     /// When the store fails.
@@ -220,46 +221,51 @@ impl Applications {
         Ok(found)
     }
 
-    /// Sets the least quality of a photo that is enrolled; `None` for no limit. `false` when the application does not
+    /// Sets the minimum quality of a photo that is enrolled; `None`: no limit. `false` when the application does not
     /// exist.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn set_min_quality(&self, app: &AppId, least: Option<f64>) -> Result<bool, Error> {
-        let found = self.store.set_min_quality(app, least).await?;
+    pub async fn set_min_quality(&self, app: &AppId, min_quality: Option<f64>) -> Result<bool, Error> {
+        let found = self.store.set_min_quality(app, min_quality).await?;
         self.refresh_cache().await;
         Ok(found)
     }
 
-    /// The applications whose templates are kept for some time only, and for how long.
+    /// The applications with a retention period, and the period.
     pub fn retentions(&self) -> Vec<(AppId, Duration)> {
-        self.known.load().iter().filter_map(|(app, known)| Some((app.clone(), known.retention?))).collect()
+        self.cache.load().iter().filter_map(|(app, cached)| Some((app.clone(), cached.retention?))).collect()
     }
 
-    /// Deletes an application with its gallery; how many templates went, `None` when there is no such application.
-    /// Its credentials end first; then its templates go part by part, so that no statement is the longer for a large
-    /// gallery, and last the application, with what was enrolled meanwhile.
+    /// Deletes an application with its gallery; returns the number of removed templates, `None` when the application
+    /// does not exist. First its key is replaced by an unknown one, then its templates are removed in batches, so that no
+    /// statement takes long, and last the application with the templates that were enrolled meanwhile.
     ///
     /// # Errors
-    /// When the store fails. What is gone by then stays so, and it may be asked for again.
+    /// When the store fails. What is removed by then stays removed; the call can be repeated.
     pub async fn delete(&self, app: &AppId, templates: &dyn TemplateStore) -> Result<Option<usize>, Error> {
         if !self.store.set_key(app, hash(&random_key()?), None).await? {
             return Ok(None);
         }
-        // Whatever the clocks of the nodes that enrolled them say.
-        let all = SystemTime::now() + Duration::from_secs(10 * 365 * 86_400);
+        let all = self.clock.now() + MAX_CLOCK_LEAD;
         let mut count = 0;
         loop {
-            match templates.remove_older(app, all, PART, ErasureReason::APPLICATION).await {
-                Ok(part) if part.is_empty() => break,
-                Ok(part) => count += part.len(),
-                Err(StoreError::NoSuchApp) => break, // somebody else was faster
+            match templates.remove_older(app, all, DELETE_BATCH, ErasureReason::APPLICATION).await {
+                Ok(batch) if batch.is_empty() => break,
+                Ok(batch) => count += batch.len(),
+                Err(StoreError::NoSuchApp) => break, // another process has deleted it
                 Err(error) => return Err(error.into()),
             }
         }
         let found = self.store.delete(app).await?;
         self.refresh_cache().await;
         Ok(found.then_some(count))
+    }
+
+    /// The time in whole milliseconds, as stores keep it.
+    fn now(&self) -> SystemTime {
+        let since = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -269,12 +275,6 @@ fn hash(key: &str) -> KeyHash {
 
 fn random_key() -> Result<String, Error> {
     let mut bytes = [0u8; 32];
-    getrandom::fill(&mut bytes).map_err(|_| Error::internal("the system gives no random numbers"))?;
-    Ok(bytes.iter().map(|b| format!("{b:02x}")).collect())
-}
-
-/// The time in whole milliseconds, as stores keep it.
-fn now() -> SystemTime {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    fill_random(&mut bytes).map_err(|error| Error::Internal(Box::new(error)))?;
+    Ok(hex::encode(bytes))
 }

@@ -1,4 +1,4 @@
-//! Enrol: a photo becomes a template, or another sample of one.
+//! Enroll: a photo becomes a template, or another sample of one.
 
 use super::{Caller, Error, PhotoOptions, Service, Suspicion};
 use crate::domain::{Analysis, Check, Embedding, Measure, SampleId, TemplateId};
@@ -9,29 +9,29 @@ use crate::store::{ErasureReason, OnConflict};
 /// How a template is enrolled.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EnrollOptions {
-    /// The id to enrol under; a new random one when absent.
+    /// The id of the template; `None`: a new random one.
     pub template: Option<TemplateId>,
-    /// Replace a template of that id instead of refusing.
+    /// Whether an existing template of that id is replaced.
     pub replace: bool,
-    /// Whose face on the photo, and what is checked.
+    /// Whose face is meant, and which checks are made.
     pub photo_options: PhotoOptions,
 }
 
-/// A template that is durable and found by the next search.
+/// A template that is durable and that the next search finds.
 #[derive(Debug, Clone)]
 pub struct Enrolled {
     /// Its id.
     pub template: TemplateId,
     /// The sample that was added.
     pub sample: SampleId,
-    /// What was found on the photo.
+    /// The analysis of the photo.
     pub analysis: Analysis,
-    /// What looks like a mix-up; empty unless the application's guard warns.
+    /// Likely mix-ups; empty unless the application's guard warns.
     pub warnings: Vec<Suspicion>,
 }
 
 impl Service {
-    /// Enrols a template.
+    /// Enrolls a template.
     ///
     /// # Errors
     /// Photo faults, [`Error::TemplateExists`], [`Error::Refused`], [`Error::LowQuality`], [`Error::Suspicious`], store
@@ -80,10 +80,10 @@ impl Service {
         {
             return Err(Error::Refused(check));
         }
-        if let Some(least) = caller.rules.min_quality {
+        if let Some(required) = caller.rules.min_quality {
             let measured = analysis.quality[Measure::Crfiqa].ok_or(Error::QualityNotInstalled)?.score;
-            if !(measured >= least) {
-                return Err(Error::LowQuality { measured, least });
+            if !(measured >= required) {
+                return Err(Error::LowQuality { measured, required });
             }
         }
         Ok((analysis, Sample { id: SampleId::random(), embedding }))

@@ -1,4 +1,4 @@
-//! What can go wrong in a use case. No status codes, no numbers: `api::error` has the one table.
+//! The errors of the use cases. Status codes and error numbers are in `api::error` only.
 
 use crate::domain::{Check, PhotoFault, Similarity, TemplateId};
 use crate::gallery::MatchError;
@@ -10,27 +10,27 @@ pub enum Error {
     /// The photo is at fault.
     #[error(transparent)]
     Photo(#[from] PhotoFault),
-    /// A template of that id exists and `replace` was not asked for.
+    /// A template of that id exists and `replace` was not requested.
     #[error("a template of that id exists")]
     TemplateExists,
-    /// There is no template of that id.
+    /// No template of that id exists.
     #[error("there is no template of that id")]
     TemplateNotFound,
-    /// The photo failed a check, and the operator refuses to enrol such photos.
+    /// The photo failed a check, and the policy refuses such photos.
     #[error("the photo failed the {0:?} check")]
     Refused(Check),
-    /// The photo's quality is under the least that the application enrolls.
-    #[error("the photo's quality (crfiqa) is {measured:.2}, under the least of {least:.2}")]
+    /// The photo's quality is below the minimum of the application.
+    #[error("the photo's quality (crfiqa) is {measured:.2}, below the minimum of {required:.2}")]
     LowQuality {
-        /// What was measured.
+        /// The quality of the photo.
         measured: f64,
-        /// The application's limit.
-        least: f64,
+        /// The minimum of the application.
+        required: f64,
     },
-    /// The application has a least quality, and there is no model that measures quality.
+    /// The application has a minimum quality, but no model that measures quality is installed.
     #[error("no model for quality (crfiqa) is installed")]
     QualityNotInstalled,
-    /// It looks like a mix-up, and the application's guard refuses that.
+    /// A likely mix-up, which the application's guard refuses.
     #[error(transparent)]
     Suspicious(#[from] Suspicion),
     /// The model for a check is not installed.
@@ -48,26 +48,26 @@ pub enum Error {
     /// The database cannot take the write (or the read) now.
     #[error("the database is not available")]
     StoreUnavailable(#[source] StoreError),
-    /// Anything else: ours, never the caller's.
+    /// Any other failure; the caller is not at fault.
     #[error("internal failure: {0}")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Why an enrollment looks like a mix-up. Its text is for the caller, whose own application all of it is about.
+/// Why an enrollment looks like a mix-up. The text is for the caller and contains only data of its own application.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum Suspicion {
-    /// The face is enrolled already under another id.
+    /// The face is already enrolled under another id.
     #[error("the face is enrolled already under templateId {template} (similarity {similarity:.2})")]
     EnrolledElsewhere {
-        /// That id.
+        /// The other id.
         template: TemplateId,
-        /// How similar its best sample is.
+        /// The similarity of its best sample.
         similarity: Similarity,
     },
     /// The photo matches no other sample of its template.
     #[error("the photo matches no other sample of its template (similarity {similarity:.2} at best)")]
     UnlikeSamples {
-        /// How similar the best of them is.
+        /// The similarity of the best of them.
         similarity: Similarity,
     },
 }

@@ -1,14 +1,13 @@
-//! The guard of enrollment: an enrollment that looks like a mix-up is reported or refused.
+//! The guard of enrollment: a likely mix-up is reported or refused.
 //!
-//! It is a help against mistakes, no lock: two enrollments of one face under two ids that run at the same moment do
-//! not see each other.
+//! It helps against mistakes and is no lock: two concurrent enrollments of one face under two ids do not see each other.
 
 use super::{Caller, Error, Service, Suspicion};
 use crate::domain::{Embedding, Guard, TemplateId};
 
 impl Service {
-    /// What looks like a mix-up about a new sample: of a template that has samples, where they are compared, and that
-    /// replaces or makes one. Empty when the application's guard is off.
+    /// The likely mix-ups of a new sample. A sample that extends a template is compared with the other samples of it, and
+    /// every sample with the other templates. Empty when the application's guard is off.
     ///
     /// # Errors
     /// [`Error::Suspicious`] when the guard refuses; [`Error::Loading`], [`Error::Busy`], store failures.

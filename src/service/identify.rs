@@ -8,11 +8,11 @@ use crate::image::Photo;
 /// How a face is identified.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct IdentifyOptions {
-    /// Whose face on the photo, and what is checked.
+    /// Whose face is meant, and which checks are made.
     pub photo_options: PhotoOptions,
-    /// The similarity from which a template is named, instead of the operator's.
+    /// The similarity from which a template matches, instead of the operator's threshold.
     pub threshold: Option<f64>,
-    /// How many candidates to list, from the same similarity on; none are listed when absent.
+    /// The most candidates to list, all at or above the threshold; `None`: no list.
     pub candidates: Option<usize>,
 }
 
@@ -28,11 +28,11 @@ pub struct Match {
 /// The outcome of an identification.
 #[derive(Debug, Clone)]
 pub struct Identified {
-    /// What was found on the photo.
+    /// The analysis of the photo.
     pub analysis: Analysis,
-    /// The best match; `None` when nobody reaches the threshold.
+    /// The best match; `None` when no template reaches the threshold.
     pub best: Option<Match>,
-    /// The candidates, best first, when they were asked for.
+    /// The candidates, best first, if they were requested.
     pub candidates: Option<Vec<Match>>,
     /// The threshold in force.
     pub threshold: f64,
@@ -45,7 +45,7 @@ impl Service {
     /// Photo faults, [`Error::Busy`], [`Error::Loading`].
     pub async fn identify(&self, caller: &Caller, photo: Photo, options: IdentifyOptions) -> Result<Identified, Error> {
         let limit = options.candidates.unwrap_or(1).clamp(1, self.policy.max_candidates.max(1));
-        // The gallery is searched while the engine looks at the rest of the face.
+        // The gallery is searched while the engine analyzes the rest of the face.
         let (sender, embedding) = EmbeddingSender::channel();
         let search = async {
             match embedding.await {
@@ -55,7 +55,8 @@ impl Service {
         };
         let request = self.analysis_request(caller, options.photo_options, true);
         let (analysis, ranked) = tokio::join!(self.analyze.analyze_with_sender(photo, request, sender), search);
-        let (analysis, ranked) = (analysis?, ranked?);
+        let analysis = analysis?;
+        let ranked = ranked?;
         let threshold = options.threshold.unwrap_or(self.policy.threshold);
         let matches: Vec<Match> = ranked
             .hits

@@ -1,11 +1,11 @@
-//! Inspect: a photo's analysis alone, for the liveness and deepfake endpoints.
+//! Inspect: the analysis of a photo alone, for the liveness and deepfake endpoints.
 
 use super::{Caller, Error, PhotoOptions, Service};
 use crate::domain::Analysis;
 use crate::image::Photo;
 
 impl Service {
-    /// Analyses a photo without computing an embedding.
+    /// Analyzes a photo without computing an embedding.
     ///
     /// # Errors
     /// Photo faults, [`Error::NotInstalled`], [`Error::Busy`].

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 use super::snapshots::Snapshots;
-use crate::domain::{AppId, ModelTag, TemplateId};
+use crate::domain::{AppId, Clock, ModelTag, TemplateId, stopwatch};
 use crate::gallery::IndexedTemplate;
 use crate::store::{GalleryPosition, KeyId, KeyStore, SampleFault, StoreError, TemplateStore, UnreadableSample};
 
@@ -51,8 +51,8 @@ pub(super) struct MissingKey {
 }
 
 impl MissingKey {
-    pub(super) fn new(id: KeyId) -> Self {
-        Self { id, since: Instant::now() }
+    pub(super) fn new(id: KeyId, clock: &Clock) -> Self {
+        Self { id, since: clock.instant() }
     }
 
     pub(super) fn id(self) -> KeyId {
@@ -60,8 +60,8 @@ impl MissingKey {
     }
 
     /// Whether the key has arrived, or so much time has passed that another key may seal the samples by now.
-    pub(super) fn is_retry_due(self, keys: &dyn KeyStore) -> bool {
-        keys.has(self.id) || self.since.elapsed() >= MISSING_KEY_RETRY
+    pub(super) fn is_retry_due(self, keys: &dyn KeyStore, clock: &Clock) -> bool {
+        keys.has(self.id) || clock.instant().duration_since(self.since) >= MISSING_KEY_RETRY
     }
 }
 
@@ -86,6 +86,7 @@ impl Unreadable {
         app: &AppId,
         read: impl Iterator<Item = &'a TemplateId>,
         samples: Vec<UnreadableSample>,
+        clock: &Clock,
     ) {
         if self.is_empty() && samples.is_empty() {
             return;
@@ -93,20 +94,20 @@ impl Unreadable {
         for template in read {
             self.templates.remove(template);
         }
-        self.add(app, samples);
+        self.add(app, samples, clock);
         if self.is_empty() {
             self.missing_key = None;
         }
     }
 
-    fn add(&mut self, app: &AppId, samples: Vec<UnreadableSample>) {
+    fn add(&mut self, app: &AppId, samples: Vec<UnreadableSample>, clock: &Clock) {
         let count = samples.len();
         for (at, UnreadableSample { template, fault }) in samples.into_iter().enumerate() {
             if at < MAX_LOGGED_UNREADABLE {
                 tracing::error!(%app, %template, %fault, "a stored sample cannot be read; searches go without it");
             }
             if let SampleFault::KeyMissing(key) = fault {
-                self.missing_key = Some(MissingKey::new(key));
+                self.missing_key = Some(MissingKey::new(key, clock));
             }
             self.templates.insert(template);
         }
@@ -127,13 +128,14 @@ pub(super) struct StoredGallery {
 pub(super) struct Loader {
     store: Arc<dyn TemplateStore>,
     model: ModelTag,
+    clock: Clock,
     calls: Semaphore,
 }
 
 impl Loader {
     /// A loader of the samples of one model.
-    pub(super) fn new(store: Arc<dyn TemplateStore>, model: ModelTag) -> Self {
-        Self { store, model, calls: Semaphore::new(MAX_LOAD_CALLS) }
+    pub(super) fn new(store: Arc<dyn TemplateStore>, model: ModelTag, clock: Clock) -> Self {
+        Self { store, model, clock, calls: Semaphore::new(MAX_LOAD_CALLS) }
     }
 
     /// The gallery's position in the database.
@@ -168,21 +170,21 @@ impl Loader {
         let mut templates: Vec<IndexedTemplate> = Vec::with_capacity(total);
         let mut unreadable = Unreadable::default();
         let mut after = None;
-        let mut logged = Instant::now();
+        let mut logged = stopwatch();
         loop {
             let page = {
                 let _permit = self.calls.acquire().await;
                 self.store.load(app, &self.model, after.as_ref(), LOAD_PAGE).await?
             };
             templates.extend(page.templates);
-            unreadable.add(app, page.unreadable);
+            unreadable.add(app, page.unreadable, &self.clock);
             after = page.next;
             if after.is_none() {
                 return Ok(StoredGallery { position, templates, unreadable });
             }
             on_progress(Loading { loaded: templates.len(), templates: total.max(templates.len()) });
             if logged.elapsed() >= PROGRESS_LOG_INTERVAL {
-                logged = Instant::now();
+                logged = stopwatch();
                 tracing::info!(%app, "loading the gallery: {} of {total} templates", templates.len());
             }
         }

@@ -1,7 +1,7 @@
 //! The use cases. No HTTP, no SQL, no tensors: only the three seams and the rules between them.
 //!
-//! One file per use case. [`Service`] is a plain struct of trait objects; the dynamic call costs
-//! nothing beside a model run.
+//! One file per use case. [`Service`] is a plain struct of trait objects; a dynamic call costs nothing compared with a
+//! model run.
 
 mod applications;
 mod enroll;
@@ -28,7 +28,8 @@ pub use snapshots::SnapshotConfig;
 pub use verify::Verified;
 
 use crate::domain::{
-    Analysis, AnalysisRequest, Calibration, Check, Checks, Embedding, PhotoOptions, Similarity, TenantKey,
+    Analysis, AnalysisRequest, Calibration, Check, Checks, Clock, Cosine, Embedding, PhotoOptions, Similarity,
+    TenantKey,
 };
 use crate::engine::{Analyze, AnalyzeError};
 use crate::gallery::{Matcher, MatcherFeed};
@@ -36,18 +37,18 @@ use crate::image::Photo;
 use crate::store::Store;
 use snapshots::Snapshots;
 
-/// The rules an operator sets.
+/// The rules that the operator sets.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Policy {
     /// How cosines become similarities.
     pub calibration: Calibration,
-    /// `identify` names a template only from this similarity on.
+    /// The similarity from which `identify` returns a match, and `verify` the same person.
     pub threshold: f64,
-    /// Refuse to enrol a photo that fails a check it was asked to pass.
+    /// Whether a photo that fails a requested check is refused at enrollment.
     pub refuse_failed_checks: bool,
-    /// Report age, gender and race to the applications that want them.
+    /// Whether age, gender and race are reported to the applications that have them enabled.
     pub attributes: bool,
-    /// Most candidates one request may ask for.
+    /// The most candidates that one request may ask for.
     pub max_candidates: usize,
 }
 
@@ -61,6 +62,7 @@ pub struct Service {
     replicator: Arc<Replicator>,
     applications: Arc<Applications>,
     policy: Policy,
+    clock: Clock,
 }
 
 impl Service {
@@ -72,27 +74,34 @@ impl Service {
         store: Store,
         snapshots: Option<SnapshotConfig>,
         policy: Policy,
+        clock: Clock,
     ) -> Self {
         let model = analyze.embedding_model().clone();
         let snapshots =
             snapshots.map(|config| Snapshots::new(config, store.snapshots.clone(), Arc::clone(&feed), model.clone()));
-        let applications = Arc::new(Applications::new(store.apps.clone()));
-        let replicator =
-            Arc::new(Replicator::new(store.clone(), Arc::clone(&feed), Arc::clone(&applications), model, snapshots));
-        Self { analyze, matcher, feed, store, replicator, applications, policy }
+        let applications = Arc::new(Applications::new(store.apps.clone(), clock.clone()));
+        let replicator = Replicator::new(
+            store.clone(),
+            Arc::clone(&feed),
+            Arc::clone(&applications),
+            model,
+            clock.clone(),
+            snapshots,
+        );
+        Self { analyze, matcher, feed, store, replicator: Arc::new(replicator), applications, policy, clock }
     }
 
-    /// Who may call, and with which key.
+    /// The applications and their credentials.
     pub fn applications(&self) -> &Arc<Applications> {
         &self.applications
     }
 
-    /// What keeps the galleries equal to the store.
+    /// Keeps the galleries equal to the store.
     pub fn replicator(&self) -> &Arc<Replicator> {
         &self.replicator
     }
 
-    /// The write side of the index, for its figures.
+    /// The write side of the index, for its sizes.
     pub fn feed(&self) -> &Arc<dyn MatcherFeed> {
         &self.feed
     }
@@ -112,7 +121,7 @@ impl Service {
         self.analyze.offers(check)
     }
 
-    /// Refuses a request whose checks cannot be made, before any work is done for it.
+    /// Refuses a request whose checks have no model, before any work is done for it.
     ///
     /// # Errors
     /// [`Error::NotInstalled`] for the first check without a model.
@@ -139,7 +148,7 @@ impl Service {
         Ok(self.analyze.analyze(photo, self.analysis_request(caller, options, embedding)).await?)
     }
 
-    /// An analysis with its embedding, which the engine owes when it was asked for one.
+    /// An analysis with its embedding.
     async fn analyze_for_matching(
         &self,
         caller: &Caller,
@@ -153,7 +162,7 @@ impl Service {
         }
     }
 
-    fn similarity(&self, cosine: crate::domain::Cosine) -> Similarity {
+    fn similarity(&self, cosine: Cosine) -> Similarity {
         self.policy.calibration.similarity(cosine)
     }
 }

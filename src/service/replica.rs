@@ -1,7 +1,6 @@
 //! One gallery in memory, kept equal to the store.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
@@ -9,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use super::loader::{Loader, Loading, MissingKey, StoredGallery, Unreadable};
 use super::snapshots::Snapshots;
-use crate::domain::{AppId, ModelTag, Revision};
+use crate::domain::{AppId, Clock, ModelTag, Revision, stopwatch};
 use crate::gallery::{Applied, MatcherFeed};
 use crate::store::{Changes, GalleryPosition, Store, StoreError};
 
@@ -21,8 +20,15 @@ pub(super) struct Shared {
     pub(super) store: Store,
     pub(super) feed: Arc<dyn MatcherFeed>,
     pub(super) model: ModelTag,
+    pub(super) clock: Clock,
     pub(super) loader: Loader,
     pub(super) snapshots: Option<Snapshots>,
+}
+
+impl Shared {
+    fn is_retry_due(&self, key: MissingKey) -> bool {
+        key.is_retry_due(&*self.store.keys, &self.clock)
+    }
 }
 
 /// One gallery that follows the store.
@@ -100,7 +106,7 @@ impl Replica {
     /// Whether the gallery lacks samples whose sealing key may have arrived.
     fn is_key_retry_due(&self) -> bool {
         let missing = self.state.lock().unreadable.missing_key();
-        missing.is_some_and(|key| key.is_retry_due(&*self.shared.store.keys))
+        missing.is_some_and(|key| self.shared.is_retry_due(key))
     }
 
     /// Starts a task that advances the gallery to the store's position. `None` when the gallery is there already, cannot
@@ -115,7 +121,7 @@ impl Replica {
         {
             let mut state = self.state.lock();
             let missing_key = state.fault.as_ref().and_then(|fault| fault.missing_key);
-            if position.is_none() && missing_key.is_some_and(|key| !key.is_retry_due(&*self.shared.store.keys)) {
+            if position.is_none() && missing_key.is_some_and(|key| !self.shared.is_retry_due(key)) {
                 return None;
             }
             if state.target.replace(stored).is_some() {
@@ -152,7 +158,11 @@ impl Replica {
             Err(StoreError::NoSuchApp) => Ok(()),
             Err(error @ StoreError::Unavailable(_)) => Err(error),
             Err(error) => {
-                let missing_key = if let StoreError::KeyMissing(id) = error { Some(MissingKey::new(id)) } else { None };
+                let missing_key = if let StoreError::KeyMissing(id) = error {
+                    Some(MissingKey::new(id, &self.shared.clock))
+                } else {
+                    None
+                };
                 let fault = Fault { message: error.to_string(), missing_key };
                 if state.fault.as_ref().is_none_or(|before| before.message != fault.message) {
                     tracing::error!(%app, %error, "the gallery cannot be followed; the others are");
@@ -213,7 +223,7 @@ impl Replica {
     /// Loads the whole gallery, from its snapshot where it has a current one.
     async fn load(&self) -> Result<(), StoreError> {
         let app = &self.app;
-        let start = Instant::now();
+        let start = stopwatch();
         if let Some(snapshots) = &self.shared.snapshots
             && self.shared.loader.restore(app, snapshots).await?
         {
@@ -233,7 +243,7 @@ impl Replica {
     /// published incomplete.
     async fn load_rows(&self) -> Result<(), StoreError> {
         let app = &self.app;
-        let start = Instant::now();
+        let start = stopwatch();
         let read = {
             let _guard = LoadGuard(&self.state);
             self.shared.loader.read(app, |progress| self.state.lock().loading = Some(progress)).await?
@@ -268,7 +278,7 @@ impl Replica {
                         )));
                     };
                     let read = changes.iter().map(|change| &change.template.id);
-                    self.state.lock().unreadable.update(app, read, unreadable);
+                    self.state.lock().unreadable.update(app, read, unreadable, &self.shared.clock);
                     if changes.into_iter().any(|change| self.shared.feed.apply(app, change) == Applied::Gap) {
                         tracing::warn!(%app, %revision, %last, "a change is missing; the gallery is reloaded");
                         self.load_rows().await?;

@@ -19,7 +19,7 @@ use super::Applications;
 use super::loader::{Loader, Loading};
 use super::replica::{Replica, Shared};
 use super::snapshots::Snapshots;
-use crate::domain::{AppId, ModelTag, Revision};
+use crate::domain::{AppId, Clock, ModelTag, Revision};
 use crate::gallery::MatcherFeed;
 use crate::store::{Store, StoreError};
 
@@ -39,11 +39,12 @@ impl Replicator {
         feed: Arc<dyn MatcherFeed>,
         applications: Arc<Applications>,
         model: ModelTag,
+        clock: Clock,
         snapshots: Option<Snapshots>,
     ) -> Self {
-        let loader = Loader::new(store.templates.clone(), model.clone());
+        let loader = Loader::new(store.templates.clone(), model.clone(), clock.clone());
         Self {
-            shared: Arc::new(Shared { store, feed, model, loader, snapshots }),
+            shared: Arc::new(Shared { store, feed, model, clock, loader, snapshots }),
             applications,
             replicas: Mutex::default(),
             loaded: AtomicBool::new(false),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
-use crate::domain::{AppId, ModelTag, Revision};
+use crate::domain::{AppId, ModelTag, Revision, random_uuid};
 use crate::gallery::{Export, MatcherFeed, NotAGallery};
 use crate::store::snapshot_file::{self, PARTIAL_EXTENSION, SnapshotError, SnapshotHeader, SnapshotReader};
 use crate::store::{Key, SnapshotId, SnapshotStore, StoreError};
@@ -158,7 +158,7 @@ impl Snapshots {
 
     /// Registers a key for the next snapshot of a gallery.
     pub(super) async fn register(&self, app: &AppId) -> Result<NewSnapshot, StoreError> {
-        let id = SnapshotId(uuid::Uuid::new_v4());
+        let id = SnapshotId(random_uuid());
         let (key, min_revision) = self.keys.register(app, id).await?;
         Ok(NewSnapshot { id, key, min_revision })
     }

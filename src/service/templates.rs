@@ -1,13 +1,11 @@
-//! Manage: list, look at and remove templates.
-
-use std::time::SystemTime;
+//! Templates: list, get and remove.
 
 use super::{Caller, Error, Service};
 use crate::domain::TemplateId;
 use crate::store::{ErasureReason, TemplateRecord};
 
-/// Most templates of an application that are removed in one transaction because their time is over.
-const EXPIRED: usize = 500;
+/// The most expired templates of an application that are removed in one transaction.
+const EXPIRE_BATCH: usize = 500;
 
 impl Service {
     /// One template.
@@ -31,7 +29,7 @@ impl Service {
         Ok(self.store.templates.page(&caller.app, after, limit).await?)
     }
 
-    /// Removes a template with all its samples, for good. Not found by the next search.
+    /// Removes a template with all its samples, for good. The next search does not find it.
     ///
     /// # Errors
     /// [`Error::TemplateNotFound`], store failures.
@@ -42,20 +40,21 @@ impl Service {
         Ok(())
     }
 
-    /// Removes the templates whose time is over, for good; a bounded number, and how many they were.
+    /// Removes expired templates, for good; a bounded number for each application. Returns how many were removed.
     ///
     /// # Errors
-    /// Store failures, when nothing was removed: an application that fails keeps no other waiting.
+    /// Store failures, when nothing was removed: an application that fails does not delay the others.
     pub async fn remove_expired(&self) -> Result<usize, Error> {
-        let (mut removed, mut failed) = (0, None);
+        let mut removed = 0;
+        let mut failed = None;
         for (app, retention) in self.applications.retentions() {
-            let Some(moment) = SystemTime::now().checked_sub(retention) else { continue };
-            match self.store.templates.remove_older(&app, moment, EXPIRED, ErasureReason::RETENTION).await {
-                Ok(gone) => {
-                    if let Some((_, last)) = gone.last() {
-                        self.replicator.publish(&app, *last).await;
+            let Some(oldest) = self.clock.now().checked_sub(retention) else { continue };
+            match self.store.templates.remove_older(&app, oldest, EXPIRE_BATCH, ErasureReason::RETENTION).await {
+                Ok(expired) => {
+                    if let Some((_, revision)) = expired.last() {
+                        self.replicator.publish(&app, *revision).await;
                     }
-                    removed += gone.len();
+                    removed += expired.len();
                 }
                 Err(error) => failed = Some(error),
             }

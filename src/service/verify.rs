@@ -1,4 +1,4 @@
-//! Verify: is this the same person on two photos?
+//! Verify: compares the faces on two photos.
 
 use super::{Caller, Error, PhotoOptions, Service};
 use crate::domain::{Analysis, Similarity};
@@ -7,13 +7,13 @@ use crate::image::Photo;
 /// The outcome of a comparison.
 #[derive(Debug, Clone)]
 pub struct Verified {
-    /// What was found on the first photo.
+    /// The analysis of the first photo.
     pub first: Analysis,
-    /// What was found on the second photo.
+    /// The analysis of the second photo.
     pub second: Analysis,
     /// How similar the faces are.
     pub similarity: Similarity,
-    /// Whether that reaches the threshold in force.
+    /// Whether the similarity reaches the threshold.
     pub same: bool,
 }
 
@@ -34,8 +34,9 @@ impl Service {
             self.analyze_for_matching(caller, first, options),
             self.analyze_for_matching(caller, second, options)
         );
-        let ((first, left), (second, right)) = (first?, second?);
-        let cosine = left.cosine(&right).map_err(|error| Error::Internal(Box::new(error)))?;
+        let (first, first_embedding) = first?;
+        let (second, second_embedding) = second?;
+        let cosine = first_embedding.cosine(&second_embedding).map_err(|error| Error::Internal(Box::new(error)))?;
         let similarity = self.similarity(cosine);
         let same = similarity.get() >= threshold.unwrap_or(self.policy.threshold);
         Ok(Verified { first, second, similarity, same })

@@ -16,6 +16,7 @@ on_both_databases! {
     a_node_without_the_key_sees_removals_and_catches_up_with_it
     a_restored_database_is_followed
     a_restored_database_that_continued_is_detected
+    expired_templates_are_removed_and_no_longer_found
 }
 
 async fn poll(node: &Node) {
@@ -118,6 +119,25 @@ async fn a_node_without_the_key_sees_removals_and_catches_up_with_it(fixture: Fi
         at = other.store.keys.reseal(at).await.unwrap().next;
     }
     fixture.start_given(1, NEW_KEY).await.check(&app, &[0, 1, 2, 4, 6]).await;
+    poll(&late).await;
+    assert_eq!(late.matcher.revision(&app), None, "it is read again after a minute");
+    fixture.time.advance(Duration::from_secs(60));
+    poll(&late).await;
+    late.check(&app, &[0, 1, 2, 4, 6]).await;
+}
+
+async fn expired_templates_are_removed_and_no_longer_found(fixture: Fixture) {
+    let node = fixture.start().await;
+    let app = node.new_app().await;
+    node.fill(&app, 0..20).await;
+    assert!(node.service.applications().set_retention(&app, Some(Duration::from_secs(90))).await.unwrap());
+    fixture.time.advance(Duration::from_secs(60));
+    node.fill(&app, 20..30).await;
+    assert_eq!(node.service.remove_expired().await.unwrap(), 0);
+    fixture.time.advance(Duration::from_secs(31));
+    assert_eq!(node.service.remove_expired().await.unwrap(), 20);
+    node.check(&app, &(20..30).collect::<Vec<_>>()).await;
+    assert_eq!(node.count(&app), 10);
 }
 
 /// A backup is restored, or a standby takes over that lacks the last writes.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use semblance::compute::PoolConfig;
-use semblance::domain::{AppId, Calibration, Clock, Embedding, ModelTag, SampleId, TemplateId};
+use semblance::domain::{AppId, Calibration, Embedding, ModelTag, SampleId, TemplateId, TestClock};
 use semblance::gallery::{IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher, Sample, brute_force};
 use semblance::service::{Policy, Service, SnapshotConfig};
 use semblance::store::{DatabaseConfig, ErasureReason, Key, KeySource, OnConflict, OpenOptions, Store, open};
@@ -19,6 +19,8 @@ pub(crate) const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718
 pub(crate) struct Fixture {
     pub(crate) dir: tempfile::TempDir,
     pub(crate) postgres: Option<String>,
+    /// Moves the clock of all nodes.
+    pub(crate) time: TestClock,
 }
 
 /// A node that has just started.
@@ -60,11 +62,11 @@ async fn a_snapshot_older_than_the_change_log_is_ignored(fixture: Fixture) {
 macro_rules! on_both_databases {
     ($($name:ident)*) => {
         mod sqlite { $( #[tokio::test(flavor = "multi_thread")] async fn $name() {
-            super::$name(super::Fixture { dir: tempfile::tempdir().unwrap(), postgres: None }).await
+            super::$name(super::Fixture::new(None)).await
         } )* }
         mod postgres { $( #[tokio::test(flavor = "multi_thread")] async fn $name() {
             if let Some(url) = crate::support::postgres::fresh_database().await {
-                super::$name(super::Fixture { dir: tempfile::tempdir().unwrap(), postgres: Some(url) }).await
+                super::$name(super::Fixture::new(Some(url))).await
             }
         } )* }
     };
@@ -84,6 +86,10 @@ on_both_databases! {
 }
 
 impl Fixture {
+    pub(crate) fn new(postgres: Option<String>) -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), postgres, time: TestClock::new() }
+    }
+
     pub(crate) fn snapshots(&self) -> PathBuf {
         self.dir.path().join("snapshots")
     }
@@ -114,8 +120,9 @@ impl Fixture {
             Some(url) => DatabaseConfig::Postgres { url: url.clone().into(), password: None },
             None => DatabaseConfig::Sqlite(self.dir.path().join("test.db")),
         };
+        let clock = self.time.clock();
         let options =
-            OpenOptions { database, key, connections: 4, timeout: Duration::from_secs(10), clock: Clock::system() };
+            OpenOptions { database, key, connections: 4, timeout: Duration::from_secs(10), clock: clock.clone() };
         let store = open(&options).await.unwrap();
         let pool = PoolConfig { name: "search", threads: 1, queue: 64, deadline: Duration::from_secs(60) };
         let matcher = Arc::new(MemoryMatcher::new(pool));
@@ -127,8 +134,15 @@ impl Fixture {
             max_candidates: 5,
         };
         let config = SnapshotConfig { dir: self.snapshots(), min_templates: least };
-        let service =
-            Service::new(ScriptedEngine::new(), matcher.clone(), matcher.clone(), store.clone(), Some(config), policy);
+        let service = Service::new(
+            ScriptedEngine::new(),
+            matcher.clone(),
+            matcher.clone(),
+            store.clone(),
+            Some(config),
+            policy,
+            clock,
+        );
         service.replicator().poll().await.unwrap();
         Node { service, matcher, store }
     }

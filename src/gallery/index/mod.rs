@@ -129,8 +129,7 @@ impl Index {
         let mut owners = Vec::with_capacity(count);
         for row in 0..count {
             let id = segment.template(row);
-            let (slots, segments) = (&self.slots, &self.segments);
-            let known = self.directory.get(id, |slot| Self::id_of(slots, segments, slot) == Some(id));
+            let known = self.directory.get(id, |slot| Self::id_of(&self.slots, &self.segments, slot) == Some(id));
             let row = (self.rows + row) as u32;
             owners.push(known.unwrap_or(self.slots.len() as u32));
             match known {
@@ -152,8 +151,7 @@ impl Index {
     /// Reserves memory for more templates.
     fn reserve(&mut self, templates: usize) {
         self.slots.reserve_exact(templates);
-        let (slots, segments) = (&self.slots, &self.segments);
-        self.directory.reserve(templates, |slot| Self::id_of(slots, segments, slot));
+        self.directory.reserve(templates, |slot| Self::id_of(&self.slots, &self.segments, slot));
     }
 
     /// Adds a template in a new slot at the end.
@@ -162,8 +160,7 @@ impl Index {
             self.slots.reserve_exact(self.slots.len() / 8 + 8);
         }
         self.slots.push(row);
-        let (slots, segments) = (&self.slots, &self.segments);
-        self.directory.insert(id, slot, |slot| Self::id_of(slots, segments, slot));
+        self.directory.insert(id, slot, |slot| Self::id_of(&self.slots, &self.segments, slot));
     }
 
     pub(super) fn revision(&self) -> Revision {
@@ -243,8 +240,7 @@ impl Index {
             return self.add_slot(&id, slot, first);
         }
         self.slots[slot as usize] = first;
-        let (slots, segments) = (&self.slots, &self.segments);
-        self.directory.insert(&id, slot, |slot| Self::id_of(slots, segments, slot));
+        self.directory.insert(&id, slot, |slot| Self::id_of(&self.slots, &self.segments, slot));
     }
 
     fn push(&mut self, owner: Owner, values: &[f32]) {
@@ -259,8 +255,7 @@ impl Index {
     }
 
     fn remove(&mut self, id: &CompactId) {
-        let (slots, segments) = (&self.slots, &self.segments);
-        let id_of = |slot| Self::id_of(slots, segments, slot);
+        let id_of = |slot| Self::id_of(&self.slots, &self.segments, slot);
         let Some(slot) = self.directory.remove(id, |slot| id_of(slot) == Some(id), id_of) else { return };
         let first = std::mem::replace(&mut self.slots[slot as usize], FREE);
         let mut rows = self.multi_sample_rows.remove(&slot).unwrap_or_else(|| vec![first]);
@@ -318,9 +313,8 @@ impl Index {
         self.free = Vec::new();
         self.directory = Directory::default();
         self.directory.reserve(used, |_| None);
-        let (slots, segments) = (&self.slots, &self.segments);
-        let id_of = |slot| Self::id_of(slots, segments, slot);
-        for slot in 0..slots.len() as u32 {
+        let id_of = |slot| Self::id_of(&self.slots, &self.segments, slot);
+        for slot in 0..self.slots.len() as u32 {
             if let Some(id) = id_of(slot) {
                 self.directory.insert(id, slot, id_of);
             }

@@ -37,7 +37,8 @@ fn bound(pass: Pass<'_>, query: &Weights, group: &[u8], bounds: &mut [u8; GROUP]
     for (total, more) in totals.iter_mut().zip(add_lines::<2, { COARSE / 4 }>(coarse, others.as_chunks().0)) {
         *total = vaddq_s32(*total, more);
     }
-    let (scale, offset) = (vdupq_n_f32(query.scale), vdupq_n_f32(query.offset));
+    let scale = vdupq_n_f32(query.scale);
+    let offset = vdupq_n_f32(query.offset);
     // A product and a sum, each rounded: not one fused operation, which would round once.
     let parts = totals.map(|t| vqmovn_s32(vcvtnq_s32_f32(vaddq_f32(vmulq_f32(vcvtq_f32_s32(t), scale), offset))));
     let halves = bounds.as_chunks_mut::<8>().0.iter_mut().zip(norms.as_chunks::<16>().0);

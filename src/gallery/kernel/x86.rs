@@ -208,7 +208,8 @@ fn greatest(numbers: __m128i) -> u8 {
 #[inline]
 #[target_feature(enable = "avx2")]
 fn finish(query: &Weights, total: [__m256i; 2], norms: __m256i) -> __m128i {
-    let (scale, offset) = (_mm256_set1_ps(query.scale), _mm256_set1_ps(query.offset));
+    let scale = _mm256_set1_ps(query.scale);
+    let offset = _mm256_set1_ps(query.offset);
     let part =
         total.map(|total| _mm256_cvtps_epi32(_mm256_add_ps(_mm256_mul_ps(_mm256_cvtepi32_ps(total), scale), offset)));
     // Packing works on halves of 128 bits; the permutation puts the rows back in order.
@@ -224,7 +225,8 @@ fn finish(query: &Weights, total: [__m256i; 2], norms: __m256i) -> __m128i {
 #[inline]
 #[target_feature(enable = "avx2,avx512f,avx512bw,avx512vnni")]
 fn run_vnni<const Q: usize>(pass: Pass<'_>, queries: [&Weights; Q], results: [&mut Bounds<'_>; Q]) {
-    let (fifteen, three) = (_mm512_set1_epi8(15), _mm512_set1_epi8(3));
+    let fifteen = _mm512_set1_epi8(15);
+    let three = _mm512_set1_epi8(3);
     let weights = queries.map(|query| quads(pass, query));
     let mut highest = [_mm_setzero_si128(); Q];
     for (at, group) in pass.sketches.chunks_exact(pass.shape.bytes()).enumerate() {
@@ -307,8 +309,10 @@ fn run_sums(codes: &[u8], row_bytes: usize, weights: &[i8], rows: &[u16], sums: 
 #[inline]
 #[target_feature(enable = "avx2")]
 fn products(codes: &[u8], weights: &[i8]) -> __m256i {
-    let (mask, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
-    let (halves, weights) = (codes.as_chunks::<{ WIDTH / 2 }>().0, weights.as_chunks::<{ WIDTH / 2 }>().0);
+    let mask = _mm256_set1_epi8(15);
+    let ones = _mm256_set1_epi16(1);
+    let halves = codes.as_chunks::<{ WIDTH / 2 }>().0;
+    let weights = weights.as_chunks::<{ WIDTH / 2 }>().0;
     let weigh = |weights: &[i8; WIDTH / 2]| {
         // SAFETY: 32 bytes are there, and the load asks for no alignment.
         unsafe { _mm256_loadu_si256(weights.as_ptr().cast()) }

@@ -143,7 +143,8 @@ impl Codes {
     /// Encodes rows into the places from `first` on, which must exist.
     pub(in crate::gallery) fn write(&mut self, first: usize, rows: &[f32]) {
         let quantizer = Arc::clone(&self.quantizer);
-        let (shape, row_bytes) = (quantizer.shape(), quantizer.row_bytes());
+        let shape = quantizer.shape();
+        let row_bytes = quantizer.row_bytes();
         let (sketches, codes, residual_norms) =
             (self.sketches.to_mut(), self.fine_codes.to_mut(), self.residual_norms.to_mut());
         quantizer.encode(rows, |at, row| {

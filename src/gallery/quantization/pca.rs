@@ -79,7 +79,8 @@ fn orthogonalize(directions: &mut [Vec<f64>]) {
 /// In four parts, so that the compiler can use vector registers.
 fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut sums = [0.0; 4];
-    let (a_chunks, b_chunks) = (a.chunks_exact(4), b.chunks_exact(4));
+    let a_chunks = a.chunks_exact(4);
+    let b_chunks = b.chunks_exact(4);
     let tail: f64 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(x, y)| x * y).sum();
     for (x, y) in a_chunks.zip(b_chunks) {
         for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
@@ -99,7 +100,8 @@ mod tests {
             // Variance along (1, 1, 1, ...) and, less, along the first coordinate.
             let rows: Vec<f32> = (0..500 * dimension)
                 .map(|i| {
-                    let (row, column) = (i / dimension, i % dimension);
+                    let row = i / dimension;
+                    let column = i % dimension;
                     let wave = |n: usize| ((row * n) as f32 * 0.7).sin();
                     wave(3) + if column == 0 { wave(11) } else { 0.0 } + 0.05 * ((i * i) as f32).sin()
                 })

@@ -83,7 +83,8 @@ impl Search<'_> {
         scratch: &mut Scratch,
     ) {
         let Scratch { bounds, highest, rows, sums, norms, stats } = scratch;
-        let (bounds, highest) = (&bounds[n], &highest[n]);
+        let bounds = &bounds[n];
+        let highest = &highest[n];
         // The most promising rows raise the cutoff first.
         let first = initial_threshold(block, bounds, highest, self.top.limit() + FIRST_COMPARED).max(self.threshold());
         let mut candidates: Vec<Candidate> = Vec::new();
@@ -169,7 +170,8 @@ impl SketchedSegment<'_> {
             .take(prepared.weights.len())
             .map(|bounds| Bounds { rows: &mut bounds[places.clone()], highest: 0 })
             .collect();
-        let (shape, queries) = (prepared.quantizer.shape(), prepared.weights.as_slice());
+        let shape = prepared.quantizer.shape();
+        let queries = prepared.weights.as_slice();
         scan(Pass { shape, sketches: self.sketches, queries }, &mut results);
         for (result, highest) in results.iter_mut().zip(highest) {
             // The last group may be padded: its padding has no row.

@@ -97,7 +97,8 @@ impl TopK {
     ) -> Ranked {
         self.sort_pending(segments);
         let hits = self.sorted.into_iter().filter_map(|entry| {
-            let (segment, row) = (segments[entry.at.segment as usize].as_ref(), entry.at.row as usize);
+            let segment = segments[entry.at.segment as usize].as_ref();
+            let row = entry.at.row as usize;
             Some(Hit {
                 template: segment.template(row).template()?,
                 sample: segment.sample(row),

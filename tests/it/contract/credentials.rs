@@ -1,3 +1,8 @@
+use std::time::Duration;
+
+use semblance::domain::{TestClock, TransactionId, random_uuid};
+use semblance::service::Credentials;
+
 use crate::support::{Answer, Call, Form, Server, Setup, photo};
 
 const WRONG: &str = "APP-ID or APP-KEY is missing or wrong";
@@ -72,6 +77,24 @@ async fn credentials_get_503_before_the_first_read_of_the_store() {
     assert_turned_away(&call().header("APP-KEY", "").send().await, "an empty key is wrong at any time");
 }
 
+#[tokio::test]
+async fn a_replaced_key_is_accepted_until_its_overlap_ends() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let time = TestClock::new();
+    let server = Server::with(Setup { clock: time.clock(), ..Setup::default() }).await;
+    let applications = server.service.applications();
+    let old = server.app.clone();
+    let new = applications.rotate_key(&old.app_id, HOUR).await.unwrap().unwrap();
+    let accepts = |key: &Credentials| {
+        applications.authenticate(key.app_id.as_str(), &key.app_key, TransactionId(random_uuid())).is_ok()
+    };
+    assert!(accepts(&old) && accepts(&new));
+    time.advance(HOUR - Duration::from_secs(60));
+    assert!(accepts(&old) && accepts(&new));
+    time.advance(Duration::from_secs(60));
+    assert!(!accepts(&old) && accepts(&new));
+}
+
 /// A committed key is returned, or it would be lost.
 #[tokio::test]
 async fn a_created_key_is_returned_even_if_a_later_step_fails() {
@@ -79,17 +102,13 @@ async fn a_created_key_is_returned_even_if_a_later_step_fails() {
     let applications = server.service.applications();
     server.store.unlisted.store(true, std::sync::atomic::Ordering::SeqCst);
     let made = applications.create("new").await.unwrap();
-    let renewed = applications.rotate_key(&server.app.app_id, std::time::Duration::ZERO).await.unwrap().unwrap();
+    let renewed = applications.rotate_key(&server.app.app_id, Duration::ZERO).await.unwrap().unwrap();
     server.store.unlisted.store(false, std::sync::atomic::Ordering::SeqCst);
     applications.refresh().await.unwrap();
     for credentials in [made, renewed] {
         assert!(
             applications
-                .authenticate(
-                    credentials.app_id.as_str(),
-                    &credentials.app_key,
-                    semblance::domain::TransactionId(uuid::Uuid::new_v4())
-                )
+                .authenticate(credentials.app_id.as_str(), &credentials.app_key, TransactionId(random_uuid()))
                 .is_ok()
         );
     }

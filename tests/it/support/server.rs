@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use semblance::api::{ApiConfig, ApiState, Routes, router};
 use semblance::compute::Admission;
-use semblance::domain::Calibration;
+use semblance::domain::{Calibration, Clock};
 use semblance::engine::Analyze;
 use semblance::service::{Credentials, Policy, Service};
 use semblance::store::Store;
@@ -27,6 +27,7 @@ pub struct Setup {
     pub share: f64,
     /// Whether the first poll of the store has happened.
     pub loaded: bool,
+    pub clock: Clock,
 }
 
 impl Default for Setup {
@@ -38,7 +39,7 @@ impl Default for Setup {
             attributes: true,
             max_candidates: 5,
         };
-        Self { config: ApiConfig::default(), policy, tickets: 8, share: 1.0, loaded: true }
+        Self { config: ApiConfig::default(), policy, tickets: 8, share: 1.0, loaded: true, clock: Clock::system() }
     }
 }
 
@@ -78,6 +79,7 @@ impl Parts {
             },
             None,
             setup.policy,
+            setup.clock,
         );
         let app = service.applications().create("test").await.unwrap();
         if setup.loaded {
