@@ -1,6 +1,6 @@
 //! Keeps the galleries in memory equal to the store.
 //!
-//! There is one way for a write to become visible, whoever made it: the changes after the gallery's revision are read
+//! A write becomes visible in one way, on every node: the changes after the gallery's revision are read
 //! from the store and applied in order. A local write is published at once ([`Replicator::publish`]), writes of other
 //! nodes within one poll ([`Replicator::poll`]). Revisions have no gaps, so no change can be missed; a change carries
 //! the template's whole state, so applying one twice does no harm.

@@ -74,7 +74,7 @@ fn imports_form_no_cycles() {
 }
 
 #[test]
-fn a_library_lives_in_its_room() {
+fn libraries_stay_in_their_rooms() {
     let homes: [(&str, &[&str]); 10] = [
         ("axum::", &["api/"]),
         ("sqlx::", &["store/"]),
@@ -117,7 +117,7 @@ fn unsafe_code_is_in_three_places_only() {
 }
 
 #[test]
-fn a_crowded_file_is_split() {
+fn files_have_at_most_400_lines() {
     let long: Vec<String> = code()
         .into_iter()
         .map(|(file, code)| (file, code.lines().count()))
@@ -140,7 +140,7 @@ fn nothing_is_left_unfinished() {
 
 /// What was trained here is committed with its script and its card, and the box stays small.
 #[test]
-fn every_model_has_its_papers() {
+fn every_model_has_a_card() {
     let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let pack: toml::Table = std::fs::read_to_string(models.join("pack.toml")).unwrap().parse().unwrap();
     let mut own = 0;

@@ -1,5 +1,5 @@
-//! The law of the index: for any sequence of adds, replaces, removes and searches, the answer is
-//! the answer of brute force, to the last bit.
+//! The invariant of the index: after any sequence of adds, replacements, removals and searches, the answer equals brute
+//! force, to the last bit.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -56,7 +56,7 @@ fn step() -> impl Strategy<Value = Step> {
 
 proptest! {
     #[test]
-    fn any_history_gives_the_answers_of_brute_force(steps in proptest::collection::vec(step(), 1..60)) {
+    fn any_history_equals_brute_force(steps in proptest::collection::vec(step(), 1..60)) {
         let (matcher, app) = (matcher(), app("a"));
         matcher.replace(&app, Revision(0), Vec::new());
         let mut truth: BTreeMap<u8, IndexedTemplate> = BTreeMap::new();
@@ -105,7 +105,7 @@ fn a_change_is_applied_once_and_only_in_order() {
 }
 
 #[test]
-fn galleries_are_apart() {
+fn galleries_are_separate() {
     let matcher = matcher();
     let (a, b) = (app("a"), app("b"));
     matcher.replace(&a, Revision(0), vec![template(1, &[vec![1.0, 0.0]])]);
@@ -119,7 +119,7 @@ fn galleries_are_apart() {
 }
 
 #[tokio::test]
-async fn a_gallery_that_is_not_loaded_is_not_an_empty_one() {
+async fn an_unloaded_gallery_differs_from_an_empty_one() {
     let matcher = matcher();
     let probe = Embedding::new(&[1.0], ModelTag::new("test")).unwrap();
     assert_eq!(matcher.top_k(&app("a"), &probe, 1).await, Err(MatchError::NotLoaded));
@@ -128,7 +128,7 @@ async fn a_gallery_that_is_not_loaded_is_not_an_empty_one() {
 }
 
 #[test]
-fn memory_is_given_back_after_removes() {
+fn memory_is_released_after_removals() {
     let (matcher, app) = (matcher(), app("a"));
     let many = (0..=250u8).map(|id| template(id, &[vec![f32::from(id) + 1.0; 128]])).collect();
     matcher.replace(&app, Revision(0), many);
@@ -140,7 +140,7 @@ fn memory_is_given_back_after_removes() {
     assert!(matcher.size(&app).bytes < full / 2, "{} of {full}", matcher.size(&app).bytes);
 }
 
-/// Searches share passes, and clients go away at any moment: whoever stays gets the right answer.
+/// Searches share passes, and clients go away at any moment: the remaining ones get the right answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn searches_that_share_passes_are_all_answered() {
     let config = PoolConfig { name: "search", threads: 2, queue: 4096, deadline: Duration::from_secs(60) };
@@ -156,7 +156,7 @@ async fn searches_that_share_passes_are_all_answered() {
                 let probe = Embedding::new(&direction(client * 1000 + n), ModelTag::new("test")).unwrap();
                 let search = matcher.top_k(&app, &probe, 3);
                 if (client + n) % 3 == 0 {
-                    // Gone after having been queued.
+                    // The client goes away after its search is queued.
                     let _ = tokio::time::timeout(Duration::ZERO, search).await;
                 } else {
                     assert_eq!(search.await.unwrap().hits, brute_force::top_k(&all, &probe, 3));
@@ -169,18 +169,18 @@ async fn searches_that_share_passes_are_all_answered() {
     }
 }
 
-/// What is logged by mistake shows no face.
+/// A value that is logged by mistake contains no face data.
 #[test]
-fn no_coordinate_is_shown() {
+fn debug_output_contains_no_coordinates() {
     let (matcher, app) = (matcher(), app("a"));
     let values: Vec<f32> = (0..DIMENSION).map(|n| (n as f32 * 0.7).sin()).collect();
     matcher.replace(&app, Revision(3), vec![template(1, std::slice::from_ref(&values))]);
     let stored = Embedding::new(&values, ModelTag::new("test")).unwrap();
     let export = matcher.export(&app).unwrap();
-    let said = format!("{matcher:?} {matcher:#?} {export:?} {:?} {:?}", template(1, &[values]), stored);
-    assert!(said.contains("1 galleries") && said.contains("revision 3"), "{said}");
+    let text = format!("{matcher:?} {matcher:#?} {export:?} {:?} {:?}", template(1, &[values]), stored);
+    assert!(text.contains("1 galleries") && text.contains("revision 3"), "{text}");
     for value in stored.values().iter().filter(|value| value.abs() > 0.01) {
         let digits = format!("{:.4}", value.abs());
-        assert!(!said.contains(&digits[..5]), "{value} is in {said}");
+        assert!(!text.contains(&digits[..5]), "{value} is in {text}");
     }
 }

@@ -1,4 +1,4 @@
-//! Too much, too slow, too large, gone: what becomes of it, seen from the client's socket.
+//! Overload: too many, too slow, too large or abandoned requests, seen from the client's socket.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use semblance::engine::{EmbeddingSender, EnginePool, ModelPack};
 
 use crate::support::engine::seen;
 use crate::support::wire::Wire;
-use crate::support::{Form, Parts, ScriptedEngine, Server, Setup, photo};
+use crate::support::{Form, Parts, ScriptedEngine, Server, Setup, eventually, photo};
 
 const MIB: usize = 1024 * 1024;
 
@@ -19,7 +19,7 @@ async fn server_with(tickets: usize, config: ApiConfig) -> Server {
 }
 
 #[tokio::test]
-async fn a_full_server_says_so_at_once_and_finishes_what_it_has() {
+async fn a_full_server_refuses_at_once_and_finishes_admitted_requests() {
     let server = server_with(2, ApiConfig { retry_after_s: 0, ..ApiConfig::default() }).await;
     let mut held = Vec::new();
     for name in ["held.1", "held.2"] {
@@ -37,7 +37,7 @@ async fn a_full_server_says_so_at_once_and_finishes_what_it_has() {
     for answer in held {
         assert_eq!(answer.await.unwrap().status, 200);
     }
-    assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200, "the tickets came back");
+    assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200, "the tickets are returned");
 }
 
 #[tokio::test]
@@ -63,9 +63,9 @@ async fn one_tenant_does_not_starve_another() {
     assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200);
 }
 
-/// Photos of one application wait for each other; those of another come in between.
+/// Queued photos of two applications are processed in turn.
 #[tokio::test]
-async fn applications_take_turns() {
+async fn applications_are_served_in_turn() {
     let models = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let pack = Arc::new(ModelPack::load(&models).unwrap());
     let (model, order) = (pack.embedding_model(), Arc::new(Mutex::new(Vec::new())));
@@ -95,9 +95,7 @@ async fn applications_take_turns() {
             call = call.header("APP-ID", other.app_id.as_str()).header("APP-KEY", &other.app_key);
         }
         calls.push(tokio::spawn(call.send()));
-        while order.lock().unwrap().is_empty() || pool.waiting() < queued {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        eventually("the photo is queued", async || !order.lock().unwrap().is_empty() && pool.waiting() >= queued).await;
     }
     (0..6).for_each(|_| open.send(()).unwrap());
     for call in calls {
@@ -107,7 +105,7 @@ async fn applications_take_turns() {
 }
 
 #[tokio::test]
-async fn one_tenant_does_not_keep_the_store_from_another() {
+async fn one_tenant_does_not_block_the_store_for_another() {
     let config = ApiConfig { max_store_requests: 4, store_share: 0.5, ..ApiConfig::default() };
     let server = server_with(8, config).await;
     let other = server.service.applications().create("other").await.unwrap();
@@ -119,9 +117,7 @@ async fn one_tenant_does_not_keep_the_store_from_another() {
         |(method, path): (&str, &str)| server.call(method, path).body("application/json", r#"{"templateId":"x"}"#);
     let closed = server.store.gate.write().await;
     let mut held: Vec<_> = (0..2).map(|_| tokio::spawn(call(list).send())).collect();
-    while server.store.lists.load(Ordering::SeqCst) < 2 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("two calls wait for the store", async || server.store.lists.load(Ordering::SeqCst) >= 2).await;
     for endpoint in [list, delete, one, gone] {
         let refused = call(endpoint).send().await;
         assert_eq!(refused.error(), (429, 429, "too many requests, try again later".to_owned()), "{endpoint:?}");
@@ -131,12 +127,10 @@ async fn one_tenant_does_not_keep_the_store_from_another() {
             assert_eq!(served.error(), (400, 400, "Template not found".to_owned()), "{endpoint:?}");
         }
     }
-    assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200, "nor from identify");
-    // All the room there is.
+    assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200, "identify is not blocked either");
+    // All tickets are in use.
     held.extend((0..2).map(|_| tokio::spawn(call(list).header("APP-ID", id).header("APP-KEY", key).send())));
-    while server.store.lists.load(Ordering::SeqCst) < 4 {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    eventually("four calls wait for the store", async || server.store.lists.load(Ordering::SeqCst) >= 4).await;
     let third = server.service.applications().create("third").await.unwrap();
     server.service.replicator().poll().await.unwrap();
     let call = call(one).header("APP-ID", third.app_id.as_str()).header("APP-KEY", &third.app_key);
@@ -148,7 +142,7 @@ async fn one_tenant_does_not_keep_the_store_from_another() {
 }
 
 #[tokio::test]
-async fn an_application_that_asks_too_often_is_told_to_wait() {
+async fn the_rate_limit_answers_429_with_retry_after() {
     let config = ApiConfig { requests_per_second: 0.1, burst: 3, ..ApiConfig::default() };
     let server = server_with(8, config).await;
     for _ in 0..3 {
@@ -165,11 +159,11 @@ async fn an_application_that_asks_too_often_is_told_to_wait() {
     assert_eq!(call.send().await.status, 200);
     assert_eq!(server.call("GET", "/healthz").send().await.status, 200);
     let unknown = server.call("GET", "/api/v1.0/templates").without("APP-KEY").send().await;
-    assert_eq!(unknown.status, 401, "whoever is not known has no rate to use up");
+    assert_eq!(unknown.status, 401, "a caller that is not authenticated has no rate limit");
 }
 
 #[tokio::test]
-async fn every_answer_is_safe_in_a_browser() {
+async fn every_response_has_security_headers() {
     let server = Server::start().await;
     let answers = [
         server.send_photo("identify", &photo("ann")).await,
@@ -205,19 +199,14 @@ async fn two_photos_take_two_tickets() {
 }
 
 #[tokio::test]
-async fn nobody_works_for_a_client_that_went_away() {
+async fn a_request_is_abandoned_when_its_client_has_gone() {
     let server = server_with(1, ApiConfig::default()).await;
     let call = server.post("identify").form(&Form::new().photo(&photo("held")));
     let mut wire = Wire::connect(server.addr).await;
     wire.write(&[call.head(), call.body].concat()).await;
     server.engine.has_begun(1).await;
     drop(wire);
-    let gone = async {
-        while server.admission.in_use() > 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), gone).await.expect("the ticket came back");
+    eventually("the ticket is returned", async || server.admission.in_use() == 0).await;
     server.engine.gate.add_permits(1);
     assert_eq!(server.engine.finished.load(Ordering::SeqCst), 0);
     let metrics = server.call("GET", "/metrics").send().await;
@@ -226,7 +215,7 @@ async fn nobody_works_for_a_client_that_went_away() {
 }
 
 #[tokio::test]
-async fn a_slow_body_is_cut() {
+async fn a_slow_body_times_out() {
     let idle = ApiConfig { body_idle_timeout: Duration::from_millis(200), ..ApiConfig::default() };
     let total = ApiConfig { body_timeout: Duration::from_millis(400), ..ApiConfig::default() };
     for (config, pause) in [(idle, Duration::from_secs(30)), (total, Duration::from_millis(30))] {
@@ -240,7 +229,7 @@ async fn a_slow_body_is_cut() {
                 tokio::time::sleep(pause).await;
             }
         };
-        // The answer comes while the client is still sending.
+        // The response comes while the client is still sending.
         let _ = tokio::time::timeout(Duration::from_millis(600), trickle).await;
         let answer = wire.answer().await;
         assert_eq!(answer.error(), (400, 400, "request body was not received in time".to_owned()));
@@ -250,11 +239,11 @@ async fn a_slow_body_is_cut() {
 }
 
 #[tokio::test]
-async fn an_oversize_body_is_refused_and_the_refusal_is_read() {
+async fn an_oversize_body_gets_a_readable_413() {
     let server = server_with(1, ApiConfig { max_body_bytes: MIB, ..ApiConfig::default() }).await;
     let form = Form::new().photo(&[photo("ann"), vec![0; 12 * MIB]].concat());
     let too_large = (413, 413, "request body is too large".to_owned());
-    // With a length that tells, and without: everything is written before anything is read.
+    // With and without `Content-Length`: everything is written before anything is read.
     for announced in [true, false] {
         let mut wire = Wire::connect(server.addr).await;
         let call = server.post("identify").form(&form);
@@ -280,7 +269,7 @@ async fn an_oversize_body_is_refused_and_the_refusal_is_read() {
 }
 
 #[tokio::test]
-async fn a_refusal_is_read_while_a_large_body_is_under_way() {
+async fn a_refusal_is_readable_during_a_large_upload() {
     let server = server_with(1, ApiConfig::default()).await;
     let body = vec![b'x'; 12 * MIB];
     let unknown = server.call("POST", "/unknown").body("image/jpeg", body.clone());
@@ -294,7 +283,7 @@ async fn a_refusal_is_read_while_a_large_body_is_under_way() {
     assert_eq!(server.post("identify").body("image/jpeg", body.clone()).send().await.error().0, 503);
     drop(ticket);
 
-    // And the answer does not wait for the body.
+    // The response does not wait for the body.
     let call = server.post("identify").header("APP-KEY", "wrong").body("image/jpeg", body);
     let mut wire = Wire::connect(server.addr).await;
     wire.write(&call.head()).await;
@@ -305,7 +294,7 @@ async fn a_refusal_is_read_while_a_large_body_is_under_way() {
 }
 
 #[tokio::test]
-async fn what_is_thrown_away_is_bounded() {
+async fn discarded_bytes_are_bounded() {
     let bytes = ApiConfig { drain_bytes: MIB, ..ApiConfig::default() };
     let time = ApiConfig { drain_timeout: Duration::from_millis(200), ..ApiConfig::default() };
     for config in [bytes, time] {
@@ -328,30 +317,30 @@ async fn what_is_thrown_away_is_bounded() {
 }
 
 #[tokio::test]
-async fn a_client_that_waits_is_told_to_go_on_only_when_its_body_is_wanted() {
+async fn continue_is_sent_only_before_an_accepted_body() {
     let server = server_with(1, ApiConfig::default()).await;
     let call = |key: &str| {
         let form = Form::new().photo(&[photo("ann"), vec![0; 5 * MIB]].concat());
         server.post("identify").header("APP-KEY", key).header("Expect", "100-continue").form(&form)
     };
-    let wanted = call(&server.app.app_key);
+    let accepted = call(&server.app.app_key);
     let mut wire = Wire::connect(server.addr).await;
-    wire.write(&wanted.head()).await;
+    wire.write(&accepted.head()).await;
     assert_eq!(wire.answer().await.status, 100);
-    wire.write(&wanted.body).await;
+    wire.write(&accepted.body).await;
     assert_eq!(wire.answer().await.status, 200);
 
-    // Refused: the answer comes instead of the permission, and the connection ends.
+    // Refused: the response comes instead of `100 Continue`, and the connection ends.
     let ticket = server.admission.try_take("test", 1).unwrap();
-    for (unwanted, status) in [(call("wrong"), 401), (call(&server.app.app_key), 503)] {
+    for (refused, status) in [(call("wrong"), 401), (call(&server.app.app_key), 503)] {
         let mut wire = Wire::connect(server.addr).await;
-        wire.write(&unwanted.head()).await;
+        wire.write(&refused.head()).await;
         assert_eq!(wire.answer().await.error().0, status);
         assert!(wire.is_closed().await);
     }
     drop(ticket);
 
-    // The length alone is reason enough to refuse.
+    // The declared length alone is refused.
     let large = call(&server.app.app_key).body("image/jpeg", vec![b'x'; 21 * MIB]);
     let mut wire = Wire::connect(server.addr).await;
     wire.write(&large.head()).await;
@@ -359,13 +348,13 @@ async fn a_client_that_waits_is_told_to_go_on_only_when_its_body_is_wanted() {
 }
 
 #[tokio::test]
-async fn a_client_that_waits_is_not_told_to_go_on_before_its_answer() {
+async fn continue_is_sent_once() {
     let server = server_with(1, ApiConfig::default()).await;
     let call = server.post("identify").header("Expect", "100-continue").form(&Form::new().photo(&photo("held")));
     let mut wire = Wire::connect(server.addr).await;
     wire.write(&call.head()).await;
     assert_eq!(wire.answer().await.status, 100);
-    assert!(wire.is_silent(Duration::from_millis(100)).await, "nothing but the permission");
+    assert!(wire.is_silent(Duration::from_millis(100)).await, "no second `100 Continue`");
     wire.write(&call.body).await;
     server.engine.gate.add_permits(1);
     assert_eq!(wire.answer().await.status, 200);

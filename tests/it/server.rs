@@ -3,6 +3,7 @@
 
 mod admin;
 mod closing;
+mod connections;
 mod crash;
 mod egress;
 mod ending;
@@ -15,7 +16,6 @@ mod journal;
 mod keys;
 mod measures;
 mod nodes;
-mod patience;
 mod process;
 mod proxy;
 mod template_check;

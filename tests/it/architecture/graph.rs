@@ -214,7 +214,7 @@ pub(super) fn cycles(imports: &[Import]) -> Vec<String> {
 }
 
 #[test]
-fn a_cycle_is_found_and_a_parent_that_only_reexports_is_none() {
+fn cycles_are_found_and_reexports_are_not_imports() {
     let file = |name: &str, code: &str| (name.to_owned(), code.to_owned());
     let mut files = vec![
         file("a/mod.rs", "mod b;\nmod c;\npub use b::{B, deep::{self, D as E}};\npub use c::C;\n"),

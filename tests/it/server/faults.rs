@@ -1,5 +1,5 @@
-//! A database that is away, silent, full or read-only: writes get 503 and when to come back, identify goes
-//! on from memory, and all is well again without a restart.
+//! A database that is away, silent, full or read-only: writes get 503 with `Retry-After`, identify goes on from memory,
+//! and the server recovers without a restart.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,11 +10,11 @@ use sqlx::Connection as _;
 use super::process::{App, Database, Server, try_start};
 use super::proxy::{Proxy, Wire};
 
-/// A second for a statement, so that limits are met soon.
-const SOON: [(&str, &str); 1] = [("SEMBLANCE_DATABASE_TIMEOUT_MS", "1000")];
+/// A database timeout of one second, so that tests are short.
+const SHORT_TIMEOUT: [(&str, &str); 1] = [("SEMBLANCE_DATABASE_TIMEOUT_MS", "1000")];
 
-/// While the database is away.
-async fn is_away(app: &App) {
+/// Checks that writes are refused and identify works.
+async fn check_away(app: &App) {
     for (id, photo) in [("new", "person_b_1.jpg"), ("person-a", "person_b_1.jpg")] {
         let refused = app.try_photo_whole("add?replace=true", photo, &[("templateId", id)]).await;
         assert_eq!(refused.status, 503, "{}", refused.body);
@@ -26,8 +26,8 @@ async fn is_away(app: &App) {
     assert_eq!(found["result"]["templateId"], "person-a", "identify goes on from memory: {found}");
 }
 
-/// Until writes are taken again, without a restart; then all that was acknowledged is there.
-async fn is_back(app: &App) {
+/// Waits until writes are accepted again; then checks that all acknowledged templates are there.
+async fn check_back(app: &App) {
     let start = Instant::now();
     loop {
         let (status, reply) = app.post_photo("add?replace=true", "person_b_1.jpg", &[("templateId", "person-b")]).await;
@@ -38,7 +38,7 @@ async fn is_back(app: &App) {
         assert!(start.elapsed() < Duration::from_secs(60), "the server never came back: {reply}");
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    // The store may have failed once more just after the commit; then the next poll shows it.
+    // If the store fails again after the commit, the next poll publishes the template.
     while app.identify("person_b_2.jpg").await["result"]["templateId"] != "person-b" {
         assert!(start.elapsed() < Duration::from_secs(60), "an acknowledged template was never found");
     }
@@ -53,105 +53,105 @@ async fn through_a_wire(fault: Wire) {
     let Some(Database::Postgres(url)) = Database::postgres().await else { return };
     let wire = Proxy::before(&url).await;
     let database = Database::Postgres(wire.url().to_owned());
-    let server = Server::start_in(tempfile::tempdir().unwrap(), &database, &SOON).await;
+    let server = Server::start_in(tempfile::tempdir().unwrap(), &database, &SHORT_TIMEOUT).await;
     let app = server.first_app();
     app.add("person_a_1.jpg", &[("templateId", "person-a")]).await;
     for _ in 0..2 {
         wire.set(fault);
-        is_away(&app).await;
+        check_away(&app).await;
         wire.set(Wire::Whole);
-        is_back(&app).await;
+        check_back(&app).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_cut_off_comes_back() {
+async fn the_server_recovers_from_a_cut_connection() {
     through_a_wire(Wire::Cut).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_falls_silent_comes_back() {
+async fn the_server_recovers_from_a_silent_database() {
     through_a_wire(Wire::Silent).await;
 }
 
-/// A server on a Postgres database of its own, with a template; and a way to what is behind its back.
-async fn on_postgres() -> Option<(Server, App, Behind)> {
+/// A server with a template on a Postgres database of its own, and direct access to that database.
+async fn on_postgres() -> Option<(Server, App, Direct)> {
     let Some(Database::Postgres(url)) = Database::postgres().await else { return None };
     let name = url.rsplit_once('/').unwrap().1.to_owned();
     let database = Database::Postgres(url.clone());
-    let server = Server::start_in(tempfile::tempdir().unwrap(), &database, &SOON).await;
+    let server = Server::start_in(tempfile::tempdir().unwrap(), &database, &SHORT_TIMEOUT).await;
     let app = server.first_app();
     app.add("person_a_1.jpg", &[("templateId", "person-a")]).await;
-    Some((server, app, Behind { url, name }))
+    Some((server, app, Direct { url, name }))
 }
 
-struct Behind {
+struct Direct {
     url: String,
     name: String,
 }
 
-impl Behind {
-    /// Runs statements in another database of the same server, `{}` being this one's name. Who is connected to this
-    /// one is thrown out before each.
+impl Direct {
+    /// Runs statements in another database of the same server; `{}` is the name of this database. Connections to this
+    /// database are terminated before each.
     async fn run(&self, statements: &[&str]) {
         let (server, _) = self.url.rsplit_once('/').unwrap();
         let mut connection = sqlx::PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
         for statement in statements {
-            let throw_out = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
-            sqlx::query(throw_out).bind(&self.name).execute(&mut connection).await.unwrap();
+            let terminate = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = $1";
+            sqlx::query(terminate).bind(&self.name).execute(&mut connection).await.unwrap();
             let statement = statement.replace("{}", &self.name);
             sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
         }
     }
 }
 
-/// As during a restore: first it takes no connections, then it is not there, then it is empty, then it is back.
+/// As during a restore: the database accepts no connections, is absent, is empty, and is back.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_restored_comes_back() {
-    let Some((_server, app, behind)) = on_postgres().await else { return };
-    behind.run(&["ALTER DATABASE {} ALLOW_CONNECTIONS false", "SELECT 1"]).await;
-    is_away(&app).await;
-    behind.run(&["ALTER DATABASE {} RENAME TO {}_away"]).await;
-    is_away(&app).await;
-    behind.run(&["CREATE DATABASE {}"]).await;
-    is_away(&app).await;
-    behind.run(&["DROP DATABASE {} WITH (FORCE)", "ALTER DATABASE {}_away RENAME TO {}"]).await;
-    behind.run(&["ALTER DATABASE {} ALLOW_CONNECTIONS true"]).await;
-    is_back(&app).await;
+async fn the_server_recovers_after_a_restore() {
+    let Some((_server, app, direct)) = on_postgres().await else { return };
+    direct.run(&["ALTER DATABASE {} ALLOW_CONNECTIONS false", "SELECT 1"]).await;
+    check_away(&app).await;
+    direct.run(&["ALTER DATABASE {} RENAME TO {}_away"]).await;
+    check_away(&app).await;
+    direct.run(&["CREATE DATABASE {}"]).await;
+    check_away(&app).await;
+    direct.run(&["DROP DATABASE {} WITH (FORCE)", "ALTER DATABASE {}_away RENAME TO {}"]).await;
+    direct.run(&["ALTER DATABASE {} ALLOW_CONNECTIONS true"]).await;
+    check_back(&app).await;
 }
 
 /// As after a failover to a standby that is not promoted yet.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_read_only_for_a_while_comes_back() {
-    let Some((_server, app, behind)) = on_postgres().await else { return };
-    behind.run(&["ALTER DATABASE {} SET default_transaction_read_only = on", "SELECT 1"]).await;
-    is_away(&app).await;
+async fn the_server_recovers_from_a_read_only_database() {
+    let Some((_server, app, direct)) = on_postgres().await else { return };
+    direct.run(&["ALTER DATABASE {} SET default_transaction_read_only = on", "SELECT 1"]).await;
+    check_away(&app).await;
     assert_eq!(app.get("templates").await.0, 200, "it can be read");
-    behind.run(&["ALTER DATABASE {} RESET default_transaction_read_only", "SELECT 1"]).await;
-    is_back(&app).await;
+    direct.run(&["ALTER DATABASE {} RESET default_transaction_read_only", "SELECT 1"]).await;
+    check_back(&app).await;
 }
 
-/// A gallery's row is held by somebody who takes his time.
+/// Another connection holds the lock of the gallery's row.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_that_is_slow_is_not_waited_for() {
-    let Some((_server, app, behind)) = on_postgres().await else { return };
-    let mut slow = sqlx::PgConnection::connect(&behind.url).await.unwrap();
+async fn a_slow_database_is_not_waited_for() {
+    let Some((_server, app, direct)) = on_postgres().await else { return };
+    let mut slow = sqlx::PgConnection::connect(&direct.url).await.unwrap();
     sqlx::query("BEGIN").execute(&mut slow).await.unwrap();
     sqlx::query("SELECT 1 FROM applications FOR UPDATE").execute(&mut slow).await.unwrap();
     let start = Instant::now();
-    is_away(&app).await;
-    // Three writes of at most twice a second each, and the photos; generously.
+    check_away(&app).await;
+    // Three writes of at most two timeouts each, and the photos, with a wide margin.
     assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
     sqlx::query("ROLLBACK").execute(&mut slow).await.unwrap();
-    is_back(&app).await;
+    check_back(&app).await;
 }
 
-/// A small file system of its own; unmounted in the end.
+/// A small file system, unmounted when dropped.
 pub(super) struct Disk(tempfile::TempDir);
 
 impl Disk {
-    /// `None`, said aloud, where this process may not mount one.
-    pub(super) fn of(megabytes: u32) -> Option<Self> {
+    /// `None`, reported as skipped, where this process may not mount one.
+    pub(super) fn new(megabytes: u32) -> Option<Self> {
         let dir = tempfile::tempdir().unwrap();
         let size = format!("size={megabytes}m,mode=0700");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(dir.path()).output();
@@ -166,7 +166,7 @@ impl Disk {
         self.0.path()
     }
 
-    /// Writes until nothing more goes in.
+    /// Writes until the disk is full.
     fn fill(&self) {
         let ballast = self.path().join("ballast");
         let mut file = std::fs::OpenOptions::new().append(true).create(true).open(ballast).unwrap();
@@ -175,7 +175,7 @@ impl Disk {
         }
     }
 
-    fn make_room(&self) {
+    fn free_space(&self) {
         std::fs::remove_file(self.path().join("ballast")).unwrap();
     }
 
@@ -192,35 +192,35 @@ impl Drop for Disk {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_disk_is_no_loss() {
-    let Some(disk) = Disk::of(24) else { return };
+async fn a_full_disk_loses_no_acknowledged_write() {
+    let Some(disk) = Disk::new(24) else { return };
     let database = Database::sqlite();
     let data = tempfile::tempdir_in(disk.path()).unwrap();
-    let mut server = Server::start_in(data, &database, &SOON).await;
+    let mut server = Server::start_in(data, &database, &SHORT_TIMEOUT).await;
     let app = server.first_app();
     app.add("person_a_1.jpg", &[("templateId", "person-a")]).await;
     for _ in 0..2 {
         disk.fill();
-        // The log of writes is cut off about a second after a replacement, which makes room again.
+        // The write-ahead log is truncated about a second after a replacement, which frees space.
         tokio::time::sleep(Duration::from_millis(1500)).await;
         disk.fill();
-        is_away(&app).await;
-        disk.make_room();
-        is_back(&app).await;
+        check_away(&app).await;
+        disk.free_space();
+        check_back(&app).await;
     }
-    // What was acknowledged since is on the disk: a commit that failed must not leave one open that never ends.
+    // Later acknowledged writes are on disk: a failed commit leaves no transaction open.
     app.add("impostor_1.jpg", &[("templateId", "last")]).await;
     let credentials = app.credentials();
     server.kill();
-    let server = Server::start_in(server.into_dir(), &database, &SOON).await;
+    let server = Server::start_in(server.into_dir(), &database, &SHORT_TIMEOUT).await;
     let app = server.app(credentials);
     assert_eq!(app.get("templates/last").await.0, 200);
-    is_back(&app).await;
+    check_back(&app).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_read_only_folder_is_said_at_start() {
-    let Some(disk) = Disk::of(24) else { return };
+async fn a_read_only_data_folder_fails_the_start() {
+    let Some(disk) = Disk::new(24) else { return };
     let data = tempfile::tempdir_in(disk.path()).unwrap();
     disk.remount("ro");
     let (code, message) = try_start(&data, &Database::sqlite());

@@ -1,5 +1,5 @@
-//! Photos made to do harm, sent to the real server: each gets an answer as documented, memory stays
-//! within bounds, nothing panics, and who sends honest photos does not notice.
+//! Hostile photos, sent to the real server: each gets a documented response, memory stays bounded, nothing panics, and
+//! honest photos are still served.
 
 use image::{ExtendedColorType, RgbImage};
 use serde_json::Value;
@@ -9,33 +9,33 @@ use crate::pictures::{
     FIXTURES, PNG, chunk, exif, fixture, jpeg, mended, png, progressive, scanned_again, with_chunk, with_segment, zeros,
 };
 
-/// What a server with one inference thread may need beside what it has when it is warm, in MiB: the
-/// coefficients and the pixels of the largest photo allowed, and a copy. See `docs/hostile-input.md`.
-const PEAK: u64 = 700;
+/// The most memory in MiB that a warm server with one inference thread may need in addition: the coefficients and the
+/// pixels of the largest photo allowed, and a copy. See `docs/hostile-input.md`.
+const MAX_PEAK_MIB: u64 = 700;
 
-/// What may be left of it afterwards, in MiB: allocators keep a little.
-const LEFT: u64 = 120;
+/// The most memory in MiB that may remain afterwards: allocators keep some.
+const MAX_REMAINING_MIB: u64 = 120;
 
-/// Which answers are right.
+/// The expected response.
 #[derive(Clone, Copy)]
 enum Answer {
-    /// The person is found, whatever else is in the file.
+    /// The person is found; other data in the file is ignored.
     Found,
-    /// It is no photo.
+    /// The file is not a photo.
     Undecodable,
-    /// A picture, but of nobody.
-    Nobody,
-    /// Any of them: how much of a damaged file can be read is not laid down.
+    /// A photo without a face.
+    NoFace,
+    /// Any of these: how much of a damaged file can be read is not specified.
     Any,
 }
 
-/// Sends photos and checks the answers; then the server must be as it was.
+/// Sends photos and checks the responses; then the server must work as before.
 async fn survives(cases: impl IntoIterator<Item = (String, Vec<u8>, Answer)>) {
-    leaves(LEFT, cases).await;
+    survives_within(MAX_REMAINING_MIB, cases).await;
 }
 
-/// The same, when no more than so many MiB may be left.
-async fn leaves(most: u64, cases: impl IntoIterator<Item = (String, Vec<u8>, Answer)>) {
+/// The same with another limit of remaining memory.
+async fn survives_within(max_remaining_mib: u64, cases: impl IntoIterator<Item = (String, Vec<u8>, Answer)>) {
     let server = Server::start(&Database::sqlite()).await;
     let app = server.first_app();
     app.add("person_a_1.jpg", &[("templateId", "a")]).await;
@@ -48,7 +48,7 @@ async fn leaves(most: u64, cases: impl IntoIterator<Item = (String, Vec<u8>, Ans
         let right = match expected {
             Answer::Found => status == 200 && result["templateId"] == "a",
             Answer::Undecodable => (status, code) == (400, 4),
-            Answer::Nobody => (status, code) == (400, 5),
+            Answer::NoFace => (status, code) == (400, 5),
             Answer::Any => status == 200 || (status == 400 && [4, 5, 6, 9].contains(&code)),
         };
         assert!(right, "{name}: {status} {reply}");
@@ -56,8 +56,8 @@ async fn leaves(most: u64, cases: impl IntoIterator<Item = (String, Vec<u8>, Ans
     }
     if let (Some((rss, _)), Some((left, peak))) = (before, server.memory()) {
         eprintln!("{rss} MiB before, {peak} at most, {left} afterwards");
-        assert!(peak <= rss + PEAK, "{peak} MiB at most, {rss} before");
-        assert!(left <= rss + most, "{left} MiB afterwards, {rss} before");
+        assert!(peak <= rss + MAX_PEAK_MIB, "{peak} MiB at most, {rss} before");
+        assert!(left <= rss + max_remaining_mib, "{left} MiB afterwards, {rss} before");
     }
     assert_found(&app).await;
     assert!(!server.log().contains("panic"), "{}", server.log());
@@ -87,8 +87,8 @@ fn portrait_png() -> Vec<u8> {
     super::process::png(&super::process::decode("person_a_1.jpg"))
 }
 
-/// The head of a PNG: what it promises, with a checksum that is right.
-fn promising(width: u32, height: u32, depth: u8, colour: u8) -> Vec<u8> {
+/// A PNG whose header declares another size and format, with a valid checksum.
+fn with_header(width: u32, height: u32, depth: u8, colour: u8) -> Vec<u8> {
     let mut bytes = png(&[0; 3], 1, 1, ExtendedColorType::Rgb8);
     bytes[16..20].copy_from_slice(&width.to_be_bytes());
     bytes[20..24].copy_from_slice(&height.to_be_bytes());
@@ -96,7 +96,7 @@ fn promising(width: u32, height: u32, depth: u8, colour: u8) -> Vec<u8> {
     mended(bytes)
 }
 
-/// A JPEG whose frame says another size.
+/// A JPEG whose frame declares another size.
 fn resized(jpeg: &[u8], width: u16, height: u16) -> Vec<u8> {
     let mut bytes = jpeg.to_vec();
     let frame = bytes.windows(2).position(|pair| pair == [0xff, 0xc0] || pair == [0xff, 0xc2]).unwrap();
@@ -106,7 +106,7 @@ fn resized(jpeg: &[u8], width: u16, height: u16) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn bombs() {
+async fn decompression_bombs() {
     let small = RgbImage::from_pixel(16, 16, image::Rgb([90, 80, 70]));
     let (jpg, dot) = (jpeg(&small, 80), png(small.as_raw(), 16, 16, ExtendedColorType::Rgb8));
     let grey = |width: u32, height: u32| {
@@ -114,25 +114,25 @@ async fn bombs() {
     };
     let wide = vec![7; 5_700 * 5_700 * 8];
     let unpacked = |kind, head: &[u8]| with_chunk(&dot, &chunk(kind, &[head, &zeros(400)].concat()));
-    let idat = [PNG, &promising(1, 1, 8, 2)[8..33], &chunk(b"IDAT", &zeros(600)), &chunk(b"IEND", b"")].concat();
-    use Answer::{Any, Nobody, Undecodable};
+    let idat = [PNG, &with_header(1, 1, 8, 2)[8..33], &chunk(b"IDAT", &zeros(600)), &chunk(b"IEND", b"")].concat();
+    use Answer::{Any, NoFace, Undecodable};
     survives([
-        case("a PNG of 17 thousand million bytes", promising(65_000, 65_000, 16, 6), Undecodable),
-        case("a PNG of more pixels than can be counted", promising(u32::MAX, u32::MAX, 8, 2), Undecodable),
-        case("a PNG of one long row", promising(1 << 30, 1, 1, 0), Undecodable),
+        case("a PNG of 17 thousand million bytes", with_header(65_000, 65_000, 16, 6), Undecodable),
+        case("a PNG of more pixels than can be counted", with_header(u32::MAX, u32::MAX, 8, 2), Undecodable),
+        case("a PNG of one long row", with_header(1 << 30, 1, 1, 0), Undecodable),
         case("a PNG just above the limit", grey(16_384, 3_907), Undecodable),
-        case("a PNG just below the limit", grey(16_384, 3_906), Nobody),
-        case("a PNG of eight bytes a pixel", png(&wide, 5_700, 5_700, ExtendedColorType::Rgba16), Nobody),
+        case("a PNG just below the limit", grey(16_384, 3_906), NoFace),
+        case("a PNG of eight bytes a pixel", png(&wide, 5_700, 5_700, ExtendedColorType::Rgba16), NoFace),
         case("a pixel of 600 megabytes", idat, Any),
         case("a colour profile of 400 megabytes", unpacked(b"iCCP", b"p\0\0"), Any),
-        case("a text of 400 megabytes", unpacked(b"zTXt", b"t\0\0"), Nobody),
-        case("an international text", unpacked(b"iTXt", b"t\0\x01\0\0\0"), Nobody),
+        case("a text of 400 megabytes", unpacked(b"zTXt", b"t\0\0"), NoFace),
+        case("an international text", unpacked(b"iTXt", b"t\0\x01\0\0\0"), NoFace),
         case("a JPEG of 65535 x 65535", resized(&jpg, 65_535, 65_535), Undecodable),
         case("a JPEG of no size", resized(&jpg, 0, 0), Undecodable),
         case("a JPEG of one long row", resized(&jpg, 65_535, 1), Undecodable),
         case("a JPEG just below the limit with nothing in it", resized(&jpg, 16_384, 3_906), Any),
-        case("a progressive JPEG just below the limit", progressive(16_384, 3_906, 3, 4), Nobody),
-        case("the same with 20 scans", progressive(16_384, 3_906, 3, 20), Nobody),
+        case("a progressive JPEG just below the limit", progressive(16_384, 3_906, 3, 4), NoFace),
+        case("the same with 20 scans", progressive(16_384, 3_906, 3, 20), NoFace),
         case("the same with 21", progressive(16_384, 3_906, 3, 21), Undecodable),
         case("the same with a thousand", progressive(16_384, 3_906, 3, 1000), Undecodable),
         case("a JPEG of nearly two million scans", scanned_again(16_384, 64, 1_900_000), Undecodable),
@@ -141,15 +141,15 @@ async fn bombs() {
     .await;
 }
 
-/// The search for a face goes on at a larger size where it has found nobody: memory for that is there from the start.
+/// Without a face, the search runs at a larger size: its memory is allocated at the start.
 #[tokio::test]
-async fn pictures_of_nobody() {
-    let nobody = || png(&vec![40; 2_000 * 1_500], 2_000, 1_500, ExtendedColorType::L8);
-    leaves(30, (0..4).map(|_| case("a picture of nobody", nobody(), Answer::Nobody))).await;
+async fn photos_without_a_face() {
+    let blank = || png(&vec![40; 2_000 * 1_500], 2_000, 1_500, ExtendedColorType::L8);
+    survives_within(30, (0..4).map(|_| case("a blank photo", blank(), Answer::NoFace))).await;
 }
 
 #[tokio::test]
-async fn damage() {
+async fn damaged_photos() {
     let (whole, drawn) = (photo("person_a_1.jpg"), portrait_png());
     let mut cases = Vec::new();
     for (name, whole) in [("jpeg", &whole), ("png", &drawn)] {
@@ -206,9 +206,9 @@ async fn polyglots() {
     .await;
 }
 
-/// Nothing in a file's papers keeps a person from being found, nor costs anything to speak of.
+/// No metadata of a file prevents a match or costs much.
 #[tokio::test]
-async fn papers() {
+async fn metadata() {
     let (whole, drawn) = (photo("person_a_1.jpg"), portrait_png());
     let entry = |tag: u16, kind: u16, count: u32, value: u32| {
         [&tag.to_be_bytes()[..], &kind.to_be_bytes(), &count.to_be_bytes(), &value.to_be_bytes()].concat()
@@ -219,18 +219,18 @@ async fn papers() {
     let orientation = |kind, count, value| tiff(8, 1, &[entry(0x112, kind, count, value), vec![0; 4]].concat());
     let metadata = [
         ("that lead to themselves", tiff(8, 1, &[entry(0x8769, 4, 1, 8), 8u32.to_be_bytes().to_vec()].concat())),
-        ("that say there are 65535", tiff(8, 0xffff, &entry(0x112, 3, 1, 1 << 16))),
+        ("that claim 65535 entries", tiff(8, 0xffff, &entry(0x112, 3, 1, 1 << 16))),
         ("that begin far outside", tiff(u32::MAX, 1, &entry(0x112, 3, 1, 1 << 16))),
-        ("that begin in front", tiff(0, 1, &entry(0x112, 3, 1, 1 << 16))),
+        ("that begin before the header", tiff(0, 1, &entry(0x112, 3, 1, 1 << 16))),
         ("with four thousand million orientations", orientation(3, u32::MAX, 1 << 16)),
         ("with an orientation of 0", orientation(3, 1, 0)),
         ("with an orientation of 9", orientation(3, 1, 9 << 16)),
         ("with an orientation of 65535", orientation(3, 1, u32::MAX)),
         ("with an orientation in text", orientation(2, 4, u32::from_be_bytes(*b"6\0\0\0"))),
-        ("with an orientation at the end of the world", orientation(4, 2, u32::MAX)),
+        ("with an orientation far outside", orientation(4, 2, u32::MAX)),
         ("that are empty", Vec::new()),
         ("that are noise", (0..60_000u32).map(|n| ((n * n) >> 3) as u8).collect()),
-        ("of another byte order than they say", [b"II".as_slice(), &exif(6, true)[2..]].concat()),
+        ("of another byte order than declared", [b"II".as_slice(), &exif(6, true)[2..]].concat()),
     ];
     let mut cases = Vec::new();
     for (name, exif) in metadata {
@@ -259,9 +259,9 @@ async fn papers() {
     ]);
     for length in [0u32, 1 << 20, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
         for kind in [b"eXIf", b"iCCP", b"tRNS", b"IDAT", b"prVt"] {
-            let lying = [&length.to_be_bytes()[..], kind, &[0; 8]].concat();
+            let wrong = [&length.to_be_bytes()[..], kind, &[0; 8]].concat();
             let name = format!("a {} of length {length}", String::from_utf8_lossy(kind));
-            cases.push(case(name, with_chunk(&drawn, &lying), Answer::Any));
+            cases.push(case(name, with_chunk(&drawn, &wrong), Answer::Any));
         }
     }
     survives(cases).await;

@@ -163,7 +163,7 @@ async fn nodes_get_the_new_key_before_it_is_active() {
 /// Like the secrets of a container: the keys are added from outside, and the command cannot write the file.
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_in_a_read_only_folder_are_rotated() {
-    let Some(disk) = Disk::of(1) else { return };
+    let Some(disk) = Disk::new(1) else { return };
     let file = disk.path().join("sealing_key");
     let database = Database::sqlite();
     let hex = |digit: &str| digit.repeat(64);

@@ -3,11 +3,12 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use reqwest::multipart::{Form, Part};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::support::eventually;
 
 /// Which database a server uses.
 pub(super) enum Database {
@@ -20,7 +21,7 @@ impl Database {
         Self::Sqlite
     }
 
-    /// An empty database of its own on the test server; `None` (said aloud) where there is none.
+    /// An empty database of its own on the test server; `None` (reported as skipped) where there is none.
     pub(super) async fn postgres() -> Option<Self> {
         crate::support::postgres::fresh_database().await.map(Self::Postgres)
     }
@@ -33,7 +34,7 @@ impl Database {
     }
 }
 
-/// A Postgres for one test alone, which may kill it: it is started again whenever it dies.
+/// A Postgres for one test alone, which may kill it: it is restarted whenever it dies.
 pub(super) struct OwnPostgres {
     supervisor: Child,
     url: String,
@@ -63,7 +64,7 @@ impl OwnPostgres {
         &self.url
     }
 
-    /// SIGKILL, if it runs just now.
+    /// SIGKILL, if it is running.
     pub(super) fn kill(&self) {
         let Ok(file) = std::fs::read_to_string(self.data.join("postmaster.pid")) else { return };
         let Some(pid) = file.lines().next() else { return };
@@ -73,7 +74,7 @@ impl OwnPostgres {
 
 impl Drop for OwnPostgres {
     fn drop(&mut self) {
-        drop(self.supervisor.stdin.take()); // its command ends by that, and it clears up
+        drop(self.supervisor.stdin.take()); // ends its command; the supervisor cleans up
         let _ = self.supervisor.wait();
     }
 }
@@ -125,26 +126,25 @@ impl Server {
             }
         };
         let (url, operators) = (urls.next().unwrap(), urls.next());
-        // The rest is read away, or a chatty server would block on a full pipe.
+        // The rest is read and dropped, or the server would block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         let server = Self { child, url, operators, dir: Some(dir) };
         if server.url.starts_with("https") {
-            return server; // whoever starts one knows its certificate
+            return server; // the test that starts one knows its certificate
         }
-        let start = Instant::now();
-        while !reqwest_client().get(format!("{}/readyz", server.url)).send().await.is_ok_and(|r| r.status() == 200) {
-            assert!(start.elapsed() < Duration::from_secs(60), "the server never became ready");
-            tokio::time::sleep(Duration::from_millis(30)).await;
-        }
+        eventually("the server is ready", async || {
+            reqwest_client().get(format!("{}/readyz", server.url)).send().await.is_ok_and(|r| r.status() == 200)
+        })
+        .await;
         server
     }
 
-    /// What it logged so far.
+    /// Its log so far.
     pub(super) fn log(&self) -> String {
         std::fs::read_to_string(self.dir().join("log")).unwrap()
     }
 
-    /// Its memory now and at most so far, in MiB; `None` where the system does not say.
+    /// Its current and its peak memory in MiB; `None` where the system does not report it.
     pub(super) fn memory(&self) -> Option<(u64, u64)> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
         let of = |name| {
@@ -162,12 +162,12 @@ impl Server {
         &self.url
     }
 
-    /// Where what is for operators is apart.
+    /// The URL of the operators' endpoints, if it is separate.
     pub(super) fn operators(&self) -> &str {
         self.operators.as_deref().expect("SEMBLANCE_ADMIN_LISTEN is not set")
     }
 
-    /// SIGTERM: it finishes what it has, and ends with this code.
+    /// SIGTERM: it finishes its requests, and ends with this code.
     pub(super) fn stop(&mut self) -> Option<i32> {
         self.terminate();
         self.code()
@@ -178,7 +178,7 @@ impl Server {
         assert!(Command::new("kill").arg(self.child.id().to_string()).status().unwrap().success());
     }
 
-    /// Waits for its end; its code.
+    /// Waits for its end and returns its code.
     pub(super) fn code(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }
@@ -201,14 +201,11 @@ impl Server {
         credentials(&std::fs::read(self.dir().join("credentials.json")).unwrap())
     }
 
-    /// Makes an application with the command line and waits until the server knows it.
+    /// Creates an application with the command line and waits until the server knows it.
     pub(super) async fn create_app(&self, name: &str, database: &Database) -> (String, String) {
         let made = credentials(self.command(database, &["app", "create", name, "--json"]).as_bytes());
-        let start = Instant::now();
-        while self.app(made.clone()).get("templates").await.0 == 401 {
-            assert!(start.elapsed() < Duration::from_secs(10), "the server never saw the application");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        eventually("the server sees the application", async || self.app(made.clone()).get("templates").await.0 != 401)
+            .await;
         made
     }
 
@@ -216,13 +213,13 @@ impl Server {
         App::at(&self.url, credentials)
     }
 
-    /// Runs another command that may fail: its exit code and what it complained of.
+    /// Runs a command that may fail: its exit code and its error output.
     pub(super) fn try_command(&self, database: &Database, arguments: &[&str]) -> (Option<i32>, String) {
         let done = command(self.dir(), database).args(arguments).output().unwrap();
         (done.status.code(), String::from_utf8_lossy(&done.stderr).into_owned())
     }
 
-    /// Runs another command on the same data and gives what it printed.
+    /// Runs a command on the same data and returns its output.
     pub(super) fn command(&self, database: &Database, arguments: &[&str]) -> String {
         let done = command(self.dir(), database).args(arguments).output().unwrap();
         assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
@@ -237,7 +234,7 @@ impl Drop for Server {
     }
 }
 
-/// Starts a server that is expected to refuse: its exit code and what it said.
+/// Starts a server that is expected to fail: its exit code and its error output.
 pub(super) fn try_start(dir: &TempDir, database: &Database) -> (Option<i32>, String) {
     let mut child =
         command(dir.path(), database).arg("serve").stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -256,7 +253,7 @@ pub(super) fn reqwest_client() -> reqwest::Client {
     reqwest::Client::new()
 }
 
-/// An answer with what its headers say.
+/// A response with some of its headers.
 pub(super) struct Whole {
     pub(super) status: u16,
     /// Seconds.
@@ -285,7 +282,7 @@ impl App {
         self.try_send(request).await.unwrap()
     }
 
-    /// Fails when the server is not there, or goes away before its reply is complete.
+    /// Fails when the server is not running, or ends before its response is complete.
     async fn try_send(&self, request: reqwest::RequestBuilder) -> Result<(u16, Value), reqwest::Error> {
         let reply = request.header("APP-ID", &self.id).header("APP-KEY", &self.key).send().await?;
         let status = reply.status().as_u16();
@@ -329,7 +326,7 @@ impl App {
         self.try_send(reqwest_client().post(self.url(path)).multipart(form)).await
     }
 
-    /// A whole answer, headers too.
+    /// A whole response with headers.
     pub(super) async fn try_photo_whole(&self, path: &str, name: &str, fields: &[(&str, &str)]) -> Whole {
         let form = fields
             .iter()
