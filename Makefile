@@ -36,10 +36,10 @@ fmt:
 
 lint:
 	$(CARGO) fmt --check
-	$(CARGO) clippy --release --all-targets --locked -- -D warnings
+	$(CARGO) clippy --profile ci --all-targets --locked -- -D warnings
 
 doc:
-	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --release --no-deps --document-private-items --locked
+	RUSTDOCFLAGS=-Dwarnings $(CARGO) doc --profile ci --no-deps --document-private-items --locked
 
 # The bill of materials of the server, CycloneDX: target/sbom.json.
 sbom:
