@@ -1,11 +1,12 @@
-//! What the journal gets to know of a request, beside its response.
+//! The journal entry of a request, which its handler fills.
 
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
+use parking_lot::Mutex;
 
 use super::outcome::Outcome;
 use crate::domain::{AppId, Similarity, TemplateId};
@@ -22,12 +23,12 @@ pub(super) struct Audited(Outcome);
 
 impl Audit {
     fn change(&self, change: impl FnOnce(&mut Entry)) {
-        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.0.lock());
     }
 
     /// The entry so far.
     pub(super) fn entry(&self) -> Entry {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 
     /// Notes who calls.

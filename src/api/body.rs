@@ -13,13 +13,14 @@
 //! dropped without reading.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::http::{HeaderMap, Version, header};
 use futures_util::{Stream, StreamExt};
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
@@ -71,10 +72,6 @@ struct Progress {
 
 type SharedProgress = Arc<Mutex<Progress>>;
 
-fn lock(progress: &SharedProgress) -> MutexGuard<'_, Progress> {
-    progress.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 struct Guarded {
     /// Taken once there is nothing more to read.
     body: Option<BodyDataStream>,
@@ -123,7 +120,7 @@ impl Remainder {
     /// its end; if not, the connection cannot serve another request over HTTP/1.
     pub(super) async fn settle(self, version: Version) -> bool {
         let (mut body, timed_out) = {
-            let mut progress = lock(&self.progress);
+            let mut progress = self.progress.lock();
             progress.answered = true;
             match progress.rest.take() {
                 None => return progress.complete,
@@ -168,7 +165,7 @@ impl Stream for Guarded {
             }
             Poll::Ready(None) => {
                 this.body = None;
-                lock(&this.progress).complete = true;
+                this.progress.lock().complete = true;
                 Poll::Ready(None)
             }
             Poll::Pending => {
@@ -186,7 +183,7 @@ impl Drop for Guarded {
     fn drop(&mut self) {
         let Some(body) = self.body.take() else { return };
         let untouched = self.clock.is_none();
-        let mut progress = lock(&self.progress);
+        let mut progress = self.progress.lock();
         if body.is_end_stream() {
             progress.complete = true;
         } else if self.awaits_continue && untouched {

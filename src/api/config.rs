@@ -37,15 +37,15 @@ impl Shape {
 pub struct ApiConfig {
     /// The layout of replies.
     pub shape: Shape,
-    /// Most bytes of a request with one photo, form included; a request with two may have twice that.
+    /// Maximum bytes of a request body with one photo, form included; a request with two photos may have twice that.
     pub max_body_bytes: usize,
-    /// Most parts of a multipart form.
+    /// Maximum parts of a multipart form.
     pub max_parts: usize,
     /// A body that is not complete after this long is refused.
     pub body_timeout: Duration,
     /// A body without a new byte for this long is refused.
     pub body_idle_timeout: Duration,
-    /// Most bytes of a refused body that are read and discarded, so that the client receives the
+    /// Maximum bytes of a refused body that are read and discarded, so that the client receives the
     /// response.
     pub drain_bytes: usize,
     /// Longest time to read and discard a refused body.
@@ -70,7 +70,7 @@ pub struct ApiConfig {
     pub metrics_by_app: bool,
     /// Templates on a page without `limit`.
     pub page_default: usize,
-    /// Most templates on a page.
+    /// Maximum templates on a page.
     pub page_max: usize,
 }
 

@@ -36,6 +36,15 @@ impl Outcome {
         Self::Failure(Arc::new(error))
     }
 
+    /// The outcome alone: the envelope writes status, headers and body.
+    ///
+    /// Not [`IntoResponse`]: the handler of an operation returns an [`Audited`](super::audit::Audited) outcome.
+    pub(super) fn into_response(self) -> Response {
+        let mut response = Response::new(Body::empty());
+        response.extensions_mut().insert(self);
+        response
+    }
+
     /// Marks a response without an envelope.
     pub(super) fn plain(response: impl IntoResponse) -> Response {
         let mut response = response.into_response();
@@ -48,14 +57,5 @@ impl Outcome {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         Outcome::failure(self).into_response()
-    }
-}
-
-/// The outcome alone: the envelope writes status, headers and body.
-impl IntoResponse for Outcome {
-    fn into_response(self) -> Response {
-        let mut response = Response::new(Body::empty());
-        response.extensions_mut().insert(self);
-        response
     }
 }

@@ -88,7 +88,7 @@ fn table() -> Vec<Route> {
         Route::unsupported("/api/v1.0/audio/deepafake", "audioDeepafake"),
         Route::unsupported("/api/v1.0/flow/sessions", "createSession"),
         Route::get("/api/v1.0/flow/sessions/{token}", unsupported::unsupported, token),
-        // Ours.
+        // Of this server only.
         Route::get("/api/v1.0/templates", templates::list, openapi::TEMPLATES),
         Route::get("/api/v1.0/templates/{templateId}", templates::one, openapi::TEMPLATE),
         Route::delete("/api/v1.0/templates/{templateId}", templates::remove, openapi::REMOVE_TEMPLATE),

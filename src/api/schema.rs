@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-/// A type that stands for a text, or a number, in the schemas of replies.
+/// A named schema of a text or a number.
 macro_rules! named_schema {
     ($name:ident, $schema:tt) => {
         pub(super) enum $name {}

@@ -36,7 +36,7 @@ impl BoundingBox {
         self.width.max(0.0) * self.height.max(0.0)
     }
 
-    /// The part that lies in a photo of so many pixels, also when its numbers are rounded.
+    /// The part within a photo of this width and height, also after rounding.
     #[must_use]
     pub fn clamped(&self, (width, height): (u32, u32)) -> Self {
         let span = |start: f32, length: f32, limit: u32| {
@@ -93,7 +93,7 @@ impl Landmarks {
         self.0[0].distance(self.0[1])
     }
 
-    /// The nearest points in a photo of so many pixels.
+    /// The nearest points within a photo of this width and height.
     #[must_use]
     pub fn clamped(&self, (width, height): (u32, u32)) -> Self {
         let inside = |value: f32, limit: u32| value.clamp(0.0, limit.saturating_sub(1) as f32);
@@ -107,8 +107,7 @@ impl Landmarks {
         middle(self.0[0], self.0[1]).distance(middle(self.0[3], self.0[4]))
     }
 
-    /// By how much the line from the first eye to the second is turned, in degrees from -180 to 180, clockwise as
-    /// the photo is seen.
+    /// The angle of the line from the first eye to the second, in degrees from -180 to 180, clockwise in the photo.
     pub fn eye_line(&self) -> f64 {
         let dx = self.0[1].x - self.0[0].x;
         let dy = self.0[1].y - self.0[0].y;
@@ -136,10 +135,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn clamped_geometry_lies_in_the_photo_also_when_rounded(
+        fn clamped_geometry_is_within_the_photo_after_rounding(
             x in -300i32..900, y in -300i32..900, width in 0i32..900, height in 0i32..900, photo in (1u32..600, 1u32..600),
         ) {
-            // Halves, for they are what rounding turns up.
+            // Halves are the values that rounding moves.
             let [x, y, width, height] = [x, y, width, height].map(|value| value as f32 / 2.0);
             let face = BoundingBox { x, y, width, height };
             let clamped = face.clamped(photo);

@@ -49,13 +49,13 @@ impl FromStr for Guard {
 pub struct EnrollRules {
     /// What happens to a likely mix-up.
     pub guard: Guard,
-    /// Least quality (`crfiqa`, 0 to 1) of a photo to be enrolled.
+    /// Minimum quality (`crfiqa`, 0 to 1) of a photo to be enrolled.
     pub min_quality: Option<f64>,
 }
 
 /// The false match rate at a cosine, as measured for one embedding model.
 ///
-/// Between measured points the logarithm of the rate is linear in the cosine. Beyond them it goes on with the slope
+/// Between measured points the logarithm of the rate is linear in the cosine. Beyond them it continues with the slope
 /// of the nearest two points: a rate far below the smallest measured one is an estimate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FalseMatchCurve(Vec<Point>);

@@ -22,13 +22,13 @@ pub enum IdError {
     Control,
 }
 
-fn parse(text: &str, most: usize) -> Result<Arc<str>, IdError> {
+fn parse(text: &str, max_chars: usize) -> Result<Arc<str>, IdError> {
     let text = text.trim();
     if text.is_empty() {
         return Err(IdError::Empty);
     }
-    if text.chars().count() > most {
-        return Err(IdError::TooLong(most));
+    if text.chars().count() > max_chars {
+        return Err(IdError::TooLong(max_chars));
     }
     if text.chars().any(char::is_control) {
         return Err(IdError::Control);
@@ -37,14 +37,14 @@ fn parse(text: &str, most: usize) -> Result<Arc<str>, IdError> {
 }
 
 macro_rules! text_id {
-    ($(#[$doc:meta])* $name:ident, $most:literal) => {
+    ($(#[$doc:meta])* $name:ident, $max_chars:literal) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Most characters (Unicode scalar values) allowed.
-            pub const MAX_CHARS: usize = $most;
+            /// Maximum number of characters (Unicode scalar values).
+            pub const MAX_CHARS: usize = $max_chars;
 
             /// A new random identifier: a lower-case hyphenated UUID v4.
             pub fn random() -> Self {

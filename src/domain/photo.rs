@@ -147,7 +147,7 @@ pub enum DecodeFault {
         width: u32,
         /// Height in pixels.
         height: u32,
-        /// Most pixels.
+        /// Maximum pixels.
         limit: u64,
     },
     /// A side is over the limit.
@@ -156,7 +156,7 @@ pub enum DecodeFault {
         width: u32,
         /// Height in pixels.
         height: u32,
-        /// Most pixels of a side.
+        /// Maximum pixels of a side.
         limit: u32,
     },
     /// Decoding would take more memory than allowed.
@@ -165,19 +165,19 @@ pub enum DecodeFault {
         width: u32,
         /// Height in pixels.
         height: u32,
-        /// Most bytes.
+        /// Maximum bytes.
         limit: u64,
     },
-    /// A JPEG of so many scans that decoding takes too long.
+    /// A JPEG with too many scans: decoding would take too long.
     TooManyScans {
         /// Scans found.
         scans: usize,
-        /// Most scans of a photo of this size.
+        /// Maximum scans of a photo of this size.
         limit: usize,
     },
     /// A JPEG that ends too early or has lost a part: more than one row of blocks is missing.
     Incomplete {
-        /// Rows of blocks of which a part or all is missing, in the scan that lost most.
+        /// Rows of blocks of which a part or all is missing, in the scan with most of them.
         missing: u64,
         /// How many rows of blocks the photo has.
         total: u64,

@@ -1,9 +1,9 @@
 //! Every metric: name, unit, buckets, help, in one place.
 
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
@@ -121,7 +121,7 @@ impl Metrics {
     }
 
     fn registered(mut self) -> Self {
-        let gauges = self.gauges.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let gauges = self.gauges.get_mut();
         let r = &mut self.registry;
         r.register("build", "Version of the server", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         r.register("requests", "Responses, by route, HTTP status and result code (0: success)", self.requests.clone());
@@ -183,9 +183,9 @@ impl Metrics {
     /// All metrics as text, with these gauges.
     ///
     /// # Errors
-    /// When a label or a value cannot be written, which no label or value of ours is.
+    /// When a label or a value cannot be written, which does not happen with these labels and values.
     pub fn render(&self, now: &Gauges) -> Result<String, fmt::Error> {
-        let gauges = self.gauges.lock().unwrap_or_else(PoisonError::into_inner);
+        let gauges = self.gauges.lock();
         gauges.set(now);
         let mut text = String::new();
         encode(&mut text, &self.registry)?;

@@ -1,8 +1,8 @@
-//! The boundary of a multipart form, also as clients write it that do not keep to the grammar.
+//! The boundary of a multipart form, including those of clients that violate the grammar.
 //!
-//! RFC 2045 wants quotes around a value with one of `= / : ? ,` or a blank in it. Clients that make up a boundary with
+//! RFC 2045 requires quotes around a value with one of `= / : ? ,` or a blank in it. Clients that make up a boundary with
 //! such characters often leave the quotes away (`===1718000000000===` in Java, base64 in Qt), or put stray blanks and
-//! semicolons between the parameters. Their body is sound all the same, so the value is read as it stands.
+//! semicolons between the parameters. Their body is valid nevertheless, so the value is taken literally.
 
 use axum::http::{HeaderMap, header};
 

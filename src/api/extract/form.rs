@@ -36,7 +36,7 @@ pub(in crate::api) const TWO_PHOTOS: Names = &[&["first_photo", "first_selfie"],
 /// A template id has at most 128 characters of at most 4 bytes; the rest is white space to trim.
 const MAX_TEXT_BYTES: usize = 4096;
 
-/// Most bytes of what comes before a part's data: preamble, boundary, headers.
+/// Maximum bytes before a part's data: preamble, boundary, headers.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// The content of a form.

@@ -18,8 +18,8 @@ pub(super) fn generator() -> SchemaGenerator {
     settings.with_transform(RecursiveTransform(tidy)).into_generator()
 }
 
-/// Makes a schema say what every reply keeps to: an object has no further keys, and a key that may be absent is never
-/// null. Formats such as `uint32` are left out: they belong to Rust, not to JSON.
+/// Adds to a schema what holds for every reply: an object has no further keys, and a key that may be absent is never
+/// null. Formats such as `uint32` are removed: they belong to Rust, not to JSON.
 fn tidy(schema: &mut Schema) {
     let Some(object) = schema.as_object_mut() else { return };
     if let Some(Value::String(format)) = object.get("format")

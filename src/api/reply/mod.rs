@@ -1,4 +1,4 @@
-//! Replies. Both documented layouts from one outcome, each pure in its own place: the older one
+//! Replies. Both documented layouts from one outcome, each complete in its own place: the older one
 //! ([`seed`]) inside `result.face`, the newer one ([`modern`]) directly under `result`.
 
 mod face;

@@ -170,7 +170,7 @@ async fn every_kind_of_answer_is_as_documented() {
     check("POST", "/api/v1.0/add", &server.send_photo("add", &photo("ann")).await);
 }
 
-/// One tenant's gallery is loaded for as long as it takes; what others write is seen meanwhile.
+/// While one tenant's gallery is still loading, the changes of others become visible.
 #[tokio::test]
 async fn a_slow_gallery_does_not_delay_others() {
     let server = Server::start().await;

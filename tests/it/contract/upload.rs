@@ -116,7 +116,7 @@ async fn an_image_is_accepted_under_any_declared_type() {
         let answer = server.post("identify").body(content_type, photo("ann")).send().await;
         assert_eq!(answer.status, 200, "{content_type}");
     }
-    // As far as the engine; it knows no PNG.
+    // It reaches the engine, whose test double decodes no PNG.
     let answer = server.post("identify").body("image/png", *b"\x89PNG\r\n\x1A\nrest").send().await;
     assert_eq!(answer.error().1, 4);
 }

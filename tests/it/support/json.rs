@@ -1,4 +1,4 @@
-//! JSON that keeps the order of its keys and does not forgive a key that comes twice.
+//! JSON that keeps the order of its keys and refuses duplicate keys.
 
 use std::fmt::{self, Write};
 
@@ -20,7 +20,7 @@ impl Json {
         serde_json::from_slice(bytes).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(bytes)))
     }
 
-    /// Follows keys, and numbers in lists; `None` where there is no such.
+    /// Follows keys, and indices of lists; `None` if one does not exist.
     pub fn find(&self, path: &str) -> Option<&Json> {
         path.split('.').try_fold(self, |json, key| match json {
             Json::Object(pairs) => pairs.iter().find(|(name, _)| name == key).map(|(_, value)| value),
@@ -29,7 +29,7 @@ impl Json {
         })
     }
 
-    /// Follows keys that must be there.
+    /// Follows keys that must exist.
     pub fn at(&self, path: &str) -> &Json {
         self.find(path).unwrap_or_else(|| panic!("no {path} in {self}"))
     }
@@ -151,7 +151,7 @@ impl<'de> Deserialize<'de> for Json {
 }
 
 #[test]
-fn a_key_that_comes_twice_is_noticed() {
+fn a_duplicate_key_is_refused() {
     assert!(serde_json::from_str::<Json>(r#"{"a":{"b":1,"b":2}}"#).is_err());
     assert_eq!(Json::parse(br#"{"b":1,"a":[null]}"#).to_string(), "{\n  \"b\": 1,\n  \"a\": [null]\n}");
 }

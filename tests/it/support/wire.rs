@@ -1,4 +1,4 @@
-//! HTTP over a bare socket: what is sent is what the test wrote, what is read is what came.
+//! HTTP over a plain socket: tests control every byte that is sent and see every byte that is received.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -14,7 +14,7 @@ use super::{Form, Json};
 
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A request in the making.
+/// A request that is not sent yet.
 pub struct Call {
     pub addr: SocketAddr,
     pub method: String,
@@ -81,7 +81,7 @@ impl Wire {
         timeout(ANSWER_TIMEOUT, self.stream.write_all(bytes)).await.expect("the server reads").expect("no reset");
     }
 
-    /// Sends bytes while it can.
+    /// Sends bytes; fails when the server closes the connection.
     pub async fn try_write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
         timeout(ANSWER_TIMEOUT, self.stream.write_all(bytes)).await.expect("the server reads")
     }
@@ -133,14 +133,14 @@ impl Wire {
         matches!(timeout(ANSWER_TIMEOUT, self.stream.read(&mut piece)).await, Ok(Ok(0) | Err(_)))
     }
 
-    /// Whether nothing comes for a while.
+    /// Whether nothing arrives for a while.
     pub async fn is_silent(&mut self, duration: Duration) -> bool {
         let mut piece = [0; 16];
         timeout(duration, self.stream.read(&mut piece)).await.is_err()
     }
 }
 
-/// An answer, whole.
+/// A whole answer.
 #[derive(Debug, Clone)]
 pub struct Answer {
     pub status: u16,
