@@ -18,11 +18,11 @@ pub(super) struct Arguments {
     /// Photos.
     #[arg(required = true)]
     photos: Vec<PathBuf>,
-    /// Print one JSON object a line: the photo, and the result as the server would give it.
+    /// Print a line of JSON per photo: its path, and the result as the server would return it.
     #[arg(long)]
     json: bool,
-    /// Which face is meant where there are several: only (such a photo is refused), largest, or central (the one
-    /// nearest to the middle, as the photos of research sets are labelled).
+    /// Which face is meant if there are several: only (the photo is refused), largest, or central (nearest to the center,
+    /// as research data sets label their photos).
     #[arg(long, default_value = "only", value_name = "WHICH")]
     faces: Subject,
     /// The same as --faces central.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 
-use super::{CliError, clear_away, journal_command};
+use super::{CliError, journal_command, scrub_removed};
 use crate::app;
 use crate::domain::{AppId, Clock, Guard};
 use crate::service::{Applications, Credentials};
@@ -188,7 +188,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             let id = parse(&id)?;
             let count = applications.delete(&id, &*store.templates).await?.ok_or_else(|| unknown(&id))?;
             journal_command(&store, "app delete", Some(&id), &format!("templates: {count}")).await?;
-            clear_away(&*store.scrubber).await?;
+            scrub_removed(&*store.scrubber).await?;
             println!("deleted {id} and its templates: {count}");
         }
     }

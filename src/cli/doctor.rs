@@ -1,6 +1,6 @@
-//! `semblance doctor`: everything that would keep the server from working, looked at one by one.
+//! `semblance doctor`: checks everything that the server needs, one by one.
 
-mod leftovers;
+mod telemetry_files;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::app::{self, StartError};
 use crate::settings::{Settings, UserFolders};
 use crate::telemetry::error_chain;
 
-/// Runs every check, also after one failed, and says what to do.
+/// Runs every check, also after a failure, and prints what to do.
 pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
     let mut failed = 0;
     let mut report = |what: &str, outcome: Result<String, String>| match outcome {
@@ -33,7 +33,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
     for warning in &settings.warnings {
         println!("warn  settings: {warning}");
     }
-    for path in leftovers::find(&UserFolders::current()) {
+    for path in telemetry_files::find(&UserFolders::current()) {
         let path = path.display();
         println!(
             "warn  telemetry files: {path} is from the telemetry client of ONNX Runtime 1.29 or later, which earlier \
@@ -61,16 +61,16 @@ fn data_folder(dir: &Path) -> Result<String, String> {
 }
 
 fn models(settings: &Settings) -> Result<String, String> {
-    let said = |error: StartError| error.to_string();
-    let dir = app::models_dir(settings).map_err(said)?;
-    app::load_engine(settings).map_err(said)?;
-    Ok(format!("{} is whole and loads", dir.display()))
+    let text = |error: StartError| error.to_string();
+    let dir = app::models_dir(settings).map_err(text)?;
+    app::load_engine(settings).map_err(text)?;
+    Ok(format!("{} is complete and loads", dir.display()))
 }
 
 fn address(listen: SocketAddr) -> Result<String, String> {
     TcpListener::bind(listen)
         .map(|_| format!("{listen} is free"))
-        .map_err(|error| format!("{listen} cannot be listened on: {error}"))
+        .map_err(|error| format!("cannot listen on {listen}: {error}"))
 }
 
 async fn certificate(settings: &Settings) -> Result<String, String> {
@@ -82,12 +82,12 @@ async fn certificate(settings: &Settings) -> Result<String, String> {
 }
 
 fn key(settings: &Settings) -> Result<String, String> {
-    let Some(file) = app::key_file(settings) else { return Ok("given as text".to_owned()) };
+    let Some(file) = app::key_file(settings) else { return Ok("set as a value".to_owned()) };
     let path = file.path().display();
     match (file.path().exists(), file.is_exposed()) {
-        (false, _) => Ok(format!("{path} is not there yet")),
-        (true, false) => Ok(format!("{path} is its owner's only")),
-        (true, true) => Err(format!("others than its owner can read {path}; chmod 600 shuts them out")),
+        (false, _) => Ok(format!("{path} does not exist yet; the server creates it")),
+        (true, false) => Ok(format!("only its owner can read {path}")),
+        (true, true) => Err(format!("other users can read {path}; run `chmod 600 {path}`")),
     }
 }
 

@@ -26,8 +26,8 @@ pub(super) struct Arguments {
     /// verification accuracy by its standard protocol.
     #[arg(long, value_name = "FILE")]
     pairs: Option<PathBuf>,
-    /// Write the embeddings to a file, a line of JSON a photo (person, photo, embedding), for statistics of your own.
-    /// They are not sealed: whoever has the file can recognise these people.
+    /// Write the embeddings to a file, a line of JSON per photo (person, photo, embedding), for your own statistics. They
+    /// are not encrypted: anyone with the file can recognize these people.
     #[arg(long, value_name = "FILE")]
     embeddings: Option<PathBuf>,
     /// Print JSON.
@@ -35,16 +35,16 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// False match rates at which operating points are given.
+/// False match rates of the reported operating points.
 const FMRS: [f64; 4] = [1e-3, 1e-4, 1e-5, 1e-6];
-/// The one of them at which the people are named who match each other most often.
+/// The rate at which the people with the most impostor matches are named.
 const LEADING_AT_FMR: f64 = 1e-5;
 
 pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), CliError> {
     let engine: Arc<dyn Analyze> = app::start_engine(&settings)?;
     let photos = people(&arguments.dir)?;
     if photos.is_empty() {
-        return Err(CliError::message(format!("{} holds no photos", arguments.dir.display())));
+        return Err(CliError::message(format!("{} contains no photos", arguments.dir.display())));
     }
     let (embedded, faults) = embed(&engine, settings.compute.inference_threads, &photos).await?;
     let folds = match &arguments.pairs {
@@ -65,8 +65,8 @@ pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), 
     Ok(())
 }
 
-/// Embeds every photo. Of a photo with several faces (or none) there is no embedding: a failure to
-/// acquire, counted apart, as the standard wants it.
+/// Embeds every photo. A photo without a face has no embedding: a failure to acquire, which the standard counts
+/// separately.
 async fn embed(
     engine: &Arc<dyn Analyze>,
     threads: usize,
@@ -241,7 +241,7 @@ fn print(report: &serde_json::Value) {
     }
 }
 
-/// Operating points, and what the other way of counting gives at the same cosine.
+/// Operating points, with the rates of the other weighting at the same cosine.
 fn print_points(points: &serde_json::Value, other: &str, title: &str) {
     for point in points.as_array().into_iter().flatten() {
         println!(
@@ -255,7 +255,7 @@ fn print_points(points: &serde_json::Value, other: &str, title: &str) {
     }
 }
 
-/// Whose comparisons decide a rate.
+/// The people with the most comparisons of a kind.
 fn print_leading(leading: &serde_json::Value, of: &str) {
     if let Some(people) = leading["people"].as_array() {
         let names: Vec<&str> = people.iter().filter_map(serde_json::Value::as_str).collect();

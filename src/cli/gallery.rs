@@ -17,8 +17,8 @@ use crate::store::Store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Enroll from a folder of photos, or from a file that `export` wrote. A running server shows the templates within
-    /// a second. Exit code 3: files were left.
+    /// Enroll from a folder of photos, or from a file that `export` wrote. A running server finds the templates within a
+    /// second. Exit code 3: some files were not enrolled.
     Import(super::import::Arguments),
     /// Write all templates, unsealed, to a file that only its owner can read.
     Export {
@@ -27,10 +27,10 @@ pub(super) enum Command {
         #[command(flatten)]
         target: Target,
     },
-    /// Read every template, check that it opens and that a search for it finds it, and list those that look like templates
-    /// of turned, halved or no faces.
+    /// Check that every template can be decrypted and that a search finds it, and list those that look like templates of
+    /// turned faces, of half faces, or of no face.
     ///
-    /// The list is made from the embeddings alone; nothing is removed. Of templates of upright, whole faces about 0.9 %
+    /// The list is computed from the embeddings alone; nothing is deleted. Of templates of upright, whole faces about 0.9 %
     /// are listed as well; of templates of faces turned by at least 60 degrees more than 99 % are found, of half faces 97 %,
     /// of animals and things 90 %.
     Check {
@@ -48,7 +48,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
         Command::Export { file, target } => {
             let store = app::open_store(&settings).await?;
             let app = resolve(&store, &target).await?;
-            // Before the first template leaves: whatever becomes of this process, the journal tells of it.
+            // Before the first template is written: the journal has the export even if this process is killed.
             journal_command(&store, "gallery export", Some(&app), "begins").await?;
             export(&settings, &store, &app, &file).await
         }
@@ -95,8 +95,7 @@ async fn check(settings: &Settings, store: &Store, app: &AppId) -> Result<(), Cl
     println!("{} templates with {samples} samples of model {model} open", templates.len());
     let index = app::start_matcher(settings);
     index.replace(app, Revision(0), templates.clone());
-    // A spread of the templates, so that a check of a million ends: each search is compared with
-    // brute force over everything.
+    // Evenly spaced templates: each search is compared with brute force over all of them, which takes long.
     let step = templates.len().div_ceil(PROBES).max(1);
     let (mut searched, mut wrong) = (0, 0);
     for sample in templates.iter().step_by(step).filter_map(|t| t.samples.first()) {

@@ -1,4 +1,4 @@
-//! `semblance healthcheck`: is the server on this machine alive? For containers without curl.
+//! `semblance healthcheck`: whether the server on this machine responds, for containers without curl.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -7,30 +7,30 @@ use std::time::Duration;
 use super::CliError;
 use crate::settings::Settings;
 
-const PATIENCE: Duration = Duration::from_secs(3);
+const TIMEOUT: Duration = Duration::from_secs(3);
 
-/// Asks `/healthz`. With TLS on, an accepted connection is taken as an answer.
+/// Requests `/healthz`. With TLS on, an accepted connection is enough.
 pub(super) fn run(settings: &Settings) -> Result<(), CliError> {
     let address = reachable(settings.listen);
     let no_answer = |error: std::io::Error| CliError::message(format!("no answer from {address}: {error}"));
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).map_err(no_answer)?;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).map_err(no_answer)?;
     if settings.tls_files().is_some() {
         return Ok(());
     }
-    stream.set_read_timeout(Some(PATIENCE)).map_err(no_answer)?;
+    stream.set_read_timeout(Some(TIMEOUT)).map_err(no_answer)?;
     let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(no_answer)?;
-    let mut reply = Vec::new();
-    stream.take(4096).read_to_end(&mut reply).map_err(no_answer)?;
-    if reply.starts_with(b"HTTP/1.1 200") {
+    let mut response = Vec::new();
+    stream.take(4096).read_to_end(&mut response).map_err(no_answer)?;
+    if response.starts_with(b"HTTP/1.1 200") {
         Ok(())
     } else {
-        let line = String::from_utf8_lossy(&reply).lines().next().unwrap_or_default().to_owned();
-        Err(CliError::message(format!("{address} answers {line:?}")))
+        let line = String::from_utf8_lossy(&response).lines().next().unwrap_or_default().to_owned();
+        Err(CliError::message(format!("{address} responds {line:?}")))
     }
 }
 
-/// A server that listens on every address is asked on the loopback one.
+/// The address to connect to: the loopback one if the server listens on all.
 fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),

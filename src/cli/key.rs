@@ -4,7 +4,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use clap::Subcommand;
 
-use super::{CliError, clear_away, journal_command};
+use super::{CliError, journal_command, scrub_removed};
 use crate::app::{self, key_file};
 use crate::settings::Settings;
 use crate::store::{KeyError, KeyFile, KeyId, KeyStore, Store};
@@ -134,7 +134,7 @@ async fn rotate(store: &Store, file: Option<&KeyFile>) -> Result<(), CliError> {
     if std::io::stderr().is_terminal() {
         eprintln!();
     }
-    clear_away(&*store.scrubber).await?;
+    scrub_removed(&*store.scrubber).await?;
     let status = store.keys.status().await?;
     if let Some((id, left)) = status.in_use.iter().find(|(id, _)| *id != status.active) {
         return Err(CliError::message(format!(

@@ -49,7 +49,7 @@ struct Common {
     /// Folder of the embedded database, the sealing key and the first credentials.
     #[arg(long, global = true, value_name = "DIR")]
     data: Option<String>,
-    /// postgres://... ; without it the embedded SQLite in the data folder is used.
+    /// postgres://...; default: the embedded SQLite database in the data folder.
     #[arg(long, global = true, value_name = "URL")]
     database_url: Option<String>,
     /// Folder with pack.toml.
@@ -61,7 +61,7 @@ struct Common {
 enum Command {
     /// Serve the API.
     Serve(serve::Arguments),
-    /// Make, list, re-key and delete applications.
+    /// Create, list, re-key and delete applications.
     #[command(subcommand)]
     App(application::Command),
     /// Analyse photos with the engine alone, without a database.
@@ -69,10 +69,10 @@ enum Command {
     /// Import, export and check the templates of an application.
     #[command(subcommand)]
     Gallery(gallery::Command),
-    /// Renew the key that seals the templates.
+    /// Rotate the key that seals the templates.
     #[command(subcommand)]
     Key(key::Command),
-    /// Check the journal, take a period out of it.
+    /// Verify the journal and export parts of it.
     #[command(subcommand)]
     Journal(journal::Command),
     /// Check and list the models.
@@ -83,9 +83,9 @@ enum Command {
     Bench(bench::Command),
     /// Measure error rates on labelled photos.
     Evaluate(evaluate::Arguments),
-    /// Look for everything that would keep the server from working.
+    /// Check everything that the server needs to start and serve.
     Doctor,
-    /// Ask a running server on this machine whether it is alive (for containers).
+    /// Check that the server on this machine responds (for containers).
     Healthcheck,
 }
 
@@ -109,18 +109,18 @@ pub enum CliError {
         /// Why.
         source: std::io::Error,
     },
-    /// Standard output is gone.
+    /// Standard output is closed.
     #[error("output: {0}")]
     Output(#[from] std::io::Error),
-    /// A command that did what it could ends with a code of its own.
+    /// A command that ends with an exit code of its own.
     #[error("{message}")]
     Exit {
         /// The exit code.
         code: u8,
-        /// What there is to say.
+        /// The message.
         message: String,
     },
-    /// Anything a sentence can say.
+    /// Any other reason, as a message.
     #[error("{0}")]
     Message(String),
 }
@@ -136,22 +136,22 @@ impl CliError {
     }
 }
 
-/// Has the journal of a server that runs, or runs next, tell of a command.
+/// Adds a command to the journal of the running server, or of the next one to start.
 async fn journal_command(store: &Store, command: &str, app: Option<&AppId>, detail: &str) -> Result<(), CliError> {
     Ok(store.outbox.enqueue(&OutboxEvent::new(Clock::system().now(), command, app, detail)).await?)
 }
 
-/// Longest that a command waits for others to let it clear away what it removed.
-const CLEARING: Duration = Duration::from_secs(5);
+/// Longest wait of a command for readers that keep it from scrubbing what it removed.
+const SCRUB_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Clears away what a command removed. Where others keep it from that, this is said: it is done later.
-async fn clear_away(scrubber: &dyn Scrubber) -> Result<(), CliError> {
+/// Scrubs what a command removed. If a reader prevents it, prints that this is done later.
+async fn scrub_removed(scrubber: &dyn Scrubber) -> Result<(), CliError> {
     let start = stopwatch();
     while !scrubber.scrub().await? {
-        if start.elapsed() >= CLEARING {
+        if start.elapsed() >= SCRUB_TIMEOUT {
             eprintln!(
-                "semblance: what was removed is gone from the database, but its bytes, sealed, lie in the log of writes \
-                 still, which somebody is reading; a running server, or the next command or start, clears them away"
+                "semblance: the rows are deleted, but their sealed bytes remain in the write-ahead log while another process \
+                 reads the database; a running server, or the next command or start, removes them"
             );
             return Ok(());
         }
@@ -171,7 +171,7 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        // The reader of a pipe has seen enough.
+        // The reader of the pipe has closed it.
         Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("semblance: {}", error_chain(&error));
@@ -207,7 +207,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Doctor => runtime.block_on(doctor::run(settings)),
         Command::Healthcheck => healthcheck::run(&settings),
     };
-    // Worker threads of a pool that is still held somewhere must not keep a command from ending.
+    // Worker threads of a pool that is still referenced must not keep the process running.
     runtime.shutdown_background();
     outcome
 }

@@ -1,4 +1,4 @@
-//! `semblance models`: what is in the box.
+//! `semblance models`: the model pack.
 
 use clap::Subcommand;
 
@@ -12,7 +12,7 @@ pub(super) enum Command {
     Check,
     /// Print golden.toml as this machine computes it (for maintainers, after a model changed).
     Golden,
-    /// List the models with their sources and licences.
+    /// List the models with their license and provenance.
     List {
         /// Print JSON, as /licences does.
         #[arg(long)]
@@ -26,7 +26,11 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Result<(), CliError
         Command::Check => {
             app::load_engine(settings)?.self_check().map_err(StartError::from)?;
             let dir = app::models_dir(settings)?;
-            println!("{}: {} models are whole, load and compute what they must", dir.display(), pack.models().count());
+            println!(
+                "{}: {} models have the right SHA-256, load and compute the golden outputs",
+                dir.display(),
+                pack.models().count()
+            );
         }
         Command::Golden => print!("{}", app::load_engine(settings)?.golden().map_err(StartError::from)?),
         Command::List { json: true } => println!("{:#}", app::licences(&pack)?),

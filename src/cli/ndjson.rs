@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{Embedding, EmbeddingError, IdError, ModelTag, SampleId};
 use crate::gallery::{IndexedTemplate, Sample};
 
-/// One line: a template. Lines of newer versions may have more fields.
+/// One line: a template. Unknown fields, of newer versions, are ignored.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Line {
@@ -21,22 +21,22 @@ pub(super) struct LineSample {
     pub(super) embedding: Vec<f32>,
 }
 
-/// Why a line is no template.
+/// Why a line is not a template.
 #[derive(Debug, thiserror::Error)]
 pub enum LineError {
     /// It is not JSON of the right shape.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
-    /// Its id is none.
+    /// Its id is invalid.
     #[error("templateId {0}")]
     Template(#[from] IdError),
-    /// Its numbers are no embedding.
+    /// Its numbers are not an embedding.
     #[error(transparent)]
     Embedding(#[from] EmbeddingError),
 }
 
 impl Line {
-    /// The template that a line holds.
+    /// Parses a line.
     ///
     /// # Errors
     /// [`LineError`].

@@ -1,4 +1,4 @@
-//! Photos on disk: which there are, and what the engine makes of them.
+//! Photos on disk: finds and analyses them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use crate::domain::{Analysis, AnalysisRequest};
 use crate::engine::{Analyze, AnalyzeError};
 use crate::image::Photo;
 
-/// Whether a file name looks like a photo that we read.
+/// Whether a file name has the ending of a JPEG or PNG.
 pub(super) fn is_photo(path: &Path) -> bool {
     path.extension()
         .and_then(|e| e.to_str())
         .is_some_and(|e| ["jpg", "jpeg", "png"].contains(&e.to_ascii_lowercase().as_str()))
 }
 
-/// The entries of a folder in order of their names, hidden ones left out.
+/// The entries of a folder in order of their names, without hidden ones.
 pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(CliError::file(dir))? {
@@ -30,8 +30,7 @@ pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
     Ok(paths)
 }
 
-/// A folder of photos: one sub-folder a person, or photos lying about, each a person of its own.
-/// Gives (person, photo) in order.
+/// The photos of a folder as (person, photo), in order: a person is a sub-folder, or a photo directly in the folder.
 pub(super) fn people(dir: &Path) -> Result<Vec<(String, PathBuf)>, CliError> {
     let mut photos = Vec::new();
     for path in entries(dir)? {
@@ -47,11 +46,11 @@ pub(super) fn people(dir: &Path) -> Result<Vec<(String, PathBuf)>, CliError> {
     Ok(photos)
 }
 
-/// What became of one photo.
+/// The result of one photo.
 pub(super) type Outcome = Result<Analysis, AnalyzeError>;
 
-/// Analyses photos with as many at once as the engine has threads, and hands each outcome, in the
-/// order of the photos, to `each`.
+/// Analyses photos, twice as many at once as the engine has threads, and passes each outcome to `each` in the order of
+/// the photos.
 pub(super) async fn analyze_all(
     engine: &Arc<dyn Analyze>,
     threads: usize,

@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::Path;
 
-/// What a new file that only its owner can read is opened with.
+/// Options that open a new file that only its owner can read.
 pub(super) fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true);
@@ -13,7 +13,7 @@ pub(super) fn private() -> OpenOptions {
     options
 }
 
-/// Writes a file as a whole; an older one of the same name is replaced once the new one is on disk.
+/// Writes a whole file. It replaces an older one of the same name once it is on disk.
 pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let partial = path.with_extension("part");
     let _ = std::fs::remove_file(&partial); // of an earlier attempt

@@ -12,7 +12,7 @@ pub(super) struct Arguments {
     /// Address and port of the API.
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// Address and port of what is for operators, apart from the API.
+    /// Address and port of the operator endpoints, apart from the API.
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<String>,
     /// PEM file with the certificate chain.
@@ -44,7 +44,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
     }
     let app = App::build(settings).await?;
     if let Some(first) = app.first_run() {
-        println!("First run: one application was made. Its key is shown once, here and in");
+        println!("First run: one application was created. Its key is shown once, here and in");
         println!("{}:\n", first.file.display());
         println!("  APP-ID:  {}\n  APP-KEY: {}\n", first.credentials.app_id, first.credentials.app_key);
     }

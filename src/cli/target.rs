@@ -1,4 +1,4 @@
-//! The application that a command is for, and the templates of its gallery.
+//! The application of a command, and the templates of its gallery.
 
 use clap::Args;
 
@@ -9,7 +9,7 @@ use crate::store::{AppRecord, Store};
 
 #[derive(Debug, Args)]
 pub(super) struct Target {
-    /// The application's id; not needed while there is only one.
+    /// The application's id; not needed when there is only one.
     #[arg(long, value_name = "ID")]
     app: Option<String>,
 }
@@ -17,7 +17,7 @@ pub(super) struct Target {
 /// Templates read from the store at a time.
 const PAGE: usize = 1024;
 
-/// The application named, or the only one.
+/// The named application, or the only one.
 pub(super) async fn find_app(store: &Store, target: &Target) -> Result<AppRecord, CliError> {
     let mut all = store.apps.list().await?;
     match &target.app {
@@ -28,7 +28,7 @@ pub(super) async fn find_app(store: &Store, target: &Target) -> Result<AppRecord
         None => match (all.pop(), all.len()) {
             (Some(only), 0) => Ok(only),
             (None, _) => {
-                Err(CliError::message("there is no application yet; make one with: semblance app create NAME"))
+                Err(CliError::message("there is no application yet; create one with: semblance app create NAME"))
             }
             _ => Err(CliError::message("there are several applications; name one with --app")),
         },
@@ -40,7 +40,7 @@ pub(super) async fn resolve(store: &Store, target: &Target) -> Result<AppId, Cli
     Ok(find_app(store, target).await?.id)
 }
 
-/// Reads the whole gallery, page by page. What cannot be read is said, and is an error in the end.
+/// Reads the whole gallery, page by page. Samples that cannot be read are printed, and are an error at the end.
 pub(super) async fn each_page(
     store: &Store,
     app: &AppId,

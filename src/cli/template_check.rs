@@ -1,4 +1,5 @@
-//! The last part of `semblance gallery check`: lists templates that look like those of turned, halved or no faces.
+//! The last part of `semblance gallery check`: lists templates that look like those of turned faces, half faces or no
+//! face.
 
 use std::io::{self, Write};
 
@@ -9,7 +10,7 @@ use crate::engine::TemplateCheckRates;
 use crate::gallery::IndexedTemplate;
 use crate::settings::Settings;
 
-/// A template with samples that look like those of no upright, whole face.
+/// A template with samples that do not look like those of an upright, whole face.
 #[derive(Debug, PartialEq)]
 struct Suspect<'a> {
     template: &'a TemplateId,
@@ -18,13 +19,15 @@ struct Suspect<'a> {
     of: usize,
 }
 
-/// Looks at every sample and prints what looks wrong. Removes nothing.
+/// Checks every sample and prints the suspicious ones. Deletes nothing.
 ///
 /// # Errors
-/// When the network does not load or run, or standard output is gone.
+/// When the network does not load or run, or standard output is closed.
 pub(super) fn run(settings: &Settings, templates: &[IndexedTemplate]) -> Result<(), CliError> {
     let Some(mut check) = app::load_template_check(settings)? else {
-        println!("templates of turned, halved or no faces were not looked for: the pack has no [template_check]");
+        println!(
+            "templates of turned faces, half faces or no face are not checked for: the pack has no [template_check]"
+        );
         return Ok(());
     };
     let mut suspects = Vec::new();
@@ -50,17 +53,14 @@ fn print(
     rates: TemplateCheckRates,
 ) -> io::Result<()> {
     let count = suspects.len();
-    writeln!(out, "{count} of {templates} templates look like those of turned, halved or no faces")?;
+    writeln!(out, "{count} of {templates} templates look like those of turned faces, half faces or no face")?;
     for suspect in suspects {
         let ids: Vec<String> = suspect.samples.iter().map(ToString::to_string).collect();
         writeln!(out, "  {}: {} of {} samples: {}", suspect.template, ids.len(), suspect.of, ids.join(", "))?;
     }
     writeln!(out, "{}", rates.sentence())?;
     if count > 0 {
-        writeln!(
-            out,
-            "Nothing was removed: compare these with the photos, and enrol these people again where need be."
-        )?;
+        writeln!(out, "Nothing was deleted: compare these with the photos, and enroll these people again if needed.")?;
     }
     Ok(())
 }
@@ -84,13 +84,13 @@ mod tests {
         let text = printed(&[Suspect { template: &template, samples: vec![&sample], of: 2 }]);
         assert!(text.starts_with("1 of 7 templates look like"), "{text}");
         assert!(text.contains(&format!("  person-a: 1 of 2 samples: {sample}\n")), "{text}");
-        assert!(text.contains(&RATES.sentence()) && text.contains("Nothing was removed"), "{text}");
+        assert!(text.contains(&RATES.sentence()) && text.contains("Nothing was deleted"), "{text}");
     }
 
     #[test]
-    fn an_unsuspicious_gallery_still_gets_the_error_rates() {
+    fn error_rates_are_printed_without_suspects() {
         let text = printed(&[]);
         assert!(text.starts_with("0 of 7 templates") && text.contains(&RATES.sentence()), "{text}");
-        assert!(!text.contains("Nothing was removed"), "{text}");
+        assert!(!text.contains("Nothing was deleted"), "{text}");
     }
 }

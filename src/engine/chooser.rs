@@ -309,7 +309,7 @@ mod tests {
     use crate::domain::Point;
 
     #[test]
-    fn a_profile_is_not_called_small() {
+    fn a_profile_is_not_too_small() {
         // The template's eyes are 35 pixels apart, its mouth 41 below them.
         let scaled = |across: f32, down: f32| Landmarks(TEMPLATE.map(|p| Point { x: p.x * across, y: p.y * down }));
         assert_eq!(eyes_too_close(&scaled(1.0, 1.0), 12.0), None);

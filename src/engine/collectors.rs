@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_marker_is_found_wherever_it_stands() {
+    fn every_marker_is_found_at_any_offset() {
         assert!(markers().count() >= 10);
         assert_eq!(markers().count(), MARKERS.lines().filter(|line| !line.starts_with('#')).count());
         for (marker, client) in markers() {

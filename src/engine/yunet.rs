@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_finite_is_not_a_face() {
+    fn boxes_that_are_not_finite_are_ignored() {
         for (class, box_) in [(f32::NAN, 0.0), (1.0, f32::INFINITY), (1.0, 1000.0)] {
             let boxes = [0.0, 0.0, box_, 0.0];
             let level =

@@ -1,4 +1,4 @@
-//! Turning a face into its canonical place.
+//! Aligns a face: warps it to a canonical frame.
 
 use super::{Scaler, UprightImage, Window};
 use crate::domain::{Landmarks, Point};
@@ -6,11 +6,11 @@ use crate::domain::{Landmarks, Point};
 /// Side of an aligned face in pixels.
 pub const SIDE: u32 = 112;
 
-/// The middle of an aligned face: every [`Frame`] is centred there.
-const MIDDLE: f64 = (SIDE - 1) as f64 / 2.0;
+/// The center of an aligned face: every [`Frame`] is centered there.
+const CENTER: f64 = (SIDE - 1) as f64 / 2.0;
 
-/// Where the five landmarks lie in an aligned face of 112 x 112 pixels: the template that ArcFace
-/// (Deng et al., CVPR 2019) made common and that the face networks of OpenCV Zoo and others expect.
+/// The five landmarks in an aligned face of 112 x 112 pixels: the common template of ArcFace (Deng et al., CVPR 2019),
+/// which the face networks of OpenCV Zoo and others expect.
 pub const TEMPLATE: [Point; 5] = [
     Point { x: 38.2946, y: 51.6963 },
     Point { x: 73.5318, y: 51.5014 },
@@ -19,21 +19,21 @@ pub const TEMPLATE: [Point; 5] = [
     Point { x: 70.7299, y: 92.2041 },
 ];
 
-/// A face larger than this many times its aligned size is shrunk first, to about this many times,
-/// because bilinear sampling looks at four pixels only and would alias.
-const SHARP_UP_TO: f64 = 2.0;
+/// A face larger than this many times its aligned size is shrunk first, to about this size, because bilinear sampling
+/// reads four pixels only and would alias.
+const MAX_SAMPLING_SCALE: f64 = 2.0;
 
-/// What a detector looks at need not be as sharp: it is shrunk to so many times its size.
-const SHRUNK_TO: f64 = 1.25;
+/// A detector's input needs less detail: it is shrunk to this many times its size.
+const DETECTOR_SAMPLING_SCALE: f64 = 1.25;
 
-/// A square view of a face in its canonical place: how many pixels, and how much of the scene.
+/// A square view of an aligned face: its pixels and its field of view.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Frame {
     /// Height and width in pixels.
     pub side: u32,
-    /// How much it shows: 1 is the field of [`TEMPLATE`] (3.18 eye distances wide), 2 twice as much
-    /// in width and in height, about the same middle.
+    /// Its field of view: 1 is that of [`TEMPLATE`] (3.18 eye distances wide), 2 is twice as wide and high, about the same
+    /// center.
     pub field: f64,
 }
 
@@ -41,20 +41,20 @@ impl Frame {
     /// The frame of [`TEMPLATE`].
     pub const TEMPLATE: Self = Self { side: SIDE, field: 1.0 };
 
-    /// Pixels of this frame to one of the template's.
+    /// Pixels of this frame per pixel of the template.
     fn scale(&self) -> f64 {
         f64::from(self.side) / (f64::from(SIDE) * self.field)
     }
 
-    /// Where the landmarks lie in this frame.
+    /// The landmarks in this frame.
     fn points(&self) -> [Point; 5] {
         let middle = f64::from(self.side - 1) / 2.0;
-        let moved = |v: f32| ((f64::from(v) - MIDDLE) * self.scale() + middle) as f32;
+        let moved = |v: f32| ((f64::from(v) - CENTER) * self.scale() + middle) as f32;
         TEMPLATE.map(|p| Point { x: moved(p.x), y: moved(p.y) })
     }
 }
 
-/// A similarity transform of the plane: turn, scale, move; never a mirror image.
+/// A similarity transform of the plane: rotation, scale and translation, without reflection.
 ///
 /// Maps (x, y) to (a x - b y + tx, b x + a y + ty).
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,10 +66,10 @@ pub struct SimilarityTransform {
 }
 
 impl SimilarityTransform {
-    /// The transform that brings `from` closest to `to` in the sense of least squares (Umeyama,
-    /// PAMI 13(4), 1991; in the plane, without reflection, it has this closed form).
+    /// The least-squares transform from `from` to `to` (Umeyama, PAMI 13(4), 1991; in the plane, without reflection, it has
+    /// this closed form).
     ///
-    /// `None` when a number is not finite or all points of either set fall together.
+    /// `None` when a number is not finite or all points of either set coincide.
     pub fn between(from: &[Point; 5], to: &[Point; 5]) -> Option<Self> {
         let ((fx, fy), (gx, gy)) = (centroid(from), centroid(to));
         let (mut spread, mut cos, mut sin) = (0.0, 0.0, 0.0);
@@ -86,15 +86,15 @@ impl SimilarityTransform {
         (finite && found.scale() > 0.0).then_some(found)
     }
 
-    /// The transform that brings one point, given as (x, y), to another, and turns and scales about it.
+    /// The transform that maps one point, given as (x, y), to another, and rotates and scales about it.
     pub(super) fn about(from: (f64, f64), to: (f64, f64), radians: f64, scale: f64) -> Self {
         let (sin, cos) = radians.sin_cos();
         let (a, b) = (scale * cos, scale * sin);
         Self { a, b, tx: to.0 - a * from.0 + b * from.1, ty: to.1 - b * from.0 - a * from.1 }
     }
 
-    /// This transform for a photo of which only a window, resampled to `size` pixels, is at hand.
-    fn of_window(&self, window: &Window, size: u32) -> Self {
+    /// This transform for pixels of a window of the photo, resampled to `size` pixels.
+    fn within_window(&self, window: &Window, size: u32) -> Self {
         let pixel = window.side / f64::from(size);
         let (x, y) = (window.left + pixel / 2.0 - 0.5, window.top + pixel / 2.0 - 0.5);
         Self {
@@ -105,30 +105,30 @@ impl SimilarityTransform {
         }
     }
 
-    /// By how much it turns, in radians; from the x axis towards the y axis.
+    /// The rotation in radians, from the x axis towards the y axis.
     pub fn angle(&self) -> f64 {
         self.b.atan2(self.a)
     }
 
-    /// How many target pixels one source pixel becomes.
+    /// Target pixels per source pixel.
     pub fn scale(&self) -> f64 {
         self.a.hypot(self.b)
     }
 
-    /// Where a point goes.
+    /// Maps a point.
     pub fn apply(&self, point: Point) -> Point {
         let (x, y) = (f64::from(point.x), f64::from(point.y));
         Point { x: (self.a * x - self.b * y + self.tx) as f32, y: (self.b * x + self.a * y + self.ty) as f32 }
     }
 
-    /// The transform that undoes this one.
+    /// The inverse transform.
     pub fn inverse(&self) -> Self {
         let square = self.a * self.a + self.b * self.b;
         let (a, b) = (self.a / square, -self.b / square);
         Self { a, b, tx: -a * self.tx + b * self.ty, ty: -b * self.tx - a * self.ty }
     }
 
-    /// Root mean square distance, in target pixels, that is left between the points.
+    /// Root mean square distance, in target pixels, between the mapped points and `to`.
     pub fn residual(&self, from: &[Point; 5], to: &[Point; 5]) -> f32 {
         let squares: f32 = from.iter().zip(to).map(|(p, q)| self.apply(*p).distance(*q).powi(2)).sum();
         (squares / 5.0).sqrt()
@@ -140,8 +140,7 @@ fn centroid(points: &[Point; 5]) -> (f64, f64) {
     (x / 5.0, y / 5.0)
 }
 
-/// A face in its canonical place: 112 x 112 packed RGB pixels, black outside the photo. Only
-/// [`align()`] makes one.
+/// An aligned face: 112 x 112 packed RGB pixels, black outside the photo. Only [`align()`] makes one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct AlignedFace(Vec<u8>);
 
@@ -158,33 +157,33 @@ impl std::fmt::Debug for AlignedFace {
     }
 }
 
-/// Brings the landmarks of a face as near to [`TEMPLATE`] as turning, scaling and moving can.
+/// Warps a face so that its landmarks are as near to [`TEMPLATE`] as a similarity transform allows.
 ///
-/// `None` when the landmarks admit no such transform (see [`SimilarityTransform::between`]).
+/// `None` when the landmarks allow no such transform (see [`SimilarityTransform::between`]).
 pub fn align(scaler: &mut Scaler, image: &UprightImage, landmarks: &Landmarks) -> Option<AlignedFace> {
     crop(scaler, image, landmarks, &Frame::TEMPLATE).map(AlignedFace)
 }
 
 /// The same for any frame: `3 * side * side` bytes, packed RGB, black outside the photo.
 ///
-/// `None` when the landmarks admit no such transform (see [`SimilarityTransform::between`]).
+/// `None` when the landmarks allow no such transform (see [`SimilarityTransform::between`]).
 pub fn crop(scaler: &mut Scaler, image: &UprightImage, landmarks: &Landmarks, frame: &Frame) -> Option<Vec<u8>> {
     let target = frame.points();
     let transform = SimilarityTransform::between(&landmarks.0, &target)?;
     let scale = transform.scale();
-    if scale * SHARP_UP_TO >= 1.0 {
+    if scale * MAX_SAMPLING_SCALE >= 1.0 {
         let pixels = Pixels { rgb: image.rgb(), width: image.width() as usize, height: image.height() as usize };
         return Some(warp(&pixels, &transform.inverse(), frame.side));
     }
     let window = window_of(&transform, frame.side);
-    let size = (window.side * scale * SHARP_UP_TO).ceil() as u32;
+    let size = (window.side * scale * MAX_SAMPLING_SCALE).ceil() as u32;
     let moved = landmarks.0.map(|p| window.to_window(p, size));
     let transform = SimilarityTransform::between(&moved, &target)?;
     let pixels = Pixels { rgb: scaler.square(image, &window, size), width: size as usize, height: size as usize };
     Some(warp(&pixels, &transform.inverse(), frame.side))
 }
 
-/// What a transform brings into a square of `side` pixels: packed RGB, black outside the photo.
+/// A square of `side` pixels sampled by a transform: packed RGB, black outside the photo.
 pub(super) fn sampled(
     scaler: &mut Scaler,
     image: &UprightImage,
@@ -192,24 +191,24 @@ pub(super) fn sampled(
     side: u32,
 ) -> Vec<u8> {
     let scale = transform.scale();
-    if scale * SHARP_UP_TO >= 1.0 {
+    if scale * MAX_SAMPLING_SCALE >= 1.0 {
         let pixels = Pixels { rgb: image.rgb(), width: image.width() as usize, height: image.height() as usize };
         return warp(&pixels, &transform.inverse(), side);
     }
     let window = window_of(transform, side);
-    let size = (window.side * scale * SHRUNK_TO).ceil() as u32;
+    let size = (window.side * scale * DETECTOR_SAMPLING_SCALE).ceil() as u32;
     let pixels = Pixels { rgb: scaler.square(image, &window, size), width: size as usize, height: size as usize };
-    let out = warp(&pixels, &transform.of_window(&window, size).inverse(), side);
+    let out = warp(&pixels, &transform.within_window(&window, size).inverse(), side);
     scaler.release();
     out
 }
 
-/// The part of the photo that a square of `side` pixels is made of, and a little more.
+/// The part of the photo that a square of `side` pixels is sampled from, with a small margin.
 fn window_of(transform: &SimilarityTransform, side: u32) -> Window {
     let back = transform.inverse();
     let middle = (side - 1) as f32 / 2.0;
     let center = back.apply(Point { x: middle, y: middle });
-    // The square turned by any angle fits into one that is |cos| + |sin| times as large.
+    // A turned square fits into an upright one that is |cos| + |sin| times as large.
     let turned = (transform.a.abs() + transform.b.abs()) / transform.scale();
     let side = (f64::from(side) * turned + 4.0) / transform.scale();
     Window { left: f64::from(center.x) + 0.5 - side / 2.0, top: f64::from(center.y) + 0.5 - side / 2.0, side }
@@ -222,14 +221,14 @@ struct Pixels<'a> {
 }
 
 impl Pixels<'_> {
-    /// A pixel, black outside.
+    /// A pixel; black outside.
     fn at(&self, x: i64, y: i64) -> [f32; 3] {
         let inside = (0..self.width as i64).contains(&x) && (0..self.height as i64).contains(&y);
         let pixel = inside.then(|| self.rgb.as_chunks::<3>().0.get(y as usize * self.width + x as usize)).flatten();
         pixel.map_or([0.0; 3], |p| p.map(f32::from))
     }
 
-    /// Two neighbours in a row and the two below, in the inner part of the picture.
+    /// Two neighbors in a row and the two below them, in the interior of the image.
     fn square(&self, x: usize, y: usize) -> Option<[[f32; 3]; 4]> {
         let row = |y: usize| self.rgb.get(3 * (y * self.width + x)..)?.first_chunk::<6>();
         let (a, b) = (row(y)?, row(y + 1)?);
@@ -238,7 +237,7 @@ impl Pixels<'_> {
     }
 }
 
-/// Samples the source bilinearly at the places `back` names for the aligned pixels.
+/// Samples the source bilinearly at the positions that `back` gives for the target pixels.
 fn warp(source: &Pixels<'_>, back: &SimilarityTransform, side: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(3 * (side * side) as usize);
     for row in 0..side {
@@ -315,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn points_without_shape_have_no_transform() {
+    fn coinciding_points_have_no_transform() {
         let together = [Point { x: 5.0, y: 5.0 }; 5];
         assert!(SimilarityTransform::between(&together, &TEMPLATE).is_none());
         let mut broken = TEMPLATE;
@@ -325,9 +324,9 @@ mod tests {
 
     /// Twice the field at the same size shows every point half as far from the middle.
     #[test]
-    fn a_wider_field_is_about_the_same_middle() {
+    fn a_wider_field_has_the_same_center() {
         assert_eq!(Frame::TEMPLATE.points(), TEMPLATE);
-        let middle = MIDDLE as f32;
+        let middle = CENTER as f32;
         for (wide, near) in (Frame { side: SIDE, field: 2.0 }).points().iter().zip(&TEMPLATE) {
             assert!((2.0 * (wide.x - middle) - (near.x - middle)).abs() < 1e-4);
             assert!((2.0 * (wide.y - middle) - (near.y - middle)).abs() < 1e-4);

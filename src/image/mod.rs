@@ -1,8 +1,8 @@
 //! Bytes to upright pixels to tensors. Synchronous.
 //!
-//! [`decode()`] makes the only kind of picture the engine looks at, an [`UprightImage`]; [`Scaler`]
-//! cuts a square [`Window`] out of it at a detector's size, a [`TurnedWindow`] where the face is turned; [`align()`] turns a face into its
-//! canonical place, [`crop()`] does so for any [`Frame`]; [`tensor`] lays pixels out for a model; [`measure`] judges a face by formulas.
+//! [`decode()`] makes the only kind of image that the engine reads, an [`UprightImage`]. [`Scaler`] resamples a square
+//! [`Window`] of it to a detector's size, or a [`TurnedWindow`]. [`align()`] warps a face to the canonical frame,
+//! [`crop()`] to any [`Frame`]. [`tensor`] lays pixels out for a model. [`measure`] computes quality measures by formulas.
 
 pub mod align;
 mod decode;

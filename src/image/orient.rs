@@ -2,8 +2,8 @@
 
 use image::metadata::Orientation;
 
-/// Side of the square tiles a transposition works in: 32 x 32 RGB pixels are 3 kB read and 3 kB
-/// written, so that a column walk stays in the first-level cache.
+/// Side of the square tiles of a transposition: 32 x 32 RGB pixels are 3 kB read and 3 kB written, so that a column walk
+/// stays in the first-level cache.
 const TILE: usize = 32;
 
 /// Applies an Exif orientation to packed RGB pixels. Returns the new width, height and pixels.
@@ -48,7 +48,7 @@ fn mirror(row: &mut [u8]) {
     row.as_chunks_mut::<3>().0.iter_mut().for_each(|pixel| pixel.swap(0, 2));
 }
 
-/// Reverses the order of rows of so many bytes.
+/// Reverses the order of rows of `row` bytes.
 fn flip(rgb: &mut [u8], row: usize) {
     let half = rgb.len() / row / 2 * row;
     let (top, rest) = rgb.split_at_mut(half);

@@ -1,4 +1,4 @@
-//! A photo as it came: bytes and nothing else.
+//! An encoded photo.
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,8 +1,7 @@
 //! Square windows of a photo, resampled to a fixed size.
 //!
-//! A detector sees a square of fixed size (fixed shapes keep ONNX Runtime's memory flat). The whole
-//! photo (a letterbox) and the surroundings of a face are the same thing to it: a square window in
-//! photo coordinates, black where it reaches outside.
+//! A detector's input is a square of fixed size (fixed shapes keep ONNX Runtime's memory constant). It is a square window
+//! in photo coordinates, of the whole photo (a letterbox) or of the surroundings of a face, black outside the photo.
 
 use fast_image_resize::images::{TypedCroppedImageMut, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8x3;
@@ -11,10 +10,10 @@ use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use super::UprightImage;
 use crate::domain::{BoundingBox, Point};
 
-/// A square part of a photo in pixels; it may reach outside.
+/// A square part of a photo in pixels; it may extend outside.
 ///
 /// Its sides are measured along pixel *edges* (the photo spans 0 to width), while [`Point`]s name
-/// pixel *centres* by whole numbers, as detectors do: point (0, 0) is the middle of the first pixel.
+/// pixel *centers* by integers, as detectors do: point (0, 0) is the center of the first pixel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Window {
     /// Left edge.
@@ -26,8 +25,8 @@ pub struct Window {
 }
 
 impl Window {
-    /// The smallest square that holds the whole photo and a margin of `margin` times its longer side
-    /// on every side. Without a margin the photo lies at the top left, with one in the middle.
+    /// The smallest square that holds the whole photo and a margin of `margin` times its longer side on every side.
+    /// Without a margin the photo is at the top left, with one in the center.
     pub fn whole(image: &UprightImage, margin: f64) -> Self {
         let (w, h) = (f64::from(image.width()), f64::from(image.height()));
         let side = w.max(h) * (1.0 + 2.0 * margin);
@@ -38,11 +37,11 @@ impl Window {
         }
     }
 
-    /// A square around the centre of a box whose side is `factor` times the box's longer side.
+    /// A square around the center of a box, with a side of `factor` times the box's longer side.
     pub fn around(face: &BoundingBox, factor: f64) -> Self {
         let center = face.center();
         let side = f64::from(face.width.max(face.height)) * factor;
-        // A box holds pixel centres; its window is measured along edges.
+        // A box is measured between pixel centers, a window between edges.
         let (x, y) = (f64::from(center.x) + 0.5, f64::from(center.y) + 0.5);
         Self { left: x - side / 2.0, top: y - side / 2.0, side }
     }
@@ -69,8 +68,8 @@ impl Window {
     }
 }
 
-/// Where one axis of a window meets the photo: whole target pixels, and the part of the photo that
-/// fills exactly them.
+/// The overlap of a window and the photo along one axis: whole target pixels, and the part of the photo that fills them
+/// exactly.
 struct Span {
     target: u32,
     target_length: u32,
@@ -79,11 +78,11 @@ struct Span {
 }
 
 impl Span {
-    /// `None` when they do not meet in a whole pixel.
+    /// `None` when the overlap has no whole pixel.
     fn new(edge: f64, side: f64, size: u32, photo: u32) -> Option<Self> {
         let scale = f64::from(size) / side;
         let (photo, limit) = (f64::from(photo), f64::from(size));
-        // The small number keeps a boundary that falls on a pixel's edge there in spite of rounding.
+        // The small number keeps a boundary on a pixel's edge there in spite of rounding.
         let first = ((-edge * scale) - 1e-6).ceil().clamp(0.0, limit);
         let last = ((photo - edge) * scale + 1e-6).floor().clamp(0.0, limit);
         if last < first + 1.0 {
@@ -100,9 +99,9 @@ impl Span {
     }
 }
 
-/// What is kept for the next window, in bytes: enough for a photo of 2 000 rows in a window of 640 pixels. A
-/// photo of the largest size allowed would leave ten times as much in each worker.
-const KEPT: usize = 4 << 20;
+/// Largest buffer kept for the next window, in bytes: enough for a photo of 2 000 rows in a window of 640 pixels. The
+/// largest photo allowed would keep ten times as much in each worker.
+const KEPT_BUFFER_BYTES: usize = 4 << 20;
 
 /// Resamples windows, reusing its buffers.
 #[derive(Debug, Default)]
@@ -114,9 +113,8 @@ pub struct Scaler {
 impl Scaler {
     /// A window of the photo as `size` x `size` packed RGB pixels, black outside the photo.
     ///
-    /// Shrinking averages (a triangle filter as wide as the shrink), so that fine structure does not
-    /// alias; enlarging is bilinear. Nothing but black comes out when the window misses the photo or
-    /// is not a finite square.
+    /// Shrinking averages (a triangle filter as wide as the scale factor), so that fine structure does not alias;
+    /// enlarging is bilinear. All black when the window is outside the photo or is not a finite square.
     pub fn square(&mut self, image: &UprightImage, window: &Window, size: u32) -> &[u8] {
         self.canvas.clear();
         self.canvas.resize(3 * size as usize * size as usize, 0);
@@ -126,9 +124,9 @@ impl Scaler {
         &self.canvas
     }
 
-    /// Gives back the memory of a window that was larger than what is kept.
+    /// Frees the buffers of an unusually large window.
     pub(super) fn release(&mut self) {
-        if self.canvas.capacity() > KEPT {
+        if self.canvas.capacity() > KEPT_BUFFER_BYTES {
             self.canvas = Vec::new();
         }
     }
@@ -155,7 +153,7 @@ impl Scaler {
             y.source_length,
         );
         let done = self.resizer.resize_typed(&source, &mut target, &options);
-        if self.resizer.size_of_internal_buffers() > KEPT {
+        if self.resizer.size_of_internal_buffers() > KEPT_BUFFER_BYTES {
             self.resizer.reset_internal_buffers();
         }
         Ok(done?)
@@ -176,7 +174,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn coordinates_go_there_and_back(
+        fn coordinates_round_trip(
             left in -500.0f64..500.0, top in -500.0f64..500.0, side in 10.0f64..4000.0,
             x in -100.0f32..700.0, y in -100.0f32..700.0, size in 32u32..641,
         ) {
@@ -187,7 +185,7 @@ mod tests {
 
         /// A point's colour in the window is its colour in the photo, wherever the window lies.
         #[test]
-        fn pixels_go_where_coordinates_say(left in -150.0f64..200.0, top in -150.0f64..200.0, side in 40.0f64..600.0) {
+        fn pixels_match_coordinates(left in -150.0f64..200.0, top in -150.0f64..200.0, side in 40.0f64..600.0) {
             let image = gradient(300, 200);
             let window = Window { left, top, side };
             let size = 96;
@@ -216,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_elsewhere_or_without_size_is_black() {
+    fn a_window_outside_the_photo_or_without_size_is_black() {
         let image = gradient(100, 50);
         for (left, side) in [(500.0, 10.0), (0.0, 0.0), (f64::NAN, 10.0), (0.0, f64::INFINITY), (99.9, 1000.0)] {
             let window = Window { left, top: 0.0, side };

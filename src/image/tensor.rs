@@ -1,6 +1,6 @@
-//! Pixels as a model wants them: planes of floats, channel by channel (NCHW with N = 1).
+//! Pixels as model input: planes of floats, channel by channel (NCHW with N = 1).
 
-/// In which order the planes follow each other.
+/// The order of the planes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Channels {
@@ -17,7 +17,7 @@ pub struct Layout {
     pub channels: Channels,
     /// Subtracted first, in units of a byte (0 to 255).
     pub mean: [f32; 3],
-    /// Multiplied then.
+    /// Multiplied afterwards.
     pub scale: [f32; 3],
 }
 

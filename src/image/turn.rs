@@ -1,8 +1,8 @@
-//! Square windows of a photo that are turned about their middle.
+//! Square windows of a photo that are turned about their center.
 //!
-//! A detector is taught upright faces. A face that is turned in the photo is shown to it in a window
-//! that is turned alike; what it finds there is mapped back to the photo. The photo itself is never
-//! turned, so the cost depends on the window's pixels and not on the photo's.
+//! A detector is trained on upright faces. A face that is turned in the photo is upright in a window that is turned by
+//! the same angle; detections are mapped back to the photo. The photo itself is never turned, so the cost depends on the
+//! window's pixels and not on the photo's.
 
 use std::borrow::Cow;
 
@@ -10,19 +10,18 @@ use super::align::{SimilarityTransform, sampled};
 use super::{Scaler, UprightImage, Window};
 use crate::domain::{BoundingBox, Point};
 
-/// A square part of a photo, turned about its middle.
+/// A square part of a photo, turned about its center.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TurnedWindow {
-    /// The square before it is turned.
+    /// The square before the turn.
     pub window: Window,
-    /// By how much it is turned, in degrees, clockwise as the photo is seen (from the x axis towards the
-    /// y axis): a face that is turned by as much in the photo is upright in the window.
+    /// The turn in degrees, clockwise (from the x axis towards the y axis): a face that is turned by this angle in the
+    /// photo is upright in the window.
     pub degrees: f64,
 }
 
 impl TurnedWindow {
-    /// The smallest window turned by `degrees` that holds the whole photo, and `margin` as
-    /// [`Window::whole`] has it.
+    /// The smallest window turned by `degrees` that holds the whole photo and the margin of [`Window::whole`].
     pub fn whole(image: &UprightImage, margin: f64, degrees: f64) -> Self {
         if degrees == 0.0 {
             return Self { window: Window::whole(image, margin), degrees };
@@ -44,8 +43,7 @@ impl TurnedWindow {
         }
     }
 
-    /// A box of the window in photo coordinates. It keeps its sides: the box about the mapped middle
-    /// that the window's turn would bring to the box in the photo.
+    /// A box of the window in photo coordinates, not turned: the same scaled sides about the mapped center.
     pub fn box_to_photo(&self, face: &BoundingBox, size: u32) -> BoundingBox {
         if self.degrees == 0.0 {
             return self.window.box_to_photo(face, size);
@@ -59,7 +57,7 @@ impl TurnedWindow {
     /// From pixels of the photo to those of the window.
     fn photo_to_window(&self, size: u32) -> SimilarityTransform {
         let Window { left, top, side } = self.window;
-        // Whole numbers name the middles of pixels, in the photo and in the window.
+        // Integer coordinates are centers of pixels, in the photo and in the window.
         let middle = (left + side / 2.0 - 0.5, top + side / 2.0 - 0.5);
         let target = f64::from(size) / 2.0 - 0.5;
         SimilarityTransform::about(middle, (target, target), -self.degrees.to_radians(), f64::from(size) / side)
@@ -74,7 +72,7 @@ impl TurnedWindow {
 impl Scaler {
     /// A turned window of the photo as `size` x `size` packed RGB pixels, black outside the photo.
     ///
-    /// Nothing but black comes out when the window is not a finite square.
+    /// All black when the window is not a finite square.
     pub fn turned(&mut self, image: &UprightImage, turned: &TurnedWindow, size: u32) -> Cow<'_, [u8]> {
         if turned.degrees == 0.0 {
             return Cow::Borrowed(self.square(image, &turned.window, size));
@@ -85,9 +83,8 @@ impl Scaler {
         Cow::Owned(sampled(self, image, &turned.photo_to_window(size), size))
     }
 
-    /// A window of the photo as a picture of its own, from which turned squares of `size` pixels are cut about its middle,
-    /// at the window's scale, without looking at the photo again. It is large enough that these have no black corners
-    /// where the photo goes on.
+    /// A window of the photo as an image of its own, from which turned squares of `size` pixels are cut about its center,
+    /// at the window's scale. It is large enough that their corners are black only outside the photo.
     pub fn patch(&mut self, image: &UprightImage, window: &Window, size: u32) -> Patch {
         let side = window.side * std::f64::consts::SQRT_2;
         let grown = Window {
@@ -101,7 +98,7 @@ impl Scaler {
         Patch { image, size }
     }
 
-    /// The middle square of a patch, turned by `degrees`.
+    /// The central square of a patch, turned by `degrees`.
     pub fn turned_patch(&mut self, patch: &Patch, degrees: f64) -> Cow<'_, [u8]> {
         let (all, side) = (f64::from(patch.image.width()), f64::from(patch.size));
         let window = Window { left: (all - side) / 2.0, top: (all - side) / 2.0, side };
@@ -130,7 +127,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn points_go_there_and_back(
+        fn points_round_trip(
             left in -500.0f64..500.0, top in -500.0f64..500.0, side in 10.0f64..4000.0, degrees in -360.0f64..360.0,
             x in -100.0f32..700.0, y in -100.0f32..700.0, size in 32u32..641,
         ) {
@@ -141,7 +138,7 @@ mod tests {
 
         /// A point's color in the window is its color in the photo, however the window lies.
         #[test]
-        fn pixels_go_where_points_go(
+        fn pixels_match_points(
             left in -150.0f64..200.0, top in -150.0f64..200.0, side in 40.0f64..900.0, degrees in -360.0f64..360.0,
         ) {
             let image = gradient(300, 200);
@@ -200,7 +197,7 @@ mod tests {
 
     /// A quarter turn of the window shows the photo's rows as columns.
     #[test]
-    fn a_quarter_turn_is_a_quarter_turn() {
+    fn a_quarter_turn_shows_rows_as_columns() {
         let image = gradient(96, 96);
         let turned = TurnedWindow::whole(&image, 0.0, 90.0);
         let mut scaler = Scaler::default();
@@ -215,7 +212,7 @@ mod tests {
 
     /// A patch shows what the photo shows.
     #[test]
-    fn a_patch_is_the_photo() {
+    fn a_patch_matches_the_photo() {
         let image = gradient(300, 200);
         let window = Window { left: 60.0, top: 40.0, side: 100.0 };
         let mut scaler = Scaler::default();

@@ -4,8 +4,7 @@ use std::fmt;
 
 /// A decoded photo, turned upright: RGB, 8 bits a channel, rows packed without gaps.
 ///
-/// Only [`decode`](super::decode()) makes one, so whoever holds one cannot have forgotten the
-/// orientation. Its `Debug` shows only the size.
+/// Only [`decode`](super::decode()) makes one, so its orientation is always applied. Its `Debug` shows only the size.
 #[derive(Clone, PartialEq, Eq)]
 pub struct UprightImage {
     width: u32,
@@ -14,14 +13,13 @@ pub struct UprightImage {
 }
 
 impl UprightImage {
-    /// Takes packed RGB pixels. `None` when a side is zero or the buffer has not exactly
-    /// `3 * width * height` bytes.
+    /// Takes packed RGB pixels. `None` when a side is zero or the buffer does not have exactly `3 * width * height` bytes.
     pub(super) fn new(width: u32, height: u32, rgb: Vec<u8>) -> Option<Self> {
         let bytes = u64::from(width) * u64::from(height) * 3;
         (bytes > 0 && bytes == rgb.len() as u64).then_some(Self { width, height, rgb })
     }
 
-    /// A black square of so many pixels in height and width, at least 1.
+    /// A black square with this many pixels in height and width, at least 1.
     pub fn black(side: u32) -> Self {
         let side = side.max(1);
         Self { width: side, height: side, rgb: vec![0; 3 * side as usize * side as usize] }

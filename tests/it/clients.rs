@@ -238,7 +238,7 @@ mod kotlin {
 }
 
 #[tokio::test]
-async fn the_swift_client_goes_its_whole_way() {
+async fn the_swift_client_completes_every_call() {
     let server = Server::start().await;
     let answer = exchange(&server, &swift::upload(&server, "identify", &photo("ann"))).await;
     assert_eq!(answer.status, 200);
@@ -276,7 +276,7 @@ async fn the_swift_client_understands_every_failure() {
 }
 
 #[tokio::test]
-async fn the_kotlin_client_goes_its_whole_way() {
+async fn the_kotlin_client_completes_every_call() {
     let server = Server::start().await;
     let nobody: kotlin::Reply =
         decoded(&exchange(&server, &kotlin::upload(&server, "identify", &photo("ann"), None)).await);
@@ -308,7 +308,7 @@ async fn the_kotlin_client_goes_its_whole_way() {
 }
 
 #[tokio::test]
-async fn the_kotlin_client_uses_its_connection_again() {
+async fn the_kotlin_client_reuses_its_connection() {
     let server = Server::start().await;
     let mut wire = Wire::connect(server.addr).await;
     for name in ["ann", "nobody", "bob"] {
@@ -318,7 +318,7 @@ async fn the_kotlin_client_uses_its_connection_again() {
 }
 
 #[tokio::test]
-async fn the_kotlin_client_without_credentials() {
+async fn the_kotlin_client_without_credentials_is_refused() {
     let server = Server::start().await;
     let (id, key) = (server.app.app_id.to_string(), server.app.app_key.clone());
     let request = kotlin::upload(&server, "identify", &photo("ann"), None);

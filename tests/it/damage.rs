@@ -43,7 +43,7 @@ fn a_cut_off_jpeg_is_refused_whatever_is_appended() {
 }
 
 #[test]
-fn a_part_of_the_last_row_may_be_missing() {
+fn part_of_the_last_row_may_be_missing() {
     let whole = coded("baseline", SIZE);
     // 32 rows of blocks, each about as long.
     let cut = |rows: usize| [&whole[..whole.len() - rows * whole.len() / 64], &[0xff, 0xd9]].concat();
@@ -71,7 +71,7 @@ fn rows_that_differ(a: &UprightImage, b: &UprightImage) -> Vec<usize> {
 }
 
 #[test]
-fn decoding_goes_on_at_the_next_restart_marker() {
+fn decoding_continues_at_the_next_restart_marker() {
     for coding in ["restart each row", "arithmetic, restart each row"] {
         let whole = coded(coding, SIZE);
         let picture = decoded(&whole).unwrap();

@@ -40,7 +40,7 @@ fn quarters() -> RgbImage {
 }
 
 #[test]
-fn every_flavour_decodes_to_the_same_colours() {
+fn every_format_decodes_to_the_same_colors() {
     let coloured = ["progressive.jpg", "restarts.jpg", "cmyk.jpg", "cmyk_unmarked.jpg", "ycck.jpg"];
     for name in coloured.into_iter().chain(["palette.png", "interlaced.png", "animated.png"]) {
         assert_quarters(&decoded(fixture(name)).unwrap(), QUARTERS, name);
@@ -57,7 +57,7 @@ fn every_flavour_decodes_to_the_same_colours() {
 }
 
 #[test]
-fn transparency_shows_white_paper() {
+fn transparent_pixels_are_blended_with_white() {
     let mut expected = QUARTERS;
     expected[1] = [255; 3];
     assert_quarters(&decoded(fixture("palette_transparent.png")).unwrap(), expected, "palette");
@@ -79,7 +79,7 @@ fn stored(orientation: u8) -> RgbImage {
 }
 
 #[test]
-fn all_eight_orientations_give_the_same_upright_picture() {
+fn all_eight_orientations_decode_to_the_same_image() {
     for orientation in 1..=8 {
         for big in [false, true] {
             let (picture, exif) = (stored(orientation), exif(orientation, big));
@@ -99,7 +99,7 @@ fn all_eight_orientations_give_the_same_upright_picture() {
 }
 
 #[test]
-fn no_bytes_and_foreign_bytes_are_told_apart() {
+fn an_empty_file_and_an_unknown_format_are_distinguished() {
     assert_eq!(decoded([]), Err(PhotoFault::Empty));
     for bytes in [&b"\xff"[..], b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a\x01\0\x01\0\0\0\0;", b"<svg/>", b"BM"] {
         assert!(matches!(decoded(bytes), Err(PhotoFault::Undecodable(_))), "{bytes:?}");
@@ -157,7 +157,7 @@ fn a_decompression_bomb_is_refused_by_its_header() {
 
 /// Found by fuzzing: the decoder panics when the last colour of a palette lacks a part.
 #[test]
-fn a_palette_of_broken_entries_is_refused() {
+fn a_png_with_a_truncated_palette_is_refused() {
     let whole = fixture("palette.png");
     let at = whole.windows(4).position(|kind| kind == b"PLTE").unwrap();
     let length = u32::from_be_bytes(whole[at - 4..at].try_into().unwrap()) as usize;
@@ -180,7 +180,7 @@ fn a_jpeg_of_very_many_scans_is_refused() {
 
 /// The larger the photo, the fewer scans: the limit is what they walk over.
 #[test]
-fn scans_count_by_their_pixels() {
+fn the_scan_limit_depends_on_the_size() {
     let limits = |pixels| DecodeLimits { pixels, ..DecodeLimits::default() };
     let photo = Photo::new(progressive(64, 48, 3, 40));
     assert!(decode(&photo, &limits(2 * 64 * 48)).is_ok());

@@ -42,14 +42,14 @@ macro_rules! on_both_databases {
 mod import; // below the macro that it uses
 
 on_both_databases! {
-    people_are_recognised_and_strangers_are_not;
+    people_are_identified_and_impostors_are_not;
     an_acknowledged_write_survives_a_kill;
     applications_do_not_see_each_other;
     templates_are_managed;
-    another_sample_helps_and_goes_with_its_template;
+    added_samples_match_and_are_deleted_with_the_template;
     the_command_line_and_the_server_share_the_database;
     a_key_is_rotated_with_an_overlap;
-    templates_are_kept_as_long_as_was_said;
+    templates_are_deleted_after_their_retention;
 }
 
 async fn a_key_is_rotated_with_an_overlap(database: Database) {
@@ -76,7 +76,7 @@ async fn a_key_is_rotated_with_an_overlap(database: Database) {
     assert!(code != Some(0) && message.contains("is not a duration such as"), "{message}");
 }
 
-async fn templates_are_kept_as_long_as_was_said(database: Database) {
+async fn templates_are_deleted_after_their_retention(database: Database) {
     let server = Server::start(&database).await;
     let app = server.first_app();
     let other = server.app(server.create_app("other", &database).await);
@@ -105,7 +105,7 @@ async fn templates_are_kept_as_long_as_was_said(database: Database) {
     assert!(listed.lines().all(|line| line.contains("\"retention_s\":null")), "{listed}");
 }
 
-async fn people_are_recognised_and_strangers_are_not(database: Database) {
+async fn people_are_identified_and_impostors_are_not(database: Database) {
     let server = Server::start(&database).await;
     let app = server.first_app();
     for (id, enrolled, _) in PEOPLE {
@@ -191,7 +191,7 @@ async fn templates_are_managed(database: Database) {
     assert_eq!(app.get("templates/a").await.0, 400);
 }
 
-async fn another_sample_helps_and_goes_with_its_template(database: Database) {
+async fn added_samples_match_and_are_deleted_with_the_template(database: Database) {
     let server = Server::start(&database).await;
     let app = server.first_app();
     app.add("person_b_1.jpg", &[("templateId", "b")]).await;
@@ -233,7 +233,7 @@ async fn the_command_line_and_the_server_share_the_database(database: Database) 
 }
 
 #[tokio::test]
-async fn the_first_run_makes_credentials_that_only_the_owner_can_read() {
+async fn first_run_credentials_are_readable_by_the_owner_only() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let file = server.dir().join("credentials.json");
@@ -267,7 +267,7 @@ async fn a_database_sealed_with_another_key_is_refused_at_start() {
 
 /// A whole run at the chattiest level: keys, passwords and embeddings are nowhere in what it says.
 #[tokio::test]
-async fn nothing_secret_is_said() {
+async fn no_secret_is_printed() {
     let database = Database::sqlite();
     let dir = tempfile::tempdir().unwrap();
     let chatty = [("SEMBLANCE_LOG_LEVEL", "trace"), ("SEMBLANCE_LOG_FORMAT", "json")];
@@ -321,7 +321,7 @@ async fn two_nodes_share_one_postgres() {
 }
 
 #[tokio::test]
-async fn verify_takes_both_spellings_at_both_places() {
+async fn verify_accepts_both_spellings_in_query_and_form() {
     let server = Server::start(&Database::sqlite()).await;
     let app = server.first_app();
     for path in ["verify", "doc/verify"] {
@@ -337,7 +337,7 @@ async fn verify_takes_both_spellings_at_both_places() {
 }
 
 #[tokio::test]
-async fn analyze_prints_what_the_server_says() {
+async fn analyze_prints_the_result_of_the_server() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let path = process::photo_path("person_b_2.jpg");
@@ -351,7 +351,7 @@ async fn analyze_prints_what_the_server_says() {
 }
 
 #[tokio::test]
-async fn what_is_no_single_face_gets_its_code() {
+async fn photos_without_a_single_face_get_their_code() {
     let server = Server::start(&Database::sqlite()).await;
     let app = server.first_app();
     let (a, b) = (process::decode("person_a_2.jpg"), process::decode("person_b_1.jpg"));

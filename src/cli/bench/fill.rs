@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::super::CliError;
 use super::super::target::{Target, resolve};
-use super::synthetic::Draw;
+use super::synthetic::SyntheticFaces;
 use crate::app;
 use crate::domain::{SampleId, random_uuid, stopwatch};
 use crate::gallery::{IndexedTemplate, Sample};
@@ -18,7 +18,7 @@ pub(in crate::cli) struct Fill {
     /// Templates to add.
     #[arg(long, default_value_t = 100_000)]
     templates: usize,
-    /// An export of real templates, several with more than one sample: its statistics are drawn from.
+    /// An export of real templates, several with more than one sample. The synthetic ones have its statistics.
     #[arg(long)]
     embeddings: PathBuf,
     #[command(flatten)]
@@ -31,14 +31,14 @@ const BATCH: usize = 1000;
 pub(super) async fn run(settings: &Settings, arguments: &Fill) -> Result<(), CliError> {
     let store = app::open_store(settings).await?;
     let app = resolve(&store, &arguments.target).await?;
-    let mut draw = Draw::new(Some(&arguments.embeddings), 0, 1)?;
+    let mut source = SyntheticFaces::new(Some(&arguments.embeddings), 0, 1)?;
     let start = stopwatch();
     let mut left = arguments.templates;
     while left > 0 {
         let count = left.min(BATCH);
         let batch = (0..count).map(|_| {
-            let person = draw.person();
-            let sample = Sample { id: SampleId::random(), embedding: draw.photo(&person)? };
+            let person = source.person();
+            let sample = Sample { id: SampleId::random(), embedding: source.photo(&person)? };
             let id = random_uuid().to_string();
             let id = id.parse().map_err(|error| CliError::message(format!("{error}")))?;
             Ok(IndexedTemplate { id, samples: vec![sample] })

@@ -1,4 +1,4 @@
-//! `semblance bench`: what this machine does.
+//! `semblance bench`: measures this machine.
 
 mod fill;
 mod search;
@@ -18,14 +18,13 @@ use crate::settings::Settings;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Time decode, detect, align and embed, and everything else that is found, per photo, on one
-    /// thread.
+    /// Time decode, detect, align and embed, and the other measures, per photo, on one thread.
     Identify(Identify),
     /// Time each model on the built-in input, on one thread.
     Models(Models),
-    /// Time searches in a gallery of made-up templates.
+    /// Time searches in a gallery of synthetic templates.
     Search(search::Search),
-    /// Fill the gallery of an application with made-up templates, to measure a whole server.
+    /// Fill the gallery of an application with synthetic templates, to measure a whole server.
     Fill(fill::Fill),
 }
 
@@ -91,8 +90,7 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
             let analysis = engine
                 .analyze(photo, request)
                 .map_err(|error| CliError::message(format!("{}: {error}", paths[at].display())))?;
-            // What is found beside the embedding is not part of what is compared: identify needs it,
-            // recognition does not.
+            // The comparison covers recognition only, without the other measures.
             let took = analysis.timings;
             let total = start.elapsed().saturating_sub(took.assess);
             if round > 0 {
@@ -116,7 +114,7 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
         } else {
             println!(
                 "{}: {total:.2} ms (decode {decode:.2}, detect {detect:.2}, align + embed {embed:.2}); \
-                 all that else is found {assess:.2} ms",
+                 other measures {assess:.2} ms",
                 path.display()
             );
         }

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::super::CliError;
 use super::milliseconds;
-use super::synthetic::{Draw, Person, SplitMix};
+use super::synthetic::{Person, SplitMix, SyntheticFaces};
 use crate::app;
 use crate::domain::{AppId, Embedding, Revision, SampleId, stopwatch};
 use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, MemoryMatcher, Sample, SearchStats};
@@ -22,11 +22,11 @@ pub(in crate::cli) struct Search {
     /// Templates in the gallery.
     #[arg(long, default_value_t = 100_000)]
     templates: usize,
-    /// Numbers in an embedding, when they are random.
+    /// Dimension of random embeddings.
     #[arg(long, default_value_t = 128)]
     dimension: usize,
-    /// An export of real templates, several with more than one sample: the gallery is drawn from its
-    /// statistics. Without one it is made of random directions.
+    /// An export of real templates, several with more than one sample: the gallery has its statistics. Default: random
+    /// directions.
     #[arg(long)]
     embeddings: Option<PathBuf>,
     /// Searches of each kind: for people of the gallery (mated), for others (non-mated).
@@ -38,7 +38,7 @@ pub(in crate::cli) struct Search {
     /// Threads that search.
     #[arg(long, default_value_t = 1)]
     threads: usize,
-    /// Searches that wait at once, for the searches per second; 0 leaves that out.
+    /// Numbers of concurrent searches at which searches per second are measured; 0 omits that.
     #[arg(long, value_delimiter = ',', default_value = "1,2,4,8,16,32,64")]
     waiting: Vec<usize>,
     /// Write the vectors (f32, little-endian) and the answers to a folder, for comparisons.
@@ -49,8 +49,8 @@ pub(in crate::cli) struct Search {
     json: bool,
 }
 
-/// How long searches per second are measured, for each number of waiting ones.
-const MEASURED: Duration = Duration::from_secs(2);
+/// How long searches per second are measured, for each number of concurrent ones.
+const RATE_DURATION: Duration = Duration::from_secs(2);
 
 pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), CliError> {
     if arguments.templates == 0 || arguments.dimension == 0 || arguments.probes == 0 || arguments.threads == 0 {
@@ -60,8 +60,8 @@ pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), C
     settings.compute.search_threads = arguments.threads;
     settings.limits.max_in_flight = arguments.waiting.iter().copied().max().unwrap_or(1);
     let (app, matcher) = (AppId::random(), Arc::new(app::start_matcher(&settings)));
-    let mut draw = Draw::new(arguments.embeddings.as_deref(), arguments.dimension, 1)?;
-    let mut gallery = Gallery::draw(arguments, &mut draw)?;
+    let mut source = SyntheticFaces::new(arguments.embeddings.as_deref(), arguments.dimension, 1)?;
+    let mut gallery = Gallery::generate(arguments, &mut source)?;
     if let Some(dir) = &arguments.save {
         gallery.save(dir)?;
     }
@@ -85,10 +85,10 @@ pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), C
         rates.push((waiting, rate, stats.searches as f64 / stats.passes.max(1) as f64));
     }
 
-    let kind = if draw.is_real() { "with the statistics of real embeddings" } else { "random" };
+    let kind = if source.is_real() { "with the statistics of real embeddings" } else { "random" };
     if arguments.json {
         let report = json!({
-            "templates": arguments.templates, "dimension": draw.dimension(), "vectors": kind,
+            "templates": arguments.templates, "dimension": source.dimension(), "vectors": kind,
             "threads": arguments.threads, "k": arguments.k,
             "searchable_s": searchable.as_secs_f64(), "built_s": built.as_secs_f64(), "bytes_per_template": bytes,
             "mated": mated.json(), "non_mated": non_mated.json(),
@@ -100,7 +100,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), C
     println!(
         "{} templates x {}, {kind}; {} threads, k = {}",
         arguments.templates,
-        draw.dimension(),
+        source.dimension(),
         arguments.threads,
         arguments.k
     );
@@ -117,7 +117,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), C
     Ok(())
 }
 
-/// What is searched and what is looked for.
+/// The templates and the probes.
 struct Gallery {
     templates: Vec<IndexedTemplate>,
     mated: Vec<Embedding>,
@@ -125,27 +125,27 @@ struct Gallery {
 }
 
 impl Gallery {
-    fn draw(arguments: &Search, draw: &mut Draw) -> Result<Self, CliError> {
+    fn generate(arguments: &Search, source: &mut SyntheticFaces) -> Result<Self, CliError> {
         let mut random = SplitMix::new(2);
         let mut chosen: Vec<usize> = (0..arguments.probes).map(|_| random.below(arguments.templates)).collect();
         chosen.sort_unstable();
         let mut people: Vec<Person> = Vec::with_capacity(arguments.probes);
         let mut templates = Vec::with_capacity(arguments.templates);
         for n in 0..arguments.templates {
-            let person = draw.person();
-            let sample = Sample { id: SampleId::random(), embedding: draw.photo(&person)? };
-            // In the order of the numbers, so that ties are those of an array.
+            let person = source.person();
+            let sample = Sample { id: SampleId::random(), embedding: source.photo(&person)? };
+            // In numeric order, so that ties are resolved as in an array.
             let id = format!("{n:012}").parse().map_err(|error| CliError::message(format!("{error}")))?;
             templates.push(IndexedTemplate { id, samples: vec![sample] });
-            // One may have been chosen several times.
+            // A person may be chosen several times.
             while chosen.get(people.len()) == Some(&n) {
                 people.push(person.clone());
             }
         }
-        let mated = people.iter().map(|person| draw.photo(person)).collect::<Result<_, _>>()?;
+        let mated = people.iter().map(|person| source.photo(person)).collect::<Result<_, _>>()?;
         let non_mated = (0..arguments.probes).map(|_| {
-            let person = draw.person();
-            draw.photo(&person)
+            let person = source.person();
+            source.photo(&person)
         });
         let non_mated = non_mated.collect::<Result<_, _>>()?;
         Ok(Self { templates, mated, non_mated })
@@ -168,7 +168,7 @@ fn write<'a>(path: &Path, vectors: impl Iterator<Item = &'a Embedding>) -> Resul
     out.flush().map_err(CliError::file(path))
 }
 
-/// Searches one after the other.
+/// Searches, one after the other.
 struct Timed {
     times: Vec<Duration>,
     stats: SearchStats,
@@ -231,7 +231,7 @@ fn save_answers(path: &Path, mated: &Timed, non_mated: &Timed) -> Result<(), Cli
     std::fs::write(path, answers.to_string()).map_err(CliError::file(path))
 }
 
-/// Searches per second while so many wait at once.
+/// Searches per second with so many concurrent ones.
 async fn rate(
     matcher: &Arc<MemoryMatcher>,
     app: &AppId,
@@ -247,8 +247,8 @@ async fn rate(
             let (matcher, app, probes, next) =
                 (Arc::clone(matcher), app.clone(), Arc::clone(&probes), Arc::clone(&next));
             tokio::spawn(async move {
-                while start.elapsed() < MEASURED {
-                    // Mated and non-mated ones in turn.
+                while start.elapsed() < RATE_DURATION {
+                    // Mated and non-mated ones alternate.
                     let n = next.fetch_add(1, Ordering::Relaxed);
                     let half = probes.len() / 2;
                     if let Some(probe) = probes.get(n / 2 % half.max(1) + n % 2 * half) {

@@ -1,4 +1,4 @@
-//! Made-up embeddings: random directions, or vectors with the statistics of real ones.
+//! Synthetic embeddings: random directions, or vectors with the statistics of real ones.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -8,14 +8,14 @@ use super::super::CliError;
 use super::super::ndjson::Line;
 use crate::domain::{Embedding, ModelTag};
 
-/// Draws people and photos of them.
+/// Generates people and photos of them.
 ///
 /// Real embeddings are modelled as Gaussian on two levels (the model of probabilistic linear
 /// discriminant analysis; Prince & Elder 2007): a person is the mean of all plus a deviation with the
 /// covariance between people, a photo of the person that plus a deviation with the covariance within
 /// people, at unit length. Without real ones every direction is as likely, and a person's photos are
 /// the same direction with noise at 60 degrees in all.
-pub(super) struct Draw {
+pub(super) struct SyntheticFaces {
     dimension: usize,
     mean: Vec<f64>,
     /// Lower triangular factors, row by row; `None`: the identity.
@@ -29,7 +29,7 @@ pub(super) struct Draw {
 #[derive(Clone)]
 pub(super) struct Person(Vec<f64>);
 
-impl Draw {
+impl SyntheticFaces {
     pub(super) fn new(embeddings: Option<&Path>, dimension: usize, seed: u64) -> Result<Self, CliError> {
         match embeddings {
             Some(file) => Self::learn(file, seed),
@@ -48,7 +48,8 @@ impl Draw {
     fn learn(file: &Path, seed: u64) -> Result<Self, CliError> {
         let reader = BufReader::new(File::open(file).map_err(CliError::file(file))?);
         let wrong = |what: &str| CliError::message(format!("{}: {what}", file.display()));
-        let (mut people, mut tag): (Vec<Vec<Vec<f64>>>, Option<String>) = (Vec::new(), None);
+        let mut people: Vec<Vec<Vec<f64>>> = Vec::new();
+        let mut tag: Option<String> = None;
         for line in reader.lines() {
             let line: Line = serde_json::from_str(&line.map_err(CliError::file(file))?)
                 .map_err(|error| wrong(&error.to_string()))?;
@@ -134,7 +135,7 @@ fn add_square(sums: &mut [f64], a: &[f64], centre: &[f64]) {
     }
 }
 
-/// Cholesky's factor of a covariance, with as little added to the diagonal as makes it one.
+/// The Cholesky factor of a covariance, with the least addition to the diagonal that makes it positive definite.
 fn factor(covariance: &[f64], n: usize) -> Vec<f64> {
     let trace: f64 = (0..n).map(|at| covariance[at * n + at]).sum();
     let mut jitter = 1e-9 * trace / n as f64;
@@ -173,7 +174,7 @@ impl SplitMix {
         (self.next() % n.max(1) as u64) as usize
     }
 
-    /// Near enough to normal, with variance 1: the sum of four uniform numbers.
+    /// Close to normal, with variance 1: the sum of four uniform numbers.
     fn normal(&mut self) -> f64 {
         let bits = self.next();
         let sum: u64 = (0..4).map(|part| (bits >> (16 * part)) & 0xffff).sum();
@@ -204,11 +205,11 @@ mod tests {
     }
 
     #[test]
-    fn drawn_numbers_are_normal_enough() {
+    fn generated_numbers_are_close_to_normal() {
         let mut random = SplitMix::new(1);
-        let drawn: Vec<f64> = (0..100_000).map(|_| random.normal()).collect();
-        let mean = drawn.iter().sum::<f64>() / 1e5;
-        let variance = drawn.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 1e5;
+        let numbers: Vec<f64> = (0..100_000).map(|_| random.normal()).collect();
+        let mean = numbers.iter().sum::<f64>() / 1e5;
+        let variance = numbers.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 1e5;
         assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
     }
 
@@ -216,7 +217,7 @@ mod tests {
     fn photos_of_a_person_resemble_each_other_as_much_as_in_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("export.ndjson");
-        let mut truth = Draw::new(None, 8, 3).unwrap();
+        let mut truth = SyntheticFaces::new(None, 8, 3).unwrap();
         let mut lines = String::new();
         for n in 0..300 {
             let person = truth.person();
@@ -229,17 +230,17 @@ mod tests {
             lines += &format!("{}\n", serde_json::json!({ "templateId": format!("t{n}"), "samples": samples }));
         }
         std::fs::write(&file, lines).unwrap();
-        let mut drawn = Draw::new(Some(&file), 0, 4).unwrap();
-        assert!(drawn.is_real() && drawn.dimension() == 8);
-        let genuine = |draw: &mut Draw| {
+        let mut learned = SyntheticFaces::new(Some(&file), 0, 4).unwrap();
+        assert!(learned.is_real() && learned.dimension() == 8);
+        let genuine = |source: &mut SyntheticFaces| {
             let cosines = (0..2000).map(|_| {
-                let person = draw.person();
-                let (a, b) = (draw.photo(&person).unwrap(), draw.photo(&person).unwrap());
+                let person = source.person();
+                let (a, b) = (source.photo(&person).unwrap(), source.photo(&person).unwrap());
                 f64::from(a.cosine(&b).unwrap().get())
             });
             cosines.sum::<f64>() / 2000.0
         };
-        let (expected, found) = (genuine(&mut truth), genuine(&mut drawn));
+        let (expected, found) = (genuine(&mut truth), genuine(&mut learned));
         assert!((expected - found).abs() < 0.05, "{expected} {found}");
     }
 }

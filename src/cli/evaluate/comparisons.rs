@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operating_point_lets_through_at_most_the_share_asked_for() {
+    fn operating_point_stays_within_the_requested_fmr() {
         let mut impostor = vec![0; BINS];
         for at in 0..1000 {
             impostor[bin(at as f32 / 1000.0)] += 1;
@@ -219,7 +219,7 @@ mod tests {
     /// Ann has 3 photos and is always recognised; Bob has 2, which do not match. Ann and Bob match in 3 of 6
     /// comparisons, and nobody matches Cyd.
     #[test]
-    fn each_person_has_one_vote() {
+    fn each_person_has_equal_weight() {
         let (east, north, west) = ([1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]);
         let embedded =
             people(&[("ann", east), ("ann", east), ("ann", east), ("bob", east), ("bob", north), ("cyd", west)]);
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn one_photo_a_person_weighs_both_ways_alike() {
+    fn both_weightings_agree_with_one_photo_per_person() {
         let photos: Vec<(String, [f32; 2])> = (0..40u8)
             .map(|n| (n.to_string(), [f32::from(n).to_radians().cos(), f32::from(n).to_radians().sin()]))
             .collect();
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_decide_the_rates_are_named() {
+    fn the_leading_people_are_named() {
         let (east, north) = ([1.0, 0.0], [0.0, 1.0]);
         let embedded = people(&[("ann", east), ("bob", east), ("bob", east), ("cyd", east), ("dan", north)]);
         let leading = leading_impostors(&embedded, 0.5).unwrap();

@@ -224,13 +224,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_threshold_parts_what_can_be_parted() {
+    fn the_best_threshold_separates_separable_scores() {
         let threshold = best_threshold(vec![(0.1, false), (0.2, false), (0.6, true), (0.9, true)]);
         assert!((threshold - 0.4).abs() < 1e-6);
     }
 
     #[test]
-    fn equal_scores_are_never_parted() {
+    fn equal_scores_are_never_separated() {
         let threshold = best_threshold(vec![(0.5, false), (0.5, true), (0.5, true)]);
         assert!(threshold <= 0.5);
     }

@@ -1,30 +1,30 @@
-//! Which photos of a person go together.
+//! Finds the photos filed under a person that show the same person.
 
 use crate::domain::{Cosine, Embedding, FalseMatchCurve};
 
-/// Photos that are compared each with each; of more, so many, spread evenly, stand for all.
+/// Most photos that are compared with each other; of more, so many evenly spaced ones represent all.
 const MAX_COMPARED: usize = 256;
 
 /// Which of the photos filed under one person show that person.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Alike {
-    /// Of each photo, whether it is of the person that most photos show.
+    /// For each photo, whether it shows the person that most photos show.
     pub(super) belongs: Vec<bool>,
-    /// Of each photo, the best cosine with a photo of that person.
+    /// For each photo, the best cosine with a photo of that person.
     pub(super) best: Vec<Cosine>,
     /// Whether more than half of the photos show one person.
     pub(super) one_person: bool,
 }
 
 impl Alike {
-    /// Compares photos with each other, and with those that are enrolled already, whose person it is then.
+    /// Compares photos with each other and with the enrolled samples, which define the person if there are any.
     pub(super) fn new(enrolled: &[Embedding], photos: &[Embedding], curve: &FalseMatchCurve) -> Self {
         let step = photos.len().div_ceil(MAX_COMPARED).max(1);
         let compared: Vec<&Embedding> = enrolled.iter().take(MAX_COMPARED).chain(photos.iter().step_by(step)).collect();
         let known = enrolled.len().min(MAX_COMPARED);
         let limit = curve.same_person(compared.len());
         let group = groups(&compared, limit);
-        // The person is who is enrolled, or else whom most photos show.
+        // The person is the enrolled one, or the one that most photos show.
         let size = |of: usize| group.iter().filter(|one| **one == of).count();
         let main = (0..compared.len()).map(|at| group[at]).max_by_key(|of| (size(*of), usize::MAX - of));
         let is_main = |at: usize| if known > 0 { group[..known].contains(&group[at]) } else { Some(group[at]) == main };
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn different_people_are_several() {
+    fn different_people_are_not_one_person() {
         let photos = [photo(0, 0.1), photo(1, 0.1)];
         let alike = Alike::new(&[], &photos, &curve());
         assert!(!alike.one_person);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_enrolled_decides() {
+    fn enrolled_samples_define_the_person() {
         let photos = [photo(1, 0.1), photo(1, 0.2), photo(0, 0.3)];
         let alike = Alike::new(&[photo(0, 0.1)], &photos, &curve());
         assert_eq!(alike.belongs, [false, false, true]);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_photos_each_is_judged() {
+    fn each_of_many_photos_is_judged() {
         let mut photos: Vec<Embedding> = (0..1000).map(|at| photo(0, at as f32 / 1e4)).collect();
         photos[501] = photo(7, 0.0);
         let alike = Alike::new(&[], &photos, &curve());
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_photo_alone_is_a_person() {
+    fn a_single_photo_is_one_person() {
         let alike = Alike::new(&[], &[photo(0, 0.0)], &curve());
         assert!(alike.one_person);
         assert_eq!(alike.belongs, [true]);

@@ -11,7 +11,7 @@ use crate::domain::{AppId, PhotoFormat};
 use crate::gallery::IndexedTemplate;
 use crate::store::{OnConflict, Store};
 
-/// What came of it.
+/// Counts of an import.
 #[derive(Debug, Default)]
 pub(super) struct Imported {
     pub(super) templates: usize,
@@ -19,7 +19,7 @@ pub(super) struct Imported {
     pub(super) existing: usize,
 }
 
-/// Imports a file, batch by batch. What was written before an error stays.
+/// Imports a file, batch by batch. Batches written before an error stay.
 pub(super) async fn import(
     store: &Store,
     app: &AppId,

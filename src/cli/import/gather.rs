@@ -1,4 +1,4 @@
-//! Photos become templates: gathered by person, compared, written in batches.
+//! Makes templates of photos: gathers them by person, compares them, and writes batches.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -31,14 +31,14 @@ struct Pending {
     faces: Vec<Face>,
 }
 
-/// A template that is to be written.
+/// A template to write.
 struct Ready {
     person: usize,
     template: IndexedTemplate,
     photos: Vec<(usize, PhotoDigest)>,
 }
 
-/// What gathers.
+/// Gathers the results of photos.
 pub(super) struct Gatherer<'a> {
     pub(super) store: &'a Store,
     pub(super) app: &'a AppId,
@@ -54,27 +54,27 @@ pub(super) struct Gatherer<'a> {
     pub(super) work: Work,
 }
 
-/// What is under way.
+/// People and templates that are not written yet.
 #[derive(Default)]
 pub(super) struct Work {
     pending: HashMap<usize, Pending>,
     batch: Vec<Ready>,
 }
 
-/// What a person's photos are compared with.
+/// Compares a person's photos with the gallery.
 pub(super) struct Guarding {
     pub(super) guard: Guard,
     pub(super) curve: FalseMatchCurve,
     pub(super) model: ModelTag,
-    /// The gallery as it is and as it becomes; nothing when the guard is off.
+    /// The gallery, with the templates of this import; `None` when the guard is off.
     pub(super) gallery: Option<MemoryMatcher>,
-    /// Templates there are, and people to come.
+    /// Existing templates and people to import.
     pub(super) size: usize,
     pub(super) revision: Revision,
 }
 
 impl Gatherer<'_> {
-    /// Takes what became of a photo; a person whose last photo it is becomes a template.
+    /// Takes the result of a photo. After a person's last photo, the template is made.
     pub(super) async fn take(&mut self, seen: Seen) -> Result<(), CliError> {
         let people = Arc::clone(&self.people);
         let Some(person) = people.get(seen.person) else { return Ok(()) };
@@ -126,7 +126,7 @@ impl Gatherer<'_> {
             .into_iter()
             .map(|face| Sample { id: face.digest.sample(self.app, &person.id), embedding: face.embedding });
         let template = IndexedTemplate { id: person.id.clone(), samples: samples.collect() };
-        self.show(&template);
+        self.publish(&template);
         self.work.batch.push(Ready { person: number, template, photos });
         Ok(())
     }
@@ -165,12 +165,12 @@ impl Gatherer<'_> {
                 "the photo does not match the other photos of this person (cosine {:.2} at best)",
                 best.get().max(0.0)
             );
-            let remedy = "look whether it shows this person; if so, import with --guard off";
+            let remedy = "check whether it shows this person; if so, import with --guard off";
             match guard {
                 Guard::Off => true,
                 Guard::Warn => {
                     rows.push(
-                        Row::warned(path, id, "unlike_samples").because(reason, "look whether it shows this person"),
+                        Row::warned(path, id, "unlike_samples").because(reason, "check whether it shows this person"),
                     );
                     true
                 }
@@ -183,7 +183,7 @@ impl Gatherer<'_> {
         Ok(())
     }
 
-    /// Looks for a person's face under other ids.
+    /// Searches for a person's face under other ids.
     async fn compare_with_others(&mut self, person: &Person, faces: &mut Vec<Face>) -> Result<(), CliError> {
         let Some(gallery) = &self.guard.gallery else { return Ok(()) };
         let limit = self.guard.curve.enrolled_elsewhere(self.guard.size.saturating_mul(faces.len()));
@@ -211,19 +211,19 @@ impl Gatherer<'_> {
             }
         } else {
             let row = Row::warned(photo(person, at), id, "enrolled_elsewhere");
-            self.rows.push(row.because(reason, "look whether they are one person, and delete one of the two if so"));
+            self.rows.push(row.because(reason, "check whether they are one person, and delete one of the two if so"));
         }
         Ok(())
     }
 
-    /// Makes a template known to the searches of this import.
-    fn show(&mut self, template: &IndexedTemplate) {
+    /// Adds a template to the gallery that later people are compared with.
+    fn publish(&mut self, template: &IndexedTemplate) {
         let Some(gallery) = &self.guard.gallery else { return };
         self.guard.revision = self.guard.revision.next();
         gallery.apply(self.app, Change { revision: self.guard.revision, template: template.clone() });
     }
 
-    /// Writes what is ready.
+    /// Writes the finished templates.
     pub(super) async fn flush(&mut self) -> Result<(), CliError> {
         let batch = std::mem::take(&mut self.work.batch);
         if !batch.is_empty() {

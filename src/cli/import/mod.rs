@@ -1,4 +1,4 @@
-//! `semblance gallery import`: from folders of photos as a personnel department has them, or from an export.
+//! `semblance gallery import`: from a folder of photos, such as a personnel department's, or from an export.
 
 mod alike;
 mod file;
@@ -20,13 +20,13 @@ use clap::Args;
 use plan::Layout;
 
 use super::target::{Target, find_app};
-use super::{CliError, clear_away, journal_command};
+use super::{CliError, journal_command, scrub_removed};
 use crate::app;
 use crate::domain::{Guard, Subject};
 use crate::settings::Settings;
 use crate::store::{ErasureReason, OnConflict};
 
-/// Templates written in one transaction at most.
+/// Most templates written in one transaction.
 const BATCH: usize = 256;
 
 #[derive(Debug, Args)]
@@ -35,35 +35,36 @@ pub(super) struct Arguments {
     from: PathBuf,
     #[command(flatten)]
     target: Target,
-    /// Replace templates that exist instead of leaving them alone.
+    /// Replace existing templates. By default they are kept as they are.
     #[arg(long, conflicts_with = "add_samples")]
     replace: bool,
-    /// Add the photos to templates that exist. Folders only.
+    /// Add the photos to existing templates. Folders only.
     #[arg(long)]
     add_samples: bool,
-    /// How the photos are sorted. `auto`: a folder of photos is a person, unless they show different people; each photo
-    /// beside folders is one. Folders only.
+    /// How photos are assigned to people. `auto`: a folder of photos is a person, unless they show different people; each
+    /// photo beside folders is a person. `folders`: every folder of photos is a person. `files`: every photo is. Folders
+    /// only.
     #[arg(long, value_enum, value_name = "auto|folders|files")]
     layout: Option<Layout>,
-    /// Which face of a photo is meant; without it a photo with several is left. Folders only.
+    /// Which face of a photo is meant. By default a photo with several faces is not enrolled. Folders only.
     #[arg(long, value_name = "only|largest|central")]
     faces: Option<Subject>,
-    /// What happens to a photo that does not match the others of its person, and to a person that is enrolled already
-    /// under another id; without it the application's guard, but at least `warn`. Folders only.
+    /// What happens to a photo that does not match the others of its person, and to a person who is already enrolled
+    /// under another id. Default: the application's guard, at least `warn`. Folders only.
     #[arg(long, value_name = "off|warn|refuse")]
     guard: Option<Guard>,
-    /// Write the report to PREFIX.csv and PREFIX.json; without it to the data folder. Folders only.
+    /// Write the report to PREFIX.csv and PREFIX.json. Default: in the data folder. Folders only.
     #[arg(long, value_name = "PREFIX")]
     report: Option<PathBuf>,
-    /// Where the state is kept, from which the next run goes on; without it in the data folder. Folders only.
+    /// File of the state from which the next run continues. Default: in the data folder. Folders only.
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// Look again at photos that an earlier run refused. Folders only.
+    /// Analyse photos again that an earlier run refused. Folders only.
     #[arg(long)]
     again: bool,
 }
 
-/// What happens to a template that exists.
+/// What happens to an existing template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Existing {
     Leave,
@@ -80,7 +81,7 @@ impl Arguments {
         }
     }
 
-    /// The first flag given that a file has no use for.
+    /// The first flag that applies to folders only.
     fn for_folders(&self) -> Option<&'static str> {
         [
             (self.add_samples, "--add-samples"),
@@ -111,12 +112,12 @@ pub(super) async fn run(mut settings: Settings, arguments: Arguments) -> Result<
     let on_conflict = if arguments.replace { OnConflict::Replace(ErasureReason::IMPORT) } else { OnConflict::Refuse };
     journal_command(&store, "gallery import", Some(&app), "begins").await?;
     let imported = file::import(&store, &app, &arguments.from, on_conflict).await?;
-    clear_away(&*store.scrubber).await?;
+    scrub_removed(&*store.scrubber).await?;
     let ends = format!("ends: {} templates with {} samples", imported.templates, imported.samples);
     journal_command(&store, "gallery import", Some(&app), &ends).await?;
     println!("{} templates with {} samples imported", imported.templates, imported.samples);
     if imported.existing > 0 {
-        println!("{} templates exist already and were left alone (--replace replaces them)", imported.existing);
+        println!("{} existing templates were not changed (--replace replaces them)", imported.existing);
     }
     Ok(())
 }

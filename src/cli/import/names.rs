@@ -7,7 +7,7 @@ use unicode_normalization::UnicodeNormalization as _;
 
 use crate::domain::{IdError, TemplateId};
 
-/// An id that was made of a name.
+/// An id derived from a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NamedId {
     pub(super) id: TemplateId,
@@ -15,8 +15,8 @@ pub(super) struct NamedId {
     pub(super) escaped: bool,
 }
 
-/// The id that a name gives. It is in Unicode's normal form C, so that one name gives one id whatever system wrote the
-/// file: macOS takes letters apart.
+/// The id derived from a name, in Unicode normalization form C: macOS decomposes letters, and a name must have one id
+/// on all systems.
 pub(super) fn id_of(name: &OsStr) -> Result<NamedId, IdError> {
     let escaped = name.to_str().is_none();
     let text: String = text_of(name).nfc().collect();
@@ -39,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn taken_apart_or_not_a_name_gives_one_id() {
+    fn composed_and_decomposed_names_have_one_id() {
         let apart = id_of(OsStr::new("Mu\u{308}ller, Rene\u{301}")).unwrap();
         assert_eq!(apart.id.as_str(), "M\u{fc}ller, Ren\u{e9}");
         assert_eq!(apart, id_of(OsStr::new("M\u{fc}ller, Ren\u{e9}")).unwrap());
@@ -47,7 +47,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_id_may_have_is_an_error() {
+    fn invalid_ids_are_errors() {
         assert_eq!(id_of(OsStr::new("a\nb")), Err(IdError::Control));
         assert_eq!(id_of(OsStr::new(&"x".repeat(129))), Err(IdError::TooLong(128)));
         assert_eq!(id_of(OsStr::new(" ")), Err(IdError::Empty));

@@ -14,7 +14,7 @@ use super::report::{Counts, Outcome, Report, Row, path_text};
 use super::state::{Refusals, State};
 use super::{Arguments, BATCH};
 use crate::cli::target::each_page;
-use crate::cli::{CliError, clear_away, journal_command};
+use crate::cli::{CliError, journal_command, scrub_removed};
 use crate::domain::{AnalysisRequest, AppId, Checks, Clock, Guard, ModelTag, Revision, Subject, TenantKey, rfc3339};
 use crate::engine::Analyze;
 use crate::gallery::{MatcherFeed as _, MemoryMatcher};
@@ -22,17 +22,17 @@ use crate::settings::Settings;
 use crate::store::{AppRecord, Store};
 use crate::{app, lifecycle};
 
-/// Longest that a template waits to be written.
+/// Longest time before a finished template is written.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
 
-/// Exit code when files are left.
+/// Exit code when some files were not enrolled.
 const EXIT_LEFT: u8 = 3;
 
-/// Lines of the report that are printed, too.
+/// Rows of the report that are also printed.
 const PRINTED_ROWS: usize = 50;
 
-/// Where the two files of an import are.
-struct Places {
+/// Paths of an import's state and report.
+struct Paths {
     state: PathBuf,
     report: PathBuf,
 }
@@ -41,9 +41,9 @@ struct Places {
 struct Ended {
     counts: Counts,
     rows: Vec<Row>,
-    /// The exit code of the signal that ended it.
+    /// The exit code of the signal that interrupted it.
     interrupted: Option<u8>,
-    /// Why it broke off.
+    /// Why it failed.
     error: Option<CliError>,
 }
 
@@ -54,10 +54,10 @@ pub(super) async fn import(
     arguments: &Arguments,
 ) -> Result<(), CliError> {
     let (app, root, started) = (&record.id, &arguments.from, Clock::system().now());
-    let places = places(settings, app, arguments)?;
+    let paths = paths(settings, app, arguments)?;
     let engine: Arc<dyn Analyze> = app::start_engine(settings)?;
     let faces = arguments.faces.unwrap_or_default();
-    // On everything that decides about a photo by itself.
+    // Everything that the result of a photo depends on.
     let under = format!(
         "version {}, models {}, faces {faces:?}, quality {:?}, pixels {}",
         env!("CARGO_PKG_VERSION"),
@@ -65,7 +65,7 @@ pub(super) async fn import(
         record.rules.min_quality,
         settings.limits.photo_pixels,
     );
-    let (state, refusals) = State::open(&places.state, &under)?;
+    let (state, refusals) = State::open(&paths.state, &under)?;
     let refusals = if arguments.again { Refusals::default() } else { refusals };
     let layout = arguments.layout.unwrap_or(Layout::Auto);
     let plan = Plan::new(root, layout);
@@ -119,7 +119,7 @@ pub(super) async fn import(
         counts: &ended.counts,
         files: &ended.rows,
     };
-    let files = report.write(&places.report)?;
+    let files = report.write(&paths.report)?;
     print(&ended, &files);
     let counts = &ended.counts;
     let how = match (&ended.error, ended.interrupted) {
@@ -136,22 +136,22 @@ pub(super) async fn import(
         return Err(error);
     }
     journaled?;
-    clear_away(&*store.scrubber).await?;
+    scrub_removed(&*store.scrubber).await?;
     match (ended.interrupted, counts.left) {
         (Some(code), _) => Err(CliError::Exit {
             code,
             message: format!(
-                "interrupted with {} photos to go; the same command goes on from here",
+                "interrupted with {} photos left; run the same command again to continue",
                 counts.not_reached
             ),
         }),
         (None, 0) => Ok(()),
-        (None, left) => Err(CliError::Exit { code: EXIT_LEFT, message: format!("{left} files were left") }),
+        (None, left) => Err(CliError::Exit { code: EXIT_LEFT, message: format!("{left} files were not enrolled") }),
     }
 }
 
-/// Where state and report are to be; their folder is made.
-fn places(settings: &Settings, app: &AppId, arguments: &Arguments) -> Result<Places, CliError> {
+/// The paths of state and report. Creates their folder.
+fn paths(settings: &Settings, app: &AppId, arguments: &Arguments) -> Result<Paths, CliError> {
     let real = std::fs::canonicalize(&arguments.from).map_err(CliError::file(&arguments.from))?;
     let default = State::default_path(&settings.data, &real, app);
     if let Some(dir) = default.parent()
@@ -163,7 +163,7 @@ fn places(settings: &Settings, app: &AppId, arguments: &Arguments) -> Result<Pla
     if let Some(dir) = parent.filter(|dir| !dir.is_dir()) {
         return Err(CliError::message(format!("the report cannot be written: {} is not a folder", dir.display())));
     }
-    Ok(Places {
+    Ok(Paths {
         report: arguments.report.clone().unwrap_or_else(|| default.with_extension("")),
         state: arguments.state.clone().unwrap_or(default),
     })
@@ -180,7 +180,7 @@ fn analysis_request(faces: Subject, app: &AppId) -> AnalysisRequest {
     }
 }
 
-/// Loads what the people are compared with.
+/// Loads the gallery that people are compared with.
 async fn guarding(
     settings: &Settings,
     store: &Store,
@@ -201,7 +201,7 @@ async fn guarding(
 
 async fn load(settings: &Settings, store: &Store, app: &AppId, model: &ModelTag) -> Result<MemoryMatcher, CliError> {
     let mut templates = Vec::new();
-    // What cannot be read is reported, and is no reason not to enroll others.
+    // Samples that cannot be read are printed; others are enrolled nevertheless.
     each_page(store, app, model, |page| {
         templates.extend(page);
         Ok(())
@@ -212,7 +212,7 @@ async fn load(settings: &Settings, store: &Store, app: &AppId, model: &ModelTag)
     Ok(gallery)
 }
 
-/// Gathers what is read until it ends, is interrupted or breaks off. What is done by then is written.
+/// Gathers results until the end, an interrupt or an error, and writes the templates that are finished by then.
 async fn follow(reader: Reader, mut gatherer: Gatherer<'_>) -> Ended {
     let (results, mut seen) = mpsc::channel(BATCH);
     let reading = tokio::spawn(Arc::new(reader).run(results));
@@ -221,7 +221,7 @@ async fn follow(reader: Reader, mut gatherer: Gatherer<'_>) -> Ended {
     seen.close();
     reading.abort();
     if error.is_none() {
-        // What was analysed by the time of an interrupt is not thrown away.
+        // Results that were ready when the interrupt came are kept.
         while let Ok(one) = seen.try_recv() {
             if let Err(failed) = gatherer.take(one).await {
                 error = Some(failed);
@@ -276,10 +276,10 @@ fn print(ended: &Ended, files: &[PathBuf; 2]) {
     let counts = &ended.counts;
     println!("{} templates with {} samples imported", counts.templates, counts.samples);
     let more = [
-        (counts.enrolled_before, "photos were enrolled before"),
-        (counts.left, "files were left"),
+        (counts.enrolled_before, "photos were already enrolled"),
+        (counts.left, "files were not enrolled"),
         (counts.warned, "warnings"),
-        (counts.skipped, "photos were there twice"),
+        (counts.skipped, "photos were duplicates"),
         (counts.ignored, "hidden and system files were ignored"),
         (counts.not_reached, "photos were not reached"),
     ];

@@ -1,4 +1,4 @@
-//! Who is in the files: how folders and names become people.
+//! Assigns photos to people by folders and names.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -12,7 +12,7 @@ use super::report::{Row, path_text};
 use super::walk::{Folder, Tree};
 use crate::domain::TemplateId;
 
-/// How files are sorted.
+/// How photos are assigned to people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Layout {
     /// A folder of photos is a person, unless its photos show different people; a folder of folders is a department,
@@ -47,13 +47,13 @@ pub(super) struct Person {
 pub(super) struct Plan {
     /// In order of their first photo.
     pub(super) people: Vec<Person>,
-    /// What is left, and what is worth a warning.
+    /// Files that are not enrolled, and warnings.
     pub(super) rows: Vec<Row>,
-    /// Hidden files and those of the system.
+    /// Number of hidden and system files.
     pub(super) ignored: usize,
 }
 
-/// Photos that may be one person's, if no other place gives the same id.
+/// Photos of one person, unless another folder or file has the same id.
 struct Candidate {
     name: NamedId,
     source: Source,
@@ -67,7 +67,7 @@ impl Candidate {
 }
 
 impl Plan {
-    /// Sorts the photos of a folder.
+    /// Assigns the photos of a folder to people.
     pub(super) fn new(root: &Path, layout: Layout) -> Self {
         let tree = Tree::walk(root);
         let mut plan = Self { people: Vec::new(), rows: tree.left, ignored: tree.ignored };
@@ -97,7 +97,7 @@ impl Plan {
         plan
     }
 
-    /// Photos of the uppermost folder have no folder that names them.
+    /// Photos directly in the imported folder have no folder with a name.
     fn loose(&mut self, folder: &Folder) {
         for photo in &folder.photos {
             self.rows.push(Row::left(photo, "", "loose_photo").because(
@@ -123,7 +123,7 @@ impl Plan {
         }
     }
 
-    /// Two places that give one id are never merged: they may be two people of one name.
+    /// Two folders or files with the same id are never merged: they may be two people of the same name.
     fn take(&mut self, candidates: Vec<Candidate>) {
         let mut places: BTreeMap<TemplateId, Vec<PathBuf>> = BTreeMap::new();
         for candidate in &candidates {
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn one_name_in_two_departments_is_never_one_person() {
+    fn the_same_name_in_two_folders_is_refused() {
         let dir = folder(&["Sales/ann/1.jpg", "Law/ann/1.jpg", "Law/bob/1.jpg"]);
         let plan = Plan::new(dir.path(), Layout::Auto);
         assert_eq!(people(&plan), [("bob", 1)]);
@@ -215,14 +215,14 @@ mod tests {
     }
 
     #[test]
-    fn one_name_in_one_folder_is_one_person() {
+    fn files_of_one_name_in_a_folder_are_one_person() {
         let dir = folder(&["ann.jpg", "ann.png", "Rene\u{301}.jpg", "Ren\u{e9}.png"]);
         let plan = Plan::new(dir.path(), Layout::Auto);
         assert_eq!(people(&plan), [("Ren\u{e9}", 2), ("ann", 2)]);
     }
 
     #[test]
-    fn what_is_no_photo_is_reported_and_what_is_hidden_is_not() {
+    fn other_files_are_reported_and_hidden_ones_are_ignored() {
         let dir = folder(&["ann/1.jpg", "ann/cv.txt", "ann/Thumbs.db", ".cache/x.jpg", "bob.txt"]);
         let plan = Plan::new(dir.path(), Layout::Auto);
         assert_eq!(people(&plan), [("ann", 1)]);

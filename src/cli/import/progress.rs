@@ -1,4 +1,4 @@
-//! How far an import is: a bar on a terminal, a line now and then elsewhere.
+//! The progress of an import: a bar on a terminal, a line every 10 seconds elsewhere.
 
 use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
@@ -7,13 +7,13 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::domain::stopwatch;
 
-/// From one line to the next where there is no terminal.
+/// Time between lines without a terminal.
 const LINE_INTERVAL: Duration = Duration::from_secs(10);
 
 const BAR: &str = "{bar:30} {pos} of {len} photos, {per_sec}, {eta} left; {msg}";
 
 pub(super) struct Progress {
-    /// `None`: lines.
+    /// `None` without a terminal.
     bar: Option<ProgressBar>,
     total: usize,
     done: usize,
@@ -25,14 +25,14 @@ impl Progress {
     pub(super) fn new(total: usize) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::with_draw_target(Some(total as u64), ProgressDrawTarget::stderr());
-            // The default style, if this one were ever wrong.
+            // The template is valid; the default is a fallback.
             bar.set_style(ProgressStyle::with_template(BAR).unwrap_or_else(|_| ProgressStyle::default_bar()));
             bar
         });
         Self { bar, total, done: 0, started: stopwatch(), last_line: stopwatch() }
     }
 
-    /// One photo more is done; so many templates are written by now.
+    /// Counts a finished photo and shows the number of written templates.
     pub(super) fn advance(&mut self, templates: usize) {
         self.done += 1;
         if let Some(bar) = &self.bar {
@@ -44,12 +44,12 @@ impl Progress {
         }
     }
 
-    /// Photos that are not done.
+    /// Unfinished photos.
     pub(super) fn left(&self) -> usize {
         self.total.saturating_sub(self.done)
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub(super) fn finish(&self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_tells_rate_and_time_left() {
+    fn a_line_shows_rate_and_time_left() {
         assert_eq!(line(100, 400, Duration::from_secs(10)), "100 of 400 photos, 10.0 a second, 30 s left");
         assert_eq!(line(100, 13_000, Duration::from_secs(10)), "100 of 13000 photos, 10.0 a second, 22 min left");
     }

@@ -1,5 +1,5 @@
-//! Reads and analyses photos, as many at once as the engine has threads and some more, so that none of them waits for
-//! a disk or for a slower photo before it.
+//! Reads and analyses photos, some more at once than the engine has threads, so that no thread waits for the disk or for
+//! a slower photo.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -23,19 +23,19 @@ use crate::engine::{Analyze, AnalyzeError};
 use crate::image::Photo;
 use crate::store::Store;
 
-/// Photos in work for each thread of the engine. With fewer, one slow photo, or a write, leaves threads idle.
-const IN_WORK: usize = 4;
+/// Photos in progress per engine thread. With fewer, a slow photo or a write leaves threads idle.
+const PHOTOS_PER_THREAD: usize = 4;
 
-/// People whose templates are looked up at once.
-const LOOKUPS: usize = 8;
+/// People whose templates are read at once.
+const CONCURRENT_LOOKUPS: usize = 8;
 
-/// Files wait for as long as the disk takes.
-const NEVER: Duration = Duration::from_secs(365 * 86_400);
+/// Reading a file has no deadline.
+const NO_DEADLINE: Duration = Duration::from_secs(365 * 86_400);
 
-/// From a full queue to the next attempt.
-const RETRY: Duration = Duration::from_millis(20);
+/// Pause after a full queue.
+const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
-/// What became of one photo.
+/// The result of one photo.
 #[derive(Debug)]
 pub(super) struct Seen {
     /// Its person's number in the plan.
@@ -49,26 +49,26 @@ pub(super) struct Seen {
 pub(super) enum Outcome {
     /// It has a face that can be enrolled.
     Face(PhotoDigest, Embedding),
-    /// It is enrolled already.
+    /// It is already enrolled.
     Enrolled,
-    /// It is left for a reason outside of it, or known from before.
+    /// It is not enrolled, for a reason outside the photo or from an earlier run.
     Left(Row),
-    /// It is left for a reason in it, which is worth remembering.
+    /// It is not enrolled for a reason in the photo, which the state remembers.
     Refused(PhotoDigest, Row),
     /// The database failed.
     Failed(CliError),
 }
 
-/// What is in the database of a person.
+/// What the database has of a person.
 #[derive(Clone)]
 enum Known {
-    /// Nothing that counts.
+    /// No template, or one that is replaced.
     New,
     /// These samples.
     Samples(Arc<HashSet<SampleId>>),
 }
 
-/// Whatever reading takes.
+/// Reads and analyses photos.
 pub(super) struct Reader {
     pub(super) engine: Arc<dyn Analyze>,
     pub(super) store: Store,
@@ -86,11 +86,11 @@ pub(super) struct Reader {
 /// Threads that read files and hash them.
 pub(super) fn file_threads(engine_threads: usize) -> Result<Pool<()>, CliError> {
     let threads = engine_threads.div_ceil(4);
-    let config = PoolConfig { name: "files", threads, queue: usize::MAX, deadline: NEVER };
+    let config = PoolConfig { name: "files", threads, queue: usize::MAX, deadline: NO_DEADLINE };
     Pool::start(config, |_| Ok::<_, CliError>(()))
 }
 
-/// A photo within the folder that is imported: the same wherever that is mounted.
+/// A photo's path within the imported folder, which does not depend on where that is mounted.
 pub(super) fn key(root: &Path, photo: &Path) -> String {
     path_text(photo.strip_prefix(root).unwrap_or(photo))
 }
@@ -98,11 +98,11 @@ pub(super) fn key(root: &Path, photo: &Path) -> String {
 impl Reader {
     /// Sends the result of each photo, in any order, until all are done or the receiver is closed.
     pub(super) async fn run(self: Arc<Self>, results: mpsc::Sender<Seen>) {
-        let window = IN_WORK * self.threads.max(1);
+        let window = PHOTOS_PER_THREAD * self.threads.max(1);
         let reader = &self;
         let people = stream::iter(0..self.people.len())
             .map(|person| async move { (person, Arc::new(reader.known(person).await)) })
-            .buffered(LOOKUPS);
+            .buffered(CONCURRENT_LOOKUPS);
         let photos = people.flat_map(|(person, known)| {
             let count = reader.people.get(person).map_or(0, |person| person.photos.len());
             stream::iter((0..count).map(move |photo| (person, photo, Arc::clone(&known))))
@@ -174,7 +174,7 @@ impl Reader {
     async fn analyze(&self, path: &Path, id: &TemplateId, digest: PhotoDigest, photo: Photo) -> Outcome {
         let analyzed = loop {
             match self.engine.analyze(photo.clone(), self.request).await {
-                Err(AnalyzeError::Busy) => tokio::time::sleep(RETRY).await,
+                Err(AnalyzeError::Busy) => tokio::time::sleep(BUSY_PAUSE).await,
                 analyzed => break analyzed,
             }
         };
@@ -187,7 +187,7 @@ impl Reader {
             Err(error) => {
                 return Outcome::Left(Row::left(path, id.as_str(), "engine_failed").because(
                     error.to_string(),
-                    "import again; if it fails again, look with `semblance models check` and `semblance analyze`",
+                    "import again; if it fails again, run `semblance models check` and `semblance analyze`",
                 ));
             }
         };
@@ -197,7 +197,7 @@ impl Reader {
             };
             if !(measured >= least) {
                 let reason =
-                    format!("the quality (crfiqa) is {measured:.2}, under the application's least of {least:.2}");
+                    format!("the quality (crfiqa) is {measured:.2}, below the application's minimum of {least:.2}");
                 let row = Row::left(path, id.as_str(), "low_quality").because(reason, "take a better photo");
                 return Outcome::Refused(digest, row);
             }
@@ -213,7 +213,7 @@ impl Reader {
         let path = path.to_owned();
         let work = self.files.submit(move |(), _| {
             let mut bytes = Vec::new();
-            // A file that grows meanwhile is cut off, and no photo any more.
+            // A file that grows meanwhile is cut off and does not decode.
             File::open(&path)?.take(super::walk::MAX_FILE_BYTES).read_to_end(&mut bytes)?;
             let digest = PhotoDigest::new(&bytes);
             Ok((bytes, digest))

@@ -1,4 +1,4 @@
-//! The reason why a photo was left, and what the user can do about it.
+//! Why a photo is not enrolled, and what the user can do.
 
 use crate::domain::PhotoFault;
 

@@ -10,7 +10,7 @@ use super::names::text_of;
 use crate::cli::CliError;
 use crate::cli::private::write_private;
 
-/// What became of a file.
+/// The outcome of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Outcome {
@@ -37,7 +37,7 @@ impl Outcome {
 pub(super) struct Row {
     pub(super) outcome: Outcome,
     pub(super) path: String,
-    /// The id that it would have had, as far as it is known.
+    /// The id that it would have had, if known.
     pub(super) person: String,
     /// One word for programs.
     pub(super) code: Cow<'static, str>,
@@ -51,7 +51,7 @@ impl Row {
         Self { outcome, path, person, code: code.into(), reason: String::new(), remedy: String::new() }
     }
 
-    /// A file that is left.
+    /// A file that is not enrolled; the user has to act.
     pub(super) fn left(path: &Path, person: &str, code: &'static str) -> Self {
         Self::new(Outcome::Left, path, person, code)
     }
@@ -61,12 +61,12 @@ impl Row {
         Self::new(Outcome::Warned, path, person, code)
     }
 
-    /// A file that need not be enrolled.
+    /// A file that is not enrolled, and no action is needed.
     pub(super) fn skipped(path: &Path, person: &str, code: &'static str) -> Self {
         Self::new(Outcome::Skipped, path, person, code)
     }
 
-    /// Why, and what can be done about it.
+    /// Adds the reason and the remedy.
     pub(super) fn because(self, reason: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { reason: reason.into(), remedy: remedy.into(), ..self }
     }
@@ -86,17 +86,17 @@ pub(super) struct Counts {
     pub(super) templates: usize,
     /// Samples written.
     pub(super) samples: usize,
-    /// Photos that were enrolled before.
+    /// Photos that were already enrolled.
     pub(super) enrolled_before: usize,
-    /// Hidden files and those of the system.
+    /// Hidden and system files.
     pub(super) ignored: usize,
-    /// Files that are left.
+    /// Files that were not enrolled and need action.
     pub(super) left: usize,
     /// Files that are enrolled with a warning.
     pub(super) warned: usize,
-    /// Files that need not be enrolled.
+    /// Files that were not enrolled and need no action.
     pub(super) skipped: usize,
-    /// Photos that were not looked at because the import was interrupted or failed.
+    /// Photos without a result, because the import was interrupted or failed.
     pub(super) not_reached: usize,
 }
 
@@ -113,7 +113,7 @@ pub(super) struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// Writes `PREFIX.csv` and `PREFIX.json`, for their owner alone; where they are.
+    /// Writes `PREFIX.csv` and `PREFIX.json`, readable by their owner only; returns their paths.
     pub(super) fn write(&self, prefix: &Path) -> Result<[PathBuf; 2], CliError> {
         let files = ["csv", "json"].map(|ending| {
             let mut name = prefix.as_os_str().to_owned();
@@ -128,7 +128,7 @@ impl Report<'_> {
     }
 }
 
-/// The rows as CSV (RFC 4180) with a head. It begins with a byte order mark, or spreadsheets read names wrong.
+/// The rows as CSV (RFC 4180) with a header. Spreadsheets need the byte order mark to read names correctly.
 fn csv(rows: &[Row]) -> String {
     let mut text = "\u{feff}outcome,path,person,code,reason,remedy\r\n".to_owned();
     for row in rows {
@@ -138,7 +138,7 @@ fn csv(rows: &[Row]) -> String {
     text
 }
 
-/// A cell. Names come from strangers: one that a spreadsheet would take for a formula gets an apostrophe in front.
+/// A cell. Names are untrusted: one that a spreadsheet would read as a formula gets an apostrophe in front.
 fn cell(text: &str) -> Cow<'_, str> {
     let is_formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
     if !is_formula && !text.contains(['"', ',', '\n', '\r']) {

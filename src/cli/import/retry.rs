@@ -1,4 +1,4 @@
-//! An import takes long, and does not end because the database is away for a moment.
+//! Repeats database calls while the database is unavailable for a short time: an import takes long.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use crate::domain::AppId;
 use crate::gallery::IndexedTemplate;
 use crate::store::{OnConflict, Store, StoreError};
 
-/// From one attempt to the next.
-const PAUSES: [Duration; 6] = [
+/// Pauses between attempts.
+const RETRY_PAUSES: [Duration; 6] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
     Duration::from_secs(4),
@@ -16,9 +16,9 @@ const PAUSES: [Duration; 6] = [
     Duration::from_secs(32),
 ];
 
-/// Repeats a read for as long as the database is not available, about a minute at most.
+/// Repeats a read while the database is unavailable, for about a minute at most.
 pub(super) async fn read<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> Result<T, StoreError> {
-    for pause in PAUSES {
+    for pause in RETRY_PAUSES {
         match call().await {
             Err(StoreError::Unavailable(error)) => wait(&*error, pause).await,
             done => return done,
@@ -27,8 +27,8 @@ pub(super) async fn read<T, F: Future<Output = Result<T, StoreError>>>(call: imp
     call().await
 }
 
-/// Writes templates, in one transaction unless it has to be repeated; of each, whether it is written. `false`: a
-/// template of this id exists.
+/// Writes templates, in one transaction unless it is repeated. Returns for each whether it was written; `false`: a
+/// template with this id exists.
 pub(super) async fn write(
     store: &Store,
     app: &AppId,
@@ -37,7 +37,7 @@ pub(super) async fn write(
 ) -> Result<Vec<bool>, StoreError> {
     let mut written = vec![false; templates.len()];
     let mut open: Vec<usize> = (0..templates.len()).collect();
-    let mut pauses = PAUSES.iter();
+    let mut pauses = RETRY_PAUSES.iter();
     while !open.is_empty() {
         let batch: Vec<IndexedTemplate> = open.iter().filter_map(|at| templates.get(*at).cloned()).collect();
         match store.templates.insert_all(app, &batch, on_conflict).await {
@@ -50,7 +50,7 @@ pub(super) async fn write(
             Err(StoreError::Unavailable(error)) => {
                 let Some(pause) = pauses.next() else { return Err(StoreError::Unavailable(error)) };
                 wait(&*error, *pause).await;
-                // A write that was given up may have happened all the same.
+                // The failed write may have been committed.
                 let mut still_open = Vec::with_capacity(open.len());
                 for (at, template) in open.iter().zip(&batch) {
                     written[*at] = is_written(store, app, template).await?;

@@ -54,7 +54,7 @@ impl PhotoDigest {
 struct Line {
     path: String,
     sha256: String,
-    /// Options and models that the outcome depends on.
+    /// The options and models that the outcome depends on.
     under: String,
     person: String,
     /// Why it was refused; absent when it is enrolled.
@@ -107,7 +107,7 @@ impl State {
         data.join("imports").join(hex::encode(&digest[..8])).with_extension("jsonl")
     }
 
-    /// Opens the file, or makes it. Refusals count again only `under` the same options and models.
+    /// Opens or creates the file. Refusals count only `under` the same options and models.
     pub(super) fn open(path: &Path, under: &str) -> Result<(Self, Refusals), CliError> {
         let failed = || CliError::file(path);
         let text = match std::fs::read_to_string(path) {
@@ -147,13 +147,13 @@ impl State {
         Ok((Self { file: BufWriter::new(file), path: path.to_owned(), under: under.to_owned() }, refusals))
     }
 
-    /// A photo is enrolled.
+    /// Adds an enrolled photo.
     pub(super) fn enrolled(&mut self, path: String, person: &TemplateId, digest: PhotoDigest) -> Result<(), CliError> {
         let person = person.as_str().to_owned();
         self.write(&Line { path, sha256: digest.text(), under: self.under.clone(), person, refused: None })
     }
 
-    /// A photo was refused for something that is in it.
+    /// Adds a photo that was refused for a reason in the photo.
     pub(super) fn refuse(&mut self, key: String, row: &Row, digest: PhotoDigest) -> Result<(), CliError> {
         let refusal = Refusal { code: row.code.to_string(), reason: row.reason.clone(), remedy: row.remedy.clone() };
         self.write(&Line {
@@ -171,7 +171,7 @@ impl State {
         writeln!(self.file, "{text}").map_err(failed())
     }
 
-    /// Hands all lines to the system.
+    /// Writes all buffered lines.
     pub(super) fn flush(&mut self) -> Result<(), CliError> {
         self.file.flush().map_err(CliError::file(&self.path))
     }

@@ -1,4 +1,4 @@
-//! Which files there are: a folder with everything below it, by what the files hold and not by their names.
+//! Finds the photos in a folder and below it, by their content and not by their names.
 
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use super::report::{Row, path_text};
 use crate::domain::PhotoFormat;
 
-/// Bytes of a file that are read to tell whether it is a photo.
+/// Bytes of a file that are read to recognize a photo.
 const HEAD_BYTES: u64 = 512;
 
 /// Deepest folder that is read; a loop of mounts ends there.
 const MAX_DEPTH: usize = 32;
 
-/// Largest file that is read, in bytes: 64 MiB. The largest photos of phones have 20.
+/// Largest file that is read, in bytes: 64 MiB. The largest photos of phones have 20 MiB.
 pub(super) const MAX_FILE_BYTES: u64 = 64 << 20;
 
 /// Folders and files that operating systems create; they are counted, not reported.
@@ -31,19 +31,19 @@ pub(super) struct Folder {
     pub(super) has_folders: bool,
 }
 
-/// What a folder holds, at any depth.
+/// The contents of a folder, at any depth.
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     /// In order of their paths.
     pub(super) folders: Vec<Folder>,
-    /// What cannot be read, or is no photo.
+    /// Files that cannot be read or are not photos.
     pub(super) left: Vec<Row>,
-    /// Hidden files and those of the system.
+    /// Number of hidden and system files.
     pub(super) ignored: usize,
 }
 
 impl Tree {
-    /// Looks through a folder. What cannot be read is reported, and stops nothing.
+    /// Walks a folder. What cannot be read is reported and does not stop the walk.
     pub(super) fn walk(root: &Path) -> Self {
         let mut tree = Self::default();
         tree.folder(root, &mut Vec::new());
@@ -89,7 +89,7 @@ impl Tree {
                 Ok(found) if found.is_file() => photos.extend(self.file(path, found.len())),
                 Ok(_) => self.left.push(
                     Row::left(&path, "", "special_file")
-                        .because("it is no file but a device, a pipe or a socket", "move it out of the folder"),
+                        .because("it is a device, a pipe or a socket, not a file", "move it out of the folder"),
                 ),
                 Err(error) => drop(self.leave(&path, &error)),
             }
@@ -125,7 +125,7 @@ impl Tree {
             Ok(_) if PhotoFormat::sniff(&head).is_some() => Some(path),
             Ok(_) => {
                 self.left.push(Row::left(&path, "", "not_a_photo").because(
-                    "the file is no photo of a known format, whatever its name is",
+                    "the content is not a photo of a known format",
                     "none if it is meant to be something else; otherwise save it as JPEG or PNG",
                 ));
                 None
@@ -133,7 +133,7 @@ impl Tree {
         }
     }
 
-    /// Reports what cannot be read; `false`, as there are no photos in it.
+    /// Reports what cannot be read; returns `false`: there are no photos in it.
     fn leave(&mut self, path: &Path, error: &std::io::Error) -> bool {
         self.left.push(unreadable(path, "", error));
         false
@@ -147,12 +147,13 @@ pub(super) fn unreadable(path: &Path, person: &str, error: &std::io::Error) -> R
         ErrorKind::NotFound if is_link => {
             let target = fs::read_link(path).map(|target| path_text(&target)).unwrap_or_default();
             Row::left(path, person, "dangling_link").because(
-                format!("the link leads to {target}, where nothing is"),
-                "mount or restore what it leads to, or remove the link",
+                format!("the link target {target} does not exist"),
+                "mount or restore the target, or remove the link",
             )
         }
-        ErrorKind::PermissionDenied => Row::left(path, person, "no_permission")
-            .because(error.to_string(), "give the user that imports the right to read it"),
+        ErrorKind::PermissionDenied => {
+            Row::left(path, person, "no_permission").because(error.to_string(), "allow the importing user to read it")
+        }
         _ => Row::left(path, person, "unreadable").because(error.to_string(), "check the disk, or copy the file again"),
     }
 }

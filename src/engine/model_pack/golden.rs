@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_and_holds() {
+    fn written_outputs_are_read_and_match() {
         let (expected, found) = golden(&[0.1, -2.5e-7, 3.0e8, 1.0]);
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("golden.toml");
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_differs_is_found() {
+    fn differences_are_found() {
         let (expected, _) = golden(&[0.5; 100]);
         assert!(expected.compare("m", &golden(&[0.5; 100]).1).is_ok());
         assert!(expected.compare("m", &golden(&[0.504; 100]).1).is_err());
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn few_numbers_are_kept_whole_and_many_evenly() {
+    fn all_of_few_numbers_are_kept_and_some_of_many() {
         assert_eq!(kept(&[1.0, 2.0]), [1.0, 2.0]);
         assert!(kept(&[]).is_empty());
         let many: Vec<f32> = (0..800).map(|i| i as f32).collect();

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn components_are_read_and_a_missing_or_damaged_list_is_named() {
+    fn components_are_read_and_errors_name_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let text = "title = 'R 1'\nsource = 's'\nlicence = 'MIT'\ncopyright = 'c'\ncomponents = 'list.json'";
         let provenance: RuntimeProvenance = toml::from_str(text).unwrap();

@@ -1,11 +1,11 @@
-//! The head of a JPEG: what stands before its first scan.
+//! The header of a JPEG: the segments before its first scan.
 
-/// What the segments before the first scan tell.
+/// The content of the segments before the first scan.
 #[derive(Debug, Default)]
 pub(super) struct Header<'a> {
     /// The frame; `None` when it is missing or cannot be read.
     pub(super) frame: Option<Frame>,
-    /// The transform that Adobe's segment names: 0 none, 1 YCbCr, 2 YCCK.
+    /// The transform of Adobe's segment: 0 none, 1 YCbCr, 2 YCCK.
     pub(super) adobe: Option<u8>,
     /// Blocks between restart markers; 0 for none.
     pub(super) restart_interval: u16,
@@ -15,7 +15,7 @@ pub(super) struct Header<'a> {
     pub(super) exif: Option<&'a [u8]>,
     /// The first XMP packet.
     pub(super) xmp: Option<&'a [u8]>,
-    /// The first scan; `None` when there is none, or bytes that belong to no segment stand before it.
+    /// The first scan; `None` when there is none, or bytes outside any segment precede it.
     pub(super) scan: Option<Scan>,
 }
 
@@ -24,7 +24,7 @@ pub(super) struct Header<'a> {
 pub(super) struct Frame {
     /// The second byte of its marker, 0xc0 to 0xcf.
     pub(super) marker: u8,
-    /// Bits a sample.
+    /// Bits per sample.
     pub(super) precision: u8,
     /// Width in pixels.
     pub(super) width: u16,
@@ -50,7 +50,7 @@ pub(super) struct Component {
 pub(super) struct Scan {
     /// How many components it has.
     pub(super) components: u8,
-    /// Where its coded data begins.
+    /// Offset of its coded data.
     pub(super) data: usize,
 }
 
@@ -60,7 +60,7 @@ impl<'a> Header<'a> {
         let mut header = Self::default();
         let mut at = 2;
         while let Some([0xff, marker, rest @ ..]) = jpeg.get(at..) {
-            // Any number of 0xff may stand before a marker.
+            // Any number of 0xff may precede a marker.
             if *marker == 0xff {
                 at += 1;
                 continue;

@@ -1,10 +1,10 @@
-//! JPEG: which decoder, and how much work it may be.
+//! JPEG: chooses the decoder and limits its work.
 
 use super::header::Header;
 use super::{DecodeLimits, Picture, check_work, libjpeg, quick};
 use crate::domain::DecodeFault;
 
-/// Most scans of a JPEG, those of its thumbnails counted. Usual are 1, 10 (progressive) and 18 (progressive CMYK).
+/// Most scans of a JPEG, including those of its thumbnails. Usual are 1, 10 (progressive) and 18 (progressive CMYK).
 const MAX_SCANS: usize = 64;
 
 /// Decodes a JPEG.
@@ -25,9 +25,9 @@ pub(super) fn decode(jpeg: &[u8], header: &Header<'_>, limits: &DecodeLimits) ->
     libjpeg::decode(jpeg, arithmetic, scans, limits)
 }
 
-/// How many scans a JPEG has at most. Each makes the decoder walk over the pixels again and costs the sender eleven
-/// bytes. What looks like the head of a scan is counted wherever it stands, so that no file can make a decoder find
-/// more; by chance five such bytes stand nowhere.
+/// An upper bound of the scans of a JPEG. Each costs the decoder a pass over the pixels and the sender eleven bytes.
+/// Whatever looks like the header of a scan is counted, so that no file can make a decoder find more. These five bytes
+/// do not occur by chance.
 fn scans(jpeg: &[u8]) -> usize {
     let is_head = |five: &&[u8]| matches!(five, [0xff, 0xda, 0, length, of @ 1..=4] if *length == 6 + 2 * of);
     jpeg.windows(5).filter(is_head).count()

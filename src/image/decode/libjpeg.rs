@@ -1,11 +1,11 @@
 //! libjpeg (mozjpeg's copy of libjpeg-turbo, compiled from C without an assembler): reads every kind of JPEG.
 //!
-//! C code is contained here. An error unwinds as a Rust panic does (the C files are compiled for that) and is caught
-//! in [`decode`]; memory for coefficients is limited; messages of libjpeg are counted by [`Tracker`], none is printed.
+//! Calls to C are in this file only. An error unwinds like a Rust panic (the C files are compiled for that) and is caught
+//! in [`decode`]; memory for coefficients is limited; [`Tracker`] counts libjpeg's messages, none is printed.
 //! Decoding at a reduced size, which libjpeg does in the frequency domain, would be set in [`Decoder::start`]
 //! (`scale_num`); everything after it uses the output size.
 
-#![expect(unsafe_code, reason = "libjpeg is written in C; each block says why it is sound")]
+#![expect(unsafe_code, reason = "libjpeg is written in C; each block documents why it is sound")]
 
 use std::cell::RefCell;
 use std::ffi::{c_int, c_long, c_void};
@@ -19,17 +19,17 @@ use super::tracker::{Event, Tracker};
 use super::{DecodeLimits, Picture, check_work};
 use crate::domain::{DecodeFault, PhotoFormat};
 
-/// Rows read at once.
+/// Rows read per call.
 const ROWS: usize = 16;
 
-/// What is served when the file has ended: an end marker, as libjpeg's own sources do.
+/// Served after the end of the file: an end marker, as libjpeg's own sources do.
 static END: [u8; 2] = [0xff, 0xd9];
 
 /// Two numbers of libjpeg's headers that its bindings leave out: an answer of `jpeg_consume_input`, and a message.
 const REACHED_EOI: c_int = 2;
 const ARITH_BAD_CODE: c_int = 126;
 
-/// Decodes a JPEG of so many scans. `arithmetic` tells whether its data is coded arithmetically.
+/// Decodes a JPEG of so many scans. `arithmetic`: its data is coded arithmetically.
 pub(super) fn decode(
     jpeg: &[u8],
     arithmetic: bool,
@@ -37,8 +37,7 @@ pub(super) fn decode(
     limits: &DecodeLimits,
 ) -> Result<Picture, DecodeFault> {
     let mut decoder = Decoder::new(jpeg, arithmetic);
-    // A fatal message unwinds. What is left half-done then is the decoder's own, and all that is done with it is to
-    // read its size and to destroy it.
+    // A fatal message unwinds. Afterwards only the decoder's size is read, and it is destroyed.
     let decoded = catch_unwind(AssertUnwindSafe(|| decoder.decode(scans, limits)));
     decoded.unwrap_or_else(|unwound| match unwound.downcast::<Failure>() {
         Ok(failure) => Err(failure.fault(decoder.info.image_width, decoder.info.image_height, limits)),
@@ -70,7 +69,7 @@ fn coefficient_bytes(limits: &DecodeLimits) -> c_long {
     c_long::try_from(limits.bytes.saturating_mul(2)).unwrap_or(c_long::MAX)
 }
 
-/// What the callbacks reach through `client_data`.
+/// The callbacks' data, through `client_data`.
 struct Shared<'a> {
     /// Bytes not yet served.
     rest: RefCell<&'a [u8]>,
@@ -208,7 +207,7 @@ impl Drop for Decoder<'_> {
     }
 }
 
-/// Two shares of light, of 255 each. Inks are stored inverted, as Adobe writes them and every reader expects.
+/// The product of two shares of 255. Inks are stored inverted, as Adobe writes them and readers expect.
 fn product(ink: u8, black: u8) -> u8 {
     let product = u32::from(ink) * u32::from(black) + 128;
     ((product + (product >> 8)) >> 8) as u8
@@ -218,11 +217,11 @@ fn product(ink: u8, black: u8) -> u8 {
 extern "C-unwind" fn fail(info: &mut ffi::jpeg_common_struct) {
     // SAFETY: the error manager is a box of the decoder's.
     let code = unsafe { info.err.as_ref() }.map_or(0, |errors| errors.msg_code);
-    // Without the panic hook: it is no panic.
+    // Without the panic hook, because it is not a panic.
     resume_unwind(Box::new(Failure(code)));
 }
 
-/// A message that is not fatal: what tells of data and restarts is tracked.
+/// A message that is not fatal: those about data and restarts are tracked.
 extern "C-unwind" fn note(info: &mut ffi::jpeg_common_struct, _level: c_int) {
     // SAFETY: the error manager is a box of the decoder's, and its message has eight numbers or a text, both plain.
     let Some(errors) = (unsafe { info.err.as_mut() }) else { return };
@@ -258,7 +257,7 @@ fn shared(info: &ffi::jpeg_decompress_struct) -> Option<&Shared<'_>> {
 
 extern "C-unwind" fn nothing(_info: &mut ffi::jpeg_decompress_struct) {}
 
-/// Serves the file; then an end marker, as often as it is asked for.
+/// Serves the file, then end markers.
 extern "C-unwind" fn fill(info: &mut ffi::jpeg_decompress_struct) -> ffi::boolean {
     let next = shared(info).map_or(&[][..], |shared| {
         let mut rest = shared.rest.borrow_mut();
@@ -283,7 +282,7 @@ extern "C-unwind" fn fill(info: &mut ffi::jpeg_decompress_struct) -> ffi::boolea
     1
 }
 
-/// How many bytes there are up to the next marker, that at the beginning left out. Restart markers do not count.
+/// Bytes up to the next marker, without one at the beginning. Restart markers do not count.
 fn next_marker(jpeg: &[u8]) -> usize {
     let is_marker = |pair: &[u8]| matches!(pair, [0xff, 0x01..=0xcf | 0xd8..=0xfe]);
     jpeg.windows(2).skip(1).position(is_marker).map_or(jpeg.len(), |at| at + 1)

@@ -1,4 +1,5 @@
-//! Which way up a photo is: Exif (tag 274, typed SHORT or LONG), or else XMP (`tiff:Orientation`).
+//! The orientation of a photo: Exif (tag 274, typed SHORT or LONG), or else XMP (`tiff:Orientation`). The `image` crate
+//! reads Exif of type SHORT only, and no XMP.
 
 use image::metadata::Orientation;
 
@@ -8,8 +9,8 @@ use crate::domain::PhotoFormat;
 /// The namespace of TIFF's properties in XMP.
 const TIFF: &[u8] = b"http://ns.adobe.com/tiff/1.0/";
 
-/// The orientation that the metadata of a photo names. Exif wins over XMP: cameras write it, and programs that turn
-/// pixels mend it first. What cannot be read does not count; metadata must not cost the caller the photo.
+/// The orientation in the metadata of a photo. Exif takes precedence over XMP: cameras write it, and programs that turn
+/// pixels update it first. Unreadable metadata is ignored; it is no reason to refuse a photo.
 pub(super) fn orientation(photo: &[u8], format: PhotoFormat, jpeg: Option<&Header<'_>>) -> Orientation {
     let (exif, xmp) = match format {
         PhotoFormat::Jpeg => jpeg.map_or((None, None), |header| (header.exif, header.xmp)),
@@ -25,7 +26,7 @@ pub(super) fn orientation(photo: &[u8], format: PhotoFormat, jpeg: Option<&Heade
 
 type Blocks<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
 
-/// The Exif block and the XMP packet of a PNG, wherever they stand.
+/// The Exif block and the XMP packet of a PNG, in any order.
 fn png(photo: &[u8]) -> Blocks<'_> {
     let (mut exif, mut xmp) = (None, None);
     for (kind, data) in super::png_chunks(photo) {
@@ -61,12 +62,12 @@ fn webp(photo: &[u8]) -> Blocks<'_> {
     (exif, xmp)
 }
 
-/// Some programs put the mark of a JPEG's Exif segment before Exif blocks elsewhere.
+/// Removes the marker of a JPEG's Exif segment, which some programs also write in other formats.
 fn bare(exif: &[u8]) -> &[u8] {
     exif.strip_prefix(b"Exif\0\0").unwrap_or(exif)
 }
 
-/// The orientation in an Exif block, which is a TIFF: in its first directory.
+/// The orientation in the first directory of an Exif block, which is a TIFF.
 fn exif_orientation(tiff: &[u8]) -> Option<u8> {
     let big = match tiff.get(..4)? {
         b"II\x2a\0" => false,
@@ -96,8 +97,8 @@ fn exif_orientation(tiff: &[u8]) -> Option<u8> {
     u8::try_from(value).ok().filter(|value| (1..=8).contains(value))
 }
 
-/// The orientation in an XMP packet: `tiff:Orientation="6"` or `<tiff:Orientation>6</tiff:Orientation>`, under
-/// whichever prefix the packet gives to the namespace.
+/// The orientation in an XMP packet: `tiff:Orientation="6"` or `<tiff:Orientation>6</tiff:Orientation>`, with any
+/// prefix of the namespace.
 fn xmp_orientation(xmp: &[u8]) -> Option<u8> {
     let prefix = prefix_of_tiff(xmp)?;
     let name = [prefix, b":Orientation"].concat();

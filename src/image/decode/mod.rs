@@ -1,13 +1,13 @@
-//! Limits first, then decode, then orientation.
+//! Checks the limits, decodes, and applies the orientation.
 //!
-//! Every kind of JPEG, PNG, WebP, BMP, TIFF and GIF ends as 8-bit RGB: grey is repeated, a palette is looked up, 16
-//! bits are rounded to 8, CMYK and YCCK are read as every reader reads them (inverted, as Adobe writes them).
-//! Transparent pixels are laid over white, not merely stripped of their alpha: below full transparency a file may hold
-//! any colour, often black, and a viewer shows paper. Of an animation the first picture counts.
+//! JPEG, PNG, WebP, BMP, TIFF and GIF of every kind become 8-bit RGB: gray is repeated, a palette is resolved, 16 bits
+//! are rounded to 8, CMYK and YCCK are read inverted, as Adobe writes them. Transparent pixels are blended with white,
+//! as viewers show them, because the color of a fully transparent pixel is arbitrary, often black. Of an animation the
+//! first frame is decoded.
 //!
-//! A JPEG of which more than one row of blocks is missing is refused, though decoders paint what is missing in grey:
-//! half a face must not be enrolled. What is missing is what the decoder did not find ([`tracker`]); how the file ends
-//! does not matter. So a lost end marker is forgiven, and so is what follows the picture: other pictures, padding.
+//! A JPEG with more than one missing row of blocks is refused, although decoders paint missing rows gray: half a face must
+//! not be enrolled. Rows are missing if the decoder did not find their data ([`tracker`]); the end of the file does not
+//! matter: a missing end marker is accepted, as is data after the image, such as other images or padding.
 
 mod header;
 mod jpeg;
@@ -24,7 +24,7 @@ use super::orient::upright;
 use super::{Photo, UprightImage};
 use crate::domain::{DecodeFault, PhotoFault, PhotoFormat, PhotoFormats};
 
-/// What a photo may be and cost. Size is checked against its header, before any pixel has memory.
+/// Limits of a photo. Its size is checked by its header, before memory for pixels is allocated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
     /// Most pixels (width times height). Default: 64 million.
@@ -71,7 +71,7 @@ pub fn decode(photo: &Photo, limits: &DecodeLimits) -> Result<UprightImage, Phot
         Some(format) if !limits.formats.contains(format) => return Err(DecodeFault::NotAccepted(format).into()),
         Some(format) => format,
     };
-    // Nothing of ours is changed before a decoder is done, so its panic costs no more than this photo.
+    // Decoders share no state, so a panic affects this photo only.
     let decoded = catch_unwind(AssertUnwindSafe(|| decode_as(bytes, format, limits)));
     Ok(decoded.unwrap_or(Err(DecodeFault::DecoderFailed(format)))?)
 }

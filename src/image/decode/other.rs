@@ -1,4 +1,4 @@
-//! PNG, WebP, BMP, TIFF and GIF, by the `image` crate.
+//! PNG, WebP, BMP, TIFF and GIF, with the `image` crate.
 
 use std::io::Cursor;
 
@@ -12,14 +12,14 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageResult, Limits};
 use super::{DecodeLimits, Picture, check_size, png_chunks};
 use crate::domain::{DecodeFault, PhotoFormat};
 
-/// Decodes a photo of one of these formats, of an animation the first picture.
+/// Decodes a photo of one of these formats; of an animation, the first frame.
 pub(super) fn decode(photo: &[u8], format: PhotoFormat, limits: &DecodeLimits) -> Result<Picture, DecodeFault> {
     let fault = |error: ImageError| fault(&error, format);
     let bytes = Cursor::new(photo);
     match format {
         PhotoFormat::Png if !has_whole_palette(photo) => Err(DecodeFault::Damaged(format)),
         PhotoFormat::Png => {
-            // It reads metadata first, so it needs its limits at once.
+            // The constructor reads metadata, so it needs the limits.
             let allowed = allowed(limits, limits.bytes);
             read(PngDecoder::with_limits(bytes, allowed).map_err(fault)?, format, limits)
         }
@@ -52,7 +52,7 @@ fn fault(error: &ImageError, format: PhotoFormat) -> DecodeFault {
 fn read(mut decoder: impl ImageDecoder, format: PhotoFormat, limits: &DecodeLimits) -> Result<Picture, DecodeFault> {
     let (width, height) = decoder.dimensions();
     check_size(width, height, decoder.total_bytes(), limits)?;
-    // A strip or a frame may be decoded apart from the picture and be as large.
+    // A strip or a frame may be decoded separately and be as large as the image.
     let limit = limits.bytes.saturating_mul(2);
     let too_much = |error: ImageError| match error {
         ImageError::Limits(_) => DecodeFault::TooMuchMemory { width, height, limit },
@@ -80,8 +80,7 @@ fn rgb(picture: DynamicImage) -> Vec<u8> {
     rgba.as_chunks::<4>().0.iter().flat_map(|&[r, g, b, a]| [r, g, b].map(|c| over_white(c, a))).collect()
 }
 
-/// Whether the palette of a PNG, if it has one, ends with a whole colour. The decoder takes it for granted and
-/// panics otherwise (png 0.18.1).
+/// Whether the palette of a PNG, if any, has whole colors only. The decoder panics otherwise (png 0.18.1).
 fn has_whole_palette(png: &[u8]) -> bool {
     png_chunks(png).all(|(kind, data)| kind != b"PLTE" || data.len().is_multiple_of(3))
 }

@@ -1,9 +1,9 @@
-//! The JPEGs that nearly every camera writes, decoded by zune-jpeg: it takes 0.7 times as long as libjpeg without an
-//! assembler, but knows fewer kinds and cannot tell what is missing.
+//! Decodes the JPEGs of nearly every camera with zune-jpeg: it takes 0.7 times as long as libjpeg without an assembler,
+//! but supports fewer kinds and does not report missing data.
 //!
-//! So it gets only what it is known to read as libjpeg does (the tests compare them), and only where a loss cannot go
-//! unnoticed: one scan without restart markers, cut off before its end marker, so that the decoder runs out of bytes
-//! instead of inventing them. Whatever it complains of, libjpeg decides.
+//! So it decodes only kinds that it reads as libjpeg does (the tests compare them), and only where missing data cannot go
+//! unnoticed: one scan without restart markers, cut off before its end marker, so that the decoder reaches the end of the
+//! bytes instead of inventing data. If it reports an error, libjpeg decodes the photo.
 
 use std::io::Cursor;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,28 +15,28 @@ use zune_jpeg::zune_core::options::DecoderOptions;
 use super::Picture;
 use super::header::{Component, Header};
 
-/// Decodes an ordinary JPEG; `None` when it is not one, or is not whole.
+/// Decodes an ordinary JPEG; `None` when it is not one, or is incomplete.
 pub(super) fn decode(jpeg: &[u8], header: &Header<'_>) -> Option<Picture> {
     let jpeg = ordinary(jpeg, header)?;
     let frame = header.frame.as_ref()?;
     let (width, height) = (usize::from(frame.width), usize::from(frame.height));
-    let grey = frame.components.len() == 1;
+    let gray = frame.components.len() == 1;
     let options = DecoderOptions::default()
         .set_strict_mode(true)
         .set_max_width(width)
         .set_max_height(height)
-        .jpeg_set_out_colorspace(if grey { ColorSpace::Luma } else { ColorSpace::RGB });
-    // It may panic; nothing but its own buffers is changed then, and libjpeg comes next.
+        .jpeg_set_out_colorspace(if gray { ColorSpace::Luma } else { ColorSpace::RGB });
+    // It may panic; it shares no state, and libjpeg decodes the photo then.
     let decode = || JpegDecoder::new_with_options(Cursor::new(jpeg), options).decode();
     let pixels = match catch_unwind(AssertUnwindSafe(decode)) {
         Ok(Ok(pixels)) => pixels,
         Ok(Err(error)) => {
-            tracing::debug!(?error, "zune-jpeg leaves a JPEG to libjpeg");
+            tracing::debug!(?error, "zune-jpeg does not decode this JPEG; libjpeg is next");
             return None;
         }
         Err(_) => return None,
     };
-    let rgb = if grey { pixels.iter().flat_map(|&y| [y; 3]).collect() } else { pixels };
+    let rgb = if gray { pixels.iter().flat_map(|&y| [y; 3]).collect() } else { pixels };
     let whole = rgb.len() == 3 * width * height;
     whole.then_some(Picture { width: frame.width.into(), height: frame.height.into(), rgb })
 }
@@ -49,8 +49,8 @@ fn ordinary<'a>(jpeg: &'a [u8], header: &Header<'_>) -> Option<&'a [u8]> {
         [Component { h: 1, v: 1, .. }] => true,
         [y, b, r] => {
             let ids = matches!([y.id, b.id, r.id], [1, 2, 3] | [0, 1, 2]);
-            let colour = matches!((y.h, y.v), (1 | 2, 1 | 2)) && (b.h, b.v, r.h, r.v) == (1, 1, 1, 1);
-            ids && colour && matches!(header.adobe, None | Some(1))
+            let chroma = matches!((y.h, y.v), (1 | 2, 1 | 2)) && (b.h, b.v, r.h, r.v) == (1, 1, 1, 1);
+            ids && chroma && matches!(header.adobe, None | Some(1))
         }
         _ => false,
     };

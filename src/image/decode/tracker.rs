@@ -1,27 +1,26 @@
-//! How much of a JPEG is missing, from what libjpeg reports while it decodes.
+//! Counts the missing rows of a JPEG, from the messages of libjpeg while it decodes.
 //!
-//! libjpeg never gives up on coded data: where data runs out or breaks off, it goes on with grey until the next
-//! restart marker, or to the end of the scan. It reports each of these events, and [`Tracker`] turns them into rows
-//! of blocks. Positions are counted in MCUs (minimum coded units) of the present scan.
+//! libjpeg never stops on coded data: if data ends or is damaged, it continues with gray until the next restart marker or
+//! the end of the scan. It reports each of these events, and [`Tracker`] converts them to rows of blocks. Positions are counted in MCUs (minimum coded units) of the current scan.
 
-/// What libjpeg reports.
+/// A message of libjpeg.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Event {
-    /// The frame's head.
+    /// The frame header.
     Frame { width: u32, height: u32 },
     /// A component of the frame, with its sampling factors.
     Component { id: u32, h: u32, v: u32 },
     /// MCUs between restart markers; 0 for none.
     Interval(u32),
-    /// The head of a scan.
+    /// A scan header.
     Scan,
     /// A component of the scan.
     ScanComponent { id: u32 },
-    /// The end of a scan's head, with the first coefficient that it carries.
+    /// The end of a scan header, with the scan's first coefficient.
     ScanStarts { first_coefficient: u32 },
-    /// A restart was due; `found` when a marker was there, so that decoding goes on with real data.
+    /// A restart was due; `found` if its marker exists, so that decoding continues with real data.
     Restart { found: bool },
-    /// What is decoded from here on is invented.
+    /// From here on decoded data is not real.
     Lost,
     /// Arithmetically coded data was read to its end.
     UsedUp,
@@ -34,17 +33,17 @@ pub(super) struct Tracker {
     height: u64,
     components: Vec<Component>,
     interval: u64,
-    /// Which components the present scan has.
+    /// Which components the current scan has.
     scan: Vec<usize>,
-    /// MCUs of the present scan in a row of blocks of the whole picture; 0 between scans.
+    /// MCUs of the current scan in a row of blocks of the whole picture; 0 between scans.
     per_row: u64,
-    /// Whether the present scan carries the mean brightness of each block.
+    /// Whether the current scan carries the mean brightness of each block.
     has_shape: bool,
-    /// Restarts that were due in the present scan.
+    /// Restarts that were due in the current scan.
     restarts: u64,
-    /// Where the present loss began.
+    /// Start of the current loss.
     since: Option<u64>,
-    /// MCUs lost in the present scan.
+    /// MCUs lost in the current scan.
     lost: u64,
     /// Rows lost in the scan that lost most, if more than one.
     worst: Option<u64>,

@@ -8,17 +8,17 @@ use crate::image::UprightImage;
 /// Side of a coding block in pixels.
 const PERIOD: usize = 8;
 
-/// A step that stands out by more than this is an edge of the scene, not of a block.
+/// Largest excess of a step that counts: a larger one is an edge of the scene, not of a block.
 const CLIP: f32 = 20.0;
 
-/// The margin around the face box that is looked at too, as a share of its sides.
+/// The margin around the face box that is also measured, as a share of its sides.
 const MARGIN: f32 = 0.1;
 
-/// Fewer pixels along an axis than this many blocks say nothing.
+/// Least number of blocks along an axis for a meaningful result.
 const MIN_BLOCKS: usize = 4;
 
-/// How much the steps between pixels stand out at every eighth column and row of the face: 0 without
-/// blocks, about 0.5 at JPEG quality 30, above 1 at quality 10.
+/// Excess of the steps between pixels at every eighth column and row of the face: 0 without blocks, about 0.5 at JPEG
+/// quality 30, above 1 at quality 10.
 ///
 /// For each axis, every step is compared with the two beside it, clipped, averaged per column and
 /// folded modulo 8; the largest phase above the median of the others, over the mean step (plus one

@@ -4,19 +4,19 @@ use super::luma;
 use crate::image::AlignedFace;
 use crate::image::align::SIDE;
 
-/// The face is judged at this many pixels: larger pictures make strong blur look sharp again,
-/// because both the picture and its blurred copy are flat then.
+/// The face is measured at this many pixels: in a larger image strong blur looks sharp, because both the image and its
+/// blurred copy are flat.
 const SIZE: usize = 96;
 
 /// Half of the 9-tap box that blurs the copy.
 const REACH: usize = 4;
 
-/// The part of the picture that is face: rows and columns.
+/// The rows and columns of the face.
 const ROWS: std::ops::Range<usize> = 14..91;
 const COLUMNS: std::ops::Range<usize> = 12..84;
 
-/// How much of the difference between neighbouring pixels a further blur takes away, from 0 (all: the
-/// face was sharp) to 1 (none: it was blurred already). The larger of both axes; 1 for a flat picture.
+/// How much of the difference between neighboring pixels survives a further blur, from 0 (none: the face is sharp) to 1
+/// (all: it is blurred already). The larger of both axes; 1 for a flat image.
 pub fn crete_roffet(aligned: &AlignedFace) -> f64 {
     let gray = shrunk(aligned);
     let down = remaining(|line, i| gray[i * SIZE + line], COLUMNS, ROWS);
@@ -28,7 +28,7 @@ pub fn crete_roffet(aligned: &AlignedFace) -> f64 {
 fn shrunk(aligned: &AlignedFace) -> Vec<f32> {
     let side = SIDE as usize;
     let gray: Vec<f32> = aligned.rgb().as_chunks::<3>().0.iter().map(|p| luma(*p)).collect();
-    // Where each of the smaller picture's pixels falls: the pixel before it, and how far behind.
+    // The position of each pixel of the smaller image: the pixel before it, and the fraction.
     let places: Vec<(usize, f32)> = (0..SIZE)
         .map(|i| {
             let at = (i as f32 + 0.5) * side as f32 / SIZE as f32 - 0.5;
@@ -49,7 +49,7 @@ fn shrunk(aligned: &AlignedFace) -> Vec<f32> {
     out
 }
 
-/// Along one axis: the share of the neighbour differences that survives blurring the picture.
+/// Along one axis: the share of the differences between neighbors that survives blurring.
 /// `pixel(line, i)` is the i-th pixel of a line along that axis.
 fn remaining(pixel: impl Fn(usize, usize) -> f32, lines: std::ops::Range<usize>, along: std::ops::Range<usize>) -> f64 {
     let (mut total, mut lost) = (0.0, 0.0);

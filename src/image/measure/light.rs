@@ -9,8 +9,7 @@ use crate::image::{AlignedFace, UprightImage};
 /// Counts of luminances 0 to 255.
 pub(super) type Histogram = [u32; 256];
 
-/// Where OFIQ puts the eyes, the nose and the mouth corners in its aligned picture of 616 x 616
-/// pixels.
+/// The eyes, the nose and the mouth corners in OFIQ's aligned image of 616 x 616 pixels.
 const OFIQ_TEMPLATE: [Point; 5] = [
     Point { x: 251.0, y: 272.0 },
     Point { x: 364.0, y: 272.0 },
@@ -42,8 +41,8 @@ fn luminance([r, g, b]: [u8; 3]) -> u8 {
 
 /// Luminances of the face's own skin, brows to chin.
 ///
-/// OFIQ takes the hull of its jaw and brow landmarks. Without such landmarks an ellipse in the aligned
-/// face stands for it: the largest of which 95 % lies within the hull on average, fitted on 733 LFW
+/// OFIQ uses the hull of its jaw and brow landmarks. Without such landmarks this is an ellipse in the aligned
+/// face: the largest of which 95 % lies within the hull on average, fitted on 733 LFW
 /// faces with a 478-point mesh; on 733 others 95.4 % of it lies within, and it covers 77 % of the hull.
 pub(super) fn face_histogram(aligned: &AlignedFace) -> Histogram {
     let mut histogram = [0; 256];
@@ -56,7 +55,7 @@ pub(super) fn face_histogram(aligned: &AlignedFace) -> Histogram {
     histogram
 }
 
-/// Whether a point of the aligned face (112 x 112) lies on the face.
+/// Whether a point of the aligned face (112 x 112) is on the face.
 fn in_face(x: f32, y: f32) -> bool {
     const CENTER: Point = Point { x: 56.0, y: 76.0 };
     const RADII: (f32, f32) = (36.0, 38.0);
@@ -124,7 +123,7 @@ fn middle(a: Point, b: Point) -> Point {
     Point { x: (a.x + b.x) / 2.0, y: (a.y + b.y) / 2.0 }
 }
 
-/// The colour between four pixels; `None` outside the photo.
+/// The color between four pixels; `None` outside the photo.
 fn bilinear(image: &UprightImage, at: Point) -> Option<[u8; 3]> {
     let (w, h) = (image.width() as usize, image.height() as usize);
     let inside = at.x >= 0.0 && at.y >= 0.0 && at.x <= (w - 1) as f32 && at.y <= (h - 1) as f32;

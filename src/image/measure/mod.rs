@@ -1,8 +1,8 @@
-//! The computed measures: what formulas say of a face, without any model.
+//! Quality measures computed by formulas, without a model.
 //!
 //! Uniformity, exposure and contrast follow ISO/IEC 29794-5 as its reference implementation OFIQ
-//! computes them; OFIQ places its regions by a dense landmark model, here five landmarks must do
-//! (each function says how). Blur follows Crete et al. 2007 and macroblocks Wang, Sheikh and Bovik
+//! computes them. OFIQ places its regions by a dense landmark model, this module by five landmarks
+//! (each function documents how). Blur follows Crete et al. 2007 and macroblocks Wang, Sheikh and Bovik
 //! 2002; both raw values become a defect score in [0, 1] by a logistic function.
 
 mod blocks;
@@ -44,7 +44,7 @@ pub fn measure(
     ])
 }
 
-/// A logistic function: where it is one half, and how steep it is there.
+/// A logistic function: where it is 0.5, and its slope there.
 #[derive(Debug, Clone, Copy)]
 struct Curve {
     middle: f64,
@@ -64,7 +64,7 @@ fn logistic(raw: f64, curve: Curve) -> f64 {
     1.0 / (1.0 + (curve.slope * (curve.middle - raw)).exp())
 }
 
-/// Brightness as television has it (ITU-R BT.601): 0 to 255, of gamma-encoded RGB.
+/// Luma (ITU-R BT.601) of gamma-encoded RGB: 0 to 255.
 fn luma([r, g, b]: [u8; 3]) -> f32 {
     0.299 * f32::from(r) + 0.587 * f32::from(g) + 0.114 * f32::from(b)
 }

@@ -56,7 +56,7 @@ impl Server {
 }
 
 #[tokio::test]
-async fn a_response_before_the_body_announces_the_end_of_the_connection() {
+async fn an_early_response_closes_the_connection() {
     let config = ApiConfig { max_body_bytes: 200 * KIB, ..ApiConfig::default() };
     let server = Server::with(Setup { config, tickets: 1, ..Setup::default() }).await;
     for form in [small(), large()] {
@@ -74,7 +74,7 @@ async fn a_response_before_the_body_announces_the_end_of_the_connection() {
 }
 
 #[tokio::test]
-async fn a_rate_limit_announces_the_end_of_the_connection() {
+async fn a_rate_limit_response_closes_the_connection() {
     let config = ApiConfig { requests_per_second: 0.01, burst: 1, ..ApiConfig::default() };
     let server = Server::with(Setup { config, ..Setup::default() }).await;
     assert_eq!(server.get("templates").await.status, 200);
@@ -141,7 +141,7 @@ async fn a_pooled_client_succeeds_after_every_refusal() {
 }
 
 #[tokio::test]
-async fn a_small_body_that_is_there_is_read_before_a_refusal() {
+async fn a_small_received_body_is_read_before_a_refusal() {
     let server = Server::start().await;
     let mut wire = Wire::connect(server.addr).await;
     for (call, status) in refused(&server, &small()) {
@@ -153,7 +153,7 @@ async fn a_small_body_that_is_there_is_read_before_a_refusal() {
 
 /// In pieces, the end of a body comes behind the end of the form.
 #[tokio::test]
-async fn the_end_of_a_chunked_body_is_awaited_but_not_for_long() {
+async fn the_end_of_a_chunked_body_is_awaited_briefly() {
     let server = Server::start().await;
     let call = server.post("identify").form(&small());
     let head = String::from_utf8(call.head()).unwrap();
@@ -175,7 +175,7 @@ async fn the_end_of_a_chunked_body_is_awaited_but_not_for_long() {
 
 /// The client that was too slow sends the rest, and reads only then.
 #[tokio::test]
-async fn after_a_timeout_the_rest_of_the_body_is_taken() {
+async fn the_rest_of_the_body_is_drained_after_a_timeout() {
     let config = ApiConfig { body_idle_timeout: Duration::from_millis(200), ..ApiConfig::default() };
     let server = Server::with(Setup { config, tickets: 1, ..Setup::default() }).await;
     let call = server.post("identify").form(&Form::new().photo(&[photo("ann"), vec![0; 12_000 * KIB]].concat()));
@@ -195,7 +195,7 @@ async fn after_a_timeout_the_rest_of_the_body_is_taken() {
 
 /// HTTP/2 has no such header: there, a request is a stream of its own.
 #[tokio::test]
-async fn only_http_1_announces_the_end_of_a_connection() {
+async fn only_http_1_sends_connection_close() {
     let parts = Parts::with(Setup::default()).await;
     for (version, announced) in [(Version::HTTP_10, true), (Version::HTTP_11, true), (Version::HTTP_2, false)] {
         let endless = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());

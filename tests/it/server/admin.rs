@@ -24,7 +24,7 @@ async fn is_unknown(answer: Response) {
 }
 
 #[tokio::test]
-async fn metrics_are_told_to_operators_only() {
+async fn metrics_are_served_to_operators_only() {
     let server = apart().await;
     let app = server.first_app();
     app.add("person_a_1.jpg", &[("templateId", "a")]).await;
@@ -39,7 +39,7 @@ async fn metrics_are_told_to_operators_only() {
 }
 
 #[tokio::test]
-async fn operators_have_no_way_into_the_api() {
+async fn the_operator_address_does_not_serve_the_api() {
     let server = apart().await;
     let app = server.first_app();
     app.add("person_a_1.jpg", &[("templateId", "a")]).await;
@@ -55,7 +55,7 @@ async fn operators_have_no_way_into_the_api() {
 }
 
 #[tokio::test]
-async fn the_rules_hold_at_both() {
+async fn both_addresses_apply_the_limits() {
     let server = apart().await;
     for base in [server.url(), server.operators()] {
         for path in ["/healthz", "/readyz"] {
@@ -87,7 +87,7 @@ async fn the_rules_hold_at_both() {
 }
 
 #[tokio::test]
-async fn both_end_together() {
+async fn both_addresses_shut_down_together() {
     let mut server = apart().await;
     let app = server.first_app();
     let (public, operators) = (server.url().to_owned(), server.operators().to_owned());

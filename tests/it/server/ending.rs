@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// SIGTERM while a photo is looked at and another one has come by half: both get their answer.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_admitted_is_finished() {
+async fn admitted_requests_finish_before_shutdown() {
     let database = Database::sqlite();
     let mut server = Server::start(&database).await;
     let app = server.first_app();

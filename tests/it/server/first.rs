@@ -18,7 +18,7 @@ async fn a_first_run_that_fails_leaves_no_application_behind() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nodes_that_start_at_once_make_one_first_application() {
+async fn nodes_that_start_together_create_one_application() {
     let Some(database) = Database::postgres().await else { return };
     let key = "5a".repeat(32);
     let environment = [("SEMBLANCE_KEY", key.as_str())];

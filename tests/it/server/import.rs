@@ -11,9 +11,9 @@ use super::process::{Database, OwnPostgres, Server, command, decode, photo, png}
 use crate::support::{eventually_blocking, eventually_some};
 
 on_both_databases! {
-    people_are_found_wherever_they_lie_and_what_is_left_has_a_reason;
-    every_format_is_imported_or_left_by_its_name;
-    an_interrupted_import_goes_on_where_it_ended;
+    photos_are_imported_from_nested_folders_and_others_get_a_reason;
+    every_format_is_imported_or_reported_by_name;
+    an_interrupted_import_continues;
     the_guard_of_an_import_warns_or_refuses;
     the_guard_and_the_least_quality_of_an_application;
 }
@@ -133,7 +133,7 @@ fn two_people() -> Vec<u8> {
 }
 
 /// Formats that the API refuses by default are imported, whatever the file is called; HEIC and AVIF are named.
-async fn every_format_is_imported_or_left_by_its_name(database: Database) {
+async fn every_format_is_imported_or_reported_by_name(database: Database) {
     let desk = Desk::new(database);
     let picture = DynamicImage::from(decode("person_b_1.jpg"));
     let formats = [
@@ -159,7 +159,7 @@ async fn every_format_is_imported_or_left_by_its_name(database: Database) {
     }
 }
 
-async fn people_are_found_wherever_they_lie_and_what_is_left_has_a_reason(database: Database) {
+async fn photos_are_imported_from_nested_folders_and_others_get_a_reason(database: Database) {
     let desk = Desk::new(database);
     desk.put("Sales/ann/1.jpg", &photo("person_a_1.jpg"));
     desk.put("Sales/ann/2.jpg", &photo("person_a_2.jpg"));
@@ -236,7 +236,7 @@ fn with_trailer(name: &str, number: u32) -> Vec<u8> {
     [photo(name), number.to_be_bytes().to_vec()].concat()
 }
 
-async fn an_interrupted_import_goes_on_where_it_ended(database: Database) {
+async fn an_interrupted_import_continues(database: Database) {
     const PEOPLE: u32 = 150;
     let (name, code) = if matches!(database, Database::Sqlite) { ("-INT", 130) } else { ("-TERM", 143) };
     let desk = Desk::new(database);
@@ -262,7 +262,11 @@ async fn an_interrupted_import_goes_on_where_it_ended(database: Database) {
         if code.is_some() {
             let report = desk.report();
             assert_eq!(report.0["interrupted"], true);
-            assert!(report.count("not_reached") > 0 && text(&stderr).contains("goes on from here"), "{}", report.0);
+            assert!(
+                report.count("not_reached") > 0 && text(&stderr).contains("run the same command again"),
+                "{}",
+                report.0
+            );
         }
         before = written();
     }
@@ -276,7 +280,7 @@ async fn an_interrupted_import_goes_on_where_it_ended(database: Database) {
 
 /// Postgres is killed in the middle of it, and comes back.
 #[tokio::test]
-async fn an_import_outlives_its_database() {
+async fn an_import_survives_a_database_restart() {
     const PEOPLE: u32 = 100;
     let Some(postgres) = OwnPostgres::start().await else { return };
     let desk = Desk::new(Database::Postgres(postgres.url().to_owned()));
@@ -405,7 +409,7 @@ async fn the_guard_and_the_least_quality_of_an_application(database: Database) {
 }
 
 #[test]
-fn names_become_ids_in_one_form() {
+fn names_become_normalized_ids() {
     let desk = Desk::new(Database::sqlite());
     desk.put("Rene\u{301}.jpg", &photo("person_a_1.jpg"));
     let mut names = vec!["Ren\u{e9}".to_owned()];
@@ -425,7 +429,7 @@ fn names_become_ids_in_one_form() {
 }
 
 #[test]
-fn wrong_use_of_import_is_named() {
+fn wrong_import_arguments_are_reported() {
     let desk = Desk::new(Database::sqlite());
     let file = desk.put("x.ndjson", b"");
     let run = |arguments: &[&str]| {
@@ -445,7 +449,7 @@ fn wrong_use_of_import_is_named() {
 
 /// Where standard error is no terminal, there are lines rather than a bar, and no control characters.
 #[test]
-fn without_a_terminal_nothing_is_drawn() {
+fn without_a_terminal_no_progress_bar_is_drawn() {
     let desk = Desk::new(Database::sqlite());
     desk.put("ann.jpg", &photo("person_a_1.jpg"));
     let done = desk.import_command(&[]).output().unwrap();

@@ -16,7 +16,7 @@ fn run(arguments: &[&str]) -> String {
 
 /// With the default numbers of templates and of searches that wait.
 #[test]
-fn bench_search_ends_well_with_its_defaults() {
+fn bench_search_succeeds_with_its_defaults() {
     let report: Value = serde_json::from_str(&run(&["bench", "search", "--probes", "50", "--json"])).unwrap();
     let rates = report["searches_per_second"].as_array().unwrap();
     let waiting: Vec<u64> = rates.iter().map(|rate| rate["waiting"].as_u64().unwrap()).collect();
@@ -45,7 +45,7 @@ fn bench_models_times_every_model_and_bench_identify_names_the_box() {
 
 /// Two people with two photos, two with one.
 #[test]
-fn evaluate_weighs_comparisons_and_people() {
+fn evaluate_weights_comparisons_and_people() {
     let dir = tempfile::tempdir().unwrap();
     let people = [
         ("ann", &["person_a_1.jpg", "person_a_2.jpg"][..]),

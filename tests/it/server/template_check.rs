@@ -1,4 +1,4 @@
-//! `gallery check` lists templates that look like those of turned, halved or no faces, and removes nothing.
+//! `gallery check` lists templates that look like those of turned faces, half faces or no face, and deletes nothing.
 
 use std::path::Path;
 use std::process::Command;
@@ -33,7 +33,7 @@ fn negative(name: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn templates_that_the_limits_refuse_today_are_listed_and_kept() {
+async fn gallery_check_lists_suspicious_templates_and_keeps_them() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     let app = server.first_app();
@@ -42,7 +42,7 @@ async fn templates_that_the_limits_refuse_today_are_listed_and_kept() {
         app.add(name, &[("templateId", name)]).await;
     }
     let honest = server.command(&database, &["gallery", "check"]);
-    assert!(honest.contains("0 of 4 templates look like those of turned, halved or no faces"), "{honest}");
+    assert!(honest.contains("0 of 4 templates look like those of turned faces, half faces or no face"), "{honest}");
 
     let (pack, people) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     pack_without_limits(pack.path());
@@ -55,20 +55,20 @@ async fn templates_that_the_limits_refuse_today_are_listed_and_kept() {
     assert!(imported.contains("4 templates"), "{imported}");
 
     let checked = server.command(&database, &["gallery", "check"]);
-    assert!(checked.contains("4 of 8 templates look like those of turned, halved or no faces"), "{checked}");
+    assert!(checked.contains("4 of 8 templates look like those of turned faces, half faces or no face"), "{checked}");
     for name in photos {
         let id = name.trim_end_matches(".jpg");
         assert!(checked.contains(&format!("  negative-{id}: 1 of 1 samples: ")), "{checked}");
         assert!(!checked.contains(&format!("  {name}: ")), "{checked}");
     }
-    assert!(checked.contains("Nothing was removed"), "{checked}");
+    assert!(checked.contains("Nothing was deleted"), "{checked}");
     let kept: Value = app.get("templates").await.1;
     assert_eq!(kept["result"]["templates"].as_array().unwrap().len(), 8, "{kept}");
 }
 
 /// The help, the output and the pack give the same error rates.
 #[tokio::test]
-async fn the_help_gives_the_error_rates_of_the_pack() {
+async fn the_help_has_the_error_rates_of_the_pack() {
     let database = Database::sqlite();
     let server = Server::start(&database).await;
     server.first_app().add("person_a_2.jpg", &[]).await;

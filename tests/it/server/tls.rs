@@ -4,7 +4,7 @@ use super::process::{Database, Server};
 use crate::support::eventually;
 
 #[tokio::test]
-async fn a_renewed_certificate_is_put_in_force() {
+async fn a_renewed_certificate_is_served() {
     crate::support::crypto();
     let dir = tempfile::tempdir().unwrap();
     let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));

@@ -65,7 +65,7 @@ async fn code(app: &App, path: &str, photo: Vec<u8>) -> Value {
 }
 
 #[tokio::test]
-async fn a_person_is_matched_at_any_roll_and_a_stranger_is_not() {
+async fn a_person_is_matched_at_any_roll_and_an_impostor_is_not() {
     let server = Server::start(&Database::sqlite()).await;
     let app = server.first_app();
     app.add("person_a_1.jpg", &[("templateId", "a")]).await;
@@ -83,7 +83,7 @@ async fn a_person_is_matched_at_any_roll_and_a_stranger_is_not() {
 
 /// Two people whose photos are turned alike are as different as they are upright.
 #[tokio::test]
-async fn strangers_who_are_turned_alike_are_strangers() {
+async fn impostors_turned_alike_do_not_match() {
     let server = Server::start(&Database::sqlite()).await;
     let app = server.first_app();
     for degrees in TURNS {
@@ -120,7 +120,7 @@ fn distance(a: (f64, f64), b: (f64, f64)) -> f64 {
 /// Box, landmarks and roll are those of the photo as it was sent; the order of the landmarks, yaw and pitch are those of
 /// the face.
 #[tokio::test]
-async fn what_is_reported_lies_where_the_face_is() {
+async fn reported_coordinates_are_those_of_the_face() {
     let server = Server::start(&Database::sqlite()).await;
     let app = server.first_app();
     for name in ["person_a_2.jpg", "person_b_2.jpg", "impostor_1.jpg"] {
@@ -170,7 +170,7 @@ fn card(large: &str, small: &str) -> RgbImage {
 }
 
 #[tokio::test]
-async fn one_of_several_faces_is_taken_when_asked_for() {
+async fn the_faces_option_selects_one_of_several_faces() {
     let server = Server::start(&Database::sqlite()).await;
     let app = server.first_app();
     app.add("person_a_1.jpg", &[("templateId", "a")]).await;
@@ -208,7 +208,7 @@ async fn one_of_several_faces_is_taken_when_asked_for() {
 }
 
 #[tokio::test]
-async fn what_counts_as_a_second_face_is_a_setting() {
+async fn second_face_limits_are_settings() {
     let data = || tempfile::tempdir().unwrap();
     let photo = || jpeg(&card("person_a_2.jpg", "person_b_2.jpg"), 95);
     for setting in [("SEMBLANCE_FACES_SECOND_AREA", "0.8"), ("SEMBLANCE_FACES_SECOND_SCORE", "1")] {

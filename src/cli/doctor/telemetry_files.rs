@@ -1,15 +1,15 @@
-//! Files that the telemetry client of an earlier ONNX Runtime left with the user who ran it.
+//! Files that the telemetry client of an earlier ONNX Runtime left in the user's folders.
 
 use std::path::{Path, PathBuf};
 
 use crate::settings::UserFolders;
 
-/// Within a folder of caches: a device id, and a database of events that were not sent yet.
+/// In a cache folder: a device id, and a database of unsent events.
 const DEVICE_FOLDER: &str = "Microsoft/DeveloperTools/.onnxruntime";
-/// Within a folder of temporary files: the id of the last session.
+/// In a folder of temporary files: the id of the last session.
 const SESSION_FILE: &str = ".ses";
 
-/// Those that exist. Nothing is removed: other programs of this user may have made them, too.
+/// Those that exist. Nothing is deleted, because other programs of this user may have created them.
 pub(super) fn find(folders: &UserFolders) -> Vec<PathBuf> {
     let devices = folders.caches.iter().map(|folder| folder.join(DEVICE_FOLDER)).filter(|path| path.is_dir());
     let sessions = folders.temporary.iter().map(|folder| folder.join(SESSION_FILE)).filter(|path| is_session(path));
@@ -18,7 +18,7 @@ pub(super) fn find(folders: &UserFolders) -> Vec<PathBuf> {
     found
 }
 
-/// A time in milliseconds, a line break, a UUID, a line break: another program's `.ses` is not reported.
+/// Whether the file has a time in milliseconds and a UUID on two lines; a `.ses` of another program does not.
 fn is_session(path: &Path) -> bool {
     if !std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() < 100) {
         return false;
