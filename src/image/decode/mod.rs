@@ -45,8 +45,8 @@ impl Default for DecodeLimits {
     }
 }
 
-/// How often all the pixels of the largest photo allowed may be walked over; smaller photos may have more scans.
-const MAX_WALKS: u64 = 20;
+/// Most passes over all pixels of the largest photo allowed; smaller photos may have more scans.
+const MAX_PASSES: u64 = 20;
 
 /// Packed RGB pixels as they are stored.
 struct Picture {
@@ -105,7 +105,7 @@ fn check_size(width: u32, height: u32, bytes: u64, limits: &DecodeLimits) -> Res
 fn check_work(width: u32, height: u32, scans: usize, limits: &DecodeLimits) -> Result<(), DecodeFault> {
     let pixels = u64::from(width) * u64::from(height);
     check_size(width, height, 3 * pixels, limits)?;
-    let limit = usize::try_from(limits.pixels.saturating_mul(MAX_WALKS) / pixels.max(1)).unwrap_or(usize::MAX);
+    let limit = usize::try_from(limits.pixels.saturating_mul(MAX_PASSES) / pixels.max(1)).unwrap_or(usize::MAX);
     if scans > limit { Err(DecodeFault::TooManyScans { scans, limit }) } else { Ok(()) }
 }
 
