@@ -97,7 +97,8 @@ async fn check(settings: &Settings, store: &Store, app: &AppId) -> Result<(), Cl
     index.replace(app, Revision(0), templates.clone());
     // Evenly spaced templates: each search is compared with brute force over all of them, which takes long.
     let step = templates.len().div_ceil(PROBES).max(1);
-    let (mut searched, mut wrong) = (0, 0);
+    let mut searched = 0;
+    let mut wrong = 0;
     for sample in templates.iter().step_by(step).filter_map(|t| t.samples.first()) {
         let ranked = index.top_k(app, &sample.embedding, 3).await.map_err(crate::service::Error::from)?;
         searched += 1;

@@ -80,7 +80,8 @@ mod tests {
 
     #[test]
     fn suspects_are_named_with_their_samples_and_the_error_rates() {
-        let (template, sample) = ("person-a".parse().unwrap(), SampleId::random());
+        let template = "person-a".parse().unwrap();
+        let sample = SampleId::random();
         let text = printed(&[Suspect { template: &template, samples: vec![&sample], of: 2 }]);
         assert!(text.starts_with("1 of 7 templates look like"), "{text}");
         assert!(text.contains(&format!("  person-a: 1 of 2 samples: {sample}\n")), "{text}");

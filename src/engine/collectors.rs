@@ -1,7 +1,7 @@
 //! Refuses a native library that carries a telemetry client.
 //!
-//! The pack's SHA-256 already keeps other files out. This check is for the library that an operator pins in a pack of
-//! their own. It finds clients by the hosts and names that they carry; it does not find a client that hides them.
+//! The pack's SHA-256 already excludes other files. This check is for a library that an operator pins in their own pack.
+//! It finds clients by the hosts and names in the library; it does not find a client that hides them.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use memchr::memmem;
 
 use super::LoadError;
 
-/// Lines of a text, a tab and the client that it belongs to. `scripts/setup.py` reads the same file.
+/// Lines of a text, a tab, and the client with this text. `scripts/setup.py` reads the same file.
 const MARKERS: &str = include_str!("../../scripts/telemetry_markers.txt");
 
 fn markers() -> impl Iterator<Item = (&'static str, &'static str)> {

@@ -1,8 +1,8 @@
-//! Candidates for a face, and how many candidates become one face.
+//! Detections, and the merging of overlapping ones.
 
 use crate::domain::{BoundingBox, Landmarks, Point};
 
-/// A face as a detector sees it, in pixels of whatever picture it looked at.
+/// A detected face, in pixels of the detector's input or of the photo.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Detection {
     /// The box.
@@ -11,8 +11,8 @@ pub(super) struct Detection {
     pub(super) landmarks: Landmarks,
     /// Confidence, 0 to 1.
     pub(super) score: f32,
-    /// By how many degrees the picture was turned to see the face upright. The box is that of the upright face, about
-    /// its middle in the picture; [`Detection::outline`] is the one to report.
+    /// By how many degrees the image was turned to make the face upright. The box is that of the upright face, about its
+    /// center in the image; [`Detection::outline`] is the box to report.
     pub(super) turn: f64,
 }
 
@@ -22,18 +22,18 @@ impl Detection {
         Self { face: face(&self.face), landmarks: Landmarks(self.landmarks.0.map(point)), ..*self }
     }
 
-    /// The box, upright in the picture, that holds the face.
+    /// The smallest upright box in the image that contains the face.
     pub(super) fn outline(&self) -> BoundingBox {
         self.face.turned(self.turn)
     }
 
-    /// By how many degrees, from -180 to 180, the line of the eyes is turned in the upright view of the face.
+    /// The angle of the line of the eyes, relative to the turn, from -180 to 180 degrees.
     pub(super) fn tilt(&self) -> f64 {
         (self.landmarks.eye_line() - self.turn + 180.0).rem_euclid(360.0) - 180.0
     }
 
-    /// The same face in the mirror image of a picture of so many pixels' width. Left and right are
-    /// the picture's, so eyes and mouth corners change places.
+    /// The same face in the mirror image of an image of this width. Left and right are the image's, so eyes and mouth
+    /// corners change places.
     pub(super) fn mirrored(&self, width: u32) -> Self {
         let last = width as f32 - 1.0;
         let [a, b, c, d, e] = self.landmarks.0.map(|p| Point { x: last - p.x, y: p.y });
@@ -52,7 +52,7 @@ impl Detection {
         if total > 0.0 { Self::from_numbers(sum.map(|s| s / total), first) } else { *first }
     }
 
-    /// The middle between two detections of one face, with the better score.
+    /// The mean of two detections of one face, with the better score.
     pub(super) fn between(self, other: Self) -> Self {
         let middle = Self::mean(&self, [(self, 1.0), (other, 1.0)].into_iter());
         Self { score: self.score.max(other.score), ..middle }
@@ -74,7 +74,7 @@ impl Detection {
     }
 }
 
-/// How candidates become faces.
+/// How candidates are merged to faces.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Merge {
     /// A candidate that overlaps a better one by more than this is dropped.
@@ -83,14 +83,13 @@ pub(super) struct Merge {
     pub(super) vote_iou: f32,
 }
 
-/// More candidates than this are not looked at, best first: a hostile picture must not make the
-/// pairwise comparison expensive.
-const MOST: usize = 1000;
+/// Most candidates that are compared, best first: this bounds the cost of a hostile photo.
+const MAX_COMPARED: usize = 1000;
 
 /// Keeps the best of overlapping candidates, best first: greedy non-maximum suppression.
 pub(super) fn suppress(mut found: Vec<Detection>, iou: f32) -> Vec<Detection> {
     found.sort_by(|a, b| b.score.total_cmp(&a.score));
-    found.truncate(MOST);
+    found.truncate(MAX_COMPARED);
     let mut kept: Vec<Detection> = Vec::new();
     for detection in found {
         if kept.iter().all(|better| better.face.iou(&detection.face) <= iou) {
@@ -102,14 +101,14 @@ pub(super) fn suppress(mut found: Vec<Detection>, iou: f32) -> Vec<Detection> {
 
 /// Suppression, then box voting (after Gidaris and Komodakis, ICCV 2015): box and landmarks of a kept
 /// face become the mean of all candidates that agree with it, weighted by the square of their score.
-/// It costs no further run of the network and steadies the landmarks where the face's size suits
-/// none of the network's scales.
-pub(super) fn merge(found: Vec<Detection>, how: Merge) -> Vec<Detection> {
-    let mut faces = suppress(found.clone(), how.nms_iou);
+/// It needs no further run of the network, and stabilizes the landmarks of faces whose size matches none of the network's
+/// scales.
+pub(super) fn merge(found: Vec<Detection>, limits: Merge) -> Vec<Detection> {
+    let mut faces = suppress(found.clone(), limits.nms_iou);
     for face in &mut faces {
         let agree = found
             .iter()
-            .filter(|d| d.face.iou(&face.face) > how.vote_iou && d.score > 0.5 * face.score)
+            .filter(|d| d.face.iou(&face.face) > limits.vote_iou && d.score > 0.5 * face.score)
             .map(|d| (*d, d.score * d.score));
         *face = Detection::mean(face, agree);
     }
@@ -160,7 +159,7 @@ mod tests {
         }
 
         #[test]
-        fn a_mirror_of_a_mirror_is_the_picture(x in 0.0f32..200.0, side in 5.0f32..90.0) {
+        fn mirroring_twice_restores_a_detection(x in 0.0f32..200.0, side in 5.0f32..90.0) {
             let detection = detection(x, 7.0, side, 0.9);
             let back = detection.mirrored(320).mirrored(320);
             prop_assert!(detection.numbers().iter().zip(back.numbers()).all(|(a, b)| (a - b).abs() < 1e-3));
@@ -187,10 +186,10 @@ mod tests {
 
     #[test]
     fn candidates_that_agree_are_averaged() {
-        let how = Merge { nms_iou: 0.3, vote_iou: 0.5 };
+        let limits = Merge { nms_iou: 0.3, vote_iou: 0.5 };
         let faces = merge(
             vec![detection(100.0, 50.0, 50.0, 0.9), detection(104.0, 50.0, 50.0, 0.9), detection(0.0, 0.0, 30.0, 0.8)],
-            how,
+            limits,
         );
         assert_eq!(faces.len(), 2);
         assert!((faces[0].face.x - 102.0).abs() < 1e-3);

@@ -27,7 +27,7 @@ impl Embedder {
         let wrong = |message: String| LoadError::Model { model: spec.model.clone(), message };
         let model = runtime.model(&spec.model, &pack.bytes(&spec.model)?)?;
         if !model.takes_picture(spec.input.size) {
-            return Err(wrong(format!("its input is not one picture of {0} x {0} pixels", spec.input.size)));
+            return Err(wrong(format!("its input is not one image of {0} x {0} pixels", spec.input.size)));
         }
         if let Some(missing) = [&spec.output, &spec.feature_map].into_iter().find(|name| !model.has_output(name)) {
             return Err(wrong(format!("it has no output {missing}")));
@@ -48,10 +48,11 @@ impl Embedder {
     /// The embedding of a face, of unit length.
     ///
     /// # Errors
-    /// When the run fails, or the output is no vector of the pack's dimension.
+    /// When the run fails, or the output does not have the pack's dimension.
     pub(super) fn embed(&mut self, face: &AlignedFace) -> Result<Embedding, InferenceError> {
         planar(face.rgb(), &self.spec.input.layout(), &mut self.planes);
-        let (spec, feature_map) = (&self.spec, &mut self.feature_map);
+        let spec = &self.spec;
+        let feature_map = &mut self.feature_map;
         let mut raw = Vec::with_capacity(spec.dimension);
         self.model.run(&[&self.planes], |name, numbers| {
             if name == spec.output {

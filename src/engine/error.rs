@@ -7,7 +7,7 @@ use super::digest::Sha256Digest;
 /// Why an engine does not load.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// A file of the pack is not there.
+    /// A file of the pack does not exist.
     #[error("{0} is missing; run `make setup`")]
     Missing(PathBuf),
     /// A file cannot be read.
@@ -18,14 +18,14 @@ pub enum LoadError {
         /// Why.
         source: std::io::Error,
     },
-    /// A file is not the one the pack names.
+    /// A file does not have the SHA-256 in the pack.
     #[error("{path} has the SHA-256 {found}, but the pack names {expected}; remove it and run `make setup`")]
     Hash {
         /// The file.
         path: PathBuf,
-        /// What the pack says.
+        /// The SHA-256 in the pack.
         expected: Sha256Digest,
-        /// What the file has.
+        /// The SHA-256 of the file.
         found: Sha256Digest,
     },
     /// The library carries a telemetry client.
@@ -36,15 +36,15 @@ pub enum LoadError {
     Telemetry {
         /// The library.
         path: PathBuf,
-        /// What was found in it.
+        /// The text found in it.
         marker: &'static str,
-        /// Whose client that is.
+        /// The telemetry client with this text.
         client: &'static str,
     },
     /// The variable that turns telemetry off is not set.
     #[error("ORT_DISABLE_TELEMETRY is not 1 in this process; set it to 1 before the program starts")]
     TelemetryOn,
-    /// The pack is not what the engine understands.
+    /// The pack is invalid.
     #[error("{path}: {message}")]
     Pack {
         /// The pack.
@@ -58,7 +58,7 @@ pub enum LoadError {
     /// ONNX Runtime does not load.
     #[error("ONNX Runtime does not load: {0}")]
     Runtime(String),
-    /// A model does not load, or is not what the pack says.
+    /// A model does not load, or differs from the pack.
     #[error("model {model}: {message}")]
     Model {
         /// Its id.
@@ -68,7 +68,7 @@ pub enum LoadError {
     },
 }
 
-/// A model run failed, or gave what it should not.
+/// A model run failed, or had an invalid output.
 #[derive(Debug, thiserror::Error)]
 #[error("model {model}: {message}")]
 pub struct InferenceError {

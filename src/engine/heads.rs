@@ -159,7 +159,8 @@ impl Head {
     /// Runs the model on the filled planes.
     fn run_filled(&mut self, found: &mut Outputs) -> Result<(), InferenceError> {
         let inputs: Vec<&[f32]> = self.planes.iter().map(Vec::as_slice).collect();
-        let (outputs, before) = (&self.outputs, found.0.len());
+        let outputs = &self.outputs;
+        let before = found.0.len();
         self.model.run(&inputs, |name, numbers| {
             if let Some(&output) = outputs.iter().find(|output| output.name() == name) {
                 found.0.push((output, numbers.to_vec()));

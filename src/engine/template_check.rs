@@ -1,7 +1,7 @@
-//! Looks at stored templates: which look like those of turned, halved or no faces.
+//! Finds stored templates that look like those of turned faces, half faces or no face.
 //!
-//! Templates that an earlier version made of turned photos or of animals match each other. What can be told from an
-//! embedding alone is little: the network of the pack errs (see [`TemplateCheckRates`]), so it only lists.
+//! Templates that an earlier version made of turned photos or of animals match each other. An embedding alone shows
+//! little of this, and the pack's network errs (see [`TemplateCheckRates`]), so the check only lists templates.
 
 use super::model_pack::{ModelPack, TemplateCheckRates, TemplateCheckSpec};
 use super::runtime::{Model, Runtime};
@@ -11,14 +11,14 @@ use crate::domain::{Embedding, EmbeddingError};
 /// The output of the network: 1 for a template of an upright, whole face, 0 for any other.
 const OUTPUT: &str = "sound";
 
-/// The network that looks at embeddings.
+/// The network that judges embeddings.
 #[derive(Debug)]
 pub struct TemplateCheck {
     model: Model,
     spec: TemplateCheckSpec,
 }
 
-/// Why an embedding could not be looked at.
+/// Why an embedding could not be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum TemplateCheckError {
     /// The embedding is of another model.
@@ -30,10 +30,10 @@ pub enum TemplateCheckError {
 }
 
 impl TemplateCheck {
-    /// Loads the pack's network and compares what it computes with `golden.toml`. `None` when the pack has none.
+    /// Loads the pack's network and compares its output with `golden.toml`. `None` when the pack has none.
     ///
     /// # Errors
-    /// When it does not load, or is of another shape than the pack says.
+    /// When it does not load, or its shape differs from the pack.
     pub fn load(pack: &ModelPack) -> Result<Option<Self>, LoadError> {
         let Some(mut check) = Self::load_with(&Runtime::load(&pack.runtime()?)?, pack)? else {
             return Ok(None);
@@ -63,7 +63,7 @@ impl TemplateCheck {
         &mut self.model
     }
 
-    /// How often it errs.
+    /// Its error rates.
     pub fn rates(&self) -> TemplateCheckRates {
         self.spec.rates
     }

@@ -8,7 +8,7 @@ use crate::domain::{BoundingBox, Landmarks, Point};
 use crate::engine::model_pack::{DetectorInput, ModelPack};
 use crate::image::tensor::{Layout, planar};
 
-/// The network looks at the picture in cells of so many pixels.
+/// Sides of the network's cells in pixels.
 const STRIDES: [u32; 3] = [8, 16, 32];
 
 /// Numbers per cell of each output: class, objectness, box, five points.
@@ -32,7 +32,7 @@ impl YuNet {
         let size = spec.input.size;
         let model = runtime.model(&spec.model, &pack.bytes(&spec.model)?)?;
         if !model.takes_picture(size) {
-            let message = format!("its input is not one picture of {size} x {size} pixels");
+            let message = format!("its input is not one image of {size} x {size} pixels");
             return Err(LoadError::Model { model: spec.model.clone(), message });
         }
         for (name, stride) in OUTPUTS.iter().flat_map(|(name, _)| STRIDES.map(|stride| (name, stride))) {
@@ -54,7 +54,7 @@ impl YuNet {
         self.size
     }
 
-    /// All candidates of at least `score` on a picture of `size` x `size` packed RGB pixels, in its
+    /// All candidates of at least `score` on an image of `size` x `size` packed RGB pixels, in its
     /// coordinates, unsorted and overlapping.
     ///
     /// # Errors
@@ -99,10 +99,10 @@ struct Level<'a> {
 }
 
 impl Level<'_> {
-    /// What a cell has found, if it is of at least that score and of finite size.
+    /// The detection of a cell, if it has at least that score and is finite.
     fn detection(&self, cell: usize, least: f32) -> Option<Detection> {
         let score = (self.class[cell].clamp(0.0, 1.0) * self.objectness[cell].clamp(0.0, 1.0)).sqrt();
-        // Written so that a score that is not a number is refused.
+        // Written so that NaN is refused.
         if !(score >= least) {
             return None;
         }

@@ -81,7 +81,8 @@ impl Span {
     /// `None` when the overlap has no whole pixel.
     fn new(edge: f64, side: f64, size: u32, photo: u32) -> Option<Self> {
         let scale = f64::from(size) / side;
-        let (photo, limit) = (f64::from(photo), f64::from(size));
+        let photo = f64::from(photo);
+        let limit = f64::from(size);
         // The small number keeps a boundary on a pixel's edge there in spite of rounding.
         let first = ((-edge * scale) - 1e-6).ceil().clamp(0.0, limit);
         let last = ((photo - edge) * scale + 1e-6).floor().clamp(0.0, limit);
@@ -183,7 +184,7 @@ mod tests {
             prop_assert!((back.x - x).abs() < 0.05 && (back.y - y).abs() < 0.05, "{back:?}");
         }
 
-        /// A point's colour in the window is its colour in the photo, wherever the window lies.
+        /// A point has the same color in the window and in the photo, for every window.
         #[test]
         fn pixels_match_coordinates(left in -150.0f64..200.0, top in -150.0f64..200.0, side in 40.0f64..600.0) {
             let image = gradient(300, 200);

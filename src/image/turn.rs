@@ -100,7 +100,8 @@ impl Scaler {
 
     /// The central square of a patch, turned by `degrees`.
     pub fn turned_patch(&mut self, patch: &Patch, degrees: f64) -> Cow<'_, [u8]> {
-        let (all, side) = (f64::from(patch.image.width()), f64::from(patch.size));
+        let all = f64::from(patch.image.width());
+        let side = f64::from(patch.size);
         let window = Window { left: (all - side) / 2.0, top: (all - side) / 2.0, side };
         self.turned(&patch.image, &TurnedWindow { window, degrees }, patch.size)
     }
@@ -136,7 +137,7 @@ mod tests {
             prop_assert!((back.x - x).abs() < 0.1 && (back.y - y).abs() < 0.1, "{back:?}");
         }
 
-        /// A point's color in the window is its color in the photo, however the window lies.
+        /// A point has the same color in the window and in the photo, for every window.
         #[test]
         fn pixels_match_points(
             left in -150.0f64..200.0, top in -150.0f64..200.0, side in 40.0f64..900.0, degrees in -360.0f64..360.0,

@@ -242,8 +242,8 @@ async fn the_swift_client_completes_every_call() {
     let server = Server::start().await;
     let answer = exchange(&server, &swift::upload(&server, "identify", &photo("ann"))).await;
     assert_eq!(answer.status, 200);
-    let nobody: swift::Identify = decoded(&answer);
-    assert!(nobody.result.template_id.is_none() && nobody.result.similarity.is_none());
+    let no_face: swift::Identify = decoded(&answer);
+    assert!(no_face.result.template_id.is_none() && no_face.result.similarity.is_none());
 
     let answer = exchange(&server, &swift::upload(&server, "add", &photo("ann"))).await;
     assert_eq!(answer.status, 200, "any other status is an error to this client");
@@ -278,9 +278,9 @@ async fn the_swift_client_understands_every_failure() {
 #[tokio::test]
 async fn the_kotlin_client_completes_every_call() {
     let server = Server::start().await;
-    let nobody: kotlin::Reply =
+    let no_face: kotlin::Reply =
         decoded(&exchange(&server, &kotlin::upload(&server, "identify", &photo("ann"), None)).await);
-    assert!(nobody.result.search.is_none() && !nobody.transaction_id.is_empty());
+    assert!(no_face.result.search.is_none() && !no_face.transaction_id.is_empty());
 
     let answer = exchange(&server, &kotlin::upload(&server, "add", &photo("ann"), Some("ann-1"))).await;
     assert_eq!(answer.status, 200);
@@ -320,7 +320,8 @@ async fn the_kotlin_client_reuses_its_connection() {
 #[tokio::test]
 async fn the_kotlin_client_without_credentials_is_refused() {
     let server = Server::start().await;
-    let (id, key) = (server.app.app_id.to_string(), server.app.app_key.clone());
+    let id = server.app.app_id.to_string();
+    let key = server.app.app_key.clone();
     let request = kotlin::upload(&server, "identify", &photo("ann"), None);
     let request = String::from_utf8_lossy(&request).replace(&id, "").replace(&key, "").into_bytes();
     let answer = exchange(&server, &request).await;
@@ -332,7 +333,7 @@ async fn the_kotlin_client_without_credentials_is_refused() {
 async fn the_documented_curl_deletes() {
     let server = Server::start().await;
     server.enroll("ann", &photo("ann")).await;
-    // The page's command gives no Content-Type, so curl labels the JSON as a form.
+    // The page's command sets no Content-Type, so curl labels the JSON as a form.
     let body = "{\n    \"templateId\": \"ann\"\n}";
     let request = format!(
         "POST /api/v1.0/delete HTTP/1.1\r\n\

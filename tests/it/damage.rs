@@ -29,7 +29,7 @@ fn a_cut_off_jpeg_is_refused_whatever_is_appended() {
     for coding in codings() {
         let whole = coded(coding, SIZE);
         assert!(decoded(&whole).is_ok(), "{coding}");
-        // The end of arithmetically coded data cannot be told from a flat surface, so only the scan that carries the
+        // The end of arithmetically coded data looks like a flat surface, so only the scan that carries the
         // shape is judged.
         let several = coding.contains("per component") || coding.contains("progressive");
         let shares = if coding.contains("arithmetic") && several { 20..=30 } else { 20..=80 };

@@ -82,7 +82,8 @@ fn stored(orientation: u8) -> RgbImage {
 fn all_eight_orientations_decode_to_the_same_image() {
     for orientation in 1..=8 {
         for big in [false, true] {
-            let (picture, exif) = (stored(orientation), exif(orientation, big));
+            let picture = stored(orientation);
+            let exif = exif(orientation, big);
             let (width, height) = picture.dimensions();
             let mut bytes = Vec::new();
             let mut encoder = JpegEncoder::new_with_quality(&mut bytes, 95);

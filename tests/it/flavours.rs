@@ -99,7 +99,8 @@ fn encoded(kind: &Kind) -> Vec<u8> {
     let pixels = drawn(width, height, channels);
     let mut errors = errors();
     let mut buffer = vec![0_u8; 1 << 20];
-    let (mut start, mut length) = (buffer.as_mut_ptr(), buffer.len() as c_ulong);
+    let mut start = buffer.as_mut_ptr();
+    let mut length = buffer.len() as c_ulong;
     unsafe {
         let mut info: Box<ffi::jpeg_compress_struct> = Box::new(zeroed());
         info.common.err = &raw mut *errors;
@@ -321,7 +322,8 @@ fn altered() -> Vec<Flavour> {
         {
             for (kind, plain) in [("", &bare), (" with JFIF", &plain)] {
                 let mut bytes = plain.clone();
-                let (frame, scan) = (marker(&bytes, 0xc0).unwrap(), marker(&bytes, 0xda).unwrap());
+                let frame = marker(&bytes, 0xc0).unwrap();
+                let scan = marker(&bytes, 0xda).unwrap();
                 for (at, id) in ids.into_iter().enumerate() {
                     bytes[frame + 10 + 3 * at] = id;
                     bytes[scan + 5 + 2 * at] = id;
@@ -379,7 +381,8 @@ fn every_flavour_is_within_two_grey_levels_of_djpeg() {
         let mut lines = pixels.splitn(3, |&byte| byte == b'\n');
         let size = String::from_utf8(lines.next().unwrap().to_vec()).unwrap();
         let (width, height) = size.split_once(' ').unwrap();
-        let (_, pixels) = (lines.next(), lines.next().unwrap().to_vec());
+        let _ = lines.next();
+        let pixels = lines.next().unwrap().to_vec();
         compared += 1;
         match difference(&bytes, &(width.parse().unwrap(), height.parse().unwrap(), pixels)) {
             Ok(mean) if mean <= 2.0 => {}

@@ -72,7 +72,7 @@ pub fn with_segment(jpeg: &[u8], marker: u8, data: &[u8]) -> Vec<u8> {
     [&jpeg[..2], &[0xff, marker], &length, data, &jpeg[2..]].concat()
 }
 
-/// A PNG whose checksums are right again, as far as its chunks can be told apart.
+/// A PNG with its checksums recomputed, as far as its chunks can be parsed.
 pub fn mended(mut bytes: Vec<u8>) -> Vec<u8> {
     let mut at = PNG.len();
     while bytes.starts_with(PNG) {

@@ -122,12 +122,12 @@ async fn people_are_identified_and_impostors_are_not(database: Database) {
         let similarity = found["result"]["similarity"].as_f64().unwrap();
         assert!((0.75..1.0).contains(&similarity), "{id}: {similarity}");
     }
-    for stranger in ["impostor_1.jpg", "impostor_2.jpg"] {
-        let reply = app.identify(stranger).await;
+    for impostor in ["impostor_1.jpg", "impostor_2.jpg"] {
+        let reply = app.identify(impostor).await;
         assert_eq!(reply["result"]["templateId"], Value::Null, "{reply}");
         assert_eq!(reply["result"]["search"], Value::Null);
         assert!(reply["result"]["face"]["box"]["w"].as_i64().unwrap() > 50);
-        let ranked = app.post_photo("identify?threshold=0&candidates=5", stranger, &[]).await.1;
+        let ranked = app.post_photo("identify?threshold=0&candidates=5", impostor, &[]).await.1;
         let candidates = ranked["result"]["candidates"].as_array().unwrap();
         assert_eq!(candidates.len(), 2);
         assert!(candidates[0]["similarity"].as_f64().unwrap() < 0.45, "{ranked}");
@@ -288,7 +288,7 @@ async fn no_secret_is_printed() {
         serde_json::from_str(std::fs::read_to_string(&file).unwrap().lines().next().unwrap()).unwrap();
     let embedding = exported["samples"][0]["embedding"].as_array().unwrap();
     let mut secrets = vec![app.credentials().1, "f".repeat(64), key.trim().to_owned()];
-    // Six digits of a number are enough to tell it from any other.
+    // Six digits of a number identify it.
     secrets.extend(embedding.iter().take(20).map(|v| format!("{:.6}", v.as_f64().unwrap().abs())));
     eventually("the log shows the last request", async || server.log().contains("/api/v1.0/delete")).await;
     let mut output = server.log();

@@ -59,7 +59,8 @@ pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), C
     let mut settings = settings.clone();
     settings.compute.search_threads = arguments.threads;
     settings.limits.max_in_flight = arguments.waiting.iter().copied().max().unwrap_or(1);
-    let (app, matcher) = (AppId::random(), Arc::new(app::start_matcher(&settings)));
+    let matcher = Arc::new(app::start_matcher(&settings));
+    let app = AppId::random();
     let mut source = SyntheticFaces::new(arguments.embeddings.as_deref(), arguments.dimension, 1)?;
     let mut gallery = Gallery::generate(arguments, &mut source)?;
     if let Some(dir) = &arguments.save {
@@ -179,7 +180,8 @@ struct Timed {
 impl Timed {
     async fn measure(matcher: &MemoryMatcher, app: &AppId, probes: &[Embedding], k: usize) -> Result<Self, CliError> {
         let before = matcher.stats();
-        let (mut times, mut found) = (Vec::with_capacity(probes.len()), Vec::with_capacity(probes.len()));
+        let mut times = Vec::with_capacity(probes.len());
+        let mut found = Vec::with_capacity(probes.len());
         for probe in probes {
             let start = stopwatch();
             let ranked = matcher.top_k(app, probe, k).await.map_err(crate::service::Error::from)?;

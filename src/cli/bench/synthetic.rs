@@ -240,7 +240,8 @@ mod tests {
             });
             cosines.sum::<f64>() / 2000.0
         };
-        let (expected, found) = (genuine(&mut truth), genuine(&mut learned));
+        let expected = genuine(&mut truth);
+        let found = genuine(&mut learned);
         assert!((expected - found).abs() < 0.05, "{expected} {found}");
     }
 }

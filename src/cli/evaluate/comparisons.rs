@@ -220,7 +220,9 @@ mod tests {
     /// comparisons, and nobody matches Cyd.
     #[test]
     fn each_person_has_equal_weight() {
-        let (east, north, west) = ([1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]);
+        let east = [1.0, 0.0];
+        let north = [0.0, 1.0];
+        let west = [-1.0, 0.0];
         let embedded =
             people(&[("ann", east), ("ann", east), ("ann", east), ("bob", east), ("bob", north), ("cyd", west)]);
         let all = Comparisons::new(&embedded);
@@ -246,14 +248,16 @@ mod tests {
         for fmr in [0.01, 0.1, 0.5] {
             let cosine = all.at_fmr(fmr, Weight::Comparison).unwrap();
             assert_eq!(all.at_fmr(fmr, Weight::Person), Some(cosine));
-            let (by_comparison, by_person) = (all.rates(cosine, Weight::Comparison), all.rates(cosine, Weight::Person));
+            let by_comparison = all.rates(cosine, Weight::Comparison);
+            let by_person = all.rates(cosine, Weight::Person);
             assert!((by_comparison.fmr - by_person.fmr).abs() < 1e-9 && by_comparison.fmr <= fmr);
         }
     }
 
     #[test]
     fn the_leading_people_are_named() {
-        let (east, north) = ([1.0, 0.0], [0.0, 1.0]);
+        let east = [1.0, 0.0];
+        let north = [0.0, 1.0];
         let embedded = people(&[("ann", east), ("bob", east), ("bob", east), ("cyd", east), ("dan", north)]);
         let leading = leading_impostors(&embedded, 0.5).unwrap();
         assert_eq!(leading, Leading { people: vec!["ann".into(), "bob".into()], count: 2, of: 5 });

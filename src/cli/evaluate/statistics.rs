@@ -69,7 +69,7 @@ impl Embedded {
         photos
     }
 
-    /// Compares each photo with each other one, and gives the people of both and the cosine.
+    /// Compares each photo with each other one; passes on the people of both and the cosine.
     pub(super) fn compare_all(&self, mut each: impl FnMut(usize, usize, f32)) {
         for a in 0..self.len() {
             for b in a + 1..self.len() {
@@ -81,7 +81,8 @@ impl Embedded {
     /// Each photo as an object of JSON.
     pub(super) fn lines(&self) -> impl Iterator<Item = serde_json::Value> {
         (0..self.len()).map(|at| {
-            let (person, photo) = (self.name(self.person[at]), &self.stems[at]);
+            let person = self.name(self.person[at]);
+            let photo = &self.stems[at];
             serde_json::json!({ "person": person, "photo": photo, "embedding": self.row(at) })
         })
     }
@@ -106,7 +107,9 @@ impl Embedded {
         for (at, person) in self.person.iter().enumerate() {
             of.entry(*person).or_default().push(at);
         }
-        let (mut gallery, mut mated, mut non_mated) = (vec![], vec![], vec![]);
+        let mut gallery = vec![];
+        let mut mated = vec![];
+        let mut non_mated = vec![];
         for photos in of.values() {
             match photos[..] {
                 [only] => non_mated.push(only),
@@ -194,7 +197,8 @@ pub(super) fn ten_folds(embedded: &Embedded, folds: &[Vec<Pair>]) -> Result<Fold
 fn best_threshold(mut scored: Vec<(f32, bool)>) -> f32 {
     scored.sort_by(|a, b| a.0.total_cmp(&b.0));
     let mut right = scored.iter().filter(|(_, same)| *same).count() as i64; // everyone "same"
-    let (mut best, mut threshold) = (right, f32::NEG_INFINITY);
+    let mut best = right;
+    let mut threshold = f32::NEG_INFINITY;
     for (at, (cosine, same)) in scored.iter().enumerate() {
         right += if *same { -1 } else { 1 }; // this one now "different"
         let next = scored.get(at + 1).map_or(f32::INFINITY, |n| n.0);

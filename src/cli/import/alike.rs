@@ -53,7 +53,8 @@ fn groups(photos: &[&Embedding], limit: Cosine) -> Vec<usize> {
     for (at, photo) in photos.iter().enumerate() {
         for other in 0..at {
             if group[other] != group[at] && photo.cosine(photos[other]).is_ok_and(|cosine| cosine >= limit) {
-                let (from, to) = (group[at], group[other]);
+                let from = group[at];
+                let to = group[other];
                 group.iter_mut().filter(|one| **one == from).for_each(|one| *one = to);
             }
         }

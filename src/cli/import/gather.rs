@@ -157,10 +157,12 @@ impl Gatherer<'_> {
             return Ok(());
         }
         let mut belongs = alike.belongs.iter().zip(&alike.best);
-        let (guard, rows) = (self.guard.guard, &mut self.rows);
+        let guard = self.guard.guard;
+        let rows = &mut self.rows;
         faces.retain(|face| {
             let Some((false, best)) = belongs.next().map(|(belongs, best)| (*belongs, best)) else { return true };
-            let (path, id) = (photo(person, face.photo), person.id.as_str());
+            let path = photo(person, face.photo);
+            let id = person.id.as_str();
             let reason = format!(
                 "the photo does not match the other photos of this person (cosine {:.2} at best)",
                 best.get().max(0.0)

@@ -53,7 +53,9 @@ pub(super) async fn import(
     record: &AppRecord,
     arguments: &Arguments,
 ) -> Result<(), CliError> {
-    let (app, root, started) = (&record.id, &arguments.from, Clock::system().now());
+    let app = &record.id;
+    let root = &arguments.from;
+    let started = Clock::system().now();
     let paths = paths(settings, app, arguments)?;
     let engine: Arc<dyn Analyze> = app::start_engine(settings)?;
     let faces = arguments.faces.unwrap_or_default();

@@ -137,7 +137,7 @@ impl Plan {
                 let other = all.iter().find(|place| **place != here).unwrap_or(&here);
                 for photo in &photos {
                     self.rows.push(Row::left(photo, id.as_str(), "id_taken_twice").because(
-                        format!("{} gives the same templateId", path_text(other)),
+                        format!("{} has the same templateId", path_text(other)),
                         "rename one of them, such as by a staff number",
                     ));
                 }

@@ -47,7 +47,8 @@ pub(super) struct Row {
 
 impl Row {
     fn new(outcome: Outcome, path: &Path, person: &str, code: &'static str) -> Self {
-        let (path, person) = (path_text(path), person.to_owned());
+        let path = path_text(path);
+        let person = person.to_owned();
         Self { outcome, path, person, code: code.into(), reason: String::new(), remedy: String::new() }
     }
 

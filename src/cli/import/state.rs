@@ -193,7 +193,8 @@ mod tests {
     fn a_refusal_counts_for_the_same_photo_under_the_same_options() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state");
-        let (digest, other) = (PhotoDigest::new(b"a"), PhotoDigest::new(b"b"));
+        let digest = PhotoDigest::new(b"a");
+        let other = PhotoDigest::new(b"b");
         let (mut state, _) = State::open(&path, "v1").unwrap();
         state.refuse("x.jpg".to_owned(), &row("x.jpg"), digest).unwrap();
         state.enrolled("y.jpg".to_owned(), &"bob".parse().unwrap(), other).unwrap();
@@ -229,7 +230,9 @@ mod tests {
     #[test]
     fn a_photo_has_one_sample_id_in_each_template() {
         let digest = PhotoDigest::new(b"a");
-        let (app, ann, bob) = ("app".parse().unwrap(), "ann".parse().unwrap(), "bob".parse().unwrap());
+        let app = "app".parse().unwrap();
+        let ann = "ann".parse().unwrap();
+        let bob = "bob".parse().unwrap();
         assert_eq!(digest.sample(&app, &ann), digest.sample(&app, &ann));
         assert_ne!(digest.sample(&app, &ann), digest.sample(&app, &bob));
         assert_ne!(digest.sample(&app, &ann), PhotoDigest::new(b"b").sample(&app, &ann));

@@ -78,7 +78,8 @@ impl Tree {
         }
         entries.sort();
         above.push(real);
-        let (mut photos, mut has_folders) = (Vec::new(), false);
+        let mut photos = Vec::new();
+        let mut has_folders = false;
         for path in entries {
             if is_system(&path) {
                 self.ignored += 1;

@@ -1,20 +1,20 @@
-//! The check of stored templates: which of them look like templates of turned, halved or no faces.
+//! The check of stored templates: its network, limit and error rates.
 
 use serde::Deserialize;
 
 use super::EmbedderSpec;
 
-/// The network that looks at an embedding, its limit and its error rates.
+/// The network that judges an embedding, its limit and its error rates.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TemplateCheckSpec {
     /// Id of the model: one embedding in, the output `sound` from 0 to 1 out.
     pub model: String,
-    /// The tag of the embeddings that it was trained on. It knows no others.
+    /// The tag of the embeddings that it was trained on. It does not apply to others.
     pub tag: String,
-    /// Templates below are listed.
+    /// Templates with a lower output are listed.
     pub min_sound: f32,
-    /// How often it errs at this limit.
+    /// Its error rates at this limit.
     pub rates: TemplateCheckRates,
 }
 
@@ -22,11 +22,11 @@ pub struct TemplateCheckSpec {
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TemplateCheckRates {
-    /// Share of the templates of upright, whole faces that are listed all the same.
+    /// Share of the templates of upright, whole faces that are listed by mistake.
     pub honest_listed: f64,
     /// Share of the templates of faces turned by 60 degrees and more that are found.
     pub turned_found: f64,
-    /// Share of the templates of faces of which a half is covered or beyond the edge of the photo that are found.
+    /// Share of the templates of faces that are half covered or half outside the photo that are found.
     pub halved_found: f64,
     /// Share of the templates of animals and things that are found.
     pub no_face_found: f64,
@@ -46,7 +46,7 @@ impl TemplateCheckRates {
     }
 }
 
-/// A share in per cent: one decimal below ten, and never a promise of all.
+/// A share in percent: one decimal below ten, and never 100.
 fn percent(share: f64) -> String {
     let percent = 100.0 * share;
     match percent {
@@ -60,7 +60,7 @@ impl TemplateCheckSpec {
     pub(super) fn check(&self, embedder: &EmbedderSpec) -> Result<(), String> {
         if self.tag != embedder.tag {
             return Err(format!(
-                "the template check was trained on embeddings of {:?}, but the embedder makes those of {:?}; train it anew \
+                "the template check was trained on embeddings of {:?}, but the embedder makes those of {:?}; retrain it \
                  or remove [template_check]",
                 self.tag, embedder.tag
             ));

@@ -108,7 +108,7 @@ impl<'a> Decoder<'a> {
         });
         info.common.err = &raw mut *errors;
         info.common.client_data = (&raw const *shared).cast_mut().cast::<c_void>();
-        // SAFETY: the struct is zeroed but for the two fields that libjpeg keeps; it lies in a box and does not move.
+        // SAFETY: the struct is zeroed but for the two fields that libjpeg keeps; it is in a box and does not move.
         unsafe { ffi::jpeg_create_decompress(&raw mut *info) };
         info.src = &raw mut *source;
         Self { info, _errors: errors, _source: source, shared }
@@ -157,7 +157,8 @@ impl<'a> Decoder<'a> {
         let info = &mut *self.info;
         let (width, height) = (info.output_width, info.output_height);
         let channels = usize::try_from(info.output_components).unwrap_or(4);
-        let (row, pixels) = (3 * width as usize, width as usize * height as usize);
+        let row = 3 * width as usize;
+        let pixels = width as usize * height as usize;
         let mut rgb = vec![0; 3 * pixels];
         // Four channels take a detour.
         let wide = channels * width as usize;

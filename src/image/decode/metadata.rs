@@ -28,7 +28,8 @@ type Blocks<'a> = (Option<&'a [u8]>, Option<&'a [u8]>);
 
 /// The Exif block and the XMP packet of a PNG, in any order.
 fn png(photo: &[u8]) -> Blocks<'_> {
-    let (mut exif, mut xmp) = (None, None);
+    let mut exif = None;
+    let mut xmp = None;
     for (kind, data) in super::png_chunks(photo) {
         match kind {
             b"eXIf" => exif = exif.or(Some(bare(data))),
@@ -45,7 +46,8 @@ fn png(photo: &[u8]) -> Blocks<'_> {
 
 /// The Exif block and the XMP packet of a WebP.
 fn webp(photo: &[u8]) -> Blocks<'_> {
-    let (mut exif, mut xmp) = (None, None);
+    let mut exif = None;
+    let mut xmp = None;
     let mut rest = photo.get(12..).unwrap_or_default();
     while let Some((head, after)) = rest.split_first_chunk::<8>() {
         let [kind @ .., a, b, c, d] = head;

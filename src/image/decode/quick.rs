@@ -44,7 +44,8 @@ pub(super) fn decode(jpeg: &[u8], header: &Header<'_>) -> Option<Picture> {
 /// The JPEG up to its end marker, if it is an ordinary one: baseline, Huffman coded, 8 bits, in one scan without
 /// restart markers, grey or YCbCr with the usual sampling factors.
 fn ordinary<'a>(jpeg: &'a [u8], header: &Header<'_>) -> Option<&'a [u8]> {
-    let (frame, scan) = (header.frame.as_ref()?, header.scan.as_ref()?);
+    let frame = header.frame.as_ref()?;
+    let scan = header.scan.as_ref()?;
     let usual = match frame.components[..] {
         [Component { h: 1, v: 1, .. }] => true,
         [y, b, r] => {

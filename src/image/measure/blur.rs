@@ -52,7 +52,8 @@ fn shrunk(aligned: &AlignedFace) -> Vec<f32> {
 /// Along one axis: the share of the differences between neighbors that survives blurring.
 /// `pixel(line, i)` is the i-th pixel of a line along that axis.
 fn remaining(pixel: impl Fn(usize, usize) -> f32, lines: std::ops::Range<usize>, along: std::ops::Range<usize>) -> f64 {
-    let (mut total, mut lost) = (0.0, 0.0);
+    let mut total = 0.0;
+    let mut lost = 0.0;
     for line in lines {
         let box_sum = |i: usize| (i - REACH..=i + REACH).map(|j| pixel(line, j)).sum::<f32>();
         let mut before = box_sum(along.start - 1);

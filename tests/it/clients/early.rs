@@ -37,7 +37,8 @@ fn refused(server: &Server, form: &Form) -> Vec<(Call, u16)> {
 
 /// Sends the head alone, reads the response, then checks that the connection takes the body and ends.
 async fn assert_announced(server: &Server, call: Call, status: u16) {
-    let (name, mut wire) = (call.target.clone(), Wire::connect(server.addr).await);
+    let name = call.target.clone();
+    let mut wire = Wire::connect(server.addr).await;
     wire.write(&call.head()).await;
     let answer = wire.answer_to(&call.method).await;
     assert_eq!((answer.status, answer.header("connection")), (status, Some("close")), "{name}");

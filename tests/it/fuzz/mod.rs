@@ -44,9 +44,9 @@ fn run(name: &str) {
         .env(TARGET, name)
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&outcome.stderr);
-    assert!(outcome.status.success(), "{name}: {}\n{said}", outcome.status);
-    let grown: u64 = said.lines().find_map(|line| line.strip_prefix("grown by ")).unwrap().parse().unwrap();
+    let output = String::from_utf8_lossy(&outcome.stderr);
+    assert!(outcome.status.success(), "{name}: {}\n{output}", outcome.status);
+    let grown: u64 = output.lines().find_map(|line| line.strip_prefix("grown by ")).unwrap().parse().unwrap();
     assert!(grown <= GROWTH << 10, "{name} took {grown} KiB more");
 }
 
@@ -67,8 +67,9 @@ fn inside() {
     let Ok(name) = std::env::var(TARGET) else { return };
     let (_, target) = targets::ALL.into_iter().find(|(known, _)| *known == name).unwrap();
     // Caught or not, there must be none but of the JPEG decoder, which has one that `decode` contains (see
-    // docs/hostile-input.md). One that nobody catches ends the run in any case.
-    let (panics, usual) = (Arc::new(AtomicUsize::new(0)), std::panic::take_hook());
+    // docs/hostile-input.md). An uncaught one ends the run in any case.
+    let panics = Arc::new(AtomicUsize::new(0));
+    let usual = std::panic::take_hook();
     let count = Arc::clone(&panics);
     std::panic::set_hook(Box::new(move |panic| {
         if !panic.location().is_some_and(|place| place.file().contains("/zune-jpeg-")) {

@@ -22,7 +22,7 @@ impl Random {
     }
 }
 
-/// Lengths and counts that are off by one, too large, or negative to somebody.
+/// Lengths and counts that are off by one, too large, or negative for some parsers.
 const NUMBERS: [u64; 12] = [0, 1, 2, 0x7f, 0x80, 0xff, 0x100, 0x7fff, 0xffff, 0x7fff_ffff, 0xffff_ffff, u64::MAX];
 
 /// One of the inputs, changed in one to four ways.
@@ -31,7 +31,7 @@ pub fn changed(random: &mut Random, inputs: &[Vec<u8>]) -> Vec<u8> {
     for _ in 0..=random.below(4) {
         change(random, inputs, &mut bytes);
     }
-    // Otherwise a checksum would hide what lies behind it.
+    // Otherwise the checksum would refuse everything after it.
     if random.below(4) > 0 { mended(bytes) } else { bytes }
 }
 

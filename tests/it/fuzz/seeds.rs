@@ -41,7 +41,8 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
 
 fn photos() -> Vec<Vec<u8>> {
     let picture = RgbImage::from_fn(20, 12, |x, y| image::Rgb([x * 12, y * 20, x ^ y].map(|v| v as u8)));
-    let (jpeg, png) = (jpeg(&picture, 80), png(picture.as_raw(), 20, 12, ExtendedColorType::Rgb8));
+    let jpeg = jpeg(&picture, 80);
+    let png = png(picture.as_raw(), 20, 12, ExtendedColorType::Rgb8);
     let coded = flavours::codings().into_iter().map(|coding| flavours::coded(coding, (40, 24)));
     let profile = [b"icc\0\0".as_slice(), &zeros(1)].concat();
     let text = [b"Comment\0\0".as_slice(), &zeros(1)].concat();

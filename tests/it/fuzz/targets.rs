@@ -175,7 +175,8 @@ pub fn boundary(data: &[u8]) {
         on_host(|host| host.send(Method::POST, Uri::from_static("/api/v1.0/identify"), content_type, &body, 1 << 16));
     let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !b"\";".contains(byte);
     if (1..=70).contains(&data.len()) && data.iter().all(plain) && data.trim_ascii() == data {
-        let (data, text) = (String::from_utf8_lossy(data), String::from_utf8_lossy(&answer.body));
+        let data = String::from_utf8_lossy(data);
+        let text = String::from_utf8_lossy(&answer.body);
         assert_eq!(answer.status, 200, "{data}: {text}");
     }
 }
@@ -283,7 +284,7 @@ pub fn model_pack(data: &[u8]) {
 pub fn import_line(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else { return };
     match Line::read(text) {
-        // What was read is written, and read again as it was, but for lengths that are set to one anew.
+        // Parsed templates round-trip, except that vectors are normalized again.
         Ok(template) => {
             let written = serde_json::to_string(&Line::from(template.clone())).unwrap();
             let again = Line::read(&written).unwrap();
@@ -296,7 +297,8 @@ pub fn import_line(data: &[u8]) {
 
 /// Where the rows that [`sealed`] opens belong.
 pub fn sealed_row() -> SealedRow {
-    let (app, template) = ("one".parse().unwrap(), "ann".parse().unwrap());
+    let app = "one".parse().unwrap();
+    let template = "ann".parse().unwrap();
     SealedRow { app, template, sample: SampleId(uuid::Uuid::from_u128(7)), model: ModelTag::new("fuzz") }
 }
 
@@ -304,7 +306,8 @@ pub fn sealed_row() -> SealedRow {
 /// length of that; or what a row of ours holds.
 pub fn sealed(data: &[u8]) {
     let [how, length, rest @ ..] = data else { return };
-    let (row, key) = (sealed_row(), snapshot_key());
+    let row = sealed_row();
+    let key = snapshot_key();
     match how % 3 {
         0 => drop(row.open(&key, rest, None)),
         1 => {
@@ -335,8 +338,8 @@ pub fn journal(data: &[u8]) {
         if let Ok(verified) = &verified {
             assert!(verified.lines == 0 || verified.lines == verified.last - verified.first + 1);
         }
-        let wanted = Selection { from: "2026-01", to: "2026-01-01T12", app: Some("ann"), ..Selection::default() };
-        let _ = journal::export(dir, &wanted, &mut std::io::sink());
+        let selection = Selection { from: "2026-01", to: "2026-01-01T12", app: Some("ann"), ..Selection::default() };
+        let _ = journal::export(dir, &selection, &mut std::io::sink());
         if let (Some(key), Ok(lines)) = (journal_key().receipt_key(), std::str::from_utf8(lines)) {
             for line in lines.lines() {
                 let _ = journal::check_receipt(&key, line);

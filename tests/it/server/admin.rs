@@ -68,7 +68,7 @@ async fn both_addresses_apply_the_limits() {
             }
         }
         assert_eq!(Client::new().post(format!("{base}/healthz")).send().await.unwrap().status(), 405);
-        // A head has its limits, and one that is whole is told so.
+        // Request heads are limited; an oversized one gets a 431.
         let many = (0..101).map(|n| format!("X-{n}: 1\r\n")).collect::<String>();
         let long = format!("X: {}\r\n", "1".repeat(64 * 1024));
         let fits = (0..90).map(|n| format!("X-{n}: {}\r\n", "1".repeat(200))).collect::<String>();
@@ -90,7 +90,8 @@ async fn both_addresses_apply_the_limits() {
 async fn both_addresses_shut_down_together() {
     let mut server = apart().await;
     let app = server.first_app();
-    let (public, operators) = (server.url().to_owned(), server.operators().to_owned());
+    let public = server.url().to_owned();
+    let operators = server.operators().to_owned();
     // Connections that are kept open, with nothing under way.
     let client = Client::new();
     for url in [format!("{public}/healthz"), format!("{operators}/metrics")] {

@@ -53,7 +53,8 @@ async fn nothing_leaves_the_machine() {
 
 /// A command that runs its arguments where only the loopback exists and names are asked of 127.0.0.1.
 fn namespace(files: &Path) -> Result<Command, String> {
-    let (resolv, nsswitch) = (files.join("resolv.conf"), files.join("nsswitch.conf"));
+    let resolv = files.join("resolv.conf");
+    let nsswitch = files.join("nsswitch.conf");
     std::fs::write(&resolv, "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n").unwrap();
     std::fs::write(&nsswitch, "passwd: files\ngroup: files\nhosts: files dns\n").unwrap();
     let script = "ip link set lo up || exit 1
@@ -136,7 +137,8 @@ const WORKING: &str = "work";
 
 impl World {
     fn new() -> Self {
-        let (data, fresh) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let data = tempfile::tempdir().unwrap();
+        let fresh = tempfile::tempdir().unwrap();
         for folder in FRESH.iter().map(|(_, folder)| *folder).chain([WORKING]) {
             std::fs::create_dir_all(fresh.path().join(folder)).unwrap();
         }
@@ -217,7 +219,8 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 
 /// The models of the repository, with another library in place of ONNX Runtime.
 fn pack_with_runtime(library: &[u8]) -> TempDir {
-    let (dir, models) = (tempfile::tempdir().unwrap(), Path::new(env!("CARGO_MANIFEST_DIR")).join("models"));
+    let dir = tempfile::tempdir().unwrap();
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("models");
     let text = std::fs::read_to_string(models.join("pack.toml")).unwrap();
     let mut pack: toml::Table = text.parse().unwrap();
     let digest: String = Sha256::digest(library).iter().map(|byte| format!("{byte:02x}")).collect();
@@ -250,7 +253,8 @@ fn a_runtime_that_names_a_collector_is_refused() {
 /// It warns, names the path, and leaves the files alone.
 #[test]
 fn doctor_names_telemetry_files_of_earlier_versions() {
-    let (data, home) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let data = tempfile::tempdir().unwrap();
+    let home = tempfile::tempdir().unwrap();
     let doctor = || {
         let mut command = super::process::command(data.path(), &super::Database::Sqlite);
         let command = command.arg("doctor").env("HOME", home.path()).env("TMPDIR", home.path());

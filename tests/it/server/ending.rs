@@ -32,12 +32,13 @@ async fn admitted_requests_finish_before_shutdown() {
     let mut whole = TcpStream::connect(&address).await.unwrap();
     let mut half = TcpStream::connect(&address).await.unwrap();
     half.write_all(&[request.as_bytes(), sent].concat()).await.unwrap();
-    eventually("the half is inside", async || tickets(&server).await == 1).await;
+    eventually("the partial upload is admitted", async || tickets(&server).await == 1).await;
     whole.write_all(&[request.as_bytes(), &body[..]].concat()).await.unwrap();
     let answered = async || tokio::time::timeout(Duration::ZERO, whole.readable()).await.is_ok();
-    eventually("the other is, too, or was", async || tickets(&server).await == 2 || answered().await).await;
+    eventually("the other request is admitted or answered", async || tickets(&server).await == 2 || answered().await)
+        .await;
     server.terminate();
-    eventually("nobody else is let in", async || TcpStream::connect(&address).await.is_err()).await;
+    eventually("new connections are refused", async || TcpStream::connect(&address).await.is_err()).await;
     half.write_all(later).await.unwrap();
     let mut ids = vec![enrolled["transactionId"].clone()];
     for mut stream in [whole, half] {

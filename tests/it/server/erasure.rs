@@ -14,11 +14,11 @@ async fn stored(server: &Server, app: &str) -> HashSet<[u8; 12]> {
     let of = rows.into_iter().filter(|((owner, _), _)| owner == app);
     let pieces: HashSet<_> = of.flat_map(|(_, (sealed, key))| pieces(&sealed, &key)).collect();
     assert!(pieces.len() > 20);
-    assert_eq!(found_in(server.dir(), &pieces), pieces, "the search sees all there is");
+    assert_eq!(found_in(server.dir(), &pieces), pieces, "the search finds all pieces");
     pieces
 }
 
-async fn are_cleared_away(server: &Server, pieces: &HashSet<[u8; 12]>, what: &str) {
+async fn are_scrubbed(server: &Server, pieces: &HashSet<[u8; 12]>, what: &str) {
     eventually(what, async || found_in(server.dir(), pieces).is_empty()).await;
 }
 
@@ -31,16 +31,16 @@ async fn a_server_scrubs_its_own_removals() {
     app.add("person_a_1.jpg", &[("templateId", "a")]).await;
     let before = stored(&server, &id).await;
     assert_eq!(app.delete("a").await.0, 200);
-    are_cleared_away(&server, &before, "deleted").await;
+    are_scrubbed(&server, &before, "deleted").await;
 
     app.add("person_a_1.jpg", &[("templateId", "a")]).await;
     let before = stored(&server, &id).await;
     assert_eq!(app.post_photo("add?replace=true", "person_b_1.jpg", &[("templateId", "a")]).await.0, 200);
-    are_cleared_away(&server, &before, "replaced").await;
+    are_scrubbed(&server, &before, "replaced").await;
 
     let before = stored(&server, &id).await;
     server.command(&database, &["app", "retention", &id, "1s"]);
-    are_cleared_away(&server, &before, "its time was over").await;
+    are_scrubbed(&server, &before, "its retention ended").await;
 }
 
 /// Another process reads the database while a command removes something: the command reports that it could not scrub, and
@@ -61,5 +61,5 @@ async fn a_server_scrubs_what_a_command_could_not() {
     assert!(output.contains("a running server"), "{output}");
     assert!(!found_in(server.dir(), &before).is_empty());
     sqlx::query("COMMIT").execute(&mut reader).await.unwrap();
-    are_cleared_away(&server, &before, "deleted by a command").await;
+    are_scrubbed(&server, &before, "deleted by a command").await;
 }

@@ -1,4 +1,4 @@
-//! The first application: its key is known to somebody wherever the first start is broken off, and there is one.
+//! The first application: an interrupted first start loses no key, and only one application is created.
 
 use super::process::{Database, Server, try_start};
 

@@ -124,7 +124,8 @@ fn text(bytes: &[u8]) -> String {
 
 /// Two people side by side, the first twice as large.
 fn two_people() -> Vec<u8> {
-    let (first, second) = (decode("person_b_1.jpg"), decode("impostor_2.jpg"));
+    let first = decode("person_b_1.jpg");
+    let second = decode("impostor_2.jpg");
     let second = image::imageops::thumbnail(&second, first.width() / 2, first.height() / 2);
     let mut both = RgbImage::new(first.width() + second.width(), first.height());
     image::imageops::replace(&mut both, &first, 0, 0);
@@ -359,7 +360,7 @@ async fn the_guard_and_the_least_quality_of_an_application(database: Database) {
     let warning = &warned["result"]["warnings"][0];
     assert_eq!((&warning["code"], &warning["templateId"]), (&"enrolled_elsewhere".into(), &"a".into()));
     assert!(warning["similarity"].as_f64().unwrap() > 0.75, "{warning}");
-    // A stranger, and the person itself, are no mix-up.
+    // An impostor, and another photo of the person, are not a mix-up.
     assert_eq!(app.add("impostor_1.jpg", &[("templateId", "x")]).await["result"]["warnings"], Value::Null);
     let (status, reply) = app.post_photo("templates/a/samples", "person_a_2.jpg", &[]).await;
     assert_eq!((status, &reply["result"]["warnings"]), (200, &Value::Null), "{reply}");

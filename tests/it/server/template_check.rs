@@ -44,13 +44,15 @@ async fn gallery_check_lists_suspicious_templates_and_keeps_them() {
     let honest = server.command(&database, &["gallery", "check"]);
     assert!(honest.contains("0 of 4 templates look like those of turned faces, half faces or no face"), "{honest}");
 
-    let (pack, people) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let pack = tempfile::tempdir().unwrap();
+    let people = tempfile::tempdir().unwrap();
     pack_without_limits(pack.path());
     for name in photos {
         let file = Path::new(name).with_extension("png");
         std::fs::write(people.path().join(format!("negative-{}", file.display())), negative(name)).unwrap();
     }
-    let (pack, people) = (pack.path().to_str().unwrap(), people.path().to_str().unwrap());
+    let pack = pack.path().to_str().unwrap();
+    let people = people.path().to_str().unwrap();
     let imported = server.command(&database, &["--models", pack, "gallery", "import", people]);
     assert!(imported.contains("4 templates"), "{imported}");
 

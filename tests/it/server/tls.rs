@@ -7,9 +7,11 @@ use crate::support::eventually;
 async fn a_renewed_certificate_is_served() {
     crate::support::crypto();
     let dir = tempfile::tempdir().unwrap();
-    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    let cert = dir.path().join("cert.pem");
+    let key = dir.path().join("key.pem");
     let make = || rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned(), "localhost".to_owned()]).unwrap();
-    let (old, new) = (make(), make());
+    let old = make();
+    let new = make();
     let put = |made: &rcgen::CertifiedKey<rcgen::KeyPair>| {
         std::fs::write(&cert, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
@@ -22,7 +24,8 @@ async fn a_renewed_certificate_is_served() {
         Some(answer.status().as_u16())
     };
     put(&old);
-    let (cert_path, key_path) = (cert.to_str().unwrap().to_owned(), key.to_str().unwrap().to_owned());
+    let cert_path = cert.to_str().unwrap().to_owned();
+    let key_path = key.to_str().unwrap().to_owned();
     let tls = [
         ("SEMBLANCE_LOG_LEVEL", "warn"),
         ("SEMBLANCE_TLS_CERT", cert_path.as_str()),

@@ -155,14 +155,15 @@ async fn reported_coordinates_are_those_of_the_face() {
     }
 }
 
-/// An ID card: a portrait, and a second, smaller one of somebody else beside it.
+/// An ID card: a portrait, and a second, smaller one of another person.
 fn card(large: &str, small: &str) -> RgbImage {
     let scaled = |name: &str, height: u32| {
         let picture = decode(name);
         let width = picture.width() * height / picture.height();
         image::imageops::resize(&picture, width, height, image::imageops::FilterType::Triangle)
     };
-    let (large, small) = (scaled(large, 800), scaled(small, 480));
+    let large = scaled(large, 800);
+    let small = scaled(small, 480);
     let mut card = RgbImage::from_pixel(large.width() + small.width() + 60, 860, Rgb([200, 205, 210]));
     image::imageops::overlay(&mut card, &large, 20, 30);
     image::imageops::overlay(&mut card, &small, i64::from(large.width()) + 40, 340);

@@ -17,7 +17,7 @@ use super::eventually;
 
 const SIGNATURE: &[u8] = b"\xFF\xD8\xFF";
 
-/// A photo of somebody. `ann` and `ann.2` are two photos of one person; some names are faults.
+/// A photo of a person. `ann` and `ann.2` are two photos of one person; some names are faults.
 pub fn photo(name: &str) -> Vec<u8> {
     [SIGNATURE, name.as_bytes()].concat()
 }

@@ -19,7 +19,8 @@ impl NameServer {
         let tcp = TcpListener::bind("127.0.0.1:53").unwrap();
         let address = udp.local_addr().unwrap();
         let asked = Arc::new(Mutex::new(BTreeSet::new()));
-        let (by_udp, by_tcp) = (Arc::clone(&asked), Arc::clone(&asked));
+        let by_udp = Arc::clone(&asked);
+        let by_tcp = Arc::clone(&asked);
         std::thread::spawn(move || {
             let mut packet = [0; 1500];
             while let Ok((length, _)) = udp.recv_from(&mut packet) {
@@ -90,7 +91,8 @@ impl SocketTables {
 /// A row that is no TCP within the loopback, and not the name server of the test.
 fn fault(table: &str, row: &str) -> Option<String> {
     let mut columns = row.split_whitespace().skip(1);
-    let (local, remote) = (columns.next()?, columns.next()?);
+    let local = columns.next()?;
+    let remote = columns.next()?;
     let inside = |address: &str| address.starts_with("0100007F:") || address.starts_with("00000000:");
     let ours = match table {
         "tcp" => inside(local) && inside(remote),
