@@ -346,7 +346,7 @@ mod tests {
             .map(|(ticket, limit)| {
                 let (reply, answer) = oneshot::channel();
                 let probe = Embedding::new(&[1.0, 0.0], ModelTag::new("test")).unwrap();
-                (QueuedSearch { ticket, probe, limit, since: Instant::now(), reply }, answer)
+                (QueuedSearch { ticket, probe, limit, since: stopwatch(), reply }, answer)
             })
             .unzip();
         answer_all(batch, &mut Scratch::default(), &|queries, _| {
