@@ -5,7 +5,6 @@
 //! times on shared cores.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use ort::environment::Environment;
@@ -13,6 +12,7 @@ use ort::logging::LogLevel;
 use ort::session::Session;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{TensorElementType, TensorRef, ValueType};
+use parking_lot::Mutex;
 
 use super::model_pack::golden::{self, GoldenOutput};
 use super::{InferenceError, LoadError, telemetry_lock};
@@ -34,7 +34,7 @@ impl Runtime {
         // A relative path would be tried beside the program first.
         let library =
             std::path::absolute(library).map_err(|source| LoadError::Read { path: library.to_owned(), source })?;
-        let mut loaded = ENVIRONMENT.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut loaded = ENVIRONMENT.lock();
         if let Some((path, environment)) = loaded.as_ref() {
             return if *path == library {
                 Ok(Self(environment.clone()))

@@ -15,12 +15,13 @@ mod tests;
 mod writer;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use chain::JournalKey;
+use parking_lot::Mutex;
 use queue::{Item, Queue};
 pub use reader::{Selection, VerifyError, VerifyReport, export, verify};
 pub use receipt::{ReceiptFault, ReceiptKey, check_receipt};
@@ -187,14 +188,14 @@ impl Journal {
 
     /// The last line that is on disk.
     pub fn position(&self) -> JournalPosition {
-        *self.position.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.position.lock()
     }
 
     /// Writes the queue and closes the journal. Returns how many lines could not be written.
     pub fn stop(&self) -> u64 {
         self.stopping.store(true, Ordering::Release);
         self.queue.close();
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self.writer.lock().take();
         writer.map_or(0, |writer| writer.join().unwrap_or(0))
     }
 }
@@ -226,7 +227,7 @@ fn run(
         if failures > 0 {
             tracing::info!("the journal can be written again");
         }
-        *position.lock().unwrap_or_else(PoisonError::into_inner) = writer.position();
+        *position.lock() = writer.position();
         for written in items.into_iter().filter_map(|item| item.written) {
             let _ = written.send(()); // the receiver may be gone
         }

@@ -1,9 +1,9 @@
 //! The queue before the writer, bounded in lines and bytes. Entries that do not fit are counted and reported as missing.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::Entry;
@@ -97,13 +97,9 @@ impl Queue {
         Entry { time, operation: super::JOURNAL.to_owned(), outcome: Some(text), ..Entry::default() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Queues the entry of a request.
     pub(super) fn record(&self, entry: Entry) {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         let full = state.waiting.len() >= MAX_LINES || state.bytes >= MAX_BYTES;
         let now = self.clock.instant();
         // The line of a window comes before the next window.
@@ -124,7 +120,7 @@ impl Queue {
 
     /// Queues entries whose sender waits for them, so they need no bound here; `false` when the queue is closed.
     pub(super) fn push_durable(&self, items: impl IntoIterator<Item = Item>) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         if state.closed {
             return false;
         }
@@ -136,7 +132,7 @@ impl Queue {
 
     /// Waits for entries and takes them in order. `None` when the queue is closed and empty.
     pub(super) fn next(&self) -> Option<Vec<Item>> {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         loop {
             let closed = state.closed;
             if let Some(line) = state.unauthenticated.close(self.clock.instant(), closed) {
@@ -157,23 +153,23 @@ impl Queue {
             if closed {
                 return None;
             }
-            state = if state.unauthenticated.since.is_some() {
-                self.more.wait_timeout(state, UNAUTHENTICATED_WINDOW).unwrap_or_else(PoisonError::into_inner).0
+            if state.unauthenticated.since.is_some() {
+                self.more.wait_for(&mut state, UNAUTHENTICATED_WINDOW);
             } else {
-                self.more.wait(state).unwrap_or_else(PoisonError::into_inner)
-            };
+                self.more.wait(&mut state);
+            }
         }
     }
 
     /// Accepts no more entries.
     pub(super) fn close(&self) {
-        self.state().closed = true;
+        self.state.lock().closed = true;
         self.more.notify_all();
     }
 
     /// Lines that will not be written any more.
     pub(super) fn lost(&self) -> u64 {
-        let state = self.state();
+        let state = self.state.lock();
         state.missed.saturating_add(u64::try_from(state.waiting.len()).unwrap_or(u64::MAX))
     }
 }
