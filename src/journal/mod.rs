@@ -84,7 +84,7 @@ pub const ERASURE: &str = "erasure";
 /// The operation of lines about the journal itself.
 const JOURNAL: &str = "journal";
 
-/// How a journal is kept.
+/// The configuration of a journal.
 #[derive(Debug, Clone)]
 pub struct JournalConfig {
     /// The folder of its files.

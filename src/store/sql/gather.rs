@@ -1,7 +1,10 @@
 //! Opens the rows of samples and gathers them by template.
 
+use uuid::Uuid;
+
 use super::executor::DbRow;
-use crate::domain::{AppId, ModelTag, TemplateId};
+use super::row::corrupt;
+use crate::domain::{AppId, ModelTag, SampleId};
 use crate::gallery::{IndexedTemplate, Sample};
 use crate::store::error::StoreError;
 use crate::store::keyring::Keyring;
@@ -27,13 +30,24 @@ impl<'a> Gather<'a> {
     pub(super) fn take(&mut self, row: &DbRow) -> Result<(), StoreError> {
         let template: &str = row.get("template_id")?;
         if self.templates.last().is_none_or(|last| last.id.as_str() != template) {
-            self.templates.push(IndexedTemplate { id: row.template_id("template_id")?, samples: Vec::new() });
+            let id = template.parse().map_err(|_| corrupt("template_id"))?;
+            self.templates.push(IndexedTemplate { id, samples: Vec::new() });
         }
         let Some(last) = self.templates.last_mut() else { return Ok(()) };
-        match open_sample(self.keys, self.app, self.model, &last.id, row)? {
-            None => {}
-            Some(Ok(sample)) => last.samples.push(sample),
-            Some(Err(fault)) => self.unreadable.push(UnreadableSample { template: last.id.clone(), fault }),
+        let Some(sample_id) = row.get::<Option<&[u8]>>("sample_id")? else { return Ok(()) };
+        let sealed: &[u8] = row.get("sealed")?;
+        let data_key: Option<&[u8]> = row.get("data_key")?;
+        let opened = match Uuid::from_slice(sample_id).map(SampleId) {
+            Ok(id) => {
+                let sample = SampleRef { app: self.app, template: &last.id, sample: id, model: self.model };
+                let opened = self.keys.open(&sample, sealed, data_key);
+                opened.map(|embedding| Sample { id, embedding }).map_err(|error| sample_fault(id, error))
+            }
+            Err(_) => Err(SampleFault::Damaged("a sample id".to_owned())),
+        };
+        match opened {
+            Ok(sample) => last.samples.push(sample),
+            Err(fault) => self.unreadable.push(UnreadableSample { template: last.id.clone(), fault }),
         }
         Ok(())
     }
@@ -49,25 +63,9 @@ impl<'a> Gather<'a> {
     }
 }
 
-/// Opens the sample of a row, if the row has one.
-fn open_sample(
-    keys: &Keyring,
-    app: &AppId,
-    model: &ModelTag,
-    template: &TemplateId,
-    row: &DbRow,
-) -> Result<Option<Result<Sample, SampleFault>>, StoreError> {
-    if row.get::<Option<&[u8]>>("sample_id")?.is_none() {
-        return Ok(None);
+fn sample_fault(id: SampleId, error: SealError) -> SampleFault {
+    match error {
+        SealError::OtherKey(key) => SampleFault::KeyMissing(key),
+        error => SampleFault::Damaged(format!("sample {id} is {error}")),
     }
-    let id = match row.sample_id("sample_id") {
-        Ok(id) => id,
-        Err(error) => return Ok(Some(Err(SampleFault::Damaged(error.to_string())))),
-    };
-    let sample = SampleRef { app, template, sample: id, model };
-    Ok(Some(match keys.open(&sample, row.get("sealed")?, row.get("data_key")?) {
-        Ok(embedding) => Ok(Sample { id, embedding }),
-        Err(SealError::OtherKey(key)) => Err(SampleFault::KeyMissing(key)),
-        Err(error) => Err(SampleFault::Damaged(format!("sample {id} is {error}"))),
-    }))
 }

@@ -13,7 +13,7 @@ use crate::store::record::SnapshotId;
 use crate::store::seal::{SealError, snapshot_key_aad};
 use crate::store::traits::SnapshotStore;
 
-/// How long the keys of snapshots are kept: those of nodes that are gone are deleted at last.
+/// How long the keys of snapshots are kept. After this, the keys of nodes that no longer exist are deleted.
 const KEY_MAX_AGE: Duration = Duration::from_secs(90 * 86_400);
 
 #[async_trait]
