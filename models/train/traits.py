@@ -83,7 +83,7 @@ def degraded(picture, random):
 
 
 # Variants of a face: itself, its mirror image, and degraded copies (for crfiqa and robustness).
-CLEAN, MIRROR, SPOILT_1, SPOILT_2 = range(4)
+CLEAN, MIRROR, DEGRADED_1, DEGRADED_2 = range(4)
 
 
 def _features(job):
@@ -107,7 +107,7 @@ def _features(job):
             there = pose - [0, 0, angle]
             if variant == MIRROR:
                 aligned, there = aligned[:, ::-1], there * [1, -1, -1]
-            elif variant in (SPOILT_1, SPOILT_2):
+            elif variant in (DEGRADED_1, DEGRADED_2):
                 aligned = degraded(aligned, random)
             embedding, inner = trunk.run(["fc1", TRUNK], {name: tensor([aligned])})
             rows.append((inner[0].astype(np.float16), embedding[0], there if present > 0.5 else there * np.nan))
@@ -150,7 +150,7 @@ def everything(options):
     known = [face for photos in people.values() if len(photos) > 1 for face in photos[:5]]
     return (
         (utk, *features("utk", utk, (CLEAN, MIRROR), options)),
-        (known, *features("lfw", known, (CLEAN, SPOILT_1, SPOILT_2), options)),
+        (known, *features("lfw", known, (CLEAN, DEGRADED_1, DEGRADED_2), options)),
     )
 
 

@@ -68,6 +68,17 @@ impl Drop for LoadGuard<'_> {
     }
 }
 
+/// Clears the target when the task that follows it panics: otherwise no later poll would start another one.
+struct TargetGuard<'a>(&'a Mutex<State>);
+
+impl Drop for TargetGuard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lock().target = None;
+        }
+    }
+}
+
 impl Replica {
     pub(super) fn new(app: AppId, shared: Arc<Shared>) -> Self {
         Self { app, shared, updating: AsyncMutex::default(), state: Mutex::default() }
@@ -133,6 +144,7 @@ impl Replica {
 
     /// Advances the gallery until it is at the latest target.
     async fn advance_to_target(&self) -> Result<(), StoreError> {
+        let _guard = TargetGuard(&self.state);
         loop {
             let Some(target) = self.state.lock().target else { return Ok(()) };
             let outcome = self.advance_to(target).await;

@@ -73,7 +73,7 @@ pub fn with_segment(jpeg: &[u8], marker: u8, data: &[u8]) -> Vec<u8> {
 }
 
 /// A PNG with its checksums recomputed, as far as its chunks can be parsed.
-pub fn mended(mut bytes: Vec<u8>) -> Vec<u8> {
+pub fn with_checksums(mut bytes: Vec<u8>) -> Vec<u8> {
     let mut at = PNG.len();
     while bytes.starts_with(PNG) {
         let Some(length) = bytes.get(at..at + 4).map(|four| u32::from_be_bytes(four.try_into().unwrap()) as usize)

@@ -1,9 +1,13 @@
 //! A replica follows its database despite damaged rows, missing keys and restored backups.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use semblance::domain::AppId;
-use semblance::gallery::{IndexedTemplate, MatcherFeed as _};
+use semblance::domain::{AppId, Revision};
+use semblance::gallery::{
+    Applied, Change, Export, Frames, GallerySize, IndexedTemplate, MatcherFeed, MemoryMatcher, NotAGallery,
+};
 use semblance::store::{ErasureReason, Key, OnConflict};
 
 use crate::snapshots::{Fixture, KEY, Node, id, on_both_databases, template};
@@ -17,6 +21,7 @@ on_both_databases! {
     a_restored_database_is_followed
     a_restored_database_that_continued_is_detected
     expired_templates_are_removed_and_no_longer_found
+    a_panic_while_following_does_not_end_it
 }
 
 async fn poll(node: &Node) {
@@ -192,4 +197,58 @@ async fn a_restored_database_that_continued_is_detected(fixture: Fixture) {
         node.check(&app, &expected).await;
         node.service.applications().delete(&app, &*node.store.templates).await.unwrap();
     }
+}
+
+/// The index, except that one call of `apply` panics when `panics` is set.
+struct PanickingFeed {
+    matcher: Arc<MemoryMatcher>,
+    panics: AtomicBool,
+}
+
+impl MatcherFeed for PanickingFeed {
+    fn revision(&self, app: &AppId) -> Option<Revision> {
+        self.matcher.revision(app)
+    }
+
+    fn replace(&self, app: &AppId, revision: Revision, templates: Vec<IndexedTemplate>) {
+        self.matcher.replace(app, revision, templates);
+    }
+
+    fn export(&self, app: &AppId) -> Option<Export> {
+        self.matcher.export(app)
+    }
+
+    fn import(&self, app: &AppId, revision: Revision, frames: &mut Frames<'_>) -> Result<(), NotAGallery> {
+        self.matcher.import(app, revision, frames)
+    }
+
+    fn apply(&self, app: &AppId, change: Change) -> Applied {
+        assert!(!self.panics.swap(false, Ordering::SeqCst), "this test makes it panic");
+        self.matcher.apply(app, change)
+    }
+
+    fn unload(&self, app: &AppId) {
+        self.matcher.unload(app);
+    }
+
+    fn loaded(&self) -> Vec<AppId> {
+        self.matcher.loaded()
+    }
+
+    fn size(&self, app: &AppId) -> GallerySize {
+        self.matcher.size(app)
+    }
+}
+
+async fn a_panic_while_following_does_not_end_it(fixture: Fixture) {
+    let node = fixture.start().await;
+    let app = node.new_app().await;
+    node.fill(&app, 0..2).await;
+    let feed = Arc::new(PanickingFeed { matcher: node.matcher.clone(), panics: AtomicBool::new(true) });
+    let follower = fixture.service(1, &node.store, &node.matcher, feed);
+    insert(&node, &app, 2..3).await;
+    assert!(follower.replicator().poll().await.is_err(), "the panic is reported");
+    node.check(&app, &[0, 1]).await;
+    follower.replicator().poll().await.unwrap();
+    node.check(&app, &[0, 1, 2]).await;
 }

@@ -121,11 +121,23 @@ impl Fixture {
             None => DatabaseConfig::Sqlite(self.dir.path().join("test.db")),
         };
         let clock = self.time.clock();
-        let options =
-            OpenOptions { database, key, connections: 4, timeout: Duration::from_secs(10), clock: clock.clone() };
+        let options = OpenOptions { database, key, connections: 4, timeout: Duration::from_secs(10), clock };
         let store = open(&options).await.unwrap();
         let pool = PoolConfig { name: "search", threads: 1, queue: 64, deadline: Duration::from_secs(60) };
         let matcher = Arc::new(MemoryMatcher::new(pool));
+        let service = self.service(least, &store, &matcher, matcher.clone());
+        service.replicator().poll().await.unwrap();
+        Node { service, matcher, store }
+    }
+
+    /// A service whose index is fed through `feed`.
+    pub(crate) fn service(
+        &self,
+        least: usize,
+        store: &Store,
+        matcher: &Arc<MemoryMatcher>,
+        feed: Arc<dyn MatcherFeed>,
+    ) -> Service {
         let policy = Policy {
             calibration: Calibration::Cosine,
             threshold: 0.5,
@@ -133,18 +145,10 @@ impl Fixture {
             attributes: true,
             max_candidates: 5,
         };
-        let config = SnapshotConfig { dir: self.snapshots(), min_templates: least };
-        let service = Service::new(
-            ScriptedEngine::new(),
-            matcher.clone(),
-            matcher.clone(),
-            store.clone(),
-            Some(config),
-            policy,
-            clock,
-        );
-        service.replicator().poll().await.unwrap();
-        Node { service, matcher, store }
+        let snapshots = SnapshotConfig { dir: self.snapshots(), min_templates: least };
+        let engine = ScriptedEngine::new();
+        let clock = self.time.clock();
+        Service::new(engine, matcher.clone(), feed, store.clone(), Some(snapshots), policy, clock)
     }
 
     pub(crate) async fn start(&self) -> Node {

@@ -217,7 +217,7 @@ mod tests {
     }
 
     /// Ann has 3 photos and is always recognised; Bob has 2, which do not match. Ann and Bob match in 3 of 6
-    /// comparisons, and nobody matches Cyd.
+    /// comparisons, and Cyd matches no one.
     #[test]
     fn each_person_has_equal_weight() {
         let east = [1.0, 0.0];

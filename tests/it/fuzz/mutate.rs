@@ -1,6 +1,6 @@
 //! Changes that break parsers: bits, lengths, cuts, repetitions, parts of other inputs.
 
-use crate::pictures::mended;
+use crate::pictures::with_checksums;
 
 /// Numbers that depend on where they begin and on nothing else (splitmix64).
 pub struct Random(u64);
@@ -32,7 +32,7 @@ pub fn changed(random: &mut Random, inputs: &[Vec<u8>]) -> Vec<u8> {
         change(random, inputs, &mut bytes);
     }
     // Otherwise the checksum would refuse everything after it.
-    if random.below(4) > 0 { mended(bytes) } else { bytes }
+    if random.below(4) > 0 { with_checksums(bytes) } else { bytes }
 }
 
 fn change(random: &mut Random, inputs: &[Vec<u8>], bytes: &mut Vec<u8>) {

@@ -206,7 +206,7 @@ async fn photos_are_imported_from_nested_folders_and_others_get_a_reason(databas
     assert_eq!((again.count("templates"), again.count("enrolled_before")), (0, 4));
     assert_eq!(again.0["files"], report.0["files"]);
 
-    // Mended, added, and with the largest face meant.
+    // Corrected, added, and with the largest face counting.
     desk.put("Law/eve.png", &photo("person_b_2.jpg"));
     desk.put("Sales/ann/3.jpg", &with_trailer("person_a_1.jpg", 7));
     let (code, report) = desk.import(&["--faces", "largest", "--guard", "off"]);
