@@ -38,7 +38,7 @@ impl Arguments {
 }
 
 pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
-    telemetry::start_logging(&settings.log).map_err(CliError::Message)?;
+    let _log_writer = telemetry::start_logging(&settings.log).map_err(CliError::Message)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }

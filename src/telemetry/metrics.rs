@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::logging::dropped_log_lines;
 use crate::domain::{AppId, Timings};
 use crate::gallery::GallerySize;
 
@@ -72,6 +73,7 @@ struct GaugeFamilies {
     samples: Family<App, Gauge>,
     bytes: Family<App, Gauge>,
     unreadable: Family<App, Gauge>,
+    log_lines_dropped: Gauge,
 }
 
 /// Counts and durations since the server started.
@@ -150,6 +152,8 @@ impl Metrics {
         r.register_with_unit("gallery_size", help, Unit::Bytes, gauges.bytes.clone());
         let help = "Templates with a stored sample that cannot be read, by application";
         r.register("gallery_unreadable_templates", help, gauges.unreadable.clone());
+        let help = "Log lines that were dropped because standard error was not read fast enough, since the start";
+        r.register("log_lines_dropped", help, gauges.log_lines_dropped.clone());
         self
     }
 
@@ -199,6 +203,7 @@ impl GaugeFamilies {
         self.store_reachable.set(now.store_reachable.into());
         self.tickets_in_use.set(whole(now.tickets_in_use));
         self.tickets_capacity.set(whole(now.tickets_capacity));
+        self.log_lines_dropped.set(whole(dropped_log_lines()));
         // A removed gallery must not stay in the output.
         for family in [&self.templates, &self.samples, &self.bytes, &self.unreadable] {
             family.clear();

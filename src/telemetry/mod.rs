@@ -6,6 +6,6 @@ mod measured;
 mod metrics;
 
 pub use chain::error_chain;
-pub use logging::start_logging;
+pub use logging::{LogWriter, start_logging};
 pub use measured::{MeasuredAnalyze, MeasuredMatcher};
 pub use metrics::{Gauges, Metrics};

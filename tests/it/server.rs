@@ -14,6 +14,7 @@ mod first;
 mod hostile;
 mod journal;
 mod keys;
+mod log;
 mod measures;
 mod nodes;
 mod process;

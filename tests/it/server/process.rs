@@ -111,11 +111,31 @@ impl Server {
     }
 
     pub(super) async fn start_in(dir: TempDir, database: &Database, environment: &[(&str, &str)]) -> Self {
+        let log = std::fs::OpenOptions::new().append(true).create(true).open(dir.path().join("log")).unwrap();
+        Self::start_with(dir, database, environment, log.into()).await
+    }
+
+    /// Starts a server whose log goes into a pipe that is not read until [`Server::read_log`].
+    pub(super) async fn start_with_unread_log(database: &Database, environment: &[(&str, &str)]) -> Self {
+        Self::start_with(tempfile::tempdir().unwrap(), database, environment, Stdio::piped()).await
+    }
+
+    /// Reads the pipe of [`Server::start_with_unread_log`] until the server ends.
+    pub(super) fn read_log(&mut self) -> std::thread::JoinHandle<String> {
+        let mut pipe = self.child.stderr.take().expect("the log goes into a pipe");
+        std::thread::spawn(move || {
+            let mut log = String::new();
+            pipe.read_to_string(&mut log).unwrap();
+            log
+        })
+    }
+
+    async fn start_with(dir: TempDir, database: &Database, environment: &[(&str, &str)], log: Stdio) -> Self {
         let mut child = command(dir.path(), database)
             .arg("serve")
             .envs(environment.iter().copied())
             .stdout(Stdio::piped())
-            .stderr(std::fs::OpenOptions::new().append(true).create(true).open(dir.path().join("log")).unwrap())
+            .stderr(log)
             .spawn()
             .unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
