@@ -27,7 +27,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::app::StartError;
 use crate::domain::{AppId, Clock, stopwatch};
 use crate::settings::{Overrides, Settings};
-use crate::store::{OutboxEvent, Scrubber, Store};
+use crate::store::{OutboxEvent, Scrubber, Store, StoreError};
 use crate::telemetry::error_chain;
 
 /// A self-hosted face identification server that speaks the OOTO face API.
@@ -137,15 +137,15 @@ impl CliError {
 }
 
 /// Adds a command to the journal of the running server, or of the next one to start.
-async fn journal_command(store: &Store, command: &str, app: Option<&AppId>, detail: &str) -> Result<(), CliError> {
-    Ok(store.outbox.enqueue(&OutboxEvent::new(Clock::system().now(), command, app, detail)).await?)
+async fn journal_command(store: &Store, command: &str, app: Option<&AppId>, detail: &str) -> Result<(), StoreError> {
+    store.outbox.enqueue(&OutboxEvent::new(Clock::system().now(), command, app, detail)).await
 }
 
 /// Longest wait of a command for readers that keep it from scrubbing what it removed.
 const SCRUB_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Scrubs what a command removed. If a reader prevents it, prints that this is done later.
-async fn scrub_removed(scrubber: &dyn Scrubber) -> Result<(), CliError> {
+async fn scrub_removed(scrubber: &dyn Scrubber) -> Result<(), StoreError> {
     let start = stopwatch();
     while !scrubber.scrub().await? {
         if start.elapsed() >= SCRUB_TIMEOUT {

@@ -140,7 +140,7 @@ impl Gatherer<'_> {
         let enrolled: Vec<Embedding> = match self.existing {
             Existing::Extend => {
                 let samples =
-                    retry::read(|| self.store.templates.samples(self.app, &self.guard.model, &person.id)).await?;
+                    retry::repeat(|| self.store.templates.samples(self.app, &self.guard.model, &person.id)).await?;
                 samples.into_iter().map(|sample| sample.embedding).collect()
             }
             Existing::Leave | Existing::Replace => Vec::new(),

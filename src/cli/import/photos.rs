@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::read::{Reader, Seen, file_threads};
 use super::report::{Counts, Outcome, Report, Row, path_text};
 use super::state::{Refusals, State};
-use super::{Arguments, BATCH};
+use super::{Arguments, BATCH, retry};
 use crate::cli::target::each_page;
 use crate::cli::{CliError, journal_command, scrub_removed};
 use crate::domain::{AnalysisRequest, AppId, Checks, Clock, Guard, ModelTag, Revision, Subject, TenantKey, rfc3339};
@@ -133,12 +133,12 @@ pub(super) async fn import(
         "{how}: {} templates with {} samples, {} files left, {} warnings, {} photos not reached",
         counts.templates, counts.samples, counts.left, counts.warned, counts.not_reached
     );
-    let journaled = journal_command(store, "gallery import", Some(app), &summary).await;
+    let journaled = retry::repeat(|| journal_command(store, "gallery import", Some(app), &summary)).await;
     if let Some(error) = ended.error {
         return Err(error);
     }
     journaled?;
-    scrub_removed(&*store.scrubber).await?;
+    retry::repeat(|| scrub_removed(&*store.scrubber)).await?;
     match (ended.interrupted, counts.left) {
         (Some(code), _) => Err(CliError::Exit {
             code,

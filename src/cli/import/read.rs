@@ -124,7 +124,7 @@ impl Reader {
 
     async fn known(&self, person: usize) -> Result<Known, CliError> {
         let Some(person) = self.people.get(person) else { return Ok(Known::New) };
-        let record = retry::read(|| self.store.templates.get(&self.app, &person.id)).await?;
+        let record = retry::repeat(|| self.store.templates.get(&self.app, &person.id)).await?;
         let Some(record) = record else { return Ok(Known::New) };
         let model = self.engine.embedding_model();
         let all = record.samples.len();

@@ -16,8 +16,10 @@ const RETRY_PAUSES: [Duration; 6] = [
     Duration::from_secs(32),
 ];
 
-/// Repeats a read while the database is unavailable, for about a minute at most.
-pub(super) async fn read<T, F: Future<Output = Result<T, StoreError>>>(call: impl Fn() -> F) -> Result<T, StoreError> {
+/// Repeats a call while the database is unavailable, for about a minute at most. For calls that may happen twice.
+pub(super) async fn repeat<T, F: Future<Output = Result<T, StoreError>>>(
+    call: impl Fn() -> F,
+) -> Result<T, StoreError> {
     for pause in RETRY_PAUSES {
         match call().await {
             Err(StoreError::Unavailable(error)) => wait(&*error, pause).await,
@@ -65,7 +67,7 @@ pub(super) async fn write(
 }
 
 async fn is_written(store: &Store, app: &AppId, template: &IndexedTemplate) -> Result<bool, StoreError> {
-    let record = read(|| store.templates.get(app, &template.id)).await?;
+    let record = repeat(|| store.templates.get(app, &template.id)).await?;
     let stored = record.map(|record| record.samples).unwrap_or_default();
     Ok(template.samples.iter().all(|sample| stored.iter().any(|known| known.id == sample.id)))
 }

@@ -279,13 +279,23 @@ async fn an_interrupted_import_continues(database: Database) {
     assert!(templates.len() == PEOPLE as usize && templates.iter().all(|(_, samples)| *samples == 2), "{templates:?}");
 }
 
-/// Postgres is killed in the middle of it, and comes back.
+/// The first batch of 256 people is written, and more are to come.
 #[tokio::test]
-async fn an_import_survives_a_database_restart() {
-    const PEOPLE: u32 = 100;
+async fn an_import_survives_a_database_restart_in_the_middle() {
+    survives_a_database_restart(300).await;
+}
+
+/// All people are written, and what is left is the line in the journal.
+#[tokio::test]
+async fn an_import_survives_a_database_restart_at_the_end() {
+    survives_a_database_restart(20).await;
+}
+
+/// Postgres is killed after the first batch, and comes back.
+async fn survives_a_database_restart(people: u32) {
     let Some(postgres) = OwnPostgres::start().await else { return };
     let desk = Desk::new(Database::Postgres(postgres.url().to_owned()));
-    for person in 0..PEOPLE {
+    for person in 0..people {
         desk.put(&format!("p{person:03}.jpg"), &with_trailer("person_a_1.jpg", person));
     }
     let state = desk.data.path().join("state.jsonl");
@@ -295,9 +305,9 @@ async fn an_import_survives_a_database_restart() {
     postgres.kill();
     let done = child.wait_with_output().unwrap();
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
-    assert_eq!(desk.report().count("templates"), u64::from(PEOPLE));
+    assert_eq!(desk.report().count("templates"), u64::from(people));
     let templates = desk.templates();
-    assert!(templates.len() == PEOPLE as usize && templates.iter().all(|(_, samples)| *samples == 1), "{templates:?}");
+    assert!(templates.len() == people as usize && templates.iter().all(|(_, samples)| *samples == 1), "{templates:?}");
 }
 
 async fn the_guard_of_an_import_warns_or_refuses(database: Database) {
