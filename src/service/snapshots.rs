@@ -217,7 +217,7 @@ impl Snapshots {
 
 /// The file name of a gallery: a hash, because an application id may contain any character.
 fn name(app: &AppId) -> String {
-    Sha256::digest(app.as_str()).iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(&Sha256::digest(app.as_str())[..16])
 }
 
 fn private_dir(dir: &std::path::Path) -> std::io::Result<()> {

@@ -35,7 +35,7 @@ pub(in crate::api) async fn read_template_id(
     audited_template_id(audit, text)
 }
 
-/// The template id in a JSON or urlencoded body; `None` when there is none.
+/// The template id in a JSON or urlencoded body; `None` in a body without one.
 fn text_of(body: &[u8]) -> Result<Option<Cow<'_, str>>, ApiError> {
     let body = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(body).trim_ascii();
     if !matches!(body.first(), Some(b'{' | b'[' | b'"')) {

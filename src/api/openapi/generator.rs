@@ -91,9 +91,9 @@ pub(super) struct Done {
 }
 
 /// Every failure.
-pub(super) enum Failure {}
+pub(super) enum FailureReply {}
 
-impl JsonSchema for Failure {
+impl JsonSchema for FailureReply {
     fn schema_name() -> Cow<'static, str> {
         "Error".into()
     }

@@ -303,7 +303,7 @@ impl Failure {
 }
 
 fn components(limits: &Limits, generator: &mut SchemaGenerator) -> Value {
-    let failure = generator.subschema_for::<generator::Failure>().to_value();
+    let failure = generator.subschema_for::<generator::FailureReply>().to_value();
     let parameters: Map<String, Value> =
         Parameter::ALL.iter().map(|known| (known.name().to_owned(), known.object(limits))).collect();
     let responses: Map<String, Value> =

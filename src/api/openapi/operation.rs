@@ -77,7 +77,7 @@ impl Reply {
     }
 }
 
-/// A kind of failure; every one has the form of [`super::generator::Failure`].
+/// A kind of failure; every one has the form of [`super::generator::FailureReply`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Failure {
     BadRequest,

@@ -7,7 +7,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Map;
 
 use super::number::Number;
-use crate::domain::{BoundingBox, Landmarks, Measure, Quality, Reported, Verdict};
+use crate::domain::{BoundingBox, Landmarks, Measure, Pose, Quality, Reported, Verdict};
 
 /// Pixels of the upright photo: left, top, width, height.
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
@@ -40,6 +40,32 @@ impl From<&Landmarks> for LandmarksReply {
 fn pixel(value: f32) -> i64 {
     value.round() as i64
 }
+
+/// The pose of the upright face. What was not estimated is absent.
+#[derive(Debug, Clone, Copy, Serialize, JsonSchema)]
+pub(super) struct PoseReply {
+    /// Degrees; above 0: looking down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pitch: Option<Number>,
+    /// Degrees; above 0: nose towards the right of the image.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    yaw: Option<Number>,
+    /// Degrees; above 0: the eye at the right of the image is higher.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    roll: Option<Number>,
+}
+
+impl From<&Pose> for PoseReply {
+    fn from(pose: &Pose) -> Self {
+        Self { pitch: Number::finite(pose.pitch), yaw: Number::finite(pose.yaw), roll: Number::finite(pose.roll) }
+    }
+}
+
+/// The values of `gender`.
+pub(super) const GENDERS: [&str; 2] = ["male", "female"];
+
+/// The values of `race`, as the contract lists them.
+pub(super) const RACES: [&str; 7] = ["asian", "indian", "black", "white", "middle eastern", "latino hispanic", "other"];
 
 /// A probability. Of a defect, except liveness, deepfake (genuine) and crfiqa (useful), where high is good.
 #[derive(Debug, Clone, Copy, Serialize, JsonSchema)]

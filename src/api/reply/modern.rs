@@ -4,8 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Found;
-use super::face::{BoxReply, LandmarksReply, Measures, NewerMeasures, Score};
-use super::number::Number;
+use super::face::{BoxReply, GENDERS, LandmarksReply, Measures, NewerMeasures, PoseReply, RACES, Score};
 use crate::api::schema::{TemplateId, nullable};
 use crate::domain::{self, Analysis};
 
@@ -55,15 +54,8 @@ pub(super) struct ModernFace {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "ModernQuality")]
 pub(super) struct Quality {
-    /// Degrees; above 0: looking down.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pitch: Option<Number>,
-    /// Degrees; above 0: nose towards the right of the image.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    yaw: Option<Number>,
-    /// Degrees; above 0: the eye at the right of the image is higher.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    roll: Option<Number>,
+    #[serde(flatten)]
+    pose: PoseReply,
     #[serde(flatten)]
     measures: NewerMeasures,
 }
@@ -75,11 +67,11 @@ pub(super) struct Demography {
     #[serde(skip_serializing_if = "Option::is_none")]
     age: Option<u32>,
     /// Estimated.
-    #[schemars(extend("enum" = ["male", "female"]))]
+    #[schemars(extend("enum" = GENDERS))]
     #[serde(skip_serializing_if = "Option::is_none")]
     gender: Option<&'static str>,
     /// Estimated.
-    #[schemars(extend("enum" = ["asian", "indian", "black", "white", "middle eastern", "latino hispanic", "other"]))]
+    #[schemars(extend("enum" = RACES))]
     #[serde(skip_serializing_if = "Option::is_none")]
     race: Option<&'static str>,
 }
@@ -94,16 +86,10 @@ impl Demography {
 
 impl From<&Analysis> for ModernFace {
     fn from(analysis: &Analysis) -> Self {
-        let pose = &analysis.pose;
         Self {
             liveness: Score::new(analysis.liveness),
             deepfake: Score::new(analysis.deepfake),
-            quality: Quality {
-                pitch: Number::finite(pose.pitch),
-                yaw: Number::finite(pose.yaw),
-                roll: Number::finite(pose.roll),
-                measures: Measures(analysis.quality),
-            },
+            quality: Quality { pose: (&analysis.pose).into(), measures: Measures(analysis.quality) },
             demography: Demography::new(&analysis.demography),
             r#box: (&analysis.face).into(),
             landmarks: (&analysis.landmarks).into(),

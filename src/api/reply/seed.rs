@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::face::{BoxReply, LandmarksReply, Measures, OlderMeasures, Score};
+use super::face::{BoxReply, GENDERS, LandmarksReply, Measures, OlderMeasures, PoseReply, RACES, Score};
 use super::number::Number;
 use crate::api::schema::{Similarity, TemplateId, nullable};
 use crate::domain::Analysis;
@@ -51,31 +51,23 @@ struct Quality {
     #[serde(flatten)]
     measures: OlderMeasures,
     /// Estimated.
-    #[schemars(extend("enum" = ["male", "female"]))]
+    #[schemars(extend("enum" = GENDERS))]
     #[serde(skip_serializing_if = "Option::is_none")]
     gender: Option<&'static str>,
     /// Age in years, estimated.
     #[serde(skip_serializing_if = "Option::is_none")]
     age: Option<u32>,
     /// Estimated.
-    #[schemars(extend("enum" = ["asian", "indian", "black", "white", "middle eastern", "latino hispanic", "other"]))]
+    #[schemars(extend("enum" = RACES))]
     #[serde(skip_serializing_if = "Option::is_none")]
     race: Option<&'static str>,
-    /// Degrees; above 0: looking down.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pitch: Option<Number>,
-    /// Degrees; above 0: nose towards the right of the image.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    yaw: Option<Number>,
-    /// Degrees; above 0: the eye at the right of the image is higher.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    roll: Option<Number>,
+    #[serde(flatten)]
+    pose: PoseReply,
 }
 
 impl From<&Analysis> for SeedFace {
     fn from(analysis: &Analysis) -> Self {
         let demography = &analysis.demography;
-        let pose = &analysis.pose;
         Self {
             r#box: (&analysis.face).into(),
             landmarks: (&analysis.landmarks).into(),
@@ -86,9 +78,7 @@ impl From<&Analysis> for SeedFace {
                 gender: demography.gender,
                 age: demography.age,
                 race: demography.race,
-                pitch: Number::finite(pose.pitch),
-                yaw: Number::finite(pose.yaw),
-                roll: Number::finite(pose.roll),
+                pose: (&analysis.pose).into(),
             },
         }
     }

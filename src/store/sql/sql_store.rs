@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 
 use super::executor::{Db, Executor, Limit, Tx, values};
-use super::row::{self, millis};
+use super::row;
 use crate::domain::{AppId, Clock, Revision, TemplateId};
 use crate::gallery::Sample;
 use crate::store::error::StoreError;
@@ -32,10 +32,6 @@ pub(in crate::store) struct SqlStore {
 }
 
 impl SqlStore {
-    pub(super) fn now_ms(&self) -> i64 {
-        millis(self.clock.now())
-    }
-
     /// Begins a write of a gallery.
     pub(super) async fn begin_write<'a>(
         &'a self,
@@ -156,7 +152,7 @@ impl GalleryWrite<'_> {
             .execute(
                 "INSERT INTO templates (app_id, template_id, created_at) VALUES ($1, $2, $3)
                  ON CONFLICT (app_id, template_id) DO NOTHING",
-                values![self.app, template, self.store.now_ms()],
+                values![self.app, template, self.store.clock.now()],
             )
             .await?;
         Ok(inserted == 1)
@@ -183,7 +179,7 @@ impl GalleryWrite<'_> {
                 values![
                     self.app,
                     template,
-                    self.store.now_ms(),
+                    self.store.clock.now(),
                     &sample.id.0,
                     model,
                     &sealed.embedding,
