@@ -48,7 +48,7 @@ class OpenCv:
         self.recognizer = cv2.FaceRecognizerSF.create(embedder, "")
 
     def embed(self, photo):
-        """The box and the embedding of the best face; None when there is none."""
+        """The box and the embedding of the best face; None without a face."""
         cv2 = self.cv2
         image = cv2.imread(str(photo))
         height, width = image.shape[:2]

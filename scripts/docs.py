@@ -154,7 +154,7 @@ def make_book(root):
     """
     book = root / "target/book-src"
     shutil.rmtree(book, ignore_errors=True)
-    files = {Path(page) for page in listed(root)}
+    files = set(listed(root))
     for page in list(files):
         for target in re.findall(r"\]\(([^)\s#]+)", (root / page).read_text("utf-8")):
             aim = (root / page.parent / target).resolve()

@@ -19,7 +19,7 @@ pub(super) enum Command {
     },
     /// Add a new random key to the key file. `rotate` activates it; before that, copy it to the other nodes.
     Add,
-    /// Activate the newest key (a new one if there is none) and reseal all data keys under it. Servers keep running.
+    /// Activate the newest key (a new one if none exists) and reseal all data keys under it. Servers keep running.
     Rotate,
     /// Remove a key from the key file for good. Refused while it is active or anything is sealed under it.
     Drop {

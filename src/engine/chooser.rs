@@ -59,7 +59,7 @@ pub(super) struct Context<'a> {
 
 /// The result of a search under one turn.
 struct Attempt {
-    /// The face that is meant, or why there is none.
+    /// The face that counts, or why no face does.
     outcome: Result<Chosen, PhotoFault>,
     /// The first face that was confirmed, whether it was chosen or not.
     first: Option<Detection>,

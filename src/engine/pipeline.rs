@@ -198,7 +198,7 @@ impl Engine {
         }
     }
 
-    /// Every requested measure that a head or a formula computes; `crfiqa`, which costs next to nothing, always.
+    /// Every requested measure that a head or a formula computes; `crfiqa`, which costs almost nothing, always.
     fn quality(&self, image: &UprightImage, chosen: &Chosen, request: AnalysisRequest) -> Quality {
         // Compression blocks lie in the photo's own axes, however the face is turned.
         let detection = &chosen.detection;

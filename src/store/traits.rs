@@ -22,7 +22,7 @@ pub trait AppStore: Send + Sync {
     /// Creates an application; `false` when the id is taken.
     async fn create(&self, app: &AppRecord) -> Result<bool, StoreError>;
 
-    /// Creates an application if there is none yet, and returns whether it did. Of several concurrent calls one
+    /// Creates an application if none exists yet, and returns whether it did. Of several concurrent calls one
     /// succeeds.
     async fn create_first(&self, app: &AppRecord) -> Result<bool, StoreError>;
 

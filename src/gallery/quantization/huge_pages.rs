@@ -50,7 +50,7 @@ impl HugePages {
 #[derive(Clone, Default)]
 pub(super) struct Bytes {
     own: Vec<u8>,
-    /// When these are a part of a pages, there are none of one's own.
+    /// Set when the bytes are a part of shared pages; `own` is empty then.
     shared: Option<(Arc<HugePages>, Range<usize>)>,
 }
 

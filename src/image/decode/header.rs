@@ -15,7 +15,7 @@ pub(super) struct Header<'a> {
     pub(super) exif: Option<&'a [u8]>,
     /// The first XMP packet.
     pub(super) xmp: Option<&'a [u8]>,
-    /// The first scan; `None` when there is none, or bytes outside any segment precede it.
+    /// The first scan; `None` in a file without scans, or with bytes outside any segment before the first.
     pub(super) scan: Option<Scan>,
 }
 

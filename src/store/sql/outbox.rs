@@ -25,7 +25,7 @@ impl OutboxStore for SqlStore {
 
     async fn claim(&self, node: Uuid, lease: Duration, limit: usize) -> Result<Claim, StoreError> {
         let id = random_uuid();
-        // The outbox is empty most of the time: no writer waits for this look.
+        // The outbox is usually empty, and this read blocks no writer.
         let mut db = self.db.reader(Limit::Bulk).await?;
         let is_empty = db.fetch_optional("SELECT happened_at FROM outbox LIMIT 1", &[]).await?.is_none();
         drop(db);

@@ -108,7 +108,7 @@ impl TemplateStore for SqlStore {
         limit: usize,
         reason: ErasureReason,
     ) -> Result<Vec<(TemplateId, Revision)>, StoreError> {
-        // Mostly there are none, and no writer waits for this look.
+        // Usually nothing has expired, and this read blocks no writer.
         let mut db = self.db.reader(Limit::Bulk).await?;
         let sql = "SELECT created_at FROM templates WHERE app_id = $1 AND created_at < $2 LIMIT 1";
         let is_none = db.fetch_optional(sql, values![app, than]).await?.is_none();

@@ -21,7 +21,7 @@ impl Database {
         Self::Sqlite
     }
 
-    /// An empty database of its own on the test server; `None` (reported as skipped) where there is none.
+    /// An empty database of its own on the test server; `None` (reported as skipped) without a test server.
     pub(super) async fn postgres() -> Option<Self> {
         crate::support::postgres::fresh_database().await.map(Self::Postgres)
     }
