@@ -5,6 +5,7 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 
 use super::process::{Database, Server, reqwest_client};
+use crate::support::figure;
 
 /// Requests in a round; each writes a line.
 const ROUND: usize = 1000;
@@ -23,17 +24,20 @@ async fn a_log_that_is_not_read_stops_nothing() {
     let client = reqwest_client();
     let url = format!("{}/api/v1.0/templates", server.url());
     let mut lost = 0;
+    let mut answered = 0;
     for _ in 0..40 {
         let requests = stream::iter(0..ROUND).map(|_| client.get(&url).timeout(Duration::from_secs(20)).send());
         let answers: Vec<_> = requests.buffer_unordered(16).collect().await;
         let refused = answers.iter().filter(|answer| matches!(answer, Ok(response) if response.status() == 401));
         assert_eq!(refused.count(), ROUND, "every request is answered");
+        answered += ROUND;
         lost = dropped(&server).await;
         if lost > 0 {
             break;
         }
     }
     assert!(lost > 0, "lines are dropped, and counted");
+    figure("a log that is not read", &format!("{answered} of {answered} requests answered, {lost} lines dropped"));
     let log = server.read_log();
     assert_eq!(server.stop(), Some(0));
     let log = log.join().unwrap();

@@ -2,6 +2,7 @@
 //! Postgres database, cryptography for the HTTP client.
 
 pub mod engine;
+pub mod figure;
 pub mod form;
 pub mod index;
 pub mod json;
@@ -14,6 +15,7 @@ pub mod wait;
 pub mod wire;
 
 pub use engine::{ScriptedEngine, photo};
+pub use figure::figure;
 pub use form::Form;
 pub use json::Json;
 pub use server::{Parts, Server, Setup};
