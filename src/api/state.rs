@@ -104,6 +104,7 @@ impl ApiState {
     /// The figures that are read at a scrape instead of counted.
     pub(super) fn gauges(&self) -> Gauges {
         let feed = self.service().feed();
+        let journal = self.0.journal.as_ref().map(|journal| journal.backlog()).unwrap_or_default();
         Gauges {
             ready: self.service().is_ready() && !self.is_stopping(),
             store_reachable: self.service().replicator().is_store_reachable(),
@@ -112,6 +113,8 @@ impl ApiState {
             by_app: self.config().metrics_by_app,
             galleries: feed.loaded().into_iter().map(|app| (app.clone(), feed.size(&app))).collect(),
             unreadable: self.service().replicator().unreadable(),
+            journal_waiting: journal.waiting,
+            journal_lost: journal.lost,
         }
     }
 }

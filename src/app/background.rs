@@ -66,6 +66,7 @@ impl Background {
             spawn_supervised("scrub", Arc::clone(scrubber), scrub),
             spawn_supervised("expire", service.clone(), expire),
             spawn_supervised("relay", Arc::clone(relay), move |relay| relay.run(poll_interval)),
+            spawn_supervised("outbox backlog", Arc::clone(relay), OutboxRelay::measure_backlog),
         ];
         if let Some(tls) = tls {
             tasks.push(spawn_supervised("reload", tls.clone(), move |tls| reload_certificate(tls, reload_interval)));

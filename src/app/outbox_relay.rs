@@ -9,12 +9,16 @@ use crate::domain::{Clock, JournalPosition, rfc3339};
 use crate::journal::{Entry, Journal};
 use crate::store::outbox::LEASE;
 use crate::store::{NodePosition, OutboxEvent, OutboxStore, StoreError};
+use crate::telemetry::Metrics;
 
 /// Events that are written in one batch.
 const BATCH_EVENTS: usize = 500;
 
 /// Shortest time between two reports of the journal's position.
 const REPORT_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Time between two measurements of the backlog.
+const BACKLOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long events wait for a node with a journal before a node without one deletes them.
 const EVENT_MAX_AGE: Duration = Duration::from_secs(7 * 86_400);
@@ -30,15 +34,21 @@ pub(super) struct OutboxRelay {
     journal: Option<Arc<Journal>>,
     outbox: Arc<dyn OutboxStore>,
     node: Uuid,
+    metrics: Arc<Metrics>,
     clock: Clock,
 }
 
 impl OutboxRelay {
-    pub(super) fn new(journal: Option<Arc<Journal>>, outbox: Arc<dyn OutboxStore>, node: Uuid) -> Self {
+    pub(super) fn new(
+        journal: Option<Arc<Journal>>,
+        outbox: Arc<dyn OutboxStore>,
+        node: Uuid,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         if journal.is_some() {
             outbox.register_node(node);
         }
-        Self { journal, outbox, node, clock: Clock::system() }
+        Self { journal, outbox, node, metrics, clock: Clock::system() }
     }
 
     /// Adds an event to the outbox.
@@ -68,6 +78,21 @@ impl OutboxRelay {
                 }
             }
             tokio::time::sleep(poll_interval).await;
+        }
+    }
+
+    /// Measures the backlog for as long as the server runs.
+    pub(super) async fn measure_backlog(self: Arc<Self>) {
+        loop {
+            match self.outbox.backlog().await {
+                Ok(backlog) => {
+                    let now = self.clock.now();
+                    let age = backlog.oldest.and_then(|oldest| now.duration_since(oldest).ok());
+                    self.metrics.outbox(backlog.events, age.unwrap_or_default());
+                }
+                Err(error) => tracing::debug!(%error, "the outbox cannot be measured; it is tried again"),
+            }
+            tokio::time::sleep(BACKLOG_INTERVAL).await;
         }
     }
 

@@ -69,7 +69,8 @@ impl App {
         let matcher = Arc::new(start_matcher(&settings));
         let metrics = Arc::new(Metrics::new());
         let journal = journal(&settings, &store, &pack, data_lock.node_id).await?;
-        let relay = Arc::new(OutboxRelay::new(journal.clone(), store.outbox.clone(), data_lock.node_id));
+        let relay =
+            Arc::new(OutboxRelay::new(journal.clone(), store.outbox.clone(), data_lock.node_id, metrics.clone()));
         let scrubber = Arc::clone(&store.scrubber);
         let hints = Arc::clone(&store.hints);
         let service = Service::new(

@@ -101,6 +101,15 @@ pub struct JournalConfig {
     pub clock: Clock,
 }
 
+/// How far a journal is behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct JournalBacklog {
+    /// Lines that are not on disk yet.
+    pub waiting: usize,
+    /// Lines since the start that did not fit into the queue. The journal itself records their number.
+    pub lost: u64,
+}
+
 /// Why there is no journal.
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
@@ -189,6 +198,11 @@ impl Journal {
     /// The last line that is on disk.
     pub fn position(&self) -> JournalPosition {
         *self.position.lock()
+    }
+
+    /// How far the disk is behind.
+    pub fn backlog(&self) -> JournalBacklog {
+        self.queue.backlog()
     }
 
     /// Writes the queue and closes the journal. Returns how many lines could not be written.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::Entry;
+use super::{Entry, JournalBacklog};
 use crate::domain::{Clock, rfc3339};
 
 /// Lines that may wait for the disk.
@@ -68,6 +68,10 @@ struct State {
     waiting: VecDeque<Item>,
     bytes: usize,
     missed: u64,
+    /// All entries since the start that did not fit.
+    lost_since_start: u64,
+    /// Entries that the writer has taken and that are not on disk yet.
+    being_written: usize,
     unauthenticated: UnauthenticatedWindow,
     closed: bool,
 }
@@ -111,6 +115,7 @@ impl Queue {
             self.more.notify_one();
         } else if full || state.closed {
             state.missed += 1;
+            state.lost_since_start += 1;
         } else {
             state.push(entry.into());
             drop(state);
@@ -133,6 +138,7 @@ impl Queue {
     /// Waits for entries and takes them in order. `None` when the queue is closed and empty.
     pub(super) fn next(&self) -> Option<Vec<Item>> {
         let mut state = self.state.lock();
+        state.being_written = 0;
         loop {
             let closed = state.closed;
             if let Some(line) = state.unauthenticated.close(self.clock.instant(), closed) {
@@ -148,6 +154,7 @@ impl Queue {
                 let items: Vec<Item> = state.waiting.drain(..count).collect();
                 let taken = items.iter().map(|item| bytes(&item.entry)).sum();
                 state.bytes = state.bytes.saturating_sub(taken);
+                state.being_written = count;
                 return Some(items);
             }
             if closed {
@@ -165,6 +172,12 @@ impl Queue {
     pub(super) fn close(&self) {
         self.state.lock().closed = true;
         self.more.notify_all();
+    }
+
+    /// What waits for the disk, and what was lost.
+    pub(super) fn backlog(&self) -> JournalBacklog {
+        let state = self.state.lock();
+        JournalBacklog { waiting: state.waiting.len() + state.being_written, lost: state.lost_since_start }
     }
 
     /// Lines that will not be written any more.
@@ -215,10 +228,13 @@ mod tests {
         for _ in 0..40 {
             queue.record(of(Some("a"), &long));
         }
+        let JournalBacklog { waiting, lost } = queue.backlog();
+        assert_eq!(waiting + usize::try_from(lost).unwrap(), 40);
         let lines = all(&queue);
         assert!((31..=33).contains(&lines.len()), "{}", lines.len());
         let missed = 40 - (lines.len() - 1);
         assert!(lines[0].outcome.as_ref().unwrap().starts_with(&format!("{missed} lines are missing")), "{lines:?}");
+        assert_eq!(queue.backlog(), JournalBacklog { waiting: 0, lost }, "written lines do not wait");
         queue.record(of(Some("a"), "late"));
         assert_eq!((queue.lost(), queue.push_durable([of(None, "").into()])), (1, false));
     }

@@ -26,7 +26,7 @@ pub use config::{DatabaseConfig, KeySource, OpenOptions};
 pub use error::{InsertError, OpenError, StoreError};
 pub use key::{Key, KeyError, KeyFile, KeyId, LockedKeyFile};
 pub use open::open;
-pub use outbox::{Claim, ErasureReason, NodePosition, OutboxEvent, OutboxStore};
+pub use outbox::{Claim, ErasureReason, NodePosition, OutboxBacklog, OutboxEvent, OutboxStore};
 pub use record::{
     AppRecord, Changes, GalleryPosition, KeyHash, KeyStatus, OnConflict, PreviousKey, Resealed, SampleCursor,
     SampleFault, SampleRecord, SnapshotId, TemplatePage, TemplateRecord, UnreadableSample,

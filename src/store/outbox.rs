@@ -106,6 +106,15 @@ pub struct Claim {
     pub events: Vec<OutboxEvent>,
 }
 
+/// Events that no journal has recorded yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OutboxBacklog {
+    /// Their number.
+    pub events: u64,
+    /// When the oldest one happened; `None` without events.
+    pub oldest: Option<SystemTime>,
+}
+
 /// How far the journal of a node reaches: never further than what is on that node's disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodePosition {
@@ -139,6 +148,9 @@ pub trait OutboxStore: Send + Sync {
 
     /// Deletes the events before a moment and returns how many there were.
     async fn expire(&self, before: SystemTime) -> Result<u64, StoreError>;
+
+    /// The events that wait.
+    async fn backlog(&self) -> Result<OutboxBacklog, StoreError>;
 
     /// How far the journal of each node reaches.
     async fn journal_positions(&self) -> Result<Vec<NodePosition>, StoreError>;

@@ -1,11 +1,12 @@
 //! Every metric: name, unit, buckets, help, in one place.
 
 use std::fmt;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::text::{encode_eof, encode_registry};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -14,6 +15,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::logging::dropped_log_lines;
+use super::process;
 use crate::domain::{AppId, Timings};
 use crate::gallery::GallerySize;
 
@@ -61,6 +63,10 @@ pub struct Gauges {
     pub galleries: Vec<(AppId, GallerySize)>,
     /// Templates with a stored sample that cannot be read, of each gallery where there are any.
     pub unreadable: Vec<(AppId, usize)>,
+    /// Journal lines that are not on disk yet.
+    pub journal_waiting: usize,
+    /// Journal lines since the start that were lost.
+    pub journal_lost: u64,
 }
 
 #[derive(Default)]
@@ -74,11 +80,18 @@ struct GaugeFamilies {
     bytes: Family<App, Gauge>,
     unreadable: Family<App, Gauge>,
     log_lines_dropped: Gauge,
+    journal_waiting: Gauge,
+    journal_lost: Gauge,
 }
 
 /// Counts and durations since the server started.
 pub struct Metrics {
     registry: Registry,
+    /// What the operating system knows about this process, under the names that all exporters of Prometheus use.
+    process: Registry,
+    process_gauges: process::Gauges,
+    outbox_events: Gauge,
+    outbox_oldest: Gauge<f64, AtomicU64>,
     requests: Family<Request, Counter>,
     abandoned: Family<Route, Counter>,
     request_duration: Histograms<Route>,
@@ -110,8 +123,13 @@ impl Metrics {
 
     /// All metrics at zero.
     pub fn new() -> Self {
+        let mut process = Registry::default();
         let metrics = Self {
             registry: Registry::with_prefix("semblance"),
+            process_gauges: process::Gauges::registered(&mut process),
+            process,
+            outbox_events: Gauge::default(),
+            outbox_oldest: Gauge::default(),
             requests: Family::default(),
             abandoned: Family::default(),
             request_duration: Family::new_with_constructor(seconds),
@@ -154,6 +172,15 @@ impl Metrics {
         r.register("gallery_unreadable_templates", help, gauges.unreadable.clone());
         let help = "Log lines that were dropped because standard error was not read fast enough, since the start";
         r.register("log_lines_dropped", help, gauges.log_lines_dropped.clone());
+        let help = "Journal lines that are not on disk yet";
+        r.register("journal_lines_waiting", help, gauges.journal_waiting.clone());
+        let help =
+            "Journal lines that were lost because the disk was too slow or could not be written, since the start";
+        r.register("journal_lines_lost", help, gauges.journal_lost.clone());
+        let help = "Events of the database, such as erasures, that no journal has recorded yet";
+        r.register("outbox_events", help, self.outbox_events.clone());
+        let help = "Age of the oldest such event; 0 without events";
+        r.register_with_unit("outbox_oldest_age", help, Unit::Seconds, self.outbox_oldest.clone());
         self
     }
 
@@ -184,6 +211,12 @@ impl Metrics {
         self.search_duration.observe(duration.as_secs_f64());
     }
 
+    /// Records the events of the outbox: their number, and the age of the oldest.
+    pub fn outbox(&self, events: u64, oldest: Duration) {
+        self.outbox_events.set(i64::try_from(events).unwrap_or(i64::MAX));
+        self.outbox_oldest.set(oldest.as_secs_f64());
+    }
+
     /// All metrics as text, with these gauges.
     ///
     /// # Errors
@@ -192,7 +225,10 @@ impl Metrics {
         let gauges = self.gauges.lock();
         gauges.set(now);
         let mut text = String::new();
-        encode(&mut text, &self.registry)?;
+        self.process_gauges.update();
+        encode_registry(&mut text, &self.registry)?;
+        encode_registry(&mut text, &self.process)?;
+        encode_eof(&mut text)?;
         Ok(text)
     }
 }
@@ -204,6 +240,8 @@ impl GaugeFamilies {
         self.tickets_in_use.set(whole(now.tickets_in_use));
         self.tickets_capacity.set(whole(now.tickets_capacity));
         self.log_lines_dropped.set(whole(dropped_log_lines()));
+        self.journal_waiting.set(whole(now.journal_waiting));
+        self.journal_lost.set(i64::try_from(now.journal_lost).unwrap_or(i64::MAX));
         // A removed gallery must not stay in the output.
         for family in [&self.templates, &self.samples, &self.bytes, &self.unreadable] {
             family.clear();

@@ -4,6 +4,7 @@ mod chain;
 mod logging;
 mod measured;
 mod metrics;
+mod process;
 
 pub use chain::error_chain;
 pub use logging::{LogWriter, start_logging};

@@ -16,6 +16,7 @@ mod journal;
 mod keys;
 mod log;
 mod measures;
+mod metrics;
 mod nodes;
 mod process;
 mod proxy;

@@ -6,11 +6,11 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::executor::{DbRow, Executor, Limit, values};
-use super::row::corrupt;
+use super::row::{self, corrupt};
 use super::sql_store::SqlStore;
 use crate::domain::{JournalPosition, random_uuid};
 use crate::store::error::StoreError;
-use crate::store::outbox::{Claim, NodePosition, OutboxEvent, OutboxStore};
+use crate::store::outbox::{Claim, NodePosition, OutboxBacklog, OutboxEvent, OutboxStore};
 
 #[async_trait]
 impl OutboxStore for SqlStore {
@@ -60,6 +60,16 @@ impl OutboxStore for SqlStore {
     async fn expire(&self, before: SystemTime) -> Result<u64, StoreError> {
         let mut db = self.db.writer(Limit::Bulk).await?;
         db.execute("DELETE FROM outbox WHERE happened_at < $1", values![before]).await
+    }
+
+    async fn backlog(&self) -> Result<OutboxBacklog, StoreError> {
+        let mut db = self.db.reader(Limit::Request).await?;
+        let sql = "SELECT count(*) AS events, min(happened_at) AS oldest FROM outbox";
+        let row = db.fetch_one(sql, &[]).await?;
+        Ok(OutboxBacklog {
+            events: u64::try_from(row.get::<i64>("events")?).unwrap_or(0),
+            oldest: row.get::<Option<i64>>("oldest")?.map(row::time),
+        })
     }
 
     async fn journal_positions(&self) -> Result<Vec<NodePosition>, StoreError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use semblance::domain::{JournalPosition, TransactionId};
-use semblance::store::{Claim, NodePosition, OutboxEvent};
+use semblance::store::{Claim, NodePosition, OutboxBacklog, OutboxEvent};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -46,6 +46,7 @@ async fn every_erasure_adds_an_event(fixture: Fixture) {
         insert(&store, &a, template, &sample(1)).await.unwrap();
     }
     assert_eq!(take_events(&store).await, []);
+    assert_eq!(store.outbox.backlog().await.unwrap(), OutboxBacklog::default());
     // What is written from here on is younger than `z`.
     fixture.time.advance(Duration::from_secs(1));
     let transaction = TransactionId::random();
@@ -55,6 +56,8 @@ async fn every_erasure_adds_an_event(fixture: Fixture) {
         .await
         .unwrap();
     let claim = store.outbox.claim(Uuid::nil(), LEASE, 10).await.unwrap();
+    let waiting = OutboxBacklog { events: 1, oldest: Some(claim.events[0].at) };
+    assert_eq!(store.outbox.backlog().await.unwrap(), waiting, "a claimed event waits until it is acknowledged");
     assert_eq!(claim.events[0].transaction, Some(transaction.0));
     store.outbox.ack(claim.id).await.unwrap();
     let batch = ["w", "new"].map(|name| IndexedTemplate { id: id(name), samples: vec![sample(3)] });

@@ -11,8 +11,9 @@ use semblance::domain::{AppId, Guard, ModelTag, Revision, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
 use semblance::store::{
     AppRecord, AppStore, Changes, Claim, ErasureReason, GalleryPosition, HintStore, InsertError, Key, KeyHash, KeyId,
-    KeyStatus, KeyStore, NodePosition, OnConflict, OutboxEvent, OutboxStore, PreviousKey, Resealed, SampleCursor,
-    SampleRecord, Scrubber, SnapshotId, SnapshotStore, StoreError, TemplatePage, TemplateRecord, TemplateStore,
+    KeyStatus, KeyStore, NodePosition, OnConflict, OutboxBacklog, OutboxEvent, OutboxStore, PreviousKey, Resealed,
+    SampleCursor, SampleRecord, Scrubber, SnapshotId, SnapshotStore, StoreError, TemplatePage, TemplateRecord,
+    TemplateStore,
 };
 use tokio::sync::RwLock;
 use uuid::Uuid;
@@ -363,6 +364,10 @@ impl OutboxStore for MemoryStore {
 
     async fn expire(&self, _: SystemTime) -> Result<u64, StoreError> {
         Ok(0)
+    }
+
+    async fn backlog(&self) -> Result<OutboxBacklog, StoreError> {
+        Ok(OutboxBacklog::default())
     }
 
     async fn journal_positions(&self) -> Result<Vec<NodePosition>, StoreError> {
