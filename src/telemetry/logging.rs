@@ -23,7 +23,7 @@ pub struct LogWriter(#[expect(dead_code, reason = "what counts is its end")] Wor
 /// Starts logging to standard error. ONNX Runtime's and SQLx's chatter is kept out below warnings.
 ///
 /// A thread of its own writes the lines: a reader that has stopped (a full pipe, a stuck log collector) stops the log,
-/// and never a request. The metric `semblance_log_lines_dropped` counts what is lost.
+/// and never a request. The metric `semblance_log_lines_dropped_total` counts what is lost.
 ///
 /// # Errors
 /// A sentence, when the level is not a filter or logging was started before.

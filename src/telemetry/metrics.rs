@@ -1,7 +1,7 @@
 //! Every metric: name, unit, buckets, help, in one place.
 
 use std::fmt;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -79,9 +79,9 @@ struct GaugeFamilies {
     samples: Family<App, Gauge>,
     bytes: Family<App, Gauge>,
     unreadable: Family<App, Gauge>,
-    log_lines_dropped: Gauge,
+    log_lines_dropped: Counter,
     journal_waiting: Gauge,
-    journal_lost: Gauge,
+    journal_lost: Counter,
 }
 
 /// Counts and durations since the server started.
@@ -170,12 +170,11 @@ impl Metrics {
         r.register_with_unit("gallery_size", help, Unit::Bytes, gauges.bytes.clone());
         let help = "Templates with a stored sample that cannot be read, by application";
         r.register("gallery_unreadable_templates", help, gauges.unreadable.clone());
-        let help = "Log lines that were dropped because standard error was not read fast enough, since the start";
+        let help = "Log lines that were dropped because standard error was not read fast enough";
         r.register("log_lines_dropped", help, gauges.log_lines_dropped.clone());
         let help = "Journal lines that are not on disk yet";
         r.register("journal_lines_waiting", help, gauges.journal_waiting.clone());
-        let help =
-            "Journal lines that were lost because the disk was too slow or could not be written, since the start";
+        let help = "Journal lines that were lost because the disk was too slow or could not be written";
         r.register("journal_lines_lost", help, gauges.journal_lost.clone());
         let help = "Events of the database, such as erasures, that no journal has recorded yet";
         r.register("outbox_events", help, self.outbox_events.clone());
@@ -239,9 +238,9 @@ impl GaugeFamilies {
         self.store_reachable.set(now.store_reachable.into());
         self.tickets_in_use.set(whole(now.tickets_in_use));
         self.tickets_capacity.set(whole(now.tickets_capacity));
-        self.log_lines_dropped.set(whole(dropped_log_lines()));
+        set_counter(&self.log_lines_dropped, dropped_log_lines() as u64);
         self.journal_waiting.set(whole(now.journal_waiting));
-        self.journal_lost.set(i64::try_from(now.journal_lost).unwrap_or(i64::MAX));
+        set_counter(&self.journal_lost, now.journal_lost);
         // A removed gallery must not stay in the output.
         for family in [&self.templates, &self.samples, &self.bytes, &self.unreadable] {
             family.clear();
@@ -257,6 +256,11 @@ impl GaugeFamilies {
             self.unreadable.get_or_create(&label(app)).inc_by(whole(*templates));
         }
     }
+}
+
+/// Sets a counter to a number that something else has counted.
+fn set_counter(counter: &Counter, value: u64) {
+    counter.inner().store(value, Ordering::Relaxed);
 }
 
 fn whole(value: usize) -> i64 {

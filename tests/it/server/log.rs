@@ -13,7 +13,7 @@ const ROUND: usize = 1000;
 /// The number of lines that were dropped, as `/metrics` reports it.
 async fn dropped(server: &Server) -> u64 {
     let metrics = server.text("/metrics").await;
-    let line = metrics.lines().find_map(|line| line.strip_prefix("semblance_log_lines_dropped "));
+    let line = metrics.lines().find_map(|line| line.strip_prefix("semblance_log_lines_dropped_total "));
     line.unwrap_or_else(|| panic!("the metric is missing: {metrics}")).parse().unwrap()
 }
 

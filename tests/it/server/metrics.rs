@@ -40,5 +40,5 @@ async fn events_that_no_journal_has_recorded_are_counted() {
     eventually("the journal has recorded them", async || value(&server, "semblance_outbox_events").await == 0.0).await;
     assert_eq!(value(&server, "semblance_outbox_oldest_age_seconds").await, 0.0);
     eventually("its lines are on disk", async || value(&server, "semblance_journal_lines_waiting").await == 0.0).await;
-    assert_eq!(value(&server, "semblance_journal_lines_lost").await, 0.0);
+    assert_eq!(value(&server, "semblance_journal_lines_lost_total").await, 0.0);
 }
