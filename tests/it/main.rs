@@ -19,6 +19,7 @@ mod flavours;
 mod formats;
 mod fuzz;
 mod matcher;
+mod monitoring;
 mod overload;
 mod pictures;
 mod replicas;
