@@ -1,7 +1,7 @@
 //! The guard around every request body.
 //!
-//! A server that merely stops reading a body has three problems. A slow client occupies its ticket without limit: the
-//! guard ends a body that does not arrive in time. A client that is refused early (401, 413, 503) is still sending: a
+//! A server that merely stops reading a body has three problems. A slow client occupies memory and a connection: the
+//! guard ends a body that pauses too long, moves too slowly or takes too long in all. A client that is refused early (401, 413, 503) is still sending: a
 //! connection that is closed with unread bytes is reset, and the reset overtakes the response, so the client sees a
 //! broken connection instead of the reason. So the guard continues to read, and discards, the rest of a dropped body in
 //! the background, within bounds, while the response is sent. And a client that keeps connections open would send its
@@ -48,13 +48,47 @@ const SMALL_REST_WAIT: Duration = Duration::from_millis(100);
 struct Bounds {
     total: Duration,
     idle: Duration,
+    /// Bytes per second on average, once `grace` has passed.
+    min_rate: u32,
+    grace: Duration,
     drain_bytes: usize,
     drain_time: Duration,
 }
 
-struct Clock {
-    total: Pin<Box<Sleep>>,
-    idle: Pin<Box<Sleep>>,
+/// The pace of a body that is read.
+struct Pace {
+    started: Instant,
+    last_byte: Instant,
+    received: u64,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Pace {
+    fn start() -> Self {
+        let now = Instant::now();
+        Self { started: now, last_byte: now, received: 0, timer: Box::pin(sleep(Duration::ZERO)) }
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.received += bytes as u64;
+        self.last_byte = Instant::now();
+    }
+
+    /// When the body is too slow, unless more of it arrives before.
+    fn deadline(&self, bounds: Bounds) -> Instant {
+        let covered = Duration::from_secs(self.received) / bounds.min_rate.max(1);
+        let too_slow = self.started + bounds.grace.max(covered.min(bounds.total));
+        too_slow.min(self.started + bounds.total).min(self.last_byte + bounds.idle)
+    }
+
+    /// Ready when the body is too slow.
+    fn poll_too_slow(&mut self, bounds: Bounds, cx: &mut Context<'_>) -> Poll<()> {
+        let deadline = self.deadline(bounds);
+        if self.timer.deadline() != deadline {
+            self.timer.as_mut().reset(deadline);
+        }
+        self.timer.as_mut().poll(cx)
+    }
 }
 
 /// What the guard reports to the envelope.
@@ -76,7 +110,7 @@ struct Guarded {
     /// Taken once there is nothing more to read.
     body: Option<BodyDataStream>,
     /// Runs from the first attempt to read.
-    clock: Option<Clock>,
+    pace: Option<Pace>,
     timed_out: bool,
     bounds: Bounds,
     awaits_continue: bool,
@@ -94,6 +128,8 @@ pub(super) fn guard(body: Body, headers: &HeaderMap, config: &ApiConfig) -> (Bod
     let bounds = Bounds {
         total: config.body_timeout,
         idle: config.body_idle_timeout,
+        min_rate: config.min_body_rate,
+        grace: config.body_rate_grace,
         drain_bytes: config.drain_bytes,
         drain_time: config.drain_timeout,
     };
@@ -106,7 +142,7 @@ pub(super) fn guard(body: Body, headers: &HeaderMap, config: &ApiConfig) -> (Bod
     let expected = headers.get(header::EXPECT).map(|value| value.as_bytes());
     let guarded = Guarded {
         body: Some(body.into_data_stream()),
-        clock: None,
+        pace: None,
         timed_out: false,
         bounds,
         awaits_continue: expected.is_some_and(|value| value.eq_ignore_ascii_case(b"100-continue")),
@@ -150,13 +186,10 @@ impl Stream for Guarded {
         let Some(body) = this.body.as_mut().filter(|_| !this.timed_out) else {
             return Poll::Ready(None);
         };
-        let bounds = this.bounds;
-        let clock = this
-            .clock
-            .get_or_insert_with(|| Clock { total: Box::pin(sleep(bounds.total)), idle: Box::pin(sleep(bounds.idle)) });
+        let pace = this.pace.get_or_insert_with(Pace::start);
         match body.poll_next_unpin(cx) {
             Poll::Ready(Some(Ok(bytes))) => {
-                clock.idle.as_mut().reset(Instant::now() + bounds.idle);
+                pace.advance(bytes.len());
                 Poll::Ready(Some(Ok(bytes)))
             }
             Poll::Ready(Some(Err(error))) => {
@@ -169,7 +202,7 @@ impl Stream for Guarded {
                 Poll::Ready(None)
             }
             Poll::Pending => {
-                if clock.idle.as_mut().poll(cx).is_ready() || clock.total.as_mut().poll(cx).is_ready() {
+                if pace.poll_too_slow(this.bounds, cx).is_ready() {
                     this.timed_out = true;
                     return Poll::Ready(Some(Err(BodyError::TimedOut)));
                 }
@@ -182,7 +215,7 @@ impl Stream for Guarded {
 impl Drop for Guarded {
     fn drop(&mut self) {
         let Some(body) = self.body.take() else { return };
-        let untouched = self.clock.is_none();
+        let untouched = self.pace.is_none();
         let mut progress = self.progress.lock();
         if body.is_end_stream() {
             progress.complete = true;

@@ -45,6 +45,10 @@ pub struct ApiConfig {
     pub body_timeout: Duration,
     /// A body without a new byte for this long is refused.
     pub body_idle_timeout: Duration,
+    /// A body that arrives slower than this on average, in bytes per second, is refused after `body_rate_grace`.
+    pub min_body_rate: u32,
+    /// How long a body may arrive at any rate.
+    pub body_rate_grace: Duration,
     /// Maximum bytes of a refused body that are read and discarded, so that the client receives the
     /// response.
     pub drain_bytes: usize,
@@ -81,7 +85,10 @@ impl Default for ApiConfig {
             max_body_bytes: 20 * 1024 * 1024,
             max_parts: 64,
             body_timeout: Duration::from_secs(60),
-            body_idle_timeout: Duration::from_secs(10),
+            body_idle_timeout: Duration::from_secs(20),
+            // GPRS carries about four times as much; a photo of 60 KiB just arrives within the minute.
+            min_body_rate: 1024,
+            body_rate_grace: Duration::from_secs(10),
             drain_bytes: 64 * 1024 * 1024,
             drain_timeout: Duration::from_secs(30),
             formats: PhotoFormats::CONTRACT,

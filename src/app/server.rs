@@ -216,6 +216,7 @@ fn api_config(settings: &Settings) -> ApiConfig {
         shape: shape(settings),
         max_body_bytes: settings.limits.body_bytes,
         body_timeout: Duration::from_secs(settings.server.body_timeout_s),
+        body_idle_timeout: Duration::from_secs(settings.server.body_idle_s),
         formats: settings.photo.formats,
         cors_origins: settings.server.cors_origins.clone(),
         hsts_s: settings.tls_files().and(Some(settings.tls.hsts_s)).filter(|seconds| *seconds > 0),

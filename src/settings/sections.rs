@@ -124,6 +124,7 @@ pub struct Server {
     pub shutdown_s: u64,
     pub head_timeout_s: u64,
     pub body_timeout_s: u64,
+    pub body_idle_s: u64,
     pub write_timeout_s: u64,
     pub idle_timeout_s: u64,
     pub connections: usize,
@@ -248,6 +249,7 @@ impl Settings {
         let timeouts = [
             ("server.head_timeout_s", self.server.head_timeout_s),
             ("server.body_timeout_s", self.server.body_timeout_s),
+            ("server.body_idle_s", self.server.body_idle_s),
             ("server.write_timeout_s", self.server.write_timeout_s),
             ("server.idle_timeout_s", self.server.idle_timeout_s),
         ];

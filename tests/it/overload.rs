@@ -10,7 +10,7 @@ use semblance::engine::{EmbeddingSender, EnginePool, ModelPack};
 
 use crate::support::engine::seen;
 use crate::support::wire::Wire;
-use crate::support::{Form, Parts, ScriptedEngine, Server, Setup, eventually, photo};
+use crate::support::{Form, Parts, ScriptedEngine, Server, Setup, eventually, figure, photo};
 
 const MIB: usize = 1024 * 1024;
 
@@ -218,7 +218,10 @@ async fn a_request_is_abandoned_when_its_client_has_gone() {
 async fn a_slow_body_times_out() {
     let idle = ApiConfig { body_idle_timeout: Duration::from_millis(200), ..ApiConfig::default() };
     let total = ApiConfig { body_timeout: Duration::from_millis(400), ..ApiConfig::default() };
-    for (config, pause) in [(idle, Duration::from_secs(30)), (total, Duration::from_millis(30))] {
+    // A byte now and then keeps both other limits away.
+    let rate = ApiConfig { body_rate_grace: Duration::from_millis(300), min_body_rate: 5000, ..ApiConfig::default() };
+    let often = Duration::from_millis(30);
+    for (config, pause) in [(idle, Duration::from_secs(30)), (total, often), (rate, often)] {
         let server = server_with(1, config).await;
         let call = server.post("identify").form(&Form::new().photo(&[photo("ann"), vec![0; 10_000]].concat()));
         let mut wire = Wire::connect(server.addr).await;
@@ -236,6 +239,29 @@ async fn a_slow_body_times_out() {
         assert!(wire.is_closed().await);
         assert_eq!(server.admission.in_use(), 0);
     }
+}
+
+/// An upload may take several times as long as a pause may, as long as it moves.
+#[tokio::test]
+async fn a_body_that_moves_is_received() {
+    let config = ApiConfig {
+        body_idle_timeout: Duration::from_secs(1),
+        body_rate_grace: Duration::from_secs(1),
+        min_body_rate: 100,
+        ..ApiConfig::default()
+    };
+    let server = server_with(1, config).await;
+    let call = server.post("identify").form(&Form::new().photo(&[photo("ann"), vec![0; 10_000]].concat()));
+    let mut wire = Wire::connect(server.addr).await;
+    let started = Instant::now();
+    wire.write(&call.head()).await;
+    for piece in call.body.chunks(call.body.len() / 20) {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        wire.write(piece).await;
+    }
+    assert_eq!(wire.answer().await.status, 200);
+    assert!(started.elapsed() > Duration::from_secs(3));
+    figure("an upload in 20 pieces, pauses of 150 ms, with an idle limit of 1 s", "answered with 200 after 3 s");
 }
 
 #[tokio::test]
