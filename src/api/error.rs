@@ -133,6 +133,7 @@ fn service_body(error: &Error) -> ErrorBody {
         Error::Unauthenticated => body(S::UNAUTHORIZED, 401, "APP-ID or APP-KEY is missing or wrong"),
         Error::Busy => body(S::SERVICE_UNAVAILABLE, 503, "server is busy, try again later"),
         Error::Loading => body(S::SERVICE_UNAVAILABLE, 503, "server is starting, try again later"),
+        Error::Stale => body(S::SERVICE_UNAVAILABLE, 503, "database has not been read for too long, try again later"),
         Error::StoreUnavailable(_) => body(S::SERVICE_UNAVAILABLE, 503, "database is not available, try again later"),
         Error::Internal(_) => body(S::INTERNAL_SERVER_ERROR, 500, INTERNAL),
     }

@@ -115,6 +115,8 @@ impl ApiState {
             unreadable: self.service().replicator().unreadable(),
             journal_waiting: journal.waiting,
             journal_lost: journal.lost,
+            staleness: self.service().replicator().staleness(),
+            stale_galleries: self.service().replicator().stale_galleries(),
         }
     }
 }

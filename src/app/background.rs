@@ -134,11 +134,13 @@ async fn listen(hints: Arc<dyn HintStore>, hint: Arc<Notify>) {
     }
 }
 
-/// Follows the store for as long as the server runs. Logs once when the store goes away, and once when it is back.
+/// Follows the store for as long as the server runs. Logs once when the store goes away, once when requests are refused
+/// because it stays away, and once when it is back.
 async fn follow(replicator: Arc<Replicator>, interval: Duration, hint: Arc<Notify>) {
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut is_away = false;
+    let mut is_stale = false;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
@@ -159,6 +161,18 @@ async fn follow(replicator: Arc<Replicator>, interval: Duration, hint: Arc<Notif
                 }
             }
             Ok(()) | Err(_) => {}
+        }
+        if replicator.is_stale() != is_stale {
+            is_stale = !is_stale;
+            if is_stale {
+                let seconds = replicator.staleness().as_secs();
+                tracing::error!(
+                    seconds,
+                    "the database was not read for longer than database.max_stale_s; requests get 503"
+                );
+            } else {
+                tracing::info!("the database was read; requests are served again");
+            }
         }
     }
 }

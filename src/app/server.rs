@@ -208,6 +208,7 @@ fn policy(settings: &Settings, operating_point: f32) -> Result<Policy, StartErro
         refuse_failed_checks: settings.policy.refuse_failed_checks,
         attributes: settings.policy.attributes,
         max_candidates: settings.matching.max_candidates,
+        max_stale: settings.max_stale(),
     })
 }
 

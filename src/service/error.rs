@@ -45,6 +45,9 @@ pub enum Error {
     /// The gallery is still being loaded.
     #[error("the gallery is being loaded")]
     Loading,
+    /// Keys and galleries were read from the database longer ago than the operator allows.
+    #[error("the database has not been read for longer than database.max_stale_s")]
+    Stale,
     /// The database cannot take the write (or the read) now.
     #[error("the database is not available")]
     StoreUnavailable(#[source] StoreError),

@@ -10,7 +10,8 @@ impl Service {
     /// every sample with the other templates. Empty when the application's guard is off.
     ///
     /// # Errors
-    /// [`Error::Suspicious`] when the guard refuses; [`Error::Loading`], [`Error::Busy`], store failures.
+    /// [`Error::Suspicious`] when the guard refuses; [`Error::Loading`], [`Error::Busy`], [`Error::Stale`], store
+    /// failures.
     pub(super) async fn guard(
         &self,
         caller: &Caller,
@@ -53,7 +54,7 @@ impl Service {
         embedding: &Embedding,
     ) -> Result<Option<Suspicion>, Error> {
         // The template itself may be the best hit.
-        let ranked = self.matcher.top_k(&caller.app, embedding, 2).await?;
+        let ranked = self.search(caller, embedding, 2).await?;
         let limit = self.analyze.false_matches().enrolled_elsewhere(ranked.gallery_size);
         let other = ranked.hits.into_iter().find(|hit| Some(&hit.template) != template);
         Ok(other.filter(|hit| hit.cosine >= limit).map(|hit| Suspicion::EnrolledElsewhere {

@@ -42,14 +42,14 @@ impl Service {
     /// Identifies the face on a photo.
     ///
     /// # Errors
-    /// Photo faults, [`Error::Busy`], [`Error::Loading`].
+    /// Photo faults, [`Error::Busy`], [`Error::Loading`], [`Error::Stale`].
     pub async fn identify(&self, caller: &Caller, photo: Photo, options: IdentifyOptions) -> Result<Identified, Error> {
         let limit = options.candidates.unwrap_or(1).clamp(1, self.policy.max_candidates.max(1));
         // The gallery is searched while the engine analyzes the rest of the face.
         let (sender, embedding) = EmbeddingSender::channel();
         let search = async {
             match embedding.await {
-                Ok(embedding) => Ok(self.matcher.top_k(&caller.app, &embedding, limit).await?),
+                Ok(embedding) => self.search(caller, &embedding, limit).await,
                 Err(_) => Err(Error::internal("the engine returned no embedding")),
             }
         };

@@ -17,6 +17,7 @@ mod templates;
 mod verify;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use applications::{Applications, Caller, Credentials};
 pub use enroll::{EnrollOptions, Enrolled};
@@ -32,7 +33,7 @@ use crate::domain::{
     TenantKey,
 };
 use crate::engine::{Analyze, AnalyzeError};
-use crate::gallery::{Matcher, MatcherFeed};
+use crate::gallery::{Matcher, MatcherFeed, Ranked};
 use crate::image::Photo;
 use crate::store::Store;
 use snapshots::Snapshots;
@@ -50,6 +51,8 @@ pub struct Policy {
     pub attributes: bool,
     /// The most candidates that one request may ask for.
     pub max_candidates: usize,
+    /// The longest time since keys or a gallery were read from the database in which they are used; `None`: no limit.
+    pub max_stale: Option<Duration>,
 }
 
 /// Everything a use case needs.
@@ -87,6 +90,7 @@ impl Service {
             model,
             clock.clone(),
             snapshots,
+            policy.max_stale,
         );
         Self { analyze, matcher, feed, store, replicator: Arc::new(replicator), applications, policy, clock }
     }
@@ -111,9 +115,30 @@ impl Service {
         self.policy
     }
 
-    /// Whether identify can be served: workers warm, galleries loaded.
+    /// Whether identify can be served: workers warm, galleries loaded, the database read recently enough.
     pub fn is_ready(&self) -> bool {
-        self.analyze.is_ready() && self.replicator.is_loaded()
+        self.is_engine_ready() && self.replicator.is_loaded() && !self.replicator.is_stale()
+    }
+
+    /// Whether the workers of the engine are warm.
+    pub fn is_engine_ready(&self) -> bool {
+        self.analyze.is_ready()
+    }
+
+    /// Refuses a request while the keys in memory may have been revoked for too long.
+    ///
+    /// # Errors
+    /// [`Error::Stale`] when the last successful poll is longer ago than [`Policy::max_stale`].
+    pub fn require_fresh_keys(&self) -> Result<(), Error> {
+        if self.replicator.is_stale() { Err(Error::Stale) } else { Ok(()) }
+    }
+
+    /// Searches the gallery of a caller, if it follows the store closely enough.
+    async fn search(&self, caller: &Caller, probe: &Embedding, limit: usize) -> Result<Ranked, Error> {
+        if self.replicator.is_gallery_stale(&caller.app) {
+            return Err(Error::Stale);
+        }
+        Ok(self.matcher.top_k(&caller.app, probe, limit).await?)
     }
 
     /// Whether the model for a check is installed.

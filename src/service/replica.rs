@@ -1,6 +1,7 @@
 //! One gallery in memory, kept equal to the store.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
@@ -47,10 +48,20 @@ struct State {
     unreadable: Unreadable,
     /// The position of the last change that was applied.
     position: Option<GalleryPosition>,
-    /// The position that a running task advances the gallery to.
-    target: Option<GalleryPosition>,
+    /// What a running task advances the gallery to.
+    target: Option<Target>,
+    /// The gallery shows at least what the store had at this moment; `None` before the first poll.
+    fresh_at: Option<Instant>,
     /// Why the gallery is not followed.
     fault: Option<Fault>,
+}
+
+/// A position of the store.
+#[derive(Clone, Copy, PartialEq)]
+struct Target {
+    position: GalleryPosition,
+    /// The store had it after this moment.
+    read_at: Instant,
 }
 
 /// Why a gallery is not followed although the store answers.
@@ -94,6 +105,11 @@ impl Replica {
         self.state.lock().unreadable.len()
     }
 
+    /// Whether the gallery lacks changes that the store may have had before a moment.
+    pub(super) fn is_behind(&self, moment: Instant) -> bool {
+        self.state.lock().fresh_at.is_some_and(|fresh_at| fresh_at < moment)
+    }
+
     /// Whether the gallery, or a sample of it, cannot be read because a sealing key is missing.
     pub(super) fn lacks_key(&self) -> bool {
         let state = self.state.lock();
@@ -120,13 +136,18 @@ impl Replica {
         missing.is_some_and(|key| self.shared.is_retry_due(key))
     }
 
-    /// Starts a task that advances the gallery to the store's position. `None` when the gallery is there already, cannot
+    /// Starts a task that advances the gallery to the position that the store had after `read_at`. `None` when the gallery is there already, cannot
     /// be loaded yet, or a running task takes the new target over.
-    pub(super) fn follow(self: Arc<Self>, stored: GalleryPosition) -> Option<JoinHandle<Result<(), StoreError>>> {
+    pub(super) fn follow(
+        self: Arc<Self>,
+        stored: GalleryPosition,
+        read_at: Instant,
+    ) -> Option<JoinHandle<Result<(), StoreError>>> {
         let position = self.position();
         let is_current =
             position.is_some_and(|position| position.revision == stored.revision && !position.has_diverged(stored));
         if is_current && !self.is_key_retry_due() {
+            self.state.lock().fresh_at = Some(read_at);
             return None;
         }
         {
@@ -135,7 +156,7 @@ impl Replica {
             if position.is_none() && missing_key.is_some_and(|key| !self.shared.is_retry_due(key)) {
                 return None;
             }
-            if state.target.replace(stored).is_some() {
+            if state.target.replace(Target { position: stored, read_at }).is_some() {
                 return None;
             }
         }
@@ -147,8 +168,11 @@ impl Replica {
         let _guard = TargetGuard(&self.state);
         loop {
             let Some(target) = self.state.lock().target else { return Ok(()) };
-            let outcome = self.advance_to(target).await;
+            let outcome = self.advance_to(target.position).await;
             let mut state = self.state.lock();
+            if outcome.is_ok() {
+                state.fresh_at = Some(target.read_at);
+            }
             if outcome.is_err() || state.target == Some(target) {
                 state.target = None;
                 return self.record_outcome(&mut state, outcome);

@@ -10,7 +10,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use parking_lot::Mutex;
@@ -30,10 +30,13 @@ pub struct Replicator {
     replicas: Mutex<HashMap<AppId, Arc<Replica>>>,
     loaded: AtomicBool,
     reachable: AtomicBool,
+    /// When the last poll that read keys and revisions began.
+    polled_at: Mutex<Instant>,
+    max_stale: Option<Duration>,
 }
 
 impl Replicator {
-    /// A replicator of the samples of one model.
+    /// A replicator of the samples of one model. What was read longer ago than `max_stale` is not used.
     pub(super) fn new(
         store: Store,
         feed: Arc<dyn MatcherFeed>,
@@ -41,7 +44,9 @@ impl Replicator {
         model: ModelTag,
         clock: Clock,
         snapshots: Option<Snapshots>,
+        max_stale: Option<Duration>,
     ) -> Self {
+        let polled_at = Mutex::new(clock.instant());
         let loader = Loader::new(store.templates.clone(), model.clone(), clock.clone());
         Self {
             shared: Arc::new(Shared { store, feed, model, clock, loader, snapshots }),
@@ -49,6 +54,8 @@ impl Replicator {
             replicas: Mutex::default(),
             loaded: AtomicBool::new(false),
             reachable: AtomicBool::new(false),
+            polled_at,
+            max_stale,
         }
     }
 
@@ -61,6 +68,34 @@ impl Replicator {
     /// Whether the store could be read at the last poll.
     pub fn is_store_reachable(&self) -> bool {
         self.reachable.load(Ordering::Acquire)
+    }
+
+    /// The time since keys and revisions were last read from the store, or since the start of the server.
+    pub fn staleness(&self) -> Duration {
+        self.shared.clock.instant().saturating_duration_since(*self.polled_at.lock())
+    }
+
+    /// Whether keys and revisions were read longer ago than the operator allows: a key that was revoked meanwhile would
+    /// still be accepted.
+    pub fn is_stale(&self) -> bool {
+        self.max_stale.is_some_and(|max| self.staleness() > max)
+    }
+
+    /// Whether a gallery has not followed the store for longer than the operator allows: a person who was removed
+    /// meanwhile would still be found.
+    pub(super) fn is_gallery_stale(&self, app: &AppId) -> bool {
+        self.stale_since().is_some_and(|since| self.replicas.lock().get(app).is_some_and(|one| one.is_behind(since)))
+    }
+
+    /// The number of such galleries.
+    pub fn stale_galleries(&self) -> usize {
+        let Some(since) = self.stale_since() else { return 0 };
+        self.replicas.lock().values().filter(|replica| replica.is_behind(since)).count()
+    }
+
+    /// What was last read before this moment is too old.
+    fn stale_since(&self) -> Option<Instant> {
+        self.max_stale.and_then(|max| self.shared.clock.instant().checked_sub(max))
     }
 
     /// Whether a gallery cannot be loaded or followed because a sealing key is missing.
@@ -120,11 +155,13 @@ impl Replicator {
     }
 
     async fn round(&self, limit: Duration) -> Result<(), StoreError> {
+        let began = self.shared.clock.instant();
         self.applications.refresh().await?;
         let positions = self.shared.store.templates.revisions().await?;
+        *self.polled_at.lock() = began;
         self.unload_others(&positions.iter().map(|(app, _)| app).collect());
         let tasks: Vec<_> =
-            positions.iter().filter_map(|(app, position)| self.replica(app).follow(*position)).collect();
+            positions.iter().filter_map(|(app, position)| self.replica(app).follow(*position, began)).collect();
         let ended = tokio::time::timeout(limit, join_all(tasks)).await.unwrap_or_default();
         if positions.iter().all(|(app, _)| self.replica(app).is_settled()) {
             self.loaded.store(true, Ordering::Release);

@@ -87,6 +87,7 @@ pub struct Database {
     pub connections: u32,
     pub timeout_ms: u64,
     pub poll_ms: u64,
+    pub max_stale_s: u64,
 }
 
 /// `[snapshots]`
@@ -280,6 +281,10 @@ impl Settings {
         if self.database.connections == 0 || self.database.timeout_ms == 0 || self.database.poll_ms == 0 {
             return wrong("database", "connections, timeout_ms and poll_ms must be at least 1");
         }
+        let max_stale_ms = self.database.max_stale_s.saturating_mul(1000);
+        if max_stale_ms > 0 && max_stale_ms <= self.database.poll_ms {
+            return wrong("database.max_stale_s", "must be longer than database.poll_ms, or 0 for no limit");
+        }
         if self.tls.cert.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty() {
             return wrong("tls", "cert and key must both be set, or neither");
         }
@@ -314,6 +319,11 @@ impl Settings {
     /// Longest wait for a database connection or statement.
     pub fn database_timeout(&self) -> Duration {
         Duration::from_millis(self.database.timeout_ms)
+    }
+
+    /// Longest time without a successful poll of the database in which requests are served; `None`: no limit.
+    pub fn max_stale(&self) -> Option<Duration> {
+        (self.database.max_stale_s > 0).then(|| Duration::from_secs(self.database.max_stale_s))
     }
 
     /// The certificate and the key, when TLS is on.

@@ -67,6 +67,10 @@ pub struct Gauges {
     pub journal_waiting: usize,
     /// Journal lines since the start that were lost.
     pub journal_lost: u64,
+    /// The time since the last successful poll of the store.
+    pub staleness: Duration,
+    /// Galleries that are not searched because they have not followed the store for too long.
+    pub stale_galleries: usize,
 }
 
 #[derive(Default)]
@@ -82,6 +86,8 @@ struct GaugeFamilies {
     log_lines_dropped: Counter,
     journal_waiting: Gauge,
     journal_lost: Counter,
+    staleness: Gauge<f64, AtomicU64>,
+    stale_galleries: Gauge,
 }
 
 /// Counts and durations since the server started.
@@ -180,6 +186,10 @@ impl Metrics {
         r.register("outbox_events", help, self.outbox_events.clone());
         let help = "Age of the oldest such event; 0 without events";
         r.register_with_unit("outbox_oldest_age", help, Unit::Seconds, self.outbox_oldest.clone());
+        let help = "Time since keys and revisions were last read from the database";
+        r.register_with_unit("staleness", help, Unit::Seconds, gauges.staleness.clone());
+        let help = "Galleries whose searches get 503 because they have not followed the database for too long";
+        r.register("stale_galleries", help, gauges.stale_galleries.clone());
         self
     }
 
@@ -241,6 +251,8 @@ impl GaugeFamilies {
         set_counter(&self.log_lines_dropped, dropped_log_lines() as u64);
         self.journal_waiting.set(whole(now.journal_waiting));
         set_counter(&self.journal_lost, now.journal_lost);
+        self.staleness.set(now.staleness.as_secs_f64());
+        self.stale_galleries.set(whole(now.stale_galleries));
         // A removed gallery must not stay in the output.
         for family in [&self.templates, &self.samples, &self.bytes, &self.unreadable] {
             family.clear();

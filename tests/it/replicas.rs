@@ -4,10 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use semblance::domain::{AppId, Revision};
+use semblance::domain::{AppId, EnrollRules, Revision, TransactionId};
 use semblance::gallery::{
     Applied, Change, Export, Frames, GallerySize, IndexedTemplate, MatcherFeed, MemoryMatcher, NotAGallery,
 };
+use semblance::image::Photo;
+use semblance::service::{Caller, IdentifyOptions};
 use semblance::store::{ErasureReason, Key, OnConflict};
 
 use crate::snapshots::{Fixture, KEY, Node, id, on_both_databases, template};
@@ -17,6 +19,7 @@ const NEW_KEY: &str = "ffeeddccbbaa99887766554433221100ffeeddccbbaa9988776655443
 on_both_databases! {
     an_unreadable_row_does_not_block_others
     a_broken_gallery_does_not_block_others
+    a_gallery_that_is_not_followed_is_not_searched_for_ever
     a_node_without_the_key_sees_removals_and_catches_up_with_it
     a_restored_database_is_followed
     a_restored_database_that_continued_is_detected
@@ -88,6 +91,45 @@ async fn a_broken_gallery_does_not_block_others(fixture: Fixture) {
     node.service.applications().delete(&gone, &*node.store.templates).await.unwrap();
     poll(&node).await;
     assert_eq!(node.matcher.revision(&gone), None, "deleted applications are forgotten");
+}
+
+/// A person who is removed from a gallery that cannot be followed must not be found for ever.
+async fn a_gallery_that_is_not_followed_is_not_searched_for_ever(fixture: Fixture) {
+    let node = fixture.start().await;
+    let apps = [node.new_app().await, node.new_app().await];
+    for app in &apps {
+        node.fill(app, 0..3).await;
+    }
+    poll(&node).await;
+    insert(&node, &apps[0], 3..4).await;
+    let tamper = async |id: &str| {
+        let sql = format!("UPDATE changes SET template_id = '{id}' WHERE app_id = '{}' AND revision = 4", apps[0]);
+        fixture.tamper(&sql).await;
+    };
+    tamper("").await;
+    let is_stale = async |app: &AppId| {
+        let caller = Caller {
+            app: app.clone(),
+            attributes: false,
+            rules: EnrollRules::default(),
+            transaction: TransactionId::random(),
+        };
+        let photo = Photo::new(crate::support::photo("ann"));
+        let outcome = node.service.identify(&caller, photo, IdentifyOptions::default()).await;
+        matches!(outcome, Err(semblance::service::Error::Stale))
+    };
+    for _ in 0..2 {
+        fixture.time.advance(Duration::from_secs(890));
+        poll(&node).await;
+        assert!(!node.service.replicator().is_stale() && !is_stale(&apps[1]).await);
+    }
+    assert!(is_stale(&apps[0]).await, "its last change was read 1780 s ago");
+    assert_eq!(node.service.replicator().stale_galleries(), 1);
+    assert!(node.service.is_ready(), "the other gallery is served");
+    tamper("person 3").await;
+    poll(&node).await;
+    assert!(!is_stale(&apps[0]).await);
+    assert_eq!(node.service.replicator().stale_galleries(), 0);
 }
 
 async fn a_node_without_the_key_sees_removals_and_catches_up_with_it(fixture: Fixture) {

@@ -20,6 +20,7 @@ mod metrics;
 mod nodes;
 mod process;
 mod proxy;
+mod stale;
 mod template_check;
 mod tls;
 mod turned;

@@ -144,6 +144,7 @@ impl Fixture {
             refuse_failed_checks: false,
             attributes: true,
             max_candidates: 5,
+            max_stale: Some(Duration::from_secs(900)),
         };
         let snapshots = SnapshotConfig { dir: self.snapshots(), min_templates: least };
         let engine = ScriptedEngine::new();

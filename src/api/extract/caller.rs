@@ -25,6 +25,9 @@ impl FromRequestParts<ApiState> for Authenticated {
         let header = |name| parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
         let app_id = header("app-id");
         let app_key = header("app-key");
+        if !app_id.is_empty() && !app_key.is_empty() {
+            api.service().require_fresh_keys()?;
+        }
         let transaction = parts.extensions.get().copied().unwrap_or_else(TransactionId::random);
         match api.service().applications().authenticate(app_id, app_key, transaction) {
             Ok(caller) => {

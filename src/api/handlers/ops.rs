@@ -23,13 +23,13 @@ pub(in crate::api) async fn healthz() -> Response {
 pub(in crate::api) async fn readyz(State(api): State<ApiState>) -> Response {
     let service = api.service();
     let loaded = service.replicator().is_loaded();
-    let ready = service.is_ready();
     let lacks_key = service.replicator().lacks_key();
     let reasons: Vec<_> = [
         (api.is_stopping(), "server is stopping"),
         (!loaded && !lacks_key, "galleries are being loaded"),
         (!loaded && lacks_key, "a sealing key is missing"),
-        (loaded && !ready, "engine is not ready"),
+        (loaded && !service.is_engine_ready(), "engine is not ready"),
+        (loaded && service.replicator().is_stale(), "the database has not been read for too long"),
     ]
     .into_iter()
     .filter_map(|(holds, reason)| holds.then_some(reason))

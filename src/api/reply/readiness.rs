@@ -15,6 +15,6 @@ pub(in crate::api) struct Readiness {
     /// Templates to load.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::api) templates: Option<usize>,
-    /// A loaded server identifies without its store, so this is no part of readiness.
+    /// A loaded server identifies without its store for a while (database.max_stale_s), so this is no part of readiness.
     pub(in crate::api) store_reachable: bool,
 }

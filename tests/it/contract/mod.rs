@@ -11,6 +11,7 @@ mod openapi;
 mod ops;
 mod query;
 mod routes;
+mod stale;
 mod templates;
 mod upload;
 mod verify;

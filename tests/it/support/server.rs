@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use semblance::api::{ApiConfig, ApiState, Routes, router};
@@ -38,6 +39,7 @@ impl Default for Setup {
             refuse_failed_checks: false,
             attributes: true,
             max_candidates: 5,
+            max_stale: Some(Duration::from_secs(900)),
         };
         Self { config: ApiConfig::default(), policy, tickets: 8, share: 1.0, loaded: true, clock: Clock::system() }
     }
