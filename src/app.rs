@@ -25,7 +25,7 @@ use crate::journal::JournalError;
 use crate::service;
 use crate::settings::{Settings, SettingsError, ShapeKind};
 use crate::store::{
-    self, DatabaseConfig, Key, KeyError, KeyFile, KeySource, OpenError, OpenOptions, Store, StoreError,
+    self, DatabaseConfig, Key, KeyError, KeyFile, KeySource, OpenError, OpenMode, OpenOptions, Store, StoreError,
 };
 
 /// Why the server, or a part of it, did not start.
@@ -212,17 +212,29 @@ pub fn embedding_model(settings: &Settings) -> Result<ModelTag, StartError> {
     Ok(model_pack(settings)?.embedding_model())
 }
 
-/// Opens the database. Creates the data folder if needed, migrates the schema, and reads the sealing key or, on the first
-/// run, creates it.
+/// Opens the database. [`OpenMode::Create`] creates the data folder if needed, migrates the schema, and reads the sealing
+/// key or, on the first run, creates it. The other modes create nothing.
 ///
 /// # Errors
 /// When any of these steps fails.
-pub async fn open_store(settings: &Settings) -> Result<Store, StartError> {
+pub async fn open_store(settings: &Settings, mode: OpenMode) -> Result<Store, StartError> {
+    Ok(store::open(&store_options(settings, mode)?).await?)
+}
+
+/// Brings the schema of the database up to date, and returns how many migrations were applied. The sealing key is not
+/// used.
+///
+/// # Errors
+/// When the database cannot be opened or migrated.
+pub async fn migrate_store(settings: &Settings) -> Result<usize, StartError> {
+    Ok(store::migrate(&store_options(settings, OpenMode::Create)?).await?)
+}
+
+fn store_options(settings: &Settings, mode: OpenMode) -> Result<OpenOptions, StartError> {
     let unusable = |path: &Path| {
         let path = path.to_owned();
         move |source| StartError::Data { path, source }
     };
-    make_private_dir(&settings.data).map_err(unusable(&settings.data))?;
     let database = match settings.database.url.reveal() {
         None => DatabaseConfig::Sqlite(settings.data.join("semblance.db")),
         Some(url) => {
@@ -236,6 +248,9 @@ pub async fn open_store(settings: &Settings) -> Result<Store, StartError> {
             DatabaseConfig::Postgres { url: url.to_owned().into(), password }
         }
     };
+    if mode == OpenMode::Create {
+        make_private_dir(&settings.data).map_err(unusable(&settings.data))?;
+    }
     let key = match (settings.key.reveal(), key_file(settings)) {
         (_, Some(file)) => KeySource::File { file, create: settings.key_file.as_os_str().is_empty() },
         (text, None) => KeySource::Given(Key::all_from_text(text.unwrap_or_default())?),
@@ -245,14 +260,14 @@ pub async fn open_store(settings: &Settings) -> Result<Store, StartError> {
     {
         tracing::warn!(file = %file.path().display(), "the file with the sealing keys is readable by others than its owner");
     }
-    let options = OpenOptions {
+    Ok(OpenOptions {
+        mode,
         database,
         key,
         connections: settings.database.connections,
         timeout: settings.database_timeout(),
         clock: Clock::system(),
-    };
-    Ok(store::open(&options).await?)
+    })
 }
 
 /// The file with the sealing keys; `None` when they are given as text.

@@ -24,7 +24,7 @@ use crate::gallery::MemoryMatcher;
 use crate::journal::{Journal, JournalConfig, JournalKey};
 use crate::service::{Credentials, Policy, Service, SnapshotConfig};
 use crate::settings::{Settings, SimilarityKind};
-use crate::store::{HintStore, OutboxEvent, Scrubber, Store};
+use crate::store::{HintStore, OpenMode, OutboxEvent, Scrubber, Store};
 use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
 
 /// What the first run created.
@@ -64,7 +64,7 @@ impl App {
         let pack = model_pack(&settings)?;
         let tls = tls(&settings).await?;
         let data_lock = DataLock::acquire(&settings.data)?;
-        let store = open_store(&settings).await?;
+        let store = open_store(&settings, OpenMode::Create).await?;
         let engine = start_engine(&settings)?;
         let matcher = Arc::new(start_matcher(&settings));
         let metrics = Arc::new(Metrics::new());

@@ -9,6 +9,7 @@ use crate::app;
 use crate::domain::{AppId, Clock, Guard};
 use crate::service::{Applications, Credentials};
 use crate::settings::Settings;
+use crate::store::OpenMode;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -127,7 +128,8 @@ fn retention(text: &str) -> Result<Retention, String> {
 }
 
 pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
-    let store = app::open_store(&settings).await?;
+    let mode = if matches!(command, Command::List { .. }) { OpenMode::Read } else { OpenMode::Create };
+    let store = app::open_store(&settings, mode).await?;
     let applications = Applications::new(store.apps.clone(), Clock::system());
     match command {
         Command::Create { name, json } => {

@@ -8,6 +8,7 @@ use std::path::Path;
 use super::CliError;
 use crate::app::{self, StartError};
 use crate::settings::{Settings, UserFolders};
+use crate::store::{OpenError, OpenMode};
 use crate::telemetry::error_chain;
 
 /// Runs every check, also after a failure, and prints what to do.
@@ -51,13 +52,30 @@ fn processor() -> String {
     format!("{} with {cores} cores", std::env::consts::ARCH)
 }
 
+/// Whether the server can write to its folder, or create it. Nothing is written.
 fn data_folder(dir: &Path) -> Result<String, String> {
-    let probe = dir.join(".doctor");
-    std::fs::create_dir_all(dir)
-        .and_then(|()| std::fs::write(&probe, b"ok"))
-        .and_then(|()| std::fs::remove_file(&probe))
-        .map(|()| format!("{} can be written", dir.display()))
-        .map_err(|error| format!("{} cannot be written: {error}", dir.display()))
+    let path = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let existing = path.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(&path);
+    match can_write(existing) {
+        Ok(()) if existing == path => Ok(format!("{} can be written", dir.display())),
+        Ok(()) => Ok(format!("{} does not exist yet; the server creates it", dir.display())),
+        Err(error) => Err(format!("{} cannot be written: {error}", existing.display())),
+    }
+}
+
+#[cfg(unix)]
+fn can_write(dir: &Path) -> std::io::Result<()> {
+    use rustix::fs::{Access, access};
+    if !dir.is_dir() {
+        return Err(std::io::ErrorKind::NotADirectory.into());
+    }
+    Ok(access(dir, Access::WRITE_OK | Access::EXEC_OK)?)
+}
+
+#[cfg(not(unix))]
+fn can_write(dir: &Path) -> std::io::Result<()> {
+    let is_read_only = std::fs::metadata(dir)?.permissions().readonly();
+    if is_read_only { Err(std::io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
 }
 
 fn models(settings: &Settings) -> Result<String, String> {
@@ -92,7 +110,14 @@ fn key(settings: &Settings) -> Result<String, String> {
 }
 
 async fn database(settings: &Settings) -> Result<String, String> {
-    let store = app::open_store(settings).await.map_err(|error| error_chain(&error))?;
+    let store = match app::open_store(settings, OpenMode::Read).await {
+        Ok(store) => store,
+        // The next start of the server mends these.
+        Err(StartError::Open(error @ (OpenError::NoFile(_) | OpenError::Empty | OpenError::Unused))) => {
+            return Ok(error.to_string());
+        }
+        Err(error) => return Err(error_chain(&error)),
+    };
     let galleries = store.templates.revisions().await.map_err(|error| error.to_string())?;
     Ok(format!("opens with this key; {} applications", galleries.len()))
 }

@@ -13,7 +13,7 @@ use crate::app;
 use crate::domain::{AppId, Revision};
 use crate::gallery::{Matcher as _, MatcherFeed as _, brute_force};
 use crate::settings::Settings;
-use crate::store::Store;
+use crate::store::{OpenMode, Store};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -46,14 +46,14 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
     match command {
         Command::Import(arguments) => super::import::run(settings, arguments).await,
         Command::Export { file, target } => {
-            let store = app::open_store(&settings).await?;
+            let store = app::open_store(&settings, OpenMode::Write).await?;
             let app = resolve(&store, &target).await?;
             // Before the first template is written: the journal has the export even if this process is killed.
             journal_command(&store, "gallery export", Some(&app), "begins").await?;
             export(&settings, &store, &app, &file).await
         }
         Command::Check { target } => {
-            let store = app::open_store(&settings).await?;
+            let store = app::open_store(&settings, OpenMode::Read).await?;
             let app = resolve(&store, &target).await?;
             check(&settings, &store, &app).await
         }

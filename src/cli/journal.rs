@@ -10,6 +10,7 @@ use crate::app;
 use crate::domain::rfc3339;
 use crate::journal::{JournalKey, ReceiptKey, Selection, check_receipt, export, verify};
 use crate::settings::Settings;
+use crate::store::OpenMode;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -89,12 +90,12 @@ fn dir(settings: &Settings) -> Result<PathBuf, CliError> {
 }
 
 async fn journal_key(settings: &Settings) -> Result<JournalKey, CliError> {
-    Ok(JournalKey::new(app::open_store(settings).await?.journal_key))
+    Ok(JournalKey::new(app::open_store(settings, OpenMode::Read).await?.journal_key))
 }
 
 async fn verify_all(settings: &Settings) -> Result<(), CliError> {
     let dir = dir(settings)?;
-    let store = app::open_store(settings).await?;
+    let store = app::open_store(settings, OpenMode::Read).await?;
     // Read before the files: a running server may write more lines meanwhile.
     let node = app::node_id(settings)?;
     let positions = store.outbox.journal_positions().await?;

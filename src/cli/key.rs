@@ -7,7 +7,7 @@ use clap::Subcommand;
 use super::{CliError, journal_command, scrub_removed};
 use crate::app::{self, key_file};
 use crate::settings::Settings;
-use crate::store::{KeyError, KeyFile, KeyId, KeyStore, Store};
+use crate::store::{KeyError, KeyFile, KeyId, KeyStore, OpenMode, Store};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -32,7 +32,8 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
     let file = key_file(&settings);
     let in_file = || file.as_ref().ok_or_else(|| CliError::message("the keys are given as text, not in a file"));
     // Opened first: this creates the data folder and the first key, and fails when the key is wrong.
-    let store = app::open_store(&settings).await?;
+    let mode = if matches!(command, Command::Status { .. }) { OpenMode::Read } else { OpenMode::Create };
+    let store = app::open_store(&settings, mode).await?;
     match command {
         Command::Status { json } => status(&*store.keys, json).await?,
         Command::Add => {

@@ -3,6 +3,7 @@
 mod analyze;
 mod application;
 mod bench;
+mod database;
 mod doctor;
 mod evaluate;
 mod gallery;
@@ -72,6 +73,9 @@ enum Command {
     /// Rotate the key that seals the templates.
     #[command(subcommand)]
     Key(key::Command),
+    /// Bring the tables of the database up to date.
+    #[command(subcommand)]
+    Database(database::Command),
     /// Verify the journal and export parts of it.
     #[command(subcommand)]
     Journal(journal::Command),
@@ -200,6 +204,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Analyze(arguments) => runtime.block_on(analyze::run(settings, arguments)),
         Command::Gallery(command) => runtime.block_on(gallery::run(settings, command)),
         Command::Key(command) => runtime.block_on(key::run(settings, command)),
+        Command::Database(command) => runtime.block_on(database::run(settings, command)),
         Command::Journal(command) => runtime.block_on(journal::run(settings, command)),
         Command::Models(command) => models::run(&settings, &command),
         Command::Bench(command) => runtime.block_on(bench::run(settings, command)),

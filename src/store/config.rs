@@ -51,9 +51,22 @@ impl KeySource {
     }
 }
 
+/// What opening a database may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenMode {
+    /// Create the database and the sealing key where they do not exist, and bring the schema up to date.
+    Create,
+    /// Write to an existing database whose schema is up to date.
+    Write,
+    /// Read an existing database whose schema is up to date. No file and no row is created or changed.
+    Read,
+}
+
 /// How a database is opened.
 #[derive(Clone)]
 pub struct OpenOptions {
+    /// What opening may do.
+    pub mode: OpenMode,
     /// Which one.
     pub database: DatabaseConfig,
     /// The sealing keys.

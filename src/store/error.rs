@@ -74,6 +74,31 @@ pub enum OpenError {
     /// There is no connection.
     #[error("no connection: {0}")]
     Connect(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// There is no database file.
+    #[error("{0} does not exist; the first start of the server creates it")]
+    NoFile(PathBuf),
+    /// The database has no tables.
+    #[error("it is empty; `semblance database migrate`, or the first start of the server, creates its tables")]
+    Empty,
+    /// The database has tables, and no server has used it.
+    #[error("it has no sealing key yet; the first start of the server sets it")]
+    Unused,
+    /// The schema lacks migrations, which this command may not run.
+    #[error(
+        "its schema lacks {0} migrations; `semblance database migrate`, or the next start of the server, applies them"
+    )]
+    Outdated(usize),
+    /// The schema lacks migrations, and the role may not run them.
+    #[error(
+        "its schema lacks {missing} migrations, and this role may not change the schema; run `semblance database \
+         migrate` as the owner of the tables: {source}"
+    )]
+    MayNotMigrate {
+        /// How many migrations are missing.
+        missing: usize,
+        /// What the database refused.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The schema is newer than this program.
     #[error("its schema was made by a newer version of Semblance (migration {0}); this version must not touch it")]
     Newer(i64),

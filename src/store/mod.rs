@@ -22,10 +22,10 @@ mod sql;
 mod sqlite;
 mod traits;
 
-pub use config::{DatabaseConfig, KeySource, OpenOptions};
+pub use config::{DatabaseConfig, KeySource, OpenMode, OpenOptions};
 pub use error::{InsertError, OpenError, StoreError};
 pub use key::{Key, KeyError, KeyFile, KeyId, LockedKeyFile};
-pub use open::open;
+pub use open::{migrate, open};
 pub use outbox::{Claim, ErasureReason, NodePosition, OutboxBacklog, OutboxEvent, OutboxStore};
 pub use record::{
     AppRecord, Changes, GalleryPosition, KeyHash, KeyStatus, OnConflict, PreviousKey, Resealed, SampleCursor,

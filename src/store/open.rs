@@ -2,10 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use super::config::{DatabaseConfig, OpenOptions};
+use super::config::{DatabaseConfig, OpenMode, OpenOptions};
 use super::error::{OpenError, StoreError};
 use super::keyring::{self, JOURNAL_KEY, Keyring, SEAL_CHECK};
-use super::scrub::PendingScrub;
 use super::sql::executor::{Db, Executor, Limit, Pool, values};
 use super::sql::keys::check_keys_given;
 use super::sql::sql_store::SqlStore;
@@ -19,24 +18,50 @@ use super::{postgres, sqlite};
 pub async fn open(options: &OpenOptions) -> Result<Store, OpenError> {
     match &options.database {
         DatabaseConfig::Sqlite(path) => {
-            let sqlite::Opened { read, write, lock } = sqlite::connect(path, options).await?;
+            let sqlite::Opened { read, write, lock, .. } = match options.mode {
+                OpenMode::Read => sqlite::connect_read_only(path, options).await?,
+                OpenMode::Create | OpenMode::Write => sqlite::connect(path, options).await?,
+            };
             let (read, write) = (Pool::Sqlite(read), Pool::Sqlite(write));
-            let store = unlock(read, write, options, Arc::new(sqlite::NoNotifier)).await;
-            drop(lock);
-            store
+            let mut db = Db::new(read, write, options.timeout);
+            // A process that opens the file waits for those that only read it; one that writes is seen by its log.
+            db.read_lock = lock.filter(|_| options.mode == OpenMode::Read);
+            unlock(db, options, Arc::new(sqlite::NoNotifier)).await
         }
         DatabaseConfig::Postgres { url, password } => {
             let password = password.as_ref().map(|password| password.as_str());
             let (pool, listener) = postgres::connect(url, password, options).await?;
-            unlock(Pool::Postgres(pool.clone()), Pool::Postgres(pool), options, Arc::new(listener)).await
+            let db = Db::new(Pool::Postgres(pool.clone()), Pool::Postgres(pool), options.timeout);
+            unlock(db, options, Arc::new(listener)).await
+        }
+    }
+}
+
+/// Brings the schema of a database up to date, and does nothing else. Returns how many migrations were applied.
+///
+/// # Errors
+/// See [`OpenError`].
+pub async fn migrate(options: &OpenOptions) -> Result<usize, OpenError> {
+    match &options.database {
+        DatabaseConfig::Sqlite(path) => {
+            let opened = sqlite::connect(path, options).await?;
+            opened.read.close().await;
+            opened.write.close().await; // its log is written to the file
+            Ok(opened.applied)
+        }
+        DatabaseConfig::Postgres { url, password } => {
+            let password = password.as_ref().map(|password| password.as_str());
+            postgres::migrate_only(url, password, options).await
         }
     }
 }
 
 /// The store of a database whose schema is up to date, if the active key is among those given.
-async fn unlock(read: Pool, write: Pool, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Result<Store, OpenError> {
-    let db = Db { read, write, timeout: options.timeout, pending_scrub: PendingScrub::at_open() };
+async fn unlock(db: Db, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Result<Store, OpenError> {
     let check = read_meta(&db, SEAL_CHECK).await?;
+    if check.is_none() && options.mode != OpenMode::Create {
+        return Err(OpenError::Unused);
+    }
     let keys = Keyring::new(options.key.clone(), check.is_some())?;
     let check = match check {
         Some(check) => check,
@@ -44,11 +69,17 @@ async fn unlock(read: Pool, write: Pool, options: &OpenOptions, hints: Arc<dyn H
     };
     let key = keys.unlock(&check)?;
     check_keys_given(&db, &keys.ids()?).await?;
-    // A database without applications has no journal to continue.
-    let mut writer = db.writer(Limit::Unbounded).await?;
-    let is_new = writer.fetch_optional("SELECT created_at FROM applications LIMIT 1", &[]).await?.is_none();
-    drop(writer);
-    let sealed = init_meta(&db, JOURNAL_KEY, &keyring::first_journal_key(&key, is_new)?).await?;
+    let sealed = match read_meta(&db, JOURNAL_KEY).await? {
+        Some(sealed) => sealed,
+        None if options.mode != OpenMode::Create => return Err(OpenError::Unused),
+        None => {
+            // A database without applications has no journal to continue.
+            let mut writer = db.writer(Limit::Unbounded).await?;
+            let is_new = writer.fetch_optional("SELECT created_at FROM applications LIMIT 1", &[]).await?.is_none();
+            drop(writer);
+            init_meta(&db, JOURNAL_KEY, &keyring::first_journal_key(&key, is_new)?).await?
+        }
+    };
     let journal_key = keys.open_journal_key(&sealed).map_err(StoreError::from)?.0;
     let store = Arc::new(SqlStore { db, keys, clock: options.clock.clone(), node: OnceLock::new() });
     Ok(Store {

@@ -9,9 +9,9 @@ use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::Mutex;
 
-use super::config::OpenOptions;
+use super::config::{OpenMode, OpenOptions};
 use super::error::{OpenError, StoreError};
-use super::migrate::migrator;
+use super::migrate::{Pending, migrator, pending};
 use super::traits::HintStore;
 use crate::domain::stopwatch;
 
@@ -53,15 +53,14 @@ pub(super) async fn connect(
     password: Option<&str>,
     options: &OpenOptions,
 ) -> Result<(PgPool, Listener), OpenError> {
-    let mut connect = PgConnectOptions::from_str(url).map_err(|_| OpenError::Url)?.application_name("semblance");
-    if let Some(password) = password {
-        connect = connect.password(password);
-    }
     let timeout = options.timeout;
-    let timeout_ms = timeout.as_millis().to_string();
-    // A commit is on disk before it is acknowledged, whatever the default of the server is.
-    let connect = connect.options([("statement_timeout", timeout_ms.as_str()), ("synchronous_commit", "on")]);
-    migrate(&connect, timeout).await?;
+    let connect = connect_options(url, password, options)?;
+    let pending = pending_migrations(&connect, timeout).await?;
+    if options.mode != OpenMode::Create {
+        pending.check_none()?;
+    } else if pending.missing > 0 {
+        migrate(&connect, timeout, pending.missing).await?;
+    }
     let pool = PgPoolOptions::new()
         .max_connections(options.connections)
         .acquire_timeout(timeout)
@@ -78,9 +77,46 @@ pub(super) async fn connect(
     Ok((pool, Listener { options: connect, connection: Mutex::default() }))
 }
 
+/// Brings the schema up to date, and returns how many migrations were applied.
+pub(super) async fn migrate_only(url: &str, password: Option<&str>, options: &OpenOptions) -> Result<usize, OpenError> {
+    let connect = connect_options(url, password, options)?;
+    let missing = pending_migrations(&connect, options.timeout).await?.missing;
+    if missing > 0 {
+        migrate(&connect, options.timeout, missing).await?;
+    }
+    Ok(missing)
+}
+
+fn connect_options(url: &str, password: Option<&str>, options: &OpenOptions) -> Result<PgConnectOptions, OpenError> {
+    let mut connect = PgConnectOptions::from_str(url).map_err(|_| OpenError::Url)?.application_name("semblance");
+    if let Some(password) = password {
+        connect = connect.password(password);
+    }
+    let timeout_ms = options.timeout.as_millis().to_string();
+    // A commit is on disk before it is acknowledged, whatever the default of the server is.
+    let connect = connect.options([("statement_timeout", timeout_ms.as_str()), ("synchronous_commit", "on")]);
+    Ok(match options.mode {
+        OpenMode::Read => connect.options([("default_transaction_read_only", "on")]),
+        OpenMode::Create | OpenMode::Write => connect,
+    })
+}
+
+/// What the schema lacks. Only reads, so a role without the right to change the schema can serve.
+async fn pending_migrations(connect: &PgConnectOptions, timeout: Duration) -> Result<Pending, OpenError> {
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(timeout);
+    let pool = pool.connect_with(connect.clone()).await.map_err(OpenError::connect)?;
+    let mut connection = pool.acquire().await.map_err(OpenError::connect)?;
+    let sql = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
+    let (exists,): (bool,) = sqlx::query_as(sql).fetch_one(&mut *connection).await.map_err(OpenError::connect)?;
+    let pending = pending(&mut *connection, &migrator(&MIGRATIONS), exists).await;
+    drop(connection);
+    pool.close().await;
+    pending
+}
+
 /// Brings the schema up to date, on a connection of its own: a migration takes as long as the table is large. It waits
 /// for a lock only for a short time, because every later statement waits behind it.
-async fn migrate(connect: &PgConnectOptions, timeout: Duration) -> Result<(), OpenError> {
+async fn migrate(connect: &PgConnectOptions, timeout: Duration, missing: usize) -> Result<(), OpenError> {
     let lock_timeout = timeout.as_millis().to_string();
     let connect = connect.clone().options([("statement_timeout", "0"), ("lock_timeout", lock_timeout.as_str())]);
     let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(timeout);
@@ -88,20 +124,24 @@ async fn migrate(connect: &PgConnectOptions, timeout: Duration) -> Result<(), Op
     let start = stopwatch();
     loop {
         match migrator(&MIGRATIONS).run(&pool).await {
-            Err(error) if is_lock_timeout(&error) && start.elapsed() < MIGRATION_TIMEOUT => {
+            Err(error) if code(&error).as_deref() == Some("55P03") && start.elapsed() < MIGRATION_TIMEOUT => {
                 tracing::warn!("the schema is locked, perhaps by the migration of another node; the lock is awaited");
             }
             outcome => {
                 pool.close().await;
-                return outcome.map_err(OpenError::migrate);
+                return outcome.map_err(|error| match code(&error).as_deref() {
+                    Some("42501") => OpenError::MayNotMigrate { missing, source: Box::new(error) },
+                    _ => OpenError::migrate(error),
+                });
             }
         }
     }
 }
 
-fn is_lock_timeout(error: &MigrateError) -> bool {
-    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return false };
-    error.as_database_error().and_then(|error| error.code()).is_some_and(|code| code == "55P03")
+/// The SQLSTATE of a migration that failed.
+fn code(error: &MigrateError) -> Option<String> {
+    let (MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _)) = error else { return None };
+    Some(error.as_database_error()?.code()?.into_owned())
 }
 
 /// Lets Postgres overwrite deleted rows. It takes as long as the tables are large, so it has a connection and a time

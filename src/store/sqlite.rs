@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _};
 
-use super::config::OpenOptions;
+use super::config::{OpenMode, OpenOptions};
 use super::error::{OpenError, StoreError};
-use super::migrate::migrator;
+use super::migrate::{Pending, migrator, pending};
 use super::traits::HintStore;
 use crate::domain::stopwatch;
 
@@ -44,12 +44,17 @@ pub(super) struct Opened {
     /// One connection: SQLite has one writer.
     pub(super) write: SqlitePool,
     /// Keeps other processes from opening the file until it is dropped.
-    pub(super) lock: File,
+    pub(super) lock: Option<File>,
+    /// Migrations that were applied.
+    pub(super) applied: usize,
 }
 
-/// Opens a database file, which is created if it does not exist.
+/// Opens a database file. [`OpenMode::Create`] creates it if it does not exist.
 pub(super) async fn connect(path: &Path, options: &OpenOptions) -> Result<Opened, OpenError> {
     let file_error = |source| OpenError::File { path: path.to_owned(), source };
+    if options.mode != OpenMode::Create && !path.exists() {
+        return Err(OpenError::NoFile(path.to_owned()));
+    }
     open_private(path).map_err(file_error)?;
     let connect = SqliteConnectOptions::new()
         .filename(path)
@@ -64,10 +69,42 @@ pub(super) async fn connect(path: &Path, options: &OpenOptions) -> Result<Opened
     // WAL at once find it locked.
     let lock = lock(path, options.timeout).await.map_err(file_error)?;
     let write = pool(1, options.timeout).connect_with(connect.clone()).await.map_err(OpenError::connect)?;
-    migrator(&MIGRATIONS).run(&write).await.map_err(OpenError::migrate)?;
+    let pending = pending_migrations(&write).await?;
+    if options.mode == OpenMode::Create {
+        migrator(&MIGRATIONS).run(&write).await.map_err(OpenError::migrate)?;
+    } else {
+        pending.check_none()?;
+    }
     let read = pool(options.connections, options.timeout);
     let read = read.connect_with(connect.read_only(true)).await.map_err(OpenError::connect)?;
-    Ok(Opened { read, write, lock })
+    Ok(Opened { read, write, lock: Some(lock), applied: pending.missing })
+}
+
+async fn pending_migrations(pool: &SqlitePool) -> Result<Pending, OpenError> {
+    let sql = "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = '_sqlx_migrations'";
+    let mut connection = pool.acquire().await.map_err(OpenError::connect)?;
+    let (tables,): (i64,) = sqlx::query_as(sql).fetch_one(&mut *connection).await.map_err(OpenError::connect)?;
+    pending(&mut *connection, &migrator(&MIGRATIONS), tables > 0).await
+}
+
+/// Opens an existing database file without changing it or a file beside it.
+///
+/// While a process has the file open for writing, its log and the log's index exist beside it, and it is read through
+/// them. Otherwise SQLite would create both even to read, so the file is opened as immutable, and locked against
+/// processes that want to open it for writing.
+pub(super) async fn connect_read_only(path: &Path, options: &OpenOptions) -> Result<Opened, OpenError> {
+    let file_error = |source| OpenError::File { path: path.to_owned(), source };
+    if !path.try_exists().map_err(file_error)? {
+        return Err(OpenError::NoFile(path.to_owned()));
+    }
+    let lock = lock_shared(path, options.timeout).await.map_err(file_error)?;
+    let is_open = path.with_extension("db-wal").try_exists().map_err(file_error)?;
+    let connect =
+        SqliteConnectOptions::new().filename(path).read_only(true).immutable(!is_open).busy_timeout(options.timeout);
+    let read = SqlitePoolOptions::new().max_connections(options.connections).acquire_timeout(options.timeout);
+    let read = read.connect_with(connect.row_buffer_size(PREFETCH_ROWS)).await.map_err(OpenError::connect)?;
+    pending_migrations(&read).await?.check_none()?;
+    Ok(Opened { write: read.clone(), read, lock: lock.filter(|_| !is_open), applied: 0 })
 }
 
 fn pool(max_connections: u32, timeout: Duration) -> SqlitePoolOptions {
@@ -111,10 +148,26 @@ impl HintStore for NoNotifier {
 /// Waits for the lock of a file beside the database. Closing the file releases the lock.
 async fn lock(path: &Path, timeout: Duration) -> std::io::Result<File> {
     let file = open_private(&path.with_extension("lock"))?;
+    wait_for_lock(|| file.try_lock(), timeout).await?;
+    Ok(file)
+}
+
+/// Waits for a shared lock of the same file; `None` where the file does not exist, as in a copy of the database.
+async fn lock_shared(path: &Path, timeout: Duration) -> std::io::Result<Option<File>> {
+    let file = match File::open(path.with_extension("lock")) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    wait_for_lock(|| file.try_lock_shared(), timeout).await?;
+    Ok(Some(file))
+}
+
+async fn wait_for_lock(try_lock: impl Fn() -> Result<(), TryLockError>, timeout: Duration) -> std::io::Result<()> {
     let start = stopwatch();
     loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
+        match try_lock() {
+            Ok(()) => return Ok(()),
             Err(TryLockError::WouldBlock) if start.elapsed() < timeout => {
                 tokio::time::sleep(LOCK_POLL_INTERVAL).await;
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use semblance::domain::{AppId, Clock, Embedding, EnrollRules, ModelTag, SampleId, TemplateId};
 use semblance::gallery::Sample;
 use semblance::store::{
-    AppRecord, DatabaseConfig, ErasureReason, Key, KeyHash, KeySource, OnConflict, OpenOptions, Store, open,
+    AppRecord, DatabaseConfig, ErasureReason, Key, KeyHash, KeySource, OnConflict, OpenMode, OpenOptions, Store, open,
 };
 use sqlx::Connection as _;
 
@@ -16,9 +16,15 @@ const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1
 async fn open_in(dir: &Path) -> Store {
     let key = KeySource::Given(Key::all_from_text(KEY).unwrap());
     let database = DatabaseConfig::Sqlite(dir.join("test.db"));
-    open(&OpenOptions { database, key, connections: 4, timeout: Duration::from_secs(10), clock: Clock::system() })
-        .await
-        .unwrap()
+    let options = OpenOptions {
+        mode: OpenMode::Create,
+        database,
+        key,
+        connections: 4,
+        timeout: Duration::from_secs(10),
+        clock: Clock::system(),
+    };
+    open(&options).await.unwrap()
 }
 
 fn sample(seed: u32) -> Sample {

@@ -15,6 +15,7 @@ mod hostile;
 mod journal;
 mod keys;
 mod log;
+mod looking;
 mod measures;
 mod metrics;
 mod nodes;

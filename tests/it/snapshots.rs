@@ -9,7 +9,7 @@ use semblance::compute::PoolConfig;
 use semblance::domain::{AppId, Calibration, Embedding, ModelTag, SampleId, TemplateId, TestClock};
 use semblance::gallery::{IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher, Sample, brute_force};
 use semblance::service::{Policy, Service, SnapshotConfig};
-use semblance::store::{DatabaseConfig, ErasureReason, Key, KeySource, OnConflict, OpenOptions, Store, open};
+use semblance::store::{DatabaseConfig, ErasureReason, Key, KeySource, OnConflict, OpenMode, OpenOptions, Store, open};
 
 use crate::support::ScriptedEngine;
 
@@ -121,7 +121,8 @@ impl Fixture {
             None => DatabaseConfig::Sqlite(self.dir.path().join("test.db")),
         };
         let clock = self.time.clock();
-        let options = OpenOptions { database, key, connections: 4, timeout: Duration::from_secs(10), clock };
+        let timeout = Duration::from_secs(10);
+        let options = OpenOptions { mode: OpenMode::Create, database, key, connections: 4, timeout, clock };
         let store = open(&options).await.unwrap();
         let pool = PoolConfig { name: "search", threads: 1, queue: 64, deadline: Duration::from_secs(60) };
         let matcher = Arc::new(MemoryMatcher::new(pool));

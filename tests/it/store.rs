@@ -12,7 +12,7 @@ use semblance::domain::{
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{
     AppRecord, Changes, DatabaseConfig, ErasureReason, InsertError, Key, KeyFile, KeyHash, KeyId, KeySource,
-    OnConflict, OpenError, OpenOptions, PreviousKey, SampleFault, SnapshotId, Store, StoreError, open,
+    OnConflict, OpenError, OpenMode, OpenOptions, PreviousKey, SampleFault, SnapshotId, Store, StoreError, open,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -63,6 +63,7 @@ impl Fixture {
 
     async fn open_with(&self, key: KeySource) -> Result<Store, OpenError> {
         let options = OpenOptions {
+            mode: OpenMode::Create,
             database: self.database.clone(),
             key,
             connections: 4,
@@ -943,8 +944,14 @@ async fn a_node_waits_for_the_migrations_of_another() {
     sqlx::query("SELECT pg_advisory_lock($1)").bind(lock).execute(&mut other).await.unwrap();
     let timeout = Duration::from_millis(300);
     let key = KeySource::Given(Key::all_from_text(KEY).unwrap());
-    let options =
-        OpenOptions { database: fixture.database.clone(), key, connections: 4, timeout, clock: Clock::system() };
+    let options = OpenOptions {
+        mode: OpenMode::Create,
+        database: fixture.database.clone(),
+        key,
+        connections: 4,
+        timeout,
+        clock: Clock::system(),
+    };
     let waiting = tokio::spawn(async move { open(&options).await.map(drop) });
     tokio::time::sleep(timeout * 4).await;
     assert!(!waiting.is_finished(), "it waits for longer than the statement timeout");

@@ -11,7 +11,7 @@ use crate::app;
 use crate::domain::{SampleId, random_uuid, stopwatch};
 use crate::gallery::{IndexedTemplate, Sample};
 use crate::settings::Settings;
-use crate::store::OnConflict;
+use crate::store::{OnConflict, OpenMode};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct Fill {
@@ -29,7 +29,7 @@ pub(in crate::cli) struct Fill {
 const BATCH: usize = 1000;
 
 pub(super) async fn run(settings: &Settings, arguments: &Fill) -> Result<(), CliError> {
-    let store = app::open_store(settings).await?;
+    let store = app::open_store(settings, OpenMode::Create).await?;
     let app = resolve(&store, &arguments.target).await?;
     let mut source = SyntheticFaces::new(Some(&arguments.embeddings), 0, 1)?;
     let start = stopwatch();

@@ -24,7 +24,7 @@ use super::{CliError, journal_command, scrub_removed};
 use crate::app;
 use crate::domain::{Guard, Subject};
 use crate::settings::Settings;
-use crate::store::{ErasureReason, OnConflict};
+use crate::store::{ErasureReason, OnConflict, OpenMode};
 
 /// Most templates written in one transaction.
 const BATCH: usize = 256;
@@ -99,7 +99,7 @@ impl Arguments {
 
 pub(super) async fn run(mut settings: Settings, arguments: Arguments) -> Result<(), CliError> {
     settings.accept_every_format();
-    let store = app::open_store(&settings).await?;
+    let store = app::open_store(&settings, OpenMode::Create).await?;
     let record = find_app(&store, &arguments.target).await?;
     if arguments.from.is_dir() {
         return photos::import(&settings, &store, &record, &arguments).await;

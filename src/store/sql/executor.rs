@@ -4,6 +4,7 @@
 //! each statement is written once. This file hides what differs: the types of SQLx, the meaning of an error, and the few
 //! things that only one of the two does.
 
+use std::fs::File;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -61,9 +62,15 @@ pub(in crate::store) struct Db {
     pub(in crate::store) timeout: Duration,
     /// Set by transactions that erase something.
     pub(in crate::store) pending_scrub: PendingScrub,
+    /// Held while a file is read that no process has opened to write.
+    pub(in crate::store) read_lock: Option<File>,
 }
 
 impl Db {
+    pub(in crate::store) fn new(read: Pool, write: Pool, timeout: Duration) -> Self {
+        Self { read, write, timeout, pending_scrub: PendingScrub::at_open(), read_lock: None }
+    }
+
     fn deadline(&self, limit: Limit) -> Deadline {
         let timeouts = match limit {
             Limit::Request => REQUEST_TIMEOUTS,

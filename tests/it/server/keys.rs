@@ -8,7 +8,9 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use semblance::domain::{AppId, Clock, Embedding, EnrollRules, ModelTag, SampleId};
 use semblance::gallery::{IndexedTemplate, Sample};
-use semblance::store::{AppRecord, DatabaseConfig, KeyFile, KeyHash, KeySource, OnConflict, OpenOptions, Store, open};
+use semblance::store::{
+    AppRecord, DatabaseConfig, KeyFile, KeyHash, KeySource, OnConflict, OpenMode, OpenOptions, Store, open,
+};
 use serde_json::Value;
 
 use super::faults::Disk;
@@ -197,9 +199,15 @@ async fn keys_in_a_read_only_folder_are_rotated() {
 async fn open_in(dir: &Path) -> Store {
     let key = KeySource::File { file: KeyFile::new(dir.join("sealing.key")), create: true };
     let database = DatabaseConfig::Sqlite(dir.join("semblance.db"));
-    open(&OpenOptions { database, key, connections: 2, timeout: Duration::from_secs(10), clock: Clock::system() })
-        .await
-        .unwrap()
+    let options = OpenOptions {
+        mode: OpenMode::Create,
+        database,
+        key,
+        connections: 4,
+        timeout: Duration::from_secs(10),
+        clock: Clock::system(),
+    };
+    open(&options).await.unwrap()
 }
 
 async fn everything(dir: &Path, app: &AppId) -> Vec<IndexedTemplate> {

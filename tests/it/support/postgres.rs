@@ -25,3 +25,20 @@ pub async fn data_directory(server: &str) -> std::path::PathBuf {
     connection.close().await.unwrap();
     path.into()
 }
+
+/// The migrations of this version, without the newest ones. `dialect` is `sqlite` or `postgres`.
+pub fn old_schema(dialect: &str, without: usize) -> sqlx::migrate::Migrator {
+    use sqlx::migrate::{Migration, MigrationType, Migrator};
+    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations").join(dialect);
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.truncate(files.len() - without);
+    let migrations = files.iter().map(|path| {
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let (version, name) = name.split_once('_').unwrap();
+        let sql = AssertSqlSafe(std::fs::read_to_string(path).unwrap());
+        let sql = sqlx::SqlSafeStr::into_sql_str(sql);
+        Migration::new(version.parse().unwrap(), name.to_owned().into(), MigrationType::Simple, sql, false)
+    });
+    Migrator::with_migrations(migrations.collect())
+}
