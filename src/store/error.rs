@@ -46,6 +46,27 @@ impl StoreError {
     }
 }
 
+/// Errors of transactions.
+pub(super) trait TransactionError {
+    /// Whether the database rolled the transaction back because of a concurrent one: a serialization failure or a
+    /// deadlock. Nothing was written, so the whole transaction can be repeated.
+    fn is_conflict(&self) -> bool;
+}
+
+impl TransactionError for StoreError {
+    fn is_conflict(&self) -> bool {
+        let Self::Unavailable(cause) = self else { return false };
+        let error = cause.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+        error.and_then(|error| error.code()).is_some_and(|code| ["40001", "40P01"].contains(&code.as_ref()))
+    }
+}
+
+impl TransactionError for InsertError {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_conflict())
+    }
+}
+
 /// Why a template was not inserted.
 #[derive(Debug, thiserror::Error)]
 pub enum InsertError {

@@ -103,6 +103,7 @@ macro_rules! conformance {
     };
 }
 
+mod conflicts;
 mod outbox;
 
 conformance! {

@@ -29,18 +29,22 @@ impl AppStore for SqlStore {
     }
 
     async fn create_first(&self, app: &AppRecord) -> Result<bool, StoreError> {
-        let mut tx = self.db.begin(Limit::Request).await?;
-        tx.lock_galleries().await?;
-        let inserted = tx
-            .execute(
-                "INSERT INTO applications
-                     (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality)
-                 SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE NOT EXISTS (SELECT 1 FROM applications)",
-                &columns(app),
-            )
-            .await?;
-        tx.commit().await?;
-        Ok(inserted == 1)
+        self.db
+            .transact(Limit::Request, |deadline| async move {
+                let mut tx = self.db.begin(deadline).await?;
+                tx.lock_galleries().await?;
+                let inserted = tx
+                    .execute(
+                        "INSERT INTO applications
+                             (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality)
+                         SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE NOT EXISTS (SELECT 1 FROM applications)",
+                        &columns(app),
+                    )
+                    .await?;
+                tx.commit().await?;
+                Ok(inserted == 1)
+            })
+            .await
     }
 
     async fn list(&self) -> Result<Vec<AppRecord>, StoreError> {
@@ -82,31 +86,39 @@ impl AppStore for SqlStore {
     }
 
     async fn delete(&self, id: &AppId) -> Result<bool, StoreError> {
-        // The gallery's row is locked first: no template is enrolled from here on, so the cascade of the last statement
-        // deletes none that has no event.
-        let mut write = match self.begin_write(id, Limit::Bulk).await {
-            Err(StoreError::NoSuchApp) => return Ok(false),
-            begun => begun?,
-        };
-        let templates = write
-            .tx
-            .fetch_all("SELECT template_id FROM templates WHERE app_id = $1 ORDER BY template_id", values![id])
-            .await?;
-        for row in &templates {
-            write.erase(&row.template_id("template_id")?, ErasureReason::APPLICATION).await?;
-            write.skip_change();
-        }
-        write.tx.execute("DELETE FROM applications WHERE app_id = $1", values![id]).await?;
-        write.tx.commit().await?;
-        Ok(true)
+        self.db
+            .transact(Limit::Bulk, |deadline| async move {
+                // The gallery's row is locked first: no template is enrolled from here on, so the cascade of the last statement
+                // deletes none that has no event.
+                let mut write = match self.begin_write(id, deadline).await {
+                    Err(StoreError::NoSuchApp) => return Ok(false),
+                    begun => begun?,
+                };
+                let templates = write
+                    .tx
+                    .fetch_all("SELECT template_id FROM templates WHERE app_id = $1 ORDER BY template_id", values![id])
+                    .await?;
+                for row in &templates {
+                    write.erase(&row.template_id("template_id")?, ErasureReason::APPLICATION).await?;
+                    write.skip_change();
+                }
+                write.tx.execute("DELETE FROM applications WHERE app_id = $1", values![id]).await?;
+                write.tx.commit().await?;
+                Ok(true)
+            })
+            .await
     }
 }
 
 impl SqlStore {
     /// Updates an application; `false` when it does not exist.
     async fn update(&self, sql: &'static str, values: &[Value<'_>]) -> Result<bool, StoreError> {
-        let mut db = self.db.writer(Limit::Request).await?;
-        Ok(db.execute(sql, values).await? == 1)
+        self.db
+            .transact(Limit::Request, |deadline| async move {
+                let mut db = self.db.writer_within(deadline).await?;
+                Ok(db.execute(sql, values).await? == 1)
+            })
+            .await
     }
 }
 

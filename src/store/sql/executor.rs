@@ -50,6 +50,11 @@ impl Deadline {
         let outcome = tokio::time::timeout_at(deadline, work).await;
         outcome.unwrap_or_else(|elapsed| Err(StoreError::Unavailable(Box::new(elapsed))))
     }
+
+    /// Whether a pause ends before it.
+    pub(super) fn allows(self, pause: Duration) -> bool {
+        self.0.is_none_or(|deadline| Instant::now() + pause < deadline)
+    }
 }
 
 /// The connections of a database.
@@ -71,7 +76,7 @@ impl Db {
         Self { read, write, timeout, pending_scrub: PendingScrub::at_open(), read_lock: None }
     }
 
-    fn deadline(&self, limit: Limit) -> Deadline {
+    pub(super) fn deadline(&self, limit: Limit) -> Deadline {
         let timeouts = match limit {
             Limit::Request => REQUEST_TIMEOUTS,
             Limit::Bulk => BULK_TIMEOUTS,
@@ -87,12 +92,17 @@ impl Db {
 
     /// A connection to write to. Each statement commits by itself.
     pub(in crate::store) async fn writer(&self, limit: Limit) -> Result<Session, StoreError> {
-        Session::new(&self.write, self.deadline(limit)).await
+        self.writer_within(self.deadline(limit)).await
     }
 
-    /// Begins a transaction that writes.
-    pub(in crate::store) async fn begin(&self, limit: Limit) -> Result<Tx, StoreError> {
-        Tx::begin(&self.write, &self.pending_scrub, self.deadline(limit)).await
+    /// The same for an attempt of [`Db::transact`].
+    pub(super) async fn writer_within(&self, deadline: Deadline) -> Result<Session, StoreError> {
+        Session::new(&self.write, deadline).await
+    }
+
+    /// Begins a transaction that writes, in an attempt of [`Db::transact`].
+    pub(super) async fn begin(&self, deadline: Deadline) -> Result<Tx, StoreError> {
+        Tx::begin(&self.write, &self.pending_scrub, deadline).await
     }
 
     /// Begins a transaction that reads whole tables. Its statements have no time limit.

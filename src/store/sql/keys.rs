@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::executor::{Db, DbRow, Executor, Limit, Tx, values};
+use super::executor::{Db, DbRow, Deadline, Executor, Limit, Tx, values};
 use super::row::corrupt;
 use super::sql_store::SqlStore;
 use crate::domain::ModelTag;
@@ -36,60 +36,78 @@ impl KeyStore for SqlStore {
     }
 
     async fn activate(&self, key: KeyId) -> Result<(), StoreError> {
-        let sealer = self.keys.sealer(key)?;
-        let mut tx = self.db.begin(Limit::Unbounded).await?;
-        // A writer first locks the row of a gallery, and then reads which key is active.
-        tx.lock_galleries().await?;
-        let before = hold_check(&mut tx).await?;
-        let mut superseded = superseded(&mut tx).await?;
-        superseded.push(sealed_under(&before)?);
-        superseded.retain(|id| *id != key);
-        set_superseded(&mut tx, &superseded).await?;
-        set_meta(&mut tx, SEAL_CHECK, &sealer.check()?).await?;
-        let journal_key = tx.fetch_one("SELECT value FROM meta WHERE name = $1", values![JOURNAL_KEY]).await?;
-        if let Some(rewrapped) = self.keys.rewrap(&sealer, JOURNAL_KEY.as_bytes(), journal_key.get("value")?)? {
-            set_meta(&mut tx, JOURNAL_KEY, &rewrapped).await?;
-        }
-        tx.commit().await
+        self.db
+            .transact(Limit::Unbounded, |deadline| async move {
+                let sealer = self.keys.sealer(key)?;
+                let mut tx = self.db.begin(deadline).await?;
+                // A writer first locks the row of a gallery, and then reads which key is active.
+                tx.lock_galleries().await?;
+                let before = hold_check(&mut tx).await?;
+                let mut superseded = superseded(&mut tx).await?;
+                superseded.push(sealed_under(&before)?);
+                superseded.retain(|id| *id != key);
+                set_superseded(&mut tx, &superseded).await?;
+                set_meta(&mut tx, SEAL_CHECK, &sealer.check()?).await?;
+                let journal_key = tx.fetch_one("SELECT value FROM meta WHERE name = $1", values![JOURNAL_KEY]).await?;
+                if let Some(rewrapped) = self.keys.rewrap(&sealer, JOURNAL_KEY.as_bytes(), journal_key.get("value")?)? {
+                    set_meta(&mut tx, JOURNAL_KEY, &rewrapped).await?;
+                }
+                tx.commit().await
+            })
+            .await
     }
 
     async fn reseal(&self, after: Option<SampleCursor>) -> Result<Resealed, StoreError> {
-        let Some(after) = after else {
-            return Ok(Resealed { count: self.reseal_snapshots().await?, next: Some(SampleCursor::first()) });
-        };
-        let mut db = self.db.reader(Limit::Unbounded).await?;
-        let rows = db
-            .fetch_all(
-                "SELECT app_id, template_id, created_at, sample_id, model, data_key,
-                        CASE WHEN data_key IS NULL THEN sealed END AS sealed
-                 FROM samples WHERE (app_id, template_id, created_at, sample_id) > ($1, $2, $3, $4)
-                 ORDER BY app_id, template_id, created_at, sample_id LIMIT $5",
-                values![after.app.as_str(), after.template.as_str(), after.created_at, &after.sample, BATCH_SAMPLES],
-            )
-            .await?;
-        drop(db);
-        let next = match rows.last() {
-            Some(last) if rows.len() == BATCH_SAMPLES => Some(cursor(last)?),
-            _ => None,
-        };
-        let (mut tx, sealer) = self.begin_reseal().await?;
-        let mut count = 0;
-        for row in &rows {
-            count += self.reseal_sample(&mut tx, &sealer, row).await?;
-        }
-        tx.commit().await?;
-        if next.is_none() {
-            self.update_superseded().await?;
-        }
-        Ok(Resealed { count, next })
+        let after = &after;
+        self.db
+            .transact(Limit::Unbounded, |deadline| async move {
+                let Some(after) = after else {
+                    return Ok(Resealed {
+                        count: self.reseal_snapshots(deadline).await?,
+                        next: Some(SampleCursor::first()),
+                    });
+                };
+                let mut db = self.db.reader(Limit::Unbounded).await?;
+                let rows = db
+                    .fetch_all(
+                        "SELECT app_id, template_id, created_at, sample_id, model, data_key,
+                                CASE WHEN data_key IS NULL THEN sealed END AS sealed
+                         FROM samples WHERE (app_id, template_id, created_at, sample_id) > ($1, $2, $3, $4)
+                         ORDER BY app_id, template_id, created_at, sample_id LIMIT $5",
+                        values![
+                            after.app.as_str(),
+                            after.template.as_str(),
+                            after.created_at,
+                            &after.sample,
+                            BATCH_SAMPLES
+                        ],
+                    )
+                    .await?;
+                drop(db);
+                let next = match rows.last() {
+                    Some(last) if rows.len() == BATCH_SAMPLES => Some(cursor(last)?),
+                    _ => None,
+                };
+                let (mut tx, sealer) = self.begin_reseal(deadline).await?;
+                let mut count = 0;
+                for row in &rows {
+                    count += self.reseal_sample(&mut tx, &sealer, row).await?;
+                }
+                tx.commit().await?;
+                if next.is_none() {
+                    self.update_superseded(deadline).await?;
+                }
+                Ok(Resealed { count, next })
+            })
+            .await
     }
 }
 
 impl SqlStore {
     /// Begins to reseal under the active key. No other key is activated until the transaction ends: that waits
     /// for the row that is locked here.
-    async fn begin_reseal(&self) -> Result<(Tx, Arc<Sealer>), StoreError> {
-        let mut tx = self.db.begin(Limit::Unbounded).await?;
+    async fn begin_reseal(&self, deadline: Deadline) -> Result<(Tx, Arc<Sealer>), StoreError> {
+        let mut tx = self.db.begin(deadline).await?;
         let check = hold_check(&mut tx).await?;
         Ok((tx, self.keys.active_sealer(&check)?))
     }
@@ -134,11 +152,11 @@ impl SqlStore {
         .await
     }
 
-    async fn reseal_snapshots(&self) -> Result<u64, StoreError> {
+    async fn reseal_snapshots(&self, deadline: Deadline) -> Result<u64, StoreError> {
         let mut db = self.db.reader(Limit::Unbounded).await?;
         let rows = db.fetch_all("SELECT app_id, snapshot_id, sealed_key FROM snapshots", &[]).await?;
         drop(db);
-        let (mut tx, sealer) = self.begin_reseal().await?;
+        let (mut tx, sealer) = self.begin_reseal(deadline).await?;
         let mut count = 0;
         for row in &rows {
             let app = row.app_id("app_id")?;
@@ -159,12 +177,12 @@ impl SqlStore {
 
     /// Records which superseded keys are still in use after everything was resealed; not, if another key was
     /// force meanwhile.
-    async fn update_superseded(&self) -> Result<(), StoreError> {
-        let (tx, sealer) = self.begin_reseal().await?;
+    async fn update_superseded(&self, deadline: Deadline) -> Result<(), StoreError> {
+        let (tx, sealer) = self.begin_reseal(deadline).await?;
         drop(tx);
         let before = sealer.key_id();
         let in_use = keys_in_use(&self.db).await?;
-        let (mut tx, sealer) = self.begin_reseal().await?;
+        let (mut tx, sealer) = self.begin_reseal(deadline).await?;
         if sealer.key_id() == before {
             let still_used: Vec<KeyId> = in_use.into_iter().map(|(id, _)| id).filter(|id| *id != before).collect();
             set_superseded(&mut tx, &still_used).await?;

@@ -5,6 +5,7 @@ pub(super) mod executor;
 pub(super) mod gather;
 pub(super) mod keys;
 pub(super) mod outbox;
+mod retry;
 mod row;
 pub(super) mod scrubber;
 pub(super) mod snapshots;

@@ -19,8 +19,12 @@ impl OutboxStore for SqlStore {
     }
 
     async fn enqueue(&self, event: &OutboxEvent) -> Result<(), StoreError> {
-        let mut db = self.db.writer(Limit::Request).await?;
-        self.insert_event(&mut db, event).await
+        self.db
+            .transact(Limit::Request, |deadline| async move {
+                let mut db = self.db.writer_within(deadline).await?;
+                self.insert_event(&mut db, event).await
+            })
+            .await
     }
 
     async fn claim(&self, node: Uuid, lease: Duration, limit: usize) -> Result<Claim, StoreError> {

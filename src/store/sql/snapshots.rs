@@ -19,28 +19,35 @@ const KEY_MAX_AGE: Duration = Duration::from_secs(90 * 86_400);
 #[async_trait]
 impl SnapshotStore for SqlStore {
     async fn register(&self, app: &AppId, id: SnapshotId) -> Result<(Key, Revision), StoreError> {
-        let key = Key::random().map_err(|error| StoreError::Failed(Box::new(error)))?;
-        let mut tx = self.db.begin(Limit::Request).await?;
-        // Locks the gallery's row as a write does: a removal comes before, and is in the revision, or after, and
-        // deletes the key.
-        let gallery = tx
-            .fetch_optional(
-                "UPDATE applications SET revision = revision WHERE app_id = $1 RETURNING revision",
-                values![app],
-            )
-            .await?
-            .ok_or(StoreError::NoSuchApp)?;
-        let sealed_key = self.sealer(&mut tx).await?.seal_bytes(&snapshot_key_aad(app, id), key.0.as_ref())?;
-        let now = self.clock.now();
-        tx.execute(
-            "INSERT INTO snapshots (app_id, snapshot_id, created_at, sealed_key) VALUES ($1, $2, $3, $4)",
-            values![app, &id.0, now, &sealed_key],
-        )
-        .await?;
-        tx.execute("DELETE FROM snapshots WHERE app_id = $1 AND created_at < $2", values![app, now - KEY_MAX_AGE])
-            .await?;
-        tx.commit().await?;
-        Ok((key, gallery.revision("revision")?))
+        self.db
+            .transact(Limit::Request, |deadline| async move {
+                let key = Key::random().map_err(|error| StoreError::Failed(Box::new(error)))?;
+                let mut tx = self.db.begin(deadline).await?;
+                // Locks the gallery's row as a write does: a removal comes before, and is in the revision, or after, and
+                // deletes the key.
+                let gallery = tx
+                    .fetch_optional(
+                        "UPDATE applications SET revision = revision WHERE app_id = $1 RETURNING revision",
+                        values![app],
+                    )
+                    .await?
+                    .ok_or(StoreError::NoSuchApp)?;
+                let sealed_key = self.sealer(&mut tx).await?.seal_bytes(&snapshot_key_aad(app, id), key.0.as_ref())?;
+                let now = self.clock.now();
+                tx.execute(
+                    "INSERT INTO snapshots (app_id, snapshot_id, created_at, sealed_key) VALUES ($1, $2, $3, $4)",
+                    values![app, &id.0, now, &sealed_key],
+                )
+                .await?;
+                tx.execute(
+                    "DELETE FROM snapshots WHERE app_id = $1 AND created_at < $2",
+                    values![app, now - KEY_MAX_AGE],
+                )
+                .await?;
+                tx.commit().await?;
+                Ok((key, gallery.revision("revision")?))
+            })
+            .await
     }
 
     async fn key(&self, app: &AppId, id: SnapshotId) -> Result<Option<Key>, StoreError> {

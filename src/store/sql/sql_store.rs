@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use uuid::Uuid;
 
-use super::executor::{Db, Executor, Limit, Tx, values};
+use super::executor::{Db, Deadline, Executor, Tx, values};
 use super::row;
 use crate::domain::{AppId, Clock, Revision, TemplateId};
 use crate::gallery::Sample;
@@ -32,13 +32,13 @@ pub(in crate::store) struct SqlStore {
 }
 
 impl SqlStore {
-    /// Begins a write of a gallery.
+    /// Begins a write of a gallery, in an attempt of [`Db::transact`].
     pub(super) async fn begin_write<'a>(
         &'a self,
         app: &'a AppId,
-        limit: Limit,
+        deadline: Deadline,
     ) -> Result<GalleryWrite<'a>, StoreError> {
-        let mut tx = self.db.begin(limit).await?;
+        let mut tx = self.db.begin(deadline).await?;
         let raised = tx
             .fetch_optional(
                 "UPDATE applications SET revision = revision + 1 WHERE app_id = $1 RETURNING revision",

@@ -23,17 +23,21 @@ impl TemplateStore for SqlStore {
         sample: &Sample,
         on_conflict: OnConflict,
     ) -> Result<Revision, InsertError> {
-        let mut write = self.begin_write(app, Limit::Request).await?;
-        let inserted = write.insert_template(template, on_conflict).await?;
-        if !inserted && on_conflict != OnConflict::Extend {
-            write.rollback().await?;
-            return Err(InsertError::Exists);
-        }
-        let sealer = write.sealer().await?;
-        write.insert_sample(&sealer, template, sample).await?;
-        let revision = write.append_change(template).await?;
-        write.commit().await?;
-        Ok(revision)
+        self.db
+            .transact(Limit::Request, |deadline| async move {
+                let mut write = self.begin_write(app, deadline).await?;
+                let inserted = write.insert_template(template, on_conflict).await?;
+                if !inserted && on_conflict != OnConflict::Extend {
+                    write.rollback().await?;
+                    return Err(InsertError::Exists);
+                }
+                let sealer = write.sealer().await?;
+                write.insert_sample(&sealer, template, sample).await?;
+                let revision = write.append_change(template).await?;
+                write.commit().await?;
+                Ok(revision)
+            })
+            .await
     }
 
     async fn insert_all(
@@ -42,22 +46,26 @@ impl TemplateStore for SqlStore {
         templates: &[IndexedTemplate],
         on_conflict: OnConflict,
     ) -> Result<Vec<Option<Revision>>, StoreError> {
-        let mut write = self.begin_write(app, Limit::Bulk).await?;
-        let sealer = write.sealer().await?;
-        let mut revisions = Vec::with_capacity(templates.len());
-        for template in templates {
-            let inserted = write.insert_template(&template.id, on_conflict).await?;
-            if !inserted && on_conflict != OnConflict::Extend {
-                revisions.push(None);
-                continue;
-            }
-            for sample in &template.samples {
-                write.insert_sample(&sealer, &template.id, sample).await?;
-            }
-            revisions.push(Some(write.append_change(&template.id).await?));
-        }
-        write.commit().await?;
-        Ok(revisions)
+        self.db
+            .transact(Limit::Bulk, |deadline| async move {
+                let mut write = self.begin_write(app, deadline).await?;
+                let sealer = write.sealer().await?;
+                let mut revisions = Vec::with_capacity(templates.len());
+                for template in templates {
+                    let inserted = write.insert_template(&template.id, on_conflict).await?;
+                    if !inserted && on_conflict != OnConflict::Extend {
+                        revisions.push(None);
+                        continue;
+                    }
+                    for sample in &template.samples {
+                        write.insert_sample(&sealer, &template.id, sample).await?;
+                    }
+                    revisions.push(Some(write.append_change(&template.id).await?));
+                }
+                write.commit().await?;
+                Ok(revisions)
+            })
+            .await
     }
 
     async fn count(&self, app: &AppId) -> Result<usize, StoreError> {
@@ -72,17 +80,21 @@ impl TemplateStore for SqlStore {
         template: &TemplateId,
         sample: &Sample,
     ) -> Result<Option<Revision>, StoreError> {
-        let mut write = self.begin_write(app, Limit::Request).await?;
-        let sql = "SELECT created_at FROM templates WHERE app_id = $1 AND template_id = $2";
-        if write.tx.fetch_optional(sql, values![app, template]).await?.is_none() {
-            write.rollback().await?;
-            return Ok(None);
-        }
-        let sealer = write.sealer().await?;
-        write.insert_sample(&sealer, template, sample).await?;
-        let revision = write.append_change(template).await?;
-        write.commit().await?;
-        Ok(Some(revision))
+        self.db
+            .transact(Limit::Request, |deadline| async move {
+                let mut write = self.begin_write(app, deadline).await?;
+                let sql = "SELECT created_at FROM templates WHERE app_id = $1 AND template_id = $2";
+                if write.tx.fetch_optional(sql, values![app, template]).await?.is_none() {
+                    write.rollback().await?;
+                    return Ok(None);
+                }
+                let sealer = write.sealer().await?;
+                write.insert_sample(&sealer, template, sample).await?;
+                let revision = write.append_change(template).await?;
+                write.commit().await?;
+                Ok(Some(revision))
+            })
+            .await
     }
 
     async fn remove(
@@ -91,14 +103,18 @@ impl TemplateStore for SqlStore {
         template: &TemplateId,
         reason: ErasureReason,
     ) -> Result<Option<Revision>, StoreError> {
-        let mut write = self.begin_write(app, Limit::Request).await?;
-        if !write.erase(template, reason).await? {
-            write.rollback().await?;
-            return Ok(None);
-        }
-        let revision = write.append_change(template).await?;
-        write.commit().await?;
-        Ok(Some(revision))
+        self.db
+            .transact(Limit::Request, |deadline| async move {
+                let mut write = self.begin_write(app, deadline).await?;
+                if !write.erase(template, reason).await? {
+                    write.rollback().await?;
+                    return Ok(None);
+                }
+                let revision = write.append_change(template).await?;
+                write.commit().await?;
+                Ok(Some(revision))
+            })
+            .await
     }
 
     async fn remove_older(
@@ -116,24 +132,28 @@ impl TemplateStore for SqlStore {
         if is_none {
             return Ok(Vec::new());
         }
-        let mut write = self.begin_write(app, Limit::Bulk).await?;
-        let rows = write
-            .tx
-            .fetch_all(
-                "SELECT template_id FROM templates WHERE app_id = $1 AND created_at < $2
-                 ORDER BY created_at, template_id LIMIT $3",
-                values![app, than, limit],
-            )
-            .await?;
-        let mut removed = Vec::with_capacity(rows.len());
-        for row in &rows {
-            let id = row.template_id("template_id")?;
-            write.erase(&id, reason).await?;
-            let revision = write.append_change(&id).await?;
-            removed.push((id, revision));
-        }
-        write.commit().await?;
-        Ok(removed)
+        self.db
+            .transact(Limit::Bulk, |deadline| async move {
+                let mut write = self.begin_write(app, deadline).await?;
+                let rows = write
+                    .tx
+                    .fetch_all(
+                        "SELECT template_id FROM templates WHERE app_id = $1 AND created_at < $2
+                         ORDER BY created_at, template_id LIMIT $3",
+                        values![app, than, limit],
+                    )
+                    .await?;
+                let mut removed = Vec::with_capacity(rows.len());
+                for row in &rows {
+                    let id = row.template_id("template_id")?;
+                    write.erase(&id, reason).await?;
+                    let revision = write.append_change(&id).await?;
+                    removed.push((id, revision));
+                }
+                write.commit().await?;
+                Ok(removed)
+            })
+            .await
     }
 
     async fn get(&self, app: &AppId, template: &TemplateId) -> Result<Option<TemplateRecord>, StoreError> {
