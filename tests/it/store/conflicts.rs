@@ -1,4 +1,4 @@
-//! Transactions that Postgres rolls back because of concurrent ones are repeated: nobody outside sees them.
+//! Transactions that Postgres rolls back because of concurrent ones are repeated, and their callers do not see it.
 
 use semblance::domain::TransactionId;
 use sqlx::{Connection as _, PgConnection};
