@@ -147,7 +147,7 @@ pub fn start_engine(settings: &Settings) -> Result<Arc<EnginePool>, StartError> 
     let pool = PoolConfig {
         name: "inference",
         threads: settings.compute.inference_threads,
-        queue: settings.limits.max_in_flight.max(2 * settings.compute.inference_threads),
+        queue: usize::MAX, // the callers limit their photos
         deadline: settings.queue_deadline(),
     };
     Ok(Arc::new(EnginePool::start(engine_config(settings)?, pool)?))
@@ -166,7 +166,7 @@ pub fn start_matcher(settings: &Settings) -> MemoryMatcher {
     MemoryMatcher::new(PoolConfig {
         name: "search",
         threads: settings.compute.search_threads,
-        queue: settings.limits.max_in_flight.max(2 * settings.compute.search_threads),
+        queue: usize::MAX, // as many as photos that were analyzed
         deadline: settings.queue_deadline(),
     })
 }

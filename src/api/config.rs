@@ -66,10 +66,6 @@ pub struct ApiConfig {
     pub requests_per_second: f64,
     /// Requests of one application that may arrive at once.
     pub burst: u32,
-    /// Requests in flight that need only the store, including queued ones; at least 1.
-    pub max_store_requests: usize,
-    /// The share of them for one application, 0 to 1.
-    pub store_share: f64,
     /// Whether `/metrics` has a label with the application's id.
     pub metrics_by_app: bool,
     /// Templates on a page without `limit`.
@@ -97,8 +93,6 @@ impl Default for ApiConfig {
             retry_after_s: 1,
             requests_per_second: 0.0,
             burst: 1,
-            max_store_requests: 64,
-            store_share: 1.0,
             metrics_by_app: true,
             page_default: 100,
             page_max: 1000,

@@ -3,8 +3,9 @@
 //! A request passes, from the outside in: security headers, CORS (only if the settings list origins), the tidying of its
 //! path, the envelope (one transaction id, one log line, every failure rendered), a guard around its body, and then a
 //! handler of about ten lines. A handler takes what it needs in the order in which a request may be refused: credentials,
-//! query, models, a ticket, and only then the body. Business rules are in `service`, not here.
+//! query, models, room within the limits, and only then the body. Business rules are in `service`, not here.
 
+mod admission;
 mod audit;
 mod body;
 mod config;
@@ -22,6 +23,7 @@ mod routes;
 mod schema;
 mod state;
 
+pub use admission::Limiters;
 pub use axum::response::Response;
 pub use config::{ApiConfig, Shape};
 pub use envelope::ends_connection;

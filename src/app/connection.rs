@@ -67,7 +67,7 @@ impl ConnectionLimiter {
 
     fn admit(&self, stream: TcpStream) -> io::Result<Connection> {
         let peer = network(stream.peer_addr()?.ip());
-        let ticket = self.tickets.try_take(&peer, 1).map_err(|refused| {
+        let ticket = self.tickets.try_take(&peer).map_err(|refused| {
             let limiter = self.refusal_log.as_ref().as_ref();
             if limiter.is_some_and(|limiter| limiter.check(&(), Clock::system().instant()).is_ok()) {
                 tracing::warn!(peer, ?refused, "connections are refused: see server.connections and server.peer_share");

@@ -16,8 +16,8 @@ use super::data_lock::DataLock;
 use super::listener::Listener;
 use super::outbox_relay::OutboxRelay;
 use super::{StartError, journal_dir, licences, model_pack, open_store, shape, start_engine, start_matcher, tls};
-use crate::api::{ApiConfig, ApiState};
-use crate::compute::Admission;
+use crate::api::{ApiConfig, ApiState, Limiters};
+use crate::compute::{FairLimiter, MemoryBudget};
 use crate::domain::{Calibration, Clock};
 use crate::engine::{EnginePool, ModelPack};
 use crate::gallery::MemoryMatcher;
@@ -42,7 +42,7 @@ pub struct App {
     listeners: Vec<Listener>,
     tls: Option<Tls>,
     state: ApiState,
-    admission: Admission,
+    limiters: Limiters,
     service: Service,
     scrubber: Arc<dyn Scrubber>,
     hints: Arc<dyn HintStore>,
@@ -85,10 +85,10 @@ impl App {
         service.applications().refresh().await?;
         let first_run = first_run(&settings, &service, &relay).await?;
 
-        let admission = Admission::new(settings.limits.max_in_flight, settings.limits.app_share);
+        let limiters = limiters(&settings);
         let state = ApiState::new(
             service.clone(),
-            admission.clone(),
+            limiters.clone(),
             metrics,
             api_config(&settings),
             &licences(&pack)?,
@@ -100,7 +100,7 @@ impl App {
             listeners,
             tls,
             state,
-            admission,
+            limiters,
             service,
             scrubber,
             hints,
@@ -148,8 +148,8 @@ impl App {
         let outcome = tokio::select! {
             Some(failed) = serving.join_next() => vec![failed],
             () = stop => {
-                // Requests in flight hold their tickets; new ones are refused with 503.
-                self.admission.close();
+                // Requests in flight finish; new photos are refused with 503.
+                self.limiters.photos.close();
                 handle.graceful_shutdown(Some(Duration::from_secs(self.settings.server.shutdown_s)));
                 let mut ended = vec![];
                 while let Some(one) = serving.join_next().await {
@@ -212,6 +212,14 @@ fn policy(settings: &Settings, operating_point: f32) -> Result<Policy, StartErro
     })
 }
 
+fn limiters(settings: &Settings) -> Limiters {
+    Limiters {
+        photos: FairLimiter::new(settings.limits.max_in_flight),
+        store: FairLimiter::new(settings.limits.store),
+        uploads: MemoryBudget::new(settings.limits.upload_bytes, settings.limits.app_share),
+    }
+}
+
 fn api_config(settings: &Settings) -> ApiConfig {
     ApiConfig {
         shape: shape(settings),
@@ -224,8 +232,6 @@ fn api_config(settings: &Settings) -> ApiConfig {
         retry_after_s: settings.limits.retry_after_s,
         requests_per_second: settings.limits.app_per_s,
         burst: settings.limits.app_burst,
-        max_store_requests: settings.limits.store,
-        store_share: settings.limits.app_share,
         // Public metrics do not contain application ids.
         metrics_by_app: settings.admin.listen.is_some(),
         ..ApiConfig::default()

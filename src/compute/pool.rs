@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -55,8 +55,40 @@ struct Queued<W> {
     job: Job<W>,
     since: Instant,
     span: Span,
-    /// Alive while a client waits for the job.
-    client: Weak<()>,
+    work: Arc<dyn Abandon>,
+}
+
+/// Work that is dropped, with what it holds, as soon as its client has gone.
+trait Abandon: Send + Sync {
+    fn abandon(&self);
+    /// Whether it was abandoned, or has begun.
+    fn is_gone(&self) -> bool;
+}
+
+impl<F: Send> Abandon for Mutex<Option<F>> {
+    fn abandon(&self) {
+        let work = self.lock().take();
+        drop(work);
+    }
+
+    fn is_gone(&self) -> bool {
+        self.lock().is_none()
+    }
+}
+
+/// The client that waits for a job.
+struct Client(Arc<dyn Abandon>);
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.0.abandon();
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Client")
+    }
 }
 
 struct Queue<W> {
@@ -155,18 +187,17 @@ pub struct Submit<T>(Result<Waiting<T>, WorkError>);
 #[derive(Debug)]
 struct Waiting<T> {
     result: oneshot::Receiver<Result<T, WorkError>>,
-    /// Dropping it abandons the job.
-    _client: Arc<()>,
+    client: Client,
 }
 
 impl<T> Submit<T> {
-    /// Waits for the result. Dropping the future cancels the work if it has not started.
+    /// Waits for the result. Dropping the future cancels the work if it has not started, and drops it at once.
     ///
     /// # Errors
     /// See [`WorkError`].
     pub async fn result(self) -> Result<T, WorkError> {
-        let mut waiting = self.0?;
-        (&mut waiting.result).await.unwrap_or(Err(WorkError::Panicked))
+        let Waiting { result, client: _client } = self.0?;
+        result.await.unwrap_or(Err(WorkError::Panicked))
     }
 
     /// Waits for the result on a thread without a runtime.
@@ -174,7 +205,8 @@ impl<T> Submit<T> {
     /// # Errors
     /// See [`WorkError`].
     pub fn wait(self) -> Result<T, WorkError> {
-        self.0?.result.blocking_recv().unwrap_or(Err(WorkError::Panicked))
+        let Waiting { result, client: _client } = self.0?;
+        result.blocking_recv().unwrap_or(Err(WorkError::Panicked))
     }
 }
 
@@ -247,11 +279,15 @@ impl<W: 'static> Pool<W> {
     ) -> Submit<T> {
         let (reply, result) = oneshot::channel();
         let since = stopwatch();
+        let work = Arc::new(Mutex::new(Some(work)));
+        let client = Client(Arc::clone(&work) as _);
+        let queued_work = Arc::clone(&work) as _;
         let job: Job<W> = Box::new(move |worker| match worker {
-            Ok(_) if reply.is_closed() => {}
             Ok(worker) => {
-                let done = work(worker, since.elapsed());
-                let _ = reply.send(Ok(done));
+                let begun = work.lock().take();
+                if let Some(begun) = begun {
+                    let _ = reply.send(Ok(begun(worker, since.elapsed())));
+                }
             }
             Err(error) => {
                 let _ = reply.send(Err(error));
@@ -263,16 +299,15 @@ impl<W: 'static> Pool<W> {
         }
         if queue.jobs.len() >= self.shared.config.queue {
             // Jobs whose client has gone, or has its answer already, do not count.
-            drop(queue.jobs.extract(|job| job.client.strong_count() == 0));
+            drop(queue.jobs.extract(|job| job.work.is_gone()));
         }
         if queue.jobs.len() >= self.shared.config.queue {
             return Submit(Err(WorkError::Busy));
         }
-        let client = Arc::new(());
-        queue.jobs.push(tenant, Queued { job, since, span: Span::current(), client: Arc::downgrade(&client) });
+        queue.jobs.push(tenant, Queued { job, since, span: Span::current(), work: queued_work });
         drop(queue);
         self.shared.job_added.notify_one();
-        Submit(Ok(Waiting { result, _client: client }))
+        Submit(Ok(Waiting { result, client }))
     }
 
     /// The number of queued jobs.
@@ -477,7 +512,15 @@ mod tests {
         let pool = pool(1, 10, Duration::from_secs(5));
         let (hold, held) = std::sync::mpsc::channel::<()>();
         let running = pool.submit(move |_, _| held.recv().unwrap());
-        drop(pool.submit(|w, _| *w = 7));
+        let held = Arc::new(());
+        let of_work = Arc::clone(&held);
+        let abandoned = pool.submit(move |w, _| {
+            let _held = of_work;
+            *w = 7;
+        });
+        assert_eq!(Arc::strong_count(&held), 2);
+        drop(abandoned);
+        assert_eq!(Arc::strong_count(&held), 1, "what the work holds is free at once");
         hold.send(()).unwrap();
         running.wait().unwrap();
         assert_eq!(pool.submit(|w, _| *w).wait(), Ok(0));

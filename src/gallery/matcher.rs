@@ -19,7 +19,7 @@ use super::{
     Ranked,
 };
 use crate::compute::{Pool, PoolConfig, WorkError};
-use crate::domain::{AppId, Embedding, Revision, stopwatch};
+use crate::domain::{AppId, Embedding, Revision, TenantKey, stopwatch};
 
 /// The most searches that share one pass over memory: a multiple of what a kernel processes at once.
 const MAX_SHARED_SEARCHES: usize = 15;
@@ -274,7 +274,8 @@ impl Matcher for MemoryMatcher {
         let threads = self.threads;
         let deadline = self.deadline;
         let stats = Arc::clone(&self.stats);
-        let job = self.pool.submit(move |scratch: &mut Scratch, _| {
+        let tenant = TenantKey::new(app).number();
+        let job = self.pool.submit_for(tenant, move |scratch: &mut Scratch, _| {
             gallery.answer(ticket, threads, deadline, scratch);
             stats.lock().add(std::mem::take(&mut scratch.stats));
         });

@@ -6,6 +6,13 @@ use crate::gallery::Sample;
 use crate::image::Photo;
 use crate::store::{ErasureReason, OnConflict};
 
+/// A photo that was analyzed to be enrolled.
+#[derive(Debug, Clone)]
+pub struct NewSample {
+    analysis: Analysis,
+    sample: Sample,
+}
+
 /// How a template is enrolled.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct EnrollOptions {
@@ -13,8 +20,6 @@ pub struct EnrollOptions {
     pub template: Option<TemplateId>,
     /// Whether an existing template of that id is replaced.
     pub replace: bool,
-    /// Whose face is meant, and which checks are made.
-    pub photo_options: PhotoOptions,
 }
 
 /// A template that is durable and that the next search finds.
@@ -34,10 +39,9 @@ impl Service {
     /// Enrolls a template.
     ///
     /// # Errors
-    /// Photo faults, [`Error::TemplateExists`], [`Error::Refused`], [`Error::LowQuality`], [`Error::Suspicious`], store
-    /// failures.
-    pub async fn enroll(&self, caller: &Caller, photo: Photo, options: EnrollOptions) -> Result<Enrolled, Error> {
-        let (analysis, sample) = self.sample(caller, photo, options.photo_options).await?;
+    /// [`Error::TemplateExists`], [`Error::Suspicious`], store failures.
+    pub async fn enroll(&self, caller: &Caller, new: NewSample, options: EnrollOptions) -> Result<Enrolled, Error> {
+        let NewSample { analysis, sample } = new;
         let warnings = self.guard(caller, options.template.as_ref(), false, &sample.embedding).await?;
         let template = options.template.unwrap_or_else(TemplateId::random);
         let replace = OnConflict::Replace(ErasureReason::replace(caller.transaction));
@@ -50,16 +54,9 @@ impl Service {
     /// Adds a sample to a template.
     ///
     /// # Errors
-    /// Photo faults, [`Error::TemplateNotFound`], [`Error::Refused`], [`Error::LowQuality`], [`Error::Suspicious`], store
-    /// failures.
-    pub async fn add_sample(
-        &self,
-        caller: &Caller,
-        template: TemplateId,
-        photo: Photo,
-        photo_options: PhotoOptions,
-    ) -> Result<Enrolled, Error> {
-        let (analysis, sample) = self.sample(caller, photo, photo_options).await?;
+    /// [`Error::TemplateNotFound`], [`Error::Suspicious`], store failures.
+    pub async fn add_sample(&self, caller: &Caller, template: TemplateId, new: NewSample) -> Result<Enrolled, Error> {
+        let NewSample { analysis, sample } = new;
         let warnings = self.guard(caller, Some(&template), true, &sample.embedding).await?;
         let added = self.store.templates.add_sample(&caller.app, &template, &sample).await?;
         let revision = added.ok_or(Error::TemplateNotFound)?;
@@ -67,12 +64,16 @@ impl Service {
         Ok(Enrolled { template, sample: sample.id, analysis, warnings })
     }
 
-    async fn sample(
+    /// Analyzes a photo to be enrolled. Does not need the store, which may keep its callers waiting.
+    ///
+    /// # Errors
+    /// Photo faults, [`Error::Refused`], [`Error::LowQuality`], [`Error::Busy`].
+    pub async fn new_sample(
         &self,
         caller: &Caller,
         photo: Photo,
         photo_options: PhotoOptions,
-    ) -> Result<(Analysis, Sample), Error> {
+    ) -> Result<NewSample, Error> {
         let (analysis, embedding): (Analysis, Embedding) =
             self.analyze_for_matching(caller, photo, photo_options).await?;
         if self.policy.refuse_failed_checks
@@ -86,7 +87,7 @@ impl Service {
                 return Err(Error::LowQuality { measured, required });
             }
         }
-        Ok((analysis, Sample { id: SampleId::random(), embedding }))
+        Ok(NewSample { analysis, sample: Sample { id: SampleId::random(), embedding } })
     }
 }
 

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use applications::{Applications, Caller, Credentials};
-pub use enroll::{EnrollOptions, Enrolled};
+pub use enroll::{EnrollOptions, Enrolled, NewSample};
 pub use error::{Error, Suspicion};
 pub use identify::{Identified, IdentifyOptions, Match};
 pub use loader::Loading;

@@ -140,6 +140,7 @@ pub struct Server {
 pub struct Limits {
     pub body_bytes: usize,
     pub photo_pixels: u64,
+    pub upload_bytes: usize,
     pub max_in_flight: usize,
     pub store: usize,
     pub queue_ms: u64,
@@ -247,6 +248,10 @@ impl Settings {
         if self.limits.body_bytes < 1024 {
             return wrong("limits.body_bytes", "must be at least 1024 bytes");
         }
+        // A request with two photos may have twice the bytes.
+        if self.limits.upload_bytes != 0 && self.limits.upload_bytes / 2 < self.limits.body_bytes {
+            return wrong("limits.upload_bytes", "must be at least twice limits.body_bytes");
+        }
         let timeouts = [
             ("server.head_timeout_s", self.server.head_timeout_s),
             ("server.body_timeout_s", self.server.body_timeout_s),
@@ -296,6 +301,9 @@ impl Settings {
             if *threads == 0 {
                 *threads = cores;
             }
+        }
+        if self.limits.upload_bytes == 0 {
+            self.limits.upload_bytes = self.limits.body_bytes.saturating_mul(16);
         }
         if self.limits.max_in_flight == 0 {
             self.limits.max_in_flight = 8 * self.compute.inference_threads;

@@ -7,15 +7,16 @@ use std::time::{Duration, Instant};
 use semblance::api::ApiConfig;
 use semblance::compute::PoolConfig;
 use semblance::engine::{EmbeddingSender, EnginePool, ModelPack};
+use semblance::service::Credentials;
 
 use crate::support::engine::seen;
 use crate::support::wire::Wire;
-use crate::support::{Form, Parts, ScriptedEngine, Server, Setup, eventually, figure, photo};
+use crate::support::{Call, Form, Parts, ScriptedEngine, Server, Setup, eventually, figure, photo};
 
 const MIB: usize = 1024 * 1024;
 
-async fn server_with(tickets: usize, config: ApiConfig) -> Server {
-    Server::with(Setup { tickets, config, ..Setup::default() }).await
+async fn server_with(photos: usize, config: ApiConfig) -> Server {
+    Server::with(Setup { photos, config, ..Setup::default() }).await
 }
 
 #[tokio::test]
@@ -40,27 +41,142 @@ async fn a_full_server_refuses_at_once_and_finishes_admitted_requests() {
     assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200, "the tickets are returned");
 }
 
+/// Waits long for bodies.
+fn patient() -> ApiConfig {
+    let long = Duration::from_secs(600);
+    ApiConfig { body_timeout: long, body_idle_timeout: long, body_rate_grace: long, ..ApiConfig::default() }
+}
+
+impl Server {
+    /// Another application.
+    async fn another(&self, name: &str) -> Credentials {
+        let other = self.service.applications().create(name).await.unwrap();
+        self.service.replicator().poll().await.unwrap();
+        other
+    }
+}
+
+impl Call {
+    /// The same by another application.
+    fn by(self, app: &Credentials) -> Self {
+        self.header("APP-ID", app.app_id.as_str()).header("APP-KEY", &app.app_key)
+    }
+}
+
 #[tokio::test]
 async fn one_tenant_does_not_starve_another() {
-    let server = Server::with(Setup { tickets: 4, share: 0.5, ..Setup::default() }).await;
-    let other = server.service.applications().create("other").await.unwrap();
-    server.service.replicator().poll().await.unwrap();
+    let server = server_with(4, ApiConfig::default()).await;
+    let other = server.another("other").await;
     let mut held = Vec::new();
-    for name in ["held.1", "held.2"] {
+    for name in ["held.1", "held.2", "held.3", "held.4"] {
         held.push(tokio::spawn(server.post("identify").form(&Form::new().photo(&photo(name))).send()));
     }
-    server.engine.has_begun(2).await;
-    let refused = server.send_photo("identify", &photo("ann")).await;
-    assert_eq!(refused.error(), (429, 429, "too many requests, try again later".to_owned()));
-    assert_eq!(refused.header("retry-after"), Some("1"));
-    let call = server.post("identify").without("APP-ID").without("APP-KEY");
-    let call = call.header("APP-ID", other.app_id.as_str()).header("APP-KEY", &other.app_key);
-    assert_eq!(call.form(&Form::new().photo(&photo("ann"))).send().await.status, 200);
-    server.engine.gate.add_permits(2);
+    server.engine.has_begun(4).await;
+    let busy = server.send_photo("identify", &photo("ann")).await;
+    assert_eq!(busy.error(), (503, 503, "server is busy, try again later".to_owned()), "one alone has all of it");
+    // An application with less than its part of what waits is served beside it, up to that part.
+    let form = |name| Form::new().photo(&photo(name));
+    assert_eq!(server.post("identify").by(&other).form(&form("ann")).send().await.status, 200);
+    for name in ["held.5", "held.6"] {
+        held.push(tokio::spawn(server.post("identify").by(&other).form(&form(name)).send()));
+    }
+    server.engine.has_begun(7).await;
+    for call in [server.post("identify"), server.post("identify").by(&other)] {
+        let refused = call.form(&form("ann")).send().await;
+        assert_eq!(refused.error(), (429, 429, "too many requests, try again later".to_owned()));
+        assert_eq!(refused.header("retry-after"), Some("1"));
+    }
+    let third = server.another("third").await;
+    assert_eq!(server.post("identify").by(&third).form(&form("ann")).send().await.status, 200);
+    server.engine.gate.add_permits(6);
     for answer in held {
         assert_eq!(answer.await.unwrap().status, 200);
     }
     assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200);
+}
+
+/// Neither an upload that stalls, nor an enrollment that waits for the store, keeps a photo waiting.
+#[tokio::test]
+async fn uploads_and_writes_take_no_place_of_a_photo() {
+    let server = server_with(1, patient()).await;
+    let call = server.post("identify").form(&Form::new().photo(&photo("ann")));
+    let (first, rest) = call.body.split_at(call.body.len() / 2);
+    let mut stalled = Vec::new();
+    for _ in 0..10 {
+        let mut wire = Wire::connect(server.addr).await;
+        wire.write(&[&call.head(), first].concat()).await;
+        stalled.push(wire);
+    }
+    eventually("ten bodies are read", async || server.limiters.uploads.in_use() >= 10 * 64 * 1024).await;
+    let closed = server.store.gate.write().await;
+    let enrolling: Vec<_> = (0..10)
+        .map(|n| tokio::spawn(server.post("add").form(&Form::new().photo(&photo(&format!("p{n}")))).send()))
+        .collect();
+    eventually("the enrollments wait for the store", async || server.limiters.store.in_use() == 10).await;
+    assert_eq!(server.limiters.photos.in_use(), 0);
+    for _ in 0..20 {
+        assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200);
+    }
+    drop(closed);
+    for answer in enrolling {
+        assert_eq!(answer.await.unwrap().status, 200);
+    }
+    for mut wire in stalled {
+        wire.write(rest).await;
+        assert_eq!(wire.answer().await.status, 200);
+    }
+    eventually("everything is returned", async || server.limiters.uploads.in_use() == 0).await;
+    assert_eq!((server.limiters.store.in_use(), server.limiters.photos.in_use()), (0, 0));
+}
+
+/// Bodies in memory are bounded, whether they announce their length or not, and a part is left for others.
+#[tokio::test]
+async fn bodies_in_memory_are_bounded_and_shared() {
+    let setup = Setup { upload_bytes: 9 * MIB, share: 0.8, config: patient(), ..Setup::default() };
+    let server = Server::with(setup).await;
+    let (other, third) = (server.another("other").await, server.another("third").await);
+    let form = Form::new().photo(&[photo("ann"), vec![0; MIB - 4096]].concat());
+    let stall = async |call: Call| {
+        let mut wire = Wire::connect(server.addr).await;
+        wire.write(&call.head()).await;
+        wire
+    };
+    let in_use = || server.limiters.uploads.in_use();
+    let mut stalled = Vec::new();
+    for count in 1..=7 {
+        stalled.push(stall(server.post("identify").form(&form)).await);
+        eventually("the memory is reserved", async || in_use() > (count - 1) * MIB + MIB / 2).await;
+    }
+    let refused = server.post("identify").form(&form).send().await;
+    assert_eq!(refused.error(), (429, 429, "too many requests, try again later".to_owned()));
+    assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200, "a small one fits");
+    stalled.push(stall(server.post("identify").by(&other).form(&form)).await);
+    eventually("the memory is reserved", async || in_use() > 7 * MIB + MIB / 2).await;
+    assert_eq!(server.post("identify").by(&other).form(&form).send().await.error().0, 429);
+    assert_eq!(server.post("identify").by(&third).form(&form).send().await.status, 200);
+
+    // Of unknown length: its memory grows as it arrives, until there is no more.
+    let chunked = |call: &Call| {
+        let head = String::from_utf8(call.head()).unwrap();
+        let (head, _) = head.split_once("Content-Length").unwrap();
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n").into_bytes()
+    };
+    let call = server.post("identify").by(&third).form(&form);
+    let mut wire = Wire::connect(server.addr).await;
+    wire.write(&chunked(&call)).await;
+    let before = in_use();
+    wire.write(&[format!("{:x}\r\n", call.body.len()).as_bytes(), &call.body[..MIB / 2]].concat()).await;
+    eventually("the memory grows", async || in_use() >= before + MIB / 4).await;
+    let large = server.post("identify").by(&third).form(&Form::new().photo(&[photo("ann"), vec![0; 4 * MIB]].concat()));
+    let mut full = Wire::connect(server.addr).await;
+    full.write(&chunked(&large)).await;
+    full.write(&[format!("{:x}\r\n", large.body.len()).as_bytes(), &large.body, b"\r\n0\r\n\r\n"].concat()).await;
+    assert_eq!(full.answer().await.error().0, 429, "it has another body");
+    wire.write(&[&call.body[MIB / 2..], b"\r\n0\r\n\r\n"].concat()).await;
+    assert_eq!(wire.answer().await.status, 200);
+    assert!(in_use() <= 9 * MIB);
+    drop(stalled);
+    eventually("the memory is free", async || in_use() == 0).await;
 }
 
 /// Queued photos of two applications are processed in turn.
@@ -83,7 +199,7 @@ async fn applications_are_served_in_turn() {
         }))
     });
     let pool = Arc::new(pool.unwrap());
-    let setup = Setup { tickets: 16, ..Setup::default() };
+    let setup = Setup { photos: 16, ..Setup::default() };
     let parts = Parts::around(ScriptedEngine::new(), Arc::clone(&pool) as _, setup).await;
     let server = Server::serving(parts).await;
     let other = server.service.applications().create("other").await.unwrap();
@@ -106,35 +222,37 @@ async fn applications_are_served_in_turn() {
 
 #[tokio::test]
 async fn one_tenant_does_not_block_the_store_for_another() {
-    let config = ApiConfig { max_store_requests: 4, store_share: 0.5, ..ApiConfig::default() };
-    let server = server_with(8, config).await;
-    let other = server.service.applications().create("other").await.unwrap();
-    server.service.replicator().poll().await.unwrap();
-    let (id, key) = (other.app_id.as_str(), &other.app_key);
+    let server = Server::with(Setup { store: 4, ..Setup::default() }).await;
+    let (other, third) = (server.another("other").await, server.another("third").await);
     let (list, delete) = (("GET", "/api/v1.0/templates"), ("POST", "/api/v1.0/delete"));
     let (one, gone) = (("GET", "/api/v1.0/templates/ann"), ("DELETE", "/api/v1.0/templates/ann"));
     let call =
         |(method, path): (&str, &str)| server.call(method, path).body("application/json", r#"{"templateId":"x"}"#);
+    let add = || server.post("add").form(&Form::new().photo(&photo("ann")));
+    let waiting = async |count| {
+        eventually("calls wait for the store", async || server.limiters.store.in_use() >= count).await;
+    };
     let closed = server.store.gate.write().await;
-    let mut held: Vec<_> = (0..2).map(|_| tokio::spawn(call(list).send())).collect();
-    eventually("two calls wait for the store", async || server.store.lists.load(Ordering::SeqCst) >= 2).await;
-    for endpoint in [list, delete, one, gone] {
-        let refused = call(endpoint).send().await;
-        assert_eq!(refused.error(), (429, 429, "too many requests, try again later".to_owned()), "{endpoint:?}");
-        assert_eq!(refused.header("retry-after"), Some("1"));
-        if endpoint != list {
-            let served = call(endpoint).header("APP-ID", id).header("APP-KEY", key).send().await;
-            assert_eq!(served.error(), (400, 400, "Template not found".to_owned()), "{endpoint:?}");
-        }
+    let mut held: Vec<_> = [call(list), add(), add(), add()].map(|call| tokio::spawn(call.send())).into();
+    waiting(4).await;
+    let busy = (503, 503, "server is busy, try again later".to_owned());
+    let begun = server.engine.begun.load(Ordering::SeqCst);
+    assert_eq!(add().send().await.error(), busy, "one alone has all of it");
+    assert_eq!(server.engine.begun.load(Ordering::SeqCst), begun, "no photo is analyzed in vain");
+    for endpoint in [delete, one, gone] {
+        assert_eq!(call(endpoint).send().await.error(), busy, "{endpoint:?}");
+        let served = call(endpoint).by(&other).send().await;
+        assert_eq!(served.error(), (400, 400, "Template not found".to_owned()), "{endpoint:?}");
     }
-    assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200, "identify is not blocked either");
-    // All tickets are in use.
-    held.extend((0..2).map(|_| tokio::spawn(call(list).header("APP-ID", id).header("APP-KEY", key).send())));
-    eventually("four calls wait for the store", async || server.store.lists.load(Ordering::SeqCst) >= 4).await;
-    let third = server.service.applications().create("third").await.unwrap();
-    server.service.replicator().poll().await.unwrap();
-    let call = call(one).header("APP-ID", third.app_id.as_str()).header("APP-KEY", &third.app_key);
-    assert_eq!(call.send().await.error(), (503, 503, "server is busy, try again later".to_owned()));
+    assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200, "identify is not blocked");
+    held.extend((0..2).map(|_| tokio::spawn(call(list).by(&other).send())));
+    waiting(6).await;
+    for call in [call(list), add(), call(list).by(&other), add().by(&other)] {
+        let refused = call.send().await;
+        assert_eq!(refused.error(), (429, 429, "too many requests, try again later".to_owned()));
+        assert_eq!(refused.header("retry-after"), Some("1"));
+    }
+    assert_eq!(call(one).by(&third).send().await.error().0, 400, "a third application has its part");
     drop(closed);
     for answer in held {
         assert_eq!(answer.await.unwrap().status, 200);
@@ -185,17 +303,20 @@ async fn every_response_has_security_headers() {
 }
 
 #[tokio::test]
-async fn two_photos_take_two_tickets() {
-    let server = server_with(3, ApiConfig::default()).await;
+async fn two_photos_count_as_two() {
+    let server = server_with(2, ApiConfig::default()).await;
     let form = Form::new().file("first_photo", "", &photo("held.1")).file("second_photo", "", &photo("held.2"));
     let running = tokio::spawn(server.post("verify").form(&form).send());
     server.engine.has_begun(2).await;
-    assert_eq!(server.admission.in_use(), 2);
+    assert_eq!(server.limiters.photos.in_use(), 2);
     assert_eq!(server.post("verify").form(&form).send().await.status, 503);
+    assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 503);
+    server.engine.gate.add_permits(1);
+    eventually("one is analyzed", async || server.limiters.photos.in_use() == 1).await;
     assert_eq!(server.send_photo("identify", &photo("ann")).await.status, 200);
-    server.engine.gate.add_permits(2);
+    server.engine.gate.add_permits(1);
     assert_eq!(running.await.unwrap().status, 200);
-    assert_eq!(server.admission.in_use(), 0);
+    assert_eq!(server.limiters.photos.in_use(), 0);
 }
 
 #[tokio::test]
@@ -206,7 +327,7 @@ async fn a_request_is_abandoned_when_its_client_has_gone() {
     wire.write(&[call.head(), call.body].concat()).await;
     server.engine.has_begun(1).await;
     drop(wire);
-    eventually("the ticket is returned", async || server.admission.in_use() == 0).await;
+    eventually("the ticket is returned", async || server.limiters.photos.in_use() == 0).await;
     server.engine.gate.add_permits(1);
     assert_eq!(server.engine.finished.load(Ordering::SeqCst), 0);
     let metrics = server.call("GET", "/metrics").send().await;
@@ -217,9 +338,10 @@ async fn a_request_is_abandoned_when_its_client_has_gone() {
 #[tokio::test]
 async fn a_slow_body_times_out() {
     let idle = ApiConfig { body_idle_timeout: Duration::from_millis(200), ..ApiConfig::default() };
-    let total = ApiConfig { body_timeout: Duration::from_millis(400), ..ApiConfig::default() };
+    let base = ApiConfig { body_idle_timeout: Duration::from_secs(5), ..ApiConfig::default() };
+    let total = ApiConfig { body_timeout: Duration::from_millis(400), ..base.clone() };
     // A byte now and then keeps both other limits away.
-    let rate = ApiConfig { body_rate_grace: Duration::from_millis(300), min_body_rate: 5000, ..ApiConfig::default() };
+    let rate = ApiConfig { body_rate_grace: Duration::from_millis(300), min_body_rate: 5000, ..base };
     let often = Duration::from_millis(30);
     for (config, pause) in [(idle, Duration::from_secs(30)), (total, often), (rate, often)] {
         let server = server_with(1, config).await;
@@ -237,7 +359,7 @@ async fn a_slow_body_times_out() {
         let answer = wire.answer().await;
         assert_eq!(answer.error(), (400, 400, "request body was not received in time".to_owned()));
         assert!(wire.is_closed().await);
-        assert_eq!(server.admission.in_use(), 0);
+        assert_eq!(server.limiters.photos.in_use(), 0);
     }
 }
 
@@ -305,7 +427,7 @@ async fn a_refusal_is_readable_during_a_large_upload() {
     for (call, status) in [(wrong, 401), (unknown, 404), (junk, 400), (other, 405)] {
         assert_eq!(call.send().await.error().0, status);
     }
-    let ticket = server.admission.try_take("test", 1).unwrap();
+    let ticket = server.occupy();
     assert_eq!(server.post("identify").body("image/jpeg", body.clone()).send().await.error().0, 503);
     drop(ticket);
 
@@ -357,7 +479,7 @@ async fn continue_is_sent_only_before_an_accepted_body() {
     assert_eq!(wire.answer().await.status, 200);
 
     // Refused: the response comes instead of `100 Continue`, and the connection ends.
-    let ticket = server.admission.try_take("test", 1).unwrap();
+    let ticket = server.occupy();
     for (refused, status) in [(call("wrong"), 401), (call(&server.app.app_key), 503)] {
         let mut wire = Wire::connect(server.addr).await;
         wire.write(&refused.head()).await;

@@ -17,12 +17,13 @@ use multer::{Field, Multipart};
 
 use super::boundary::boundary;
 use super::media::{Declared, is_image};
-use super::stream::{ReadError, capped, collect};
+use super::stream::{Capped, ReadError, capped, collect, within};
 use super::template_id::audited_template_id;
 use crate::api::audit::Audit;
 use crate::api::{ApiError, ApiState};
 use crate::domain::{PhotoFault, PhotoFormats, TemplateId};
 use crate::image::Photo;
+use crate::service::Caller;
 
 /// The names under which each photo of a request may come.
 pub(in crate::api) type Names = &'static [&'static [&'static str]];
@@ -64,15 +65,28 @@ impl Form {
     }
 }
 
-/// Reads the photos (and the template id, if any) of a request.
-pub(in crate::api) async fn read_form(api: &ApiState, request: Request, names: Names) -> Result<Form, ApiError> {
+/// Reads the photos (and the template id, if any) of a request, if there is room for them.
+pub(in crate::api) async fn read_form(
+    api: &ApiState,
+    caller: &Caller,
+    request: Request,
+    names: Names,
+) -> Result<Form, ApiError> {
+    let admission = api.admission();
+    admission.check_photos(caller)?;
     let cap = api.config().max_body_bytes.saturating_mul(names.len());
-    let (headers, stream) = capped(request, cap)?;
+    let Capped { headers, announced, body } = capped(request, cap)?;
+    let upload = admission.upload(caller, announced)?;
+    let body = within(Arc::clone(admission), upload.clone(), body);
     let formats = api.config().formats;
-    match boundary(&headers) {
-        Some(boundary) => read_parts(Parts::new(stream, boundary, api.config().max_parts), names, formats).await,
-        None => read_bare(stream, names, formats).await,
+    let mut form = match boundary(&headers) {
+        Some(boundary) => read_parts(Parts::new(body, boundary, api.config().max_parts), names, formats).await?,
+        None => read_bare(body, names, formats).await?,
+    };
+    for photo in form.photos.iter_mut().filter_map(|slot| slot.as_mut()?.as_mut().ok()) {
+        admission.enter_photo(caller, &upload, photo);
     }
+    Ok(form)
 }
 
 async fn read_parts(mut parts: Parts, names: Names, formats: PhotoFormats) -> Result<Form, ApiError> {

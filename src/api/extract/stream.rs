@@ -1,6 +1,7 @@
 //! Reads a body under a cap.
 
 use std::error::Error as _;
+use std::sync::Arc;
 
 use axum::body::Bytes;
 use axum::extract::Request;
@@ -8,6 +9,7 @@ use axum::http::{HeaderMap, header};
 use futures_util::{Stream, StreamExt};
 
 use crate::api::ApiError;
+use crate::api::admission::{Admission, Upload};
 use crate::api::body::BodyError;
 
 /// Why a capped body ended before its end.
@@ -17,27 +19,53 @@ pub(super) enum ReadError {
     TooLarge,
     #[error(transparent)]
     Body(axum::Error),
+    /// There is no memory for more of it.
+    #[error(transparent)]
+    Refused(ApiError),
 }
 
-/// The headers of a request, and its body under a cap. A body that announces a length over the cap
-/// is refused before any of it is read.
+/// A request whose body is read under a cap.
+pub(super) struct Capped<S> {
+    pub(super) headers: HeaderMap,
+    /// The length that the head announces, in bytes.
+    pub(super) announced: Option<usize>,
+    pub(super) body: S,
+}
+
+/// Puts the body of a request under a cap. A body that announces a length over the cap is refused before any of it is
+/// read.
 pub(super) fn capped(
     request: Request,
     cap: usize,
-) -> Result<(HeaderMap, impl Stream<Item = Result<Bytes, ReadError>> + Send + Unpin), ApiError> {
+) -> Result<Capped<impl Stream<Item = Result<Bytes, ReadError>> + Send + Unpin>, ApiError> {
     let (parts, body) = request.into_parts();
     let announced =
-        parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| usize::try_from(length).is_ok_and(|length| length > cap)) {
+        parts.headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|length| length > cap) {
         return Err(ApiError::BodyTooLarge);
     }
     let mut left = cap;
-    let stream = body.into_data_stream().map(move |piece| {
+    let body = body.into_data_stream().map(move |piece| {
         let piece = piece.map_err(ReadError::Body)?;
         left = left.checked_sub(piece.len()).ok_or(ReadError::TooLarge)?;
         Ok(piece)
     });
-    Ok((parts.headers, stream))
+    Ok(Capped { headers: parts.headers, announced, body })
+}
+
+/// The pieces of a body, each within the memory of its upload, which grows with them.
+pub(super) fn within(
+    admission: Arc<Admission>,
+    upload: Upload,
+    body: impl Stream<Item = Result<Bytes, ReadError>> + Send + Unpin,
+) -> impl Stream<Item = Result<Bytes, ReadError>> + Send + Unpin {
+    let mut received: usize = 0;
+    body.map(move |piece| {
+        let piece = piece?;
+        received = received.saturating_add(piece.len());
+        admission.grow(&upload, received).map_err(ReadError::Refused)?;
+        Ok(piece)
+    })
 }
 
 /// Reads a stream to its end.
@@ -55,6 +83,7 @@ impl From<ReadError> for ApiError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::TooLarge => Self::BodyTooLarge,
+            ReadError::Refused(error) => error,
             ReadError::Body(error) => {
                 // Behind the framework's wrapping: is it the guard that gave up?
                 let mut cause = error.source();

@@ -6,7 +6,7 @@ use axum::extract::Request;
 
 use super::boundary::boundary;
 use super::form::read_text_field;
-use super::stream::{capped, collect};
+use super::stream::{Capped, capped, collect};
 use super::template_id::{NAME, audited_template_id};
 use crate::api::audit::Audit;
 use crate::api::{ApiError, ApiState};
@@ -22,11 +22,11 @@ pub(in crate::api) async fn read_template_id(
     audit: &Audit,
     request: Request,
 ) -> Result<TemplateId, ApiError> {
-    let (headers, stream) = capped(request, MAX_DELETE_BODY_BYTES)?;
+    let Capped { headers, body, .. } = capped(request, MAX_DELETE_BODY_BYTES)?;
     let bytes = match boundary(&headers) {
-        Some(boundary) => read_text_field(stream, boundary, NAME, api.config().max_parts).await?,
+        Some(boundary) => read_text_field(body, boundary, NAME, api.config().max_parts).await?,
         None => {
-            let body = collect(stream, Vec::new()).await?;
+            let body = collect(body, Vec::new()).await?;
             text_of(&body)?.map(Cow::into_owned).map(String::into_bytes)
         }
     };

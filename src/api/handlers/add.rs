@@ -17,12 +17,13 @@ pub(in crate::api) async fn add(
     let photo_options = query.photo_options()?;
     let replace = query.flag("replace")?;
     api.service().require(photo_options.checks)?;
-    let _ticket = api.admit(&caller, 1)?;
-    let mut form = read_form(&api, request, ONE_PHOTO).await?;
+    api.admission().check_store(&caller)?;
+    let mut form = read_form(&api, &caller, request, ONE_PHOTO).await?;
     let template = form.template_id(&audit)?;
     let photo = form.photo()?;
-    let options = EnrollOptions { template, replace, photo_options };
-    let enrolled = api.service().enroll(&caller, photo, options).await?;
+    let new = api.service().new_sample(&caller, photo, photo_options).await?;
+    let _ticket = api.admission().enter_store(&caller)?;
+    let enrolled = api.service().enroll(&caller, new, EnrollOptions { template, replace }).await?;
     audit.template(&enrolled.template);
     let outcome = if enrolled.warnings.is_empty() { "enrolled" } else { "enrolled with a warning" };
     Ok(audit.succeeded(outcome, Outcome::result(&reply::enrolled(&enrolled, api.config().shape))))
@@ -37,9 +38,11 @@ pub(in crate::api) async fn add_sample(
 ) -> Answer {
     let photo_options = query.photo_options()?;
     api.service().require(photo_options.checks)?;
-    let _ticket = api.admit(&caller, 1)?;
-    let photo = read_form(&api, request, ONE_PHOTO).await?.photo()?;
-    let enrolled = api.service().add_sample(&caller, template, photo, photo_options).await?;
+    api.admission().check_store(&caller)?;
+    let photo = read_form(&api, &caller, request, ONE_PHOTO).await?.photo()?;
+    let new = api.service().new_sample(&caller, photo, photo_options).await?;
+    let _ticket = api.admission().enter_store(&caller)?;
+    let enrolled = api.service().add_sample(&caller, template, new).await?;
     let outcome = if enrolled.warnings.is_empty() { "sample added" } else { "sample added with a warning" };
     Ok(audit.succeeded(outcome, Outcome::result(&reply::enrolled(&enrolled, api.config().shape))))
 }

@@ -12,8 +12,9 @@ pub(in crate::api) async fn delete(
     Authenticated { caller, audit }: Authenticated,
     request: Request,
 ) -> Answer {
-    let _ticket = api.admit_to_store(&caller)?;
+    api.admission().check_store(&caller)?;
     let template = read_template_id(&api, &audit, request).await?;
+    let _ticket = api.admission().enter_store(&caller)?;
     api.service().remove(&caller, &template).await?;
     Ok(audit.succeeded("removed", Outcome::Done))
 }

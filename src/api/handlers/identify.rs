@@ -21,8 +21,7 @@ pub(in crate::api) async fn identify(
     };
     audit.threshold(options.threshold.unwrap_or(api.service().policy().threshold));
     api.service().require(options.photo_options.checks)?;
-    let _ticket = api.admit(&caller, 1)?;
-    let photo = read_form(&api, request, ONE_PHOTO).await?.photo()?;
+    let photo = read_form(&api, &caller, request, ONE_PHOTO).await?.photo()?;
     let found = api.service().identify(&caller, photo, options).await?;
     let reply = Outcome::result(&reply::identified(&found, api.config().shape));
     Ok(match &found.best {

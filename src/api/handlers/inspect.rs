@@ -33,8 +33,7 @@ pub(in crate::api) async fn deepfake(
 async fn inspect(api: &ApiState, caller: Authenticated, options: PhotoOptions, request: Request) -> Answer {
     let Authenticated { caller, audit } = caller;
     api.service().require(options.checks)?;
-    let _ticket = api.admit(&caller, 1)?;
-    let photo = read_form(api, request, ONE_PHOTO).await?.photo()?;
+    let photo = read_form(api, &caller, request, ONE_PHOTO).await?.photo()?;
     let analysis = api.service().inspect(&caller, photo, options).await?;
     let passed = |verdict: Option<Verdict>| verdict.is_none_or(|verdict| verdict.fine);
     let outcome = if passed(analysis.liveness) && passed(analysis.deepfake) { "passed" } else { "not passed" };

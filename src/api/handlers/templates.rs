@@ -15,7 +15,7 @@ pub(in crate::api) async fn list(
     let config = api.config();
     let limit = query.count("limit", 1..=config.page_max.max(1))?.unwrap_or(config.page_default.max(1));
     let after = query.template_id("after")?;
-    let _ticket = api.admit_to_store(&caller)?;
+    let _ticket = api.admission().enter_store(&caller)?;
     // One more than requested shows whether there is a next page.
     let templates = api.service().templates(&caller, after.as_ref(), limit.saturating_add(1)).await?;
     Ok(audit.succeeded("listed", Outcome::result(&reply::page(&templates, limit))))
@@ -26,7 +26,7 @@ pub(in crate::api) async fn one(
     Authenticated { caller, audit }: Authenticated,
     TemplatePath(template): TemplatePath,
 ) -> Answer {
-    let _ticket = api.admit_to_store(&caller)?;
+    let _ticket = api.admission().enter_store(&caller)?;
     let template = api.service().template(&caller, &template).await?;
     Ok(audit.succeeded("read", Outcome::result(&reply::template(&template))))
 }
@@ -36,7 +36,7 @@ pub(in crate::api) async fn remove(
     Authenticated { caller, audit }: Authenticated,
     TemplatePath(template): TemplatePath,
 ) -> Answer {
-    let _ticket = api.admit_to_store(&caller)?;
+    let _ticket = api.admission().enter_store(&caller)?;
     api.service().remove(&caller, &template).await?;
     Ok(audit.succeeded("removed", Outcome::Done))
 }

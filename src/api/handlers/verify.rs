@@ -17,8 +17,7 @@ pub(in crate::api) async fn verify(
     let threshold = query.fraction("threshold")?;
     audit.threshold(threshold.unwrap_or(api.service().policy().threshold));
     api.service().require(options.checks)?;
-    let _ticket = api.admit(&caller, 2)?;
-    let mut form = read_form(&api, request, TWO_PHOTOS).await?;
+    let mut form = read_form(&api, &caller, request, TWO_PHOTOS).await?;
     let first = form.photo()?;
     let second = form.photo()?;
     let verified = api.service().verify(&caller, first, second, options, threshold).await?;

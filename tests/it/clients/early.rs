@@ -59,14 +59,14 @@ impl Server {
 #[tokio::test]
 async fn an_early_response_closes_the_connection() {
     let config = ApiConfig { max_body_bytes: 200 * KIB, ..ApiConfig::default() };
-    let server = Server::with(Setup { config, tickets: 1, ..Setup::default() }).await;
+    let server = Server::with(Setup { config, photos: 1, ..Setup::default() }).await;
     for form in [small(), large()] {
         for expect in [false, true] {
             let expecting = |call: Call| if expect { call.header("Expect", "100-continue") } else { call };
             for (call, status) in refused(&server, &form) {
                 assert_announced(&server, expecting(call), status).await;
             }
-            let ticket = server.admission.try_take("test", 1).unwrap();
+            let ticket = server.occupy();
             assert_announced(&server, expecting(server.post("identify").form(&form)), 503).await;
             drop(ticket);
             assert_announced(&server, expecting(server.post("identify").form(&large())), 413).await;
@@ -178,12 +178,13 @@ async fn the_end_of_a_chunked_body_is_awaited_briefly() {
 #[tokio::test]
 async fn the_rest_of_the_body_is_drained_after_a_timeout() {
     let config = ApiConfig { body_idle_timeout: Duration::from_millis(200), ..ApiConfig::default() };
-    let server = Server::with(Setup { config, tickets: 1, ..Setup::default() }).await;
+    let server = Server::with(Setup { config, photos: 1, ..Setup::default() }).await;
     let call = server.post("identify").form(&Form::new().photo(&[photo("ann"), vec![0; 12_000 * KIB]].concat()));
     let mut wire = Wire::connect(server.addr).await;
     wire.write(&[call.head(), call.body[..KIB].to_vec()].concat()).await;
-    for in_use in [1, 0] {
-        eventually("the ticket is taken, then returned", async || server.admission.in_use() == in_use).await;
+    for in_use in [true, false] {
+        let uploads = &server.limiters.uploads;
+        eventually("memory is reserved, then freed", async || (uploads.in_use() > 0) == in_use).await;
     }
     for piece in call.body[KIB..].chunks(64 * KIB) {
         wire.write(piece).await;

@@ -41,7 +41,7 @@ async fn readiness_has_its_reasons() {
     server.store.down.store(true, Ordering::SeqCst);
     server.service.replicator().poll().await.unwrap_err();
     assert_eq!(ready(&server).await, (200, shown(true, "", false)), "it still identifies");
-    server.admission.close();
+    server.limiters.photos.close();
     assert_eq!(ready(&server).await, (503, shown(false, "server is stopping", false)));
     let answer = server.send_photo("identify", &photo("ann")).await;
     assert_eq!(answer.error(), (503, 503, "server is stopping, try again later".to_owned()));
@@ -165,7 +165,7 @@ async fn every_kind_of_answer_is_as_documented() {
     check("POST", "/api/v1.0/delete", &server.post("delete").send().await);
     check("GET", "/healthz", &server.call("GET", "/healthz").send().await);
     check("GET", "/readyz", &server.call("GET", "/readyz").send().await);
-    server.admission.close();
+    server.limiters.photos.close();
     check("GET", "/readyz", &server.call("GET", "/readyz").send().await);
     check("POST", "/api/v1.0/add", &server.send_photo("add", &photo("ann")).await);
 }

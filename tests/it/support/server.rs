@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use semblance::api::{ApiConfig, ApiState, Routes, router};
-use semblance::compute::Admission;
+use semblance::api::{ApiConfig, ApiState, Limiters, Routes, router};
+use semblance::compute::{FairLimiter, MemoryBudget, Ticket};
 use semblance::domain::{Calibration, Clock};
 use semblance::engine::Analyze;
 use semblance::service::{Credentials, Policy, Service};
@@ -23,8 +23,13 @@ use super::{Answer, Call, Form, ScriptedEngine};
 pub struct Setup {
     pub config: ApiConfig,
     pub policy: Policy,
-    pub tickets: usize,
-    /// The part of them that one application may have.
+    /// Photos that wait or are analyzed.
+    pub photos: usize,
+    /// Requests that wait for the store.
+    pub store: usize,
+    /// Bytes of bodies.
+    pub upload_bytes: usize,
+    /// The share of them for one application.
     pub share: f64,
     /// Whether the first poll of the store has happened.
     pub loaded: bool,
@@ -41,7 +46,16 @@ impl Default for Setup {
             max_candidates: 5,
             max_stale: Some(Duration::from_secs(900)),
         };
-        Self { config: ApiConfig::default(), policy, tickets: 8, share: 1.0, loaded: true, clock: Clock::system() }
+        Self {
+            config: ApiConfig::default(),
+            policy,
+            photos: 8,
+            store: 64,
+            upload_bytes: 320 * 1024 * 1024,
+            share: 1.0,
+            loaded: true,
+            clock: Clock::system(),
+        }
     }
 }
 
@@ -52,7 +66,7 @@ pub struct Parts {
     pub engine: Arc<ScriptedEngine>,
     pub store: Arc<MemoryStore>,
     pub service: Service,
-    pub admission: Admission,
+    pub limiters: Limiters,
 }
 
 impl Parts {
@@ -87,10 +101,14 @@ impl Parts {
         if setup.loaded {
             service.replicator().poll().await.unwrap();
         }
-        let admission = Admission::new(setup.tickets, setup.share);
+        let limiters = Limiters {
+            photos: FairLimiter::new(setup.photos),
+            store: FairLimiter::new(setup.store),
+            uploads: MemoryBudget::new(setup.upload_bytes, setup.share),
+        };
         let licences = serde_json::json!({"models": [{"name": "scripted", "licence": "none"}]});
-        let state = ApiState::new(service.clone(), admission.clone(), metrics, setup.config, &licences, None);
-        Self { router: router(state, Routes::All), app, engine, store, service, admission }
+        let state = ApiState::new(service.clone(), limiters.clone(), metrics, setup.config, &licences, None);
+        Self { router: router(state, Routes::All), app, engine, store, service, limiters }
     }
 }
 
@@ -101,7 +119,7 @@ pub struct Server {
     pub engine: Arc<ScriptedEngine>,
     pub store: Arc<MemoryStore>,
     pub service: Service,
-    pub admission: Admission,
+    pub limiters: Limiters,
     task: JoinHandle<()>,
 }
 
@@ -115,11 +133,16 @@ impl Server {
     }
 
     pub async fn serving(parts: Parts) -> Self {
-        let Parts { router, app, engine, store, service, admission } = parts;
+        let Parts { router, app, engine, store, service, limiters } = parts;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { addr, app, engine, store, service, admission, task }
+        Self { addr, app, engine, store, service, limiters, task }
+    }
+
+    /// Counts a photo of the first application as one that waits.
+    pub fn occupy(&self) -> Ticket {
+        self.limiters.photos.enter(self.app.app_id.as_str())
     }
 
     /// A request with right credentials.

@@ -59,7 +59,7 @@ pub struct MemoryStore {
     state: Mutex<State>,
     /// The database cannot be reached.
     pub down: AtomicBool,
-    /// Lists wait while a test holds this.
+    /// Lists and inserts wait while a test holds this.
     pub gate: RwLock<()>,
     /// The number of lists that have begun.
     pub lists: AtomicUsize,
@@ -173,6 +173,7 @@ impl TemplateStore for MemoryStore {
         sample: &Sample,
         on_conflict: OnConflict,
     ) -> Result<Revision, InsertError> {
+        let _open = self.gate.read().await;
         self.gallery(app, |gallery| {
             let samples = vec![sample.clone()];
             gallery.put(template, samples, on_conflict).ok_or(InsertError::Exists)
