@@ -266,6 +266,7 @@ fn store_options(settings: &Settings, mode: OpenMode) -> Result<OpenOptions, Sta
         key,
         connections: settings.database.connections,
         timeout: settings.database_timeout(),
+        samples_per_template: settings.limits.samples_per_template,
         clock: Clock::system(),
     })
 }

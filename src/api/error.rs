@@ -118,6 +118,7 @@ fn service_body(error: &Error) -> ErrorBody {
     match error {
         Error::Photo(fault) => photo_body(*fault),
         Error::TemplateExists => body(S::BAD_REQUEST, 400, "Template already exists"),
+        Error::LimitReached(limit) => body(S::BAD_REQUEST, 400, limit.to_string()),
         Error::TemplateNotFound => body(S::BAD_REQUEST, 400, "Template not found"),
         Error::Refused(Check::Liveness) => body(S::BAD_REQUEST, 400, "photo did not pass the liveness check"),
         Error::Refused(Check::Deepfake) => body(S::BAD_REQUEST, 400, "photo did not pass the deepfake check"),

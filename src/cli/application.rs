@@ -1,5 +1,6 @@
 //! `semblance app`: applications and their credentials.
 
+use std::fmt;
 use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
@@ -63,6 +64,18 @@ pub(super) enum Command {
         #[arg(value_parser = min_quality, value_name = "NUMBER|off")]
         least: MinQuality,
     },
+    /// Set the most templates and samples of an application. Further enrollments are refused with 400. What is enrolled
+    /// stays.
+    Limits {
+        /// The application's id.
+        id: String,
+        /// The most templates, or `none`.
+        #[arg(long, value_parser = maximum, value_name = "N|none", required_unless_present = "samples")]
+        templates: Option<Maximum>,
+        /// The most samples of all templates together, or `none`.
+        #[arg(long, value_parser = maximum, value_name = "N|none")]
+        samples: Option<Maximum>,
+    },
     /// Set how long templates are kept after their enrollment. Then they are deleted permanently.
     Retention {
         /// The application's id.
@@ -104,6 +117,29 @@ fn min_quality(text: &str) -> Result<MinQuality, String> {
     number
         .map(|number| MinQuality(Some(number)))
         .ok_or_else(|| format!("'{text}' is neither `off` nor a number above 0 and up to 1, such as 0.57"))
+}
+
+/// The most that an application may store; `None`: no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Maximum(Option<u64>);
+
+impl fmt::Display for Maximum {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(max) => max.fmt(f),
+            None => f.write_str("none"),
+        }
+    }
+}
+
+fn maximum(text: &str) -> Result<Maximum, String> {
+    match text {
+        "none" => Ok(Maximum(None)),
+        text => text
+            .parse()
+            .map(|max| Maximum(Some(max)))
+            .map_err(|_| format!("'{text}' is neither `none` nor a whole number, such as 10000")),
+    }
 }
 
 /// The longest period: some ten million years, which the database can still add to a time.
@@ -186,6 +222,25 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             journal_command(&store, "app quality", Some(&id), &least).await?;
             println!("{id}: the least quality is set to {least}");
         }
+        Command::Limits { id, templates, samples } => {
+            let id = parse(&id)?;
+            let mut set = Vec::new();
+            if let Some(max) = templates {
+                if !applications.set_max_templates(&id, max.0).await? {
+                    return Err(unknown(&id));
+                }
+                set.push(format!("templates: {max}"));
+            }
+            if let Some(max) = samples {
+                if !applications.set_max_samples(&id, max.0).await? {
+                    return Err(unknown(&id));
+                }
+                set.push(format!("samples: {max}"));
+            }
+            let set = set.join(", ");
+            journal_command(&store, "app limits", Some(&id), &set).await?;
+            println!("{id}: the limits are set: {set}");
+        }
         Command::Delete { id } => {
             let id = parse(&id)?;
             let count = applications.delete(&id, &*store.templates).await?.ok_or_else(|| unknown(&id))?;
@@ -225,12 +280,19 @@ async fn list(applications: &Applications, json: bool) -> Result<(), CliError> {
                     "retention_s": record.retention.map(|period| period.as_secs()),
                     "guard": record.rules.guard.as_str(),
                     "min_quality": record.rules.min_quality,
+                    "max_templates": record.rules.quota.templates,
+                    "max_samples": record.rules.quota.samples,
                 })
             );
         } else {
             let rules = record.rules;
             let quality = rules.min_quality.map_or_else(|| "off".to_owned(), |least| least.to_string());
-            println!("{}  {}  (guard {}, quality {quality})", record.id, record.name, rules.guard);
+            let templates = Maximum(rules.quota.templates);
+            let samples = Maximum(rules.quota.samples);
+            println!(
+                "{}  {}  (guard {}, quality {quality}, most templates {templates}, most samples {samples})",
+                record.id, record.name, rules.guard
+            );
         }
     }
     Ok(())

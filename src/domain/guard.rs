@@ -51,6 +51,24 @@ pub struct EnrollRules {
     pub guard: Guard,
     /// Minimum quality (`crfiqa`, 0 to 1) of a photo to be enrolled.
     pub min_quality: Option<f64>,
+    /// How much the application may store.
+    pub quota: Quota,
+}
+
+/// The most that one application may store. `None`: no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Quota {
+    /// Templates.
+    pub templates: Option<u64>,
+    /// Samples of all templates together.
+    pub samples: Option<u64>,
+}
+
+impl Quota {
+    /// Whether anything is limited.
+    pub fn is_set(self) -> bool {
+        self.templates.is_some() || self.samples.is_some()
+    }
 }
 
 /// The false match rate at a cosine, as measured for one embedding model.

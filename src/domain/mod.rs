@@ -24,7 +24,7 @@ pub use clock::{Clock, RandomError, TestClock, fill_random, random_uuid, stopwat
 pub use embedding::{Embedding, EmbeddingError, ModelTag};
 pub use face::{BoundingBox, Landmarks, Point, Pose};
 pub use fault::{PhotoFault, Shortfall};
-pub use guard::{CurveError, EnrollRules, FalseMatchCurve, Guard};
+pub use guard::{CurveError, EnrollRules, FalseMatchCurve, Guard, Quota};
 pub use id::{AppId, IdError, Revision, SampleId, TemplateId, TransactionId};
 pub use journal_position::JournalPosition;
 pub use measure::{FineWhen, Measure, MeasureRow, Reported};

@@ -232,6 +232,26 @@ impl Applications {
         Ok(found)
     }
 
+    /// Sets the most templates of an application; `None`: no limit. `false` when the application does not exist.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_max_templates(&self, app: &AppId, max: Option<u64>) -> Result<bool, Error> {
+        let found = self.store.set_max_templates(app, max).await?;
+        self.refresh_cache().await;
+        Ok(found)
+    }
+
+    /// Sets the most samples of an application; `None`: no limit. `false` when the application does not exist.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_max_samples(&self, app: &AppId, max: Option<u64>) -> Result<bool, Error> {
+        let found = self.store.set_max_samples(app, max).await?;
+        self.refresh_cache().await;
+        Ok(found)
+    }
+
     /// The applications with a retention period, and the period.
     pub fn retentions(&self) -> Vec<(AppId, Duration)> {
         self.cache.load().iter().filter_map(|(app, cached)| Some((app.clone(), cached.retention?))).collect()

@@ -39,7 +39,7 @@ impl Service {
     /// Enrolls a template.
     ///
     /// # Errors
-    /// [`Error::TemplateExists`], [`Error::Suspicious`], store failures.
+    /// [`Error::TemplateExists`], [`Error::LimitReached`], [`Error::Suspicious`], store failures.
     pub async fn enroll(&self, caller: &Caller, new: NewSample, options: EnrollOptions) -> Result<Enrolled, Error> {
         let NewSample { analysis, sample } = new;
         let warnings = self.guard(caller, options.template.as_ref(), false, &sample.embedding).await?;
@@ -54,7 +54,7 @@ impl Service {
     /// Adds a sample to a template.
     ///
     /// # Errors
-    /// [`Error::TemplateNotFound`], [`Error::Suspicious`], store failures.
+    /// [`Error::TemplateNotFound`], [`Error::LimitReached`], [`Error::Suspicious`], store failures.
     pub async fn add_sample(&self, caller: &Caller, template: TemplateId, new: NewSample) -> Result<Enrolled, Error> {
         let NewSample { analysis, sample } = new;
         let warnings = self.guard(caller, Some(&template), true, &sample.embedding).await?;

@@ -2,7 +2,7 @@
 
 use crate::domain::{Check, PhotoFault, Similarity, TemplateId};
 use crate::gallery::MatchError;
-use crate::store::{InsertError, StoreError};
+use crate::store::{InsertError, LimitReached, Refusal, StoreError};
 
 /// Why a use case has no result.
 #[derive(Debug, thiserror::Error)]
@@ -13,6 +13,9 @@ pub enum Error {
     /// A template of that id exists and `replace` was not requested.
     #[error("a template of that id exists")]
     TemplateExists,
+    /// The template or the application has as much as it may have.
+    #[error(transparent)]
+    LimitReached(#[from] LimitReached),
     /// No template of that id exists.
     #[error("there is no template of that id")]
     TemplateNotFound,
@@ -95,7 +98,8 @@ impl From<StoreError> for Error {
 impl From<InsertError> for Error {
     fn from(error: InsertError) -> Self {
         match error {
-            InsertError::Exists => Self::TemplateExists,
+            InsertError::Refused(Refusal::Exists) => Self::TemplateExists,
+            InsertError::Refused(Refusal::Limit(limit)) => Self::LimitReached(limit),
             InsertError::Store(error) => error.into(),
         }
     }

@@ -141,6 +141,7 @@ pub struct Limits {
     pub body_bytes: usize,
     pub photo_pixels: u64,
     pub upload_bytes: usize,
+    pub samples_per_template: u64,
     pub max_in_flight: usize,
     pub store: usize,
     pub queue_ms: u64,
@@ -279,6 +280,9 @@ impl Settings {
         }
         if self.limits.photo_pixels == 0 {
             return wrong("limits.photo_pixels", "must be at least 1 pixel");
+        }
+        if self.limits.samples_per_template == 0 {
+            return wrong("limits.samples_per_template", "must be at least 1 sample");
         }
         if self.photo.formats.is_empty() {
             return wrong("photo.formats", "must name a format: jpeg, png, webp, bmp, tiff or gif");

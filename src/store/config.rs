@@ -75,6 +75,8 @@ pub struct OpenOptions {
     pub connections: u32,
     /// The longest wait for a connection or a statement.
     pub timeout: Duration,
+    /// The most samples of one template, at least 1. Templates that have more keep them.
+    pub samples_per_template: u64,
     /// The time of what is written.
     pub clock: Clock,
 }

@@ -67,12 +67,44 @@ impl TransactionError for InsertError {
     }
 }
 
-/// Why a template was not inserted.
-#[derive(Debug, thiserror::Error)]
-pub enum InsertError {
+/// Why a template or a sample is refused. Nothing of it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
     /// A template with that id exists.
     #[error("a template of that id exists")]
     Exists,
+    /// A limit is reached.
+    #[error(transparent)]
+    Limit(#[from] LimitReached),
+}
+
+/// The limit that a write would exceed. The text is for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum LimitReached {
+    /// Samples of one template.
+    #[error(
+        "a template may have {0} samples at most (limits.samples_per_template): replace or delete the template, or ask \
+         the operator to raise the limit"
+    )]
+    SamplesPerTemplate(u64),
+    /// Templates of the application.
+    #[error(
+        "the application's quota of {0} templates is reached: delete templates, or ask the operator to raise the quota"
+    )]
+    Templates(u64),
+    /// Samples of the application.
+    #[error(
+        "the application's quota of {0} samples is reached: delete templates, or ask the operator to raise the quota"
+    )]
+    Samples(u64),
+}
+
+/// Why a template was not inserted.
+#[derive(Debug, thiserror::Error)]
+pub enum InsertError {
+    /// It is refused.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

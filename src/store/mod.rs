@@ -23,7 +23,7 @@ mod sqlite;
 mod traits;
 
 pub use config::{DatabaseConfig, KeySource, OpenMode, OpenOptions};
-pub use error::{InsertError, OpenError, StoreError};
+pub use error::{InsertError, LimitReached, OpenError, Refusal, StoreError};
 pub use key::{Key, KeyError, KeyFile, KeyId, LockedKeyFile};
 pub use open::{migrate, open};
 pub use outbox::{Claim, ErasureReason, NodePosition, OutboxBacklog, OutboxEvent, OutboxStore};

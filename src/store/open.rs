@@ -81,7 +81,13 @@ async fn unlock(db: Db, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Res
         }
     };
     let journal_key = keys.open_journal_key(&sealed).map_err(StoreError::from)?.0;
-    let store = Arc::new(SqlStore { db, keys, clock: options.clock.clone(), node: OnceLock::new() });
+    let store = Arc::new(SqlStore {
+        db,
+        keys,
+        samples_per_template: options.samples_per_template,
+        clock: options.clock.clone(),
+        node: OnceLock::new(),
+    });
     Ok(Store {
         apps: store.clone(),
         templates: store.clone(),

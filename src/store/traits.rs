@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use zeroize::Zeroizing;
 
-use super::error::{InsertError, StoreError};
+use super::error::{InsertError, Refusal, StoreError};
 use super::key::{Key, KeyId};
 use super::outbox::{ErasureReason, OutboxStore};
 use super::record::{
@@ -44,6 +44,12 @@ pub trait AppStore: Send + Sync {
     /// Sets the lowest quality of a photo that is enrolled.
     async fn set_min_quality(&self, id: &AppId, min_quality: Option<f64>) -> Result<bool, StoreError>;
 
+    /// Sets the most templates of the application; `None`: no limit. An application that has more keeps them.
+    async fn set_max_templates(&self, id: &AppId, max: Option<u64>) -> Result<bool, StoreError>;
+
+    /// Sets the most samples of the application; `None`: no limit. An application that has more keeps them.
+    async fn set_max_samples(&self, id: &AppId, max: Option<u64>) -> Result<bool, StoreError>;
+
     /// Deletes an application with its gallery, and adds an event to the outbox for every template.
     async fn delete(&self, id: &AppId) -> Result<bool, StoreError>;
 }
@@ -61,14 +67,14 @@ pub trait TemplateStore: Send + Sync {
         on_conflict: OnConflict,
     ) -> Result<Revision, InsertError>;
 
-    /// Enrolls several templates with their samples in one transaction. Returns the revision of each; `None` for one
-    /// that existed and was refused.
+    /// Enrolls several templates with their samples in one transaction. Returns the revision of each, or why it is
+    /// refused.
     async fn insert_all(
         &self,
         app: &AppId,
         templates: &[IndexedTemplate],
         on_conflict: OnConflict,
-    ) -> Result<Vec<Option<Revision>>, StoreError>;
+    ) -> Result<Vec<Result<Revision, Refusal>>, StoreError>;
 
     /// The number of templates of an application.
     async fn count(&self, app: &AppId) -> Result<usize, StoreError>;
@@ -79,7 +85,7 @@ pub trait TemplateStore: Send + Sync {
         app: &AppId,
         template: &TemplateId,
         sample: &Sample,
-    ) -> Result<Option<Revision>, StoreError>;
+    ) -> Result<Option<Revision>, InsertError>;
 
     /// Removes a template with its samples; `None` when it does not exist.
     async fn remove(

@@ -22,6 +22,7 @@ async fn open_in(dir: &Path) -> Store {
         key,
         connections: 4,
         timeout: Duration::from_secs(10),
+        samples_per_template: 32,
         clock: Clock::system(),
     };
     open(&options).await.unwrap()

@@ -44,6 +44,7 @@ macro_rules! on_both_databases {
 }
 
 mod import; // below the macro that it uses
+mod limits;
 
 on_both_databases! {
     people_are_identified_and_impostors_are_not;

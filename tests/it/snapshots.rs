@@ -122,7 +122,15 @@ impl Fixture {
         };
         let clock = self.time.clock();
         let timeout = Duration::from_secs(10);
-        let options = OpenOptions { mode: OpenMode::Create, database, key, connections: 4, timeout, clock };
+        let options = OpenOptions {
+            mode: OpenMode::Create,
+            database,
+            key,
+            connections: 4,
+            timeout,
+            samples_per_template: 32,
+            clock,
+        };
         let store = open(&options).await.unwrap();
         let pool = PoolConfig { name: "search", threads: 1, queue: 64, deadline: Duration::from_secs(60) };
         let matcher = Arc::new(MemoryMatcher::new(pool));

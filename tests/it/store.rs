@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use semblance::domain::{
-    AppId, Clock, Embedding, EnrollRules, Guard, ModelTag, Revision, SampleId, TemplateId, TestClock,
+    AppId, Clock, Embedding, EnrollRules, Guard, ModelTag, Quota, Revision, SampleId, TemplateId, TestClock,
 };
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{
     AppRecord, Changes, DatabaseConfig, ErasureReason, InsertError, Key, KeyFile, KeyHash, KeyId, KeySource,
-    OnConflict, OpenError, OpenMode, OpenOptions, PreviousKey, SampleFault, SnapshotId, Store, StoreError, open,
+    OnConflict, OpenError, OpenMode, OpenOptions, PreviousKey, Refusal, SampleFault, SnapshotId, Store, StoreError,
+    open,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -62,19 +63,45 @@ impl Fixture {
     }
 
     async fn open_with(&self, key: KeySource) -> Result<Store, OpenError> {
-        let options = OpenOptions {
+        open(&self.options(key)).await
+    }
+
+    /// Opens it with another limit of samples per template.
+    async fn open_limited(&self, samples_per_template: u64) -> Store {
+        let key = KeySource::Given(Key::all_from_text(KEY).unwrap());
+        open(&OpenOptions { samples_per_template, ..self.options(key) }).await.unwrap()
+    }
+
+    fn options(&self, key: KeySource) -> OpenOptions {
+        OpenOptions {
             mode: OpenMode::Create,
             database: self.database.clone(),
             key,
             connections: 4,
             timeout: Duration::from_secs(10),
+            samples_per_template: 32,
             clock: self.time.clock(),
-        };
-        open(&options).await
+        }
     }
 
     async fn open(&self) -> Store {
         self.try_open(KEY).await.unwrap()
+    }
+
+    /// A number that is read past the store.
+    async fn number(&self, sql: &str) -> Option<i64> {
+        let sql = sqlx::AssertSqlSafe(sql.to_owned());
+        match &self.database {
+            DatabaseConfig::Sqlite(path) => {
+                let url = format!("sqlite://{}", path.display());
+                let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect(&url).await.unwrap();
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+            }
+            DatabaseConfig::Postgres { url, .. } => {
+                let mut connection = <sqlx::PgConnection as sqlx::Connection>::connect(url).await.unwrap();
+                sqlx::query_scalar(sql).fetch_one(&mut connection).await.unwrap()
+            }
+        }
     }
 
     /// Runs a statement past the store.
@@ -104,6 +131,7 @@ macro_rules! conformance {
 }
 
 mod conflicts;
+mod limits;
 mod outbox;
 
 conformance! {
@@ -268,7 +296,7 @@ async fn an_existing_template_is_not_overwritten(fixture: Fixture) {
     let a = with_app(&store, "a").await;
     let first = sample(1);
     assert_eq!(insert(&store, &a, "x", &first).await.unwrap(), Revision(1));
-    assert!(matches!(insert(&store, &a, "x", &sample(2)).await, Err(InsertError::Exists)));
+    assert!(matches!(insert(&store, &a, "x", &sample(2)).await, Err(InsertError::Refused(Refusal::Exists))));
     assert_eq!(revision(&store, &a).await, Revision(1), "a refused insert gives its revision back");
     assert_eq!(all(&store, &a).await, [IndexedTemplate { id: id("x"), samples: vec![first.clone()] }]);
     let record = store.templates.get(&a, &id("x")).await.unwrap().unwrap();
@@ -305,10 +333,10 @@ async fn insert_all_inserts_several_templates(fixture: Fixture) {
     };
     let batch = [template("a", &[2, 3]), template("b", &[4]), template("c", &[5])];
     let revisions = store.templates.insert_all(&app, &batch, OnConflict::Refuse).await.unwrap();
-    assert_eq!(revisions, [Some(Revision(2)), None, Some(Revision(3))]);
+    assert_eq!(revisions, [Ok(Revision(2)), Err(Refusal::Exists), Ok(Revision(3))]);
     assert_eq!((revision(&store, &app).await, store.templates.count(&app).await.unwrap()), (Revision(3), 3));
     let again = store.templates.insert_all(&app, &batch, OnConflict::Refuse).await.unwrap();
-    assert_eq!((again, revision(&store, &app).await), (vec![None; 3], Revision(3)));
+    assert_eq!((again, revision(&store, &app).await), (vec![Err(Refusal::Exists); 3], Revision(3)));
     let samples = |found: &[IndexedTemplate]| found.iter().map(|t| t.samples.len()).collect::<Vec<_>>();
     assert_eq!(samples(&all(&store, &app).await), [2, 1, 1]);
     let Changes::List { changes, .. } = store.templates.changes(&app, &model(), Revision(1).into(), 10).await.unwrap()
@@ -319,7 +347,7 @@ async fn insert_all_inserts_several_templates(fixture: Fixture) {
     assert_eq!(changed, [(Revision(2), "a".to_owned()), (Revision(3), "c".to_owned())]);
     let replaced =
         store.templates.insert_all(&app, &batch[1..2], OnConflict::Replace(ErasureReason::IMPORT)).await.unwrap();
-    assert_eq!(replaced, [Some(Revision(4))]);
+    assert_eq!(replaced, [Ok(Revision(4))]);
     assert_eq!(all(&store, &app).await[1].samples, batch[1].samples);
     let refused = store.templates.insert_all(&"unknown".parse().unwrap(), &batch, OnConflict::Refuse).await;
     assert!(matches!(refused, Err(StoreError::NoSuchApp)));
@@ -361,15 +389,31 @@ async fn enrollment_rules_are_set_per_application(fixture: Fixture) {
         let listed = store.apps.list().await.unwrap();
         listed.iter().find(|record| record.id == *id).unwrap().rules
     };
-    assert_eq!(rules(&one).await, EnrollRules { guard: Guard::Refuse, min_quality: Some(0.57) });
+    assert_eq!(
+        rules(&one).await,
+        EnrollRules { guard: Guard::Refuse, min_quality: Some(0.57), ..EnrollRules::default() }
+    );
     assert_eq!(rules(&two).await, EnrollRules::default());
     assert!(store.apps.set_min_quality(&one, None).await.unwrap());
-    assert_eq!(rules(&one).await, EnrollRules { guard: Guard::Refuse, min_quality: None });
+    assert_eq!(rules(&one).await, EnrollRules { guard: Guard::Refuse, min_quality: None, ..EnrollRules::default() });
     assert!(!store.apps.set_guard(&app("unknown"), Guard::Warn).await.unwrap());
     assert!(!store.apps.set_min_quality(&app("unknown"), None).await.unwrap());
-    let made = AppRecord { rules: EnrollRules { guard: Guard::Warn, min_quality: Some(1.0) }, ..record("three") };
+    let made = AppRecord {
+        rules: EnrollRules {
+            guard: Guard::Warn,
+            min_quality: Some(1.0),
+            quota: Quota { templates: Some(3), samples: Some(4) },
+        },
+        ..record("three")
+    };
     assert!(store.apps.create(&made).await.unwrap());
     assert_eq!(rules(&made.id).await, made.rules);
+    assert!(store.apps.set_max_templates(&made.id, None).await.unwrap());
+    assert!(store.apps.set_max_samples(&made.id, Some(u64::MAX)).await.unwrap());
+    let quota = Quota { templates: None, samples: Some(i64::MAX as u64) };
+    assert_eq!(rules(&made.id).await.quota, quota, "above what a database can hold there is no difference");
+    assert!(!store.apps.set_max_templates(&app("unknown"), None).await.unwrap());
+    assert!(!store.apps.set_max_samples(&app("unknown"), None).await.unwrap());
     // A guard of a newer version counts as refuse, and the list can still be read.
     fixture.tamper("UPDATE applications SET guard = 'ask' WHERE app_id = 'two'").await;
     assert_eq!(rules(&two).await.guard, Guard::Refuse);
@@ -382,7 +426,7 @@ async fn insert_all_extends_templates_with_samples(fixture: Fixture) {
     let template = |name: &str, seed: u32| IndexedTemplate { id: id(name), samples: vec![sample(seed)] };
     let batch = [template("a", 2), template("b", 3)];
     let revisions = store.templates.insert_all(&app, &batch, OnConflict::Extend).await.unwrap();
-    assert_eq!(revisions, [Some(Revision(2)), Some(Revision(3))]);
+    assert_eq!(revisions, [Ok(Revision(2)), Ok(Revision(3))]);
     let samples = async |name: &str| {
         let samples = store.templates.samples(&app, &model(), &id(name)).await.unwrap();
         samples.into_iter().map(|sample| sample.embedding).collect::<Vec<_>>()
@@ -594,7 +638,7 @@ async fn concurrent_inserts_of_one_id_succeed_once(fixture: Fixture) {
     for task in tasks {
         match task.await.unwrap() {
             Ok(_) => won += 1,
-            Err(InsertError::Exists) => {}
+            Err(InsertError::Refused(Refusal::Exists)) => {}
             Err(other) => panic!("{other}"),
         }
     }
@@ -951,6 +995,7 @@ async fn a_node_waits_for_the_migrations_of_another() {
         key,
         connections: 4,
         timeout,
+        samples_per_template: 32,
         clock: Clock::system(),
     };
     let waiting = tokio::spawn(async move { open(&options).await.map(drop) });

@@ -44,7 +44,9 @@ pub(super) async fn run(settings: &Settings, arguments: &Fill) -> Result<(), Cli
             Ok(IndexedTemplate { id, samples: vec![sample] })
         });
         let batch = batch.collect::<Result<Vec<_>, CliError>>()?;
-        store.templates.insert_all(&app, &batch, OnConflict::Refuse).await?;
+        for inserted in store.templates.insert_all(&app, &batch, OnConflict::Refuse).await? {
+            inserted.map_err(|refusal| CliError::message(refusal.to_string()))?;
+        }
         left -= count;
     }
     println!("{} templates added in {:.1} s", arguments.templates, start.elapsed().as_secs_f64());

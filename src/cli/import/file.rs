@@ -9,7 +9,10 @@ use crate::cli::CliError;
 use crate::cli::ndjson::Line;
 use crate::domain::{AppId, PhotoFormat};
 use crate::gallery::IndexedTemplate;
-use crate::store::{OnConflict, Store};
+use crate::store::{OnConflict, Refusal, Store};
+
+/// Refused templates that are printed one by one.
+const PRINTED_REFUSALS: usize = 50;
 
 /// Counts of an import.
 #[derive(Debug, Default)]
@@ -17,9 +20,12 @@ pub(super) struct Imported {
     pub(super) templates: usize,
     pub(super) samples: usize,
     pub(super) existing: usize,
+    /// Templates that a limit refused.
+    pub(super) refused: usize,
 }
 
-/// Imports a file, batch by batch. Batches written before an error stay.
+/// Imports a file, batch by batch. Batches written before an error stay. Templates that a limit refuses are printed and
+/// counted.
 pub(super) async fn import(
     store: &Store,
     app: &AppId,
@@ -67,11 +73,19 @@ async fn insert(
     }
     let revisions = store.templates.insert_all(app, templates, on_conflict).await?;
     for (template, revision) in templates.iter().zip(revisions) {
-        if revision.is_none() {
-            imported.existing += 1;
-        } else {
-            imported.templates += 1;
-            imported.samples += template.samples.len();
+        match revision {
+            Ok(_) => {
+                imported.templates += 1;
+                imported.samples += template.samples.len();
+            }
+            Err(Refusal::Exists) => imported.existing += 1,
+            Err(Refusal::Limit(limit)) => {
+                imported.refused += 1;
+                if imported.refused <= PRINTED_REFUSALS {
+                    let samples = template.samples.len();
+                    eprintln!("{} with {samples} samples is not imported: {limit}", template.id);
+                }
+            }
         }
     }
     Ok(())

@@ -14,7 +14,7 @@ use super::{BATCH, Existing, retry};
 use crate::cli::CliError;
 use crate::domain::{AppId, Cosine, Embedding, FalseMatchCurve, Guard, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, Hit, IndexedTemplate, Matcher as _, MatcherFeed as _, MemoryMatcher, Sample};
-use crate::store::{ErasureReason, OnConflict, Store};
+use crate::store::{ErasureReason, LimitReached, OnConflict, Refusal, Store};
 
 /// A face of a person.
 struct Face {
@@ -46,6 +46,8 @@ pub(super) struct Gatherer<'a> {
     pub(super) people: Arc<Vec<Person>>,
     pub(super) layout: Layout,
     pub(super) existing: Existing,
+    /// The most samples of one template.
+    pub(super) samples_per_template: u64,
     pub(super) guard: Guarding,
     pub(super) state: State,
     pub(super) progress: Progress,
@@ -117,6 +119,7 @@ impl Gatherer<'_> {
         if !faces.is_empty() {
             self.compare(person, &mut faces).await?;
             self.compare_with_others(person, &mut faces).await?;
+            self.keep_to_limit(person, &mut faces).await?;
         }
         if faces.is_empty() {
             return Ok(());
@@ -128,6 +131,29 @@ impl Gatherer<'_> {
         let template = IndexedTemplate { id: person.id.clone(), samples: samples.collect() };
         self.publish(&template);
         self.work.batch.push(Ready { person: number, template, photos });
+        Ok(())
+    }
+
+    /// Leaves out the photos that the template has no room for: the last ones.
+    async fn keep_to_limit(&mut self, person: &Person, faces: &mut Vec<Face>) -> Result<(), CliError> {
+        let limit = self.samples_per_template;
+        let stored = match self.existing {
+            Existing::Extend => {
+                let record = retry::repeat(|| self.store.templates.get(self.app, &person.id)).await?;
+                record.map_or(0, |record| record.samples.len() as u64)
+            }
+            Existing::Leave | Existing::Replace => 0,
+        };
+        let room = usize::try_from(limit.saturating_sub(stored)).unwrap_or(usize::MAX);
+        if faces.len() > room {
+            for face in faces.drain(room..) {
+                let row = Row::left(photo(person, face.photo), person.id.as_str(), "too_many_photos");
+                self.rows.push(row.because(
+                    format!("the template has {limit} samples with the photos before this one, the most allowed"),
+                    "raise limits.samples_per_template and import with --add-samples, or remove photos of this person",
+                ));
+            }
+        }
         Ok(())
     }
 
@@ -235,23 +261,19 @@ impl Gatherer<'_> {
                 Existing::Replace => OnConflict::Replace(ErasureReason::IMPORT),
                 Existing::Extend => OnConflict::Extend,
             };
-            let written = retry::write(self.store, self.app, &templates, on_conflict).await?;
+            let refusals = retry::write(self.store, self.app, &templates, on_conflict).await?;
             let people = Arc::clone(&self.people);
-            for (ready, is_written) in batch.into_iter().zip(written) {
+            for (ready, refusal) in batch.into_iter().zip(refusals) {
                 let Some(person) = people.get(ready.person) else { continue };
-                if is_written {
+                if refusal.is_none() {
                     self.counts.templates += 1;
                     self.counts.samples += ready.template.samples.len();
                 }
                 for (at, digest) in ready.photos {
                     let path = photo(person, at);
-                    if is_written {
-                        self.state.enrolled(key(self.root, path), &person.id, digest)?;
-                    } else {
-                        self.rows.push(Row::left(path, person.id.as_str(), "template_exists").because(
-                            "a template of this id was enrolled during the import",
-                            "import with --add-samples to add it, or with --replace to replace the template",
-                        ));
+                    match refusal {
+                        None => self.state.enrolled(key(self.root, path), &person.id, digest)?,
+                        Some(refusal) => self.rows.push(refused(path, person, refusal)),
                     }
                 }
             }
@@ -263,6 +285,24 @@ impl Gatherer<'_> {
 /// A photo of a person by its number.
 fn photo(person: &Person, at: usize) -> &Path {
     person.photos.get(at).map(std::path::PathBuf::as_path).unwrap_or(Path::new(""))
+}
+
+/// The row of a photo whose template the database refused.
+fn refused(path: &Path, person: &Person, refusal: Refusal) -> Row {
+    let left = |code| Row::left(path, person.id.as_str(), code);
+    match refusal {
+        Refusal::Exists => left("template_exists").because(
+            "a template of this id was enrolled during the import",
+            "import with --add-samples to add it, or with --replace to replace the template",
+        ),
+        Refusal::Limit(LimitReached::SamplesPerTemplate(max)) => left("too_many_photos").because(
+            format!("the template would have more than {max} samples"),
+            "raise limits.samples_per_template, or remove photos of this person",
+        ),
+        Refusal::Limit(limit @ (LimitReached::Templates(_) | LimitReached::Samples(_))) => {
+            left("quota_reached").because(limit.to_string(), "raise the quota with `semblance app limits`")
+        }
+    }
 }
 
 fn elsewhere(template: &TemplateId, cosine: Cosine) -> String {

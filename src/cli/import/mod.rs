@@ -29,6 +29,9 @@ use crate::store::{ErasureReason, OnConflict, OpenMode};
 /// Most templates written in one transaction.
 const BATCH: usize = 256;
 
+/// Exit code when some files or templates were not enrolled.
+const EXIT_LEFT: u8 = 3;
+
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// The folder of photos, or the file that `export` wrote.
@@ -113,11 +116,18 @@ pub(super) async fn run(mut settings: Settings, arguments: Arguments) -> Result<
     journal_command(&store, "gallery import", Some(&app), "begins").await?;
     let imported = file::import(&store, &app, &arguments.from, on_conflict).await?;
     scrub_removed(&*store.scrubber).await?;
-    let ends = format!("ends: {} templates with {} samples", imported.templates, imported.samples);
+    let ends = format!(
+        "ends: {} templates with {} samples, {} refused",
+        imported.templates, imported.samples, imported.refused
+    );
     journal_command(&store, "gallery import", Some(&app), &ends).await?;
     println!("{} templates with {} samples imported", imported.templates, imported.samples);
     if imported.existing > 0 {
         println!("{} existing templates were not changed (--replace replaces them)", imported.existing);
+    }
+    if imported.refused > 0 {
+        let message = format!("{} templates were not imported: a limit is reached", imported.refused);
+        return Err(CliError::Exit { code: EXIT_LEFT, message });
     }
     Ok(())
 }

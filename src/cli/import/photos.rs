@@ -12,7 +12,7 @@ use super::progress::Progress;
 use super::read::{Reader, Seen, file_threads};
 use super::report::{Counts, Outcome, Report, Row, path_text};
 use super::state::{Refusals, State};
-use super::{Arguments, BATCH, retry};
+use super::{Arguments, BATCH, EXIT_LEFT, retry};
 use crate::cli::target::each_page;
 use crate::cli::{CliError, journal_command, scrub_removed};
 use crate::domain::{AnalysisRequest, AppId, Checks, Clock, Guard, ModelTag, Revision, Subject, TenantKey, rfc3339};
@@ -24,9 +24,6 @@ use crate::{app, lifecycle};
 
 /// Longest time before a finished template is written.
 const FLUSH_INTERVAL: Duration = Duration::from_secs(2);
-
-/// Exit code when some files were not enrolled.
-const EXIT_LEFT: u8 = 3;
 
 /// Rows of the report that are also printed.
 const PRINTED_ROWS: usize = 50;
@@ -104,6 +101,7 @@ pub(super) async fn import(
         people,
         layout,
         existing: arguments.existing(),
+        samples_per_template: settings.limits.samples_per_template,
         guard,
         state,
         progress: Progress::new(photos),

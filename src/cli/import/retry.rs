@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::domain::AppId;
 use crate::gallery::IndexedTemplate;
-use crate::store::{OnConflict, Store, StoreError};
+use crate::store::{OnConflict, Refusal, Store, StoreError};
 
 /// Pauses between attempts.
 const RETRY_PAUSES: [Duration; 6] = [
@@ -29,15 +29,15 @@ pub(super) async fn repeat<T, F: Future<Output = Result<T, StoreError>>>(
     call().await
 }
 
-/// Writes templates, in one transaction unless it is repeated. Returns for each whether it was written; `false`: a
-/// template with this id exists.
+/// Writes templates, in one transaction unless it is repeated. Returns for each why it was refused; `None`: it was
+/// written.
 pub(super) async fn write(
     store: &Store,
     app: &AppId,
     templates: &[IndexedTemplate],
     on_conflict: OnConflict,
-) -> Result<Vec<bool>, StoreError> {
-    let mut written = vec![false; templates.len()];
+) -> Result<Vec<Option<Refusal>>, StoreError> {
+    let mut refused = vec![None; templates.len()];
     let mut open: Vec<usize> = (0..templates.len()).collect();
     let mut pauses = RETRY_PAUSES.iter();
     while !open.is_empty() {
@@ -45,7 +45,7 @@ pub(super) async fn write(
         match store.templates.insert_all(app, &batch, on_conflict).await {
             Ok(revisions) => {
                 for (at, revision) in open.iter().zip(revisions) {
-                    written[*at] = revision.is_some();
+                    refused[*at] = revision.err();
                 }
                 break;
             }
@@ -55,15 +55,16 @@ pub(super) async fn write(
                 // The failed write may have been committed.
                 let mut still_open = Vec::with_capacity(open.len());
                 for (at, template) in open.iter().zip(&batch) {
-                    written[*at] = is_written(store, app, template).await?;
-                    still_open.extend((!written[*at]).then_some(*at));
+                    if !is_written(store, app, template).await? {
+                        still_open.push(*at);
+                    }
                 }
                 open = still_open;
             }
             Err(error) => return Err(error),
         }
     }
-    Ok(written)
+    Ok(refused)
 }
 
 async fn is_written(store: &Store, app: &AppId, template: &IndexedTemplate) -> Result<bool, StoreError> {

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::executor::{DbRow, Executor, Limit, Value, values};
 use super::row;
 use super::sql_store::SqlStore;
-use crate::domain::{AppId, EnrollRules, Guard};
+use crate::domain::{AppId, EnrollRules, Guard, Quota};
 use crate::store::error::StoreError;
 use crate::store::outbox::ErasureReason;
 use crate::store::record::{AppRecord, KeyHash, PreviousKey};
@@ -20,8 +20,9 @@ impl AppStore for SqlStore {
         let inserted = db
             .execute(
                 "INSERT INTO applications
-                     (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (app_id) DO NOTHING",
+                     (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality, max_templates,
+                      max_samples)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (app_id) DO NOTHING",
                 &columns(app),
             )
             .await?;
@@ -36,8 +37,9 @@ impl AppStore for SqlStore {
                 let inserted = tx
                     .execute(
                         "INSERT INTO applications
-                             (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality)
-                         SELECT $1, $2, $3, $4, $5, $6, $7, $8 WHERE NOT EXISTS (SELECT 1 FROM applications)",
+                             (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality, max_templates,
+                              max_samples)
+                         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 WHERE NOT EXISTS (SELECT 1 FROM applications)",
                         &columns(app),
                     )
                     .await?;
@@ -52,7 +54,7 @@ impl AppStore for SqlStore {
         let rows = db
             .fetch_all(
                 "SELECT app_id, name, key_hash, created_at, attributes, former_key_hash, former_until, retention_s,
-                        guard, min_quality
+                        guard, min_quality, max_templates, max_samples
                  FROM applications ORDER BY created_at, app_id",
                 &[],
             )
@@ -83,6 +85,16 @@ impl AppStore for SqlStore {
 
     async fn set_min_quality(&self, id: &AppId, min_quality: Option<f64>) -> Result<bool, StoreError> {
         self.update("UPDATE applications SET min_quality = $2 WHERE app_id = $1", values![id, min_quality]).await
+    }
+
+    async fn set_max_templates(&self, id: &AppId, max: Option<u64>) -> Result<bool, StoreError> {
+        let sql = "UPDATE applications SET max_templates = $2 WHERE app_id = $1";
+        self.update(sql, values![id, max.map(row::integer)]).await
+    }
+
+    async fn set_max_samples(&self, id: &AppId, max: Option<u64>) -> Result<bool, StoreError> {
+        let sql = "UPDATE applications SET max_samples = $2 WHERE app_id = $1";
+        self.update(sql, values![id, max.map(row::integer)]).await
     }
 
     async fn delete(&self, id: &AppId) -> Result<bool, StoreError> {
@@ -122,7 +134,7 @@ impl SqlStore {
     }
 }
 
-fn columns(app: &AppRecord) -> [Value<'_>; 8] {
+fn columns(app: &AppRecord) -> [Value<'_>; 10] {
     [
         Value::from(&app.id),
         Value::from(app.name.as_str()),
@@ -132,6 +144,8 @@ fn columns(app: &AppRecord) -> [Value<'_>; 8] {
         Value::from(app.retention.map(row::seconds)),
         Value::from(app.rules.guard.as_str()),
         Value::from(app.rules.min_quality),
+        Value::from(app.rules.quota.templates.map(row::integer)),
+        Value::from(app.rules.quota.samples.map(row::integer)),
     ]
 }
 
@@ -139,6 +153,10 @@ fn record(row: &DbRow) -> Result<AppRecord, StoreError> {
     let id = row.app_id("app_id")?;
     let previous_hash: Option<&[u8]> = row.get("former_key_hash")?;
     let previous_until: Option<i64> = row.get("former_until")?;
+    let quota = Quota {
+        templates: row.get::<Option<i64>>("max_templates")?.map(row::number),
+        samples: row.get::<Option<i64>>("max_samples")?.map(row::number),
+    };
     Ok(AppRecord {
         name: row.get("name")?,
         key_hash: row::key_hash(row.get("key_hash")?, &id),
@@ -148,7 +166,7 @@ fn record(row: &DbRow) -> Result<AppRecord, StoreError> {
             .map(|(hash, until)| PreviousKey { hash: row::key_hash(hash, &id), until: row::time(until) }),
         attributes: row.get("attributes")?,
         retention: row.get::<Option<i64>>("retention_s")?.map(row::duration),
-        rules: EnrollRules { guard: row::guard(row.get("guard")?, &id), min_quality: row.get("min_quality")? },
+        rules: EnrollRules { guard: row::guard(row.get("guard")?, &id), min_quality: row.get("min_quality")?, quota },
         id,
     })
 }

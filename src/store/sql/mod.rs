@@ -2,9 +2,11 @@
 
 pub(super) mod apps;
 pub(super) mod executor;
+mod gallery_write;
 pub(super) mod gather;
 pub(super) mod keys;
 pub(super) mod outbox;
+mod quota;
 mod retry;
 mod row;
 pub(super) mod scrubber;

@@ -9,7 +9,7 @@ use super::gather::Gather;
 use super::sql_store::SqlStore;
 use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
-use crate::store::error::{InsertError, StoreError};
+use crate::store::error::{InsertError, Refusal, StoreError};
 use crate::store::outbox::ErasureReason;
 use crate::store::record::{Changes, GalleryPosition, OnConflict, SampleRecord, TemplatePage, TemplateRecord};
 use crate::store::traits::TemplateStore;
@@ -26,16 +26,18 @@ impl TemplateStore for SqlStore {
         self.db
             .transact(Limit::Request, |deadline| async move {
                 let mut write = self.begin_write(app, deadline).await?;
-                let inserted = write.insert_template(template, on_conflict).await?;
-                if !inserted && on_conflict != OnConflict::Extend {
-                    write.rollback().await?;
-                    return Err(InsertError::Exists);
-                }
                 let sealer = write.sealer().await?;
-                write.insert_sample(&sealer, template, sample).await?;
-                let revision = write.append_change(template).await?;
-                write.commit().await?;
-                Ok(revision)
+                match write.insert(&sealer, template, std::slice::from_ref(sample), on_conflict).await {
+                    Ok(revision) => {
+                        write.commit().await?;
+                        Ok(revision)
+                    }
+                    Err(refused @ InsertError::Refused(_)) => {
+                        write.rollback().await?;
+                        Err(refused)
+                    }
+                    failed => failed,
+                }
             })
             .await
     }
@@ -45,22 +47,18 @@ impl TemplateStore for SqlStore {
         app: &AppId,
         templates: &[IndexedTemplate],
         on_conflict: OnConflict,
-    ) -> Result<Vec<Option<Revision>>, StoreError> {
+    ) -> Result<Vec<Result<Revision, Refusal>>, StoreError> {
         self.db
             .transact(Limit::Bulk, |deadline| async move {
                 let mut write = self.begin_write(app, deadline).await?;
                 let sealer = write.sealer().await?;
                 let mut revisions = Vec::with_capacity(templates.len());
                 for template in templates {
-                    let inserted = write.insert_template(&template.id, on_conflict).await?;
-                    if !inserted && on_conflict != OnConflict::Extend {
-                        revisions.push(None);
-                        continue;
-                    }
-                    for sample in &template.samples {
-                        write.insert_sample(&sealer, &template.id, sample).await?;
-                    }
-                    revisions.push(Some(write.append_change(&template.id).await?));
+                    revisions.push(match write.insert(&sealer, &template.id, &template.samples, on_conflict).await {
+                        Ok(revision) => Ok(revision),
+                        Err(InsertError::Refused(refusal)) => Err(refusal),
+                        Err(InsertError::Store(error)) => return Err(error),
+                    });
                 }
                 write.commit().await?;
                 Ok(revisions)
@@ -79,14 +77,17 @@ impl TemplateStore for SqlStore {
         app: &AppId,
         template: &TemplateId,
         sample: &Sample,
-    ) -> Result<Option<Revision>, StoreError> {
+    ) -> Result<Option<Revision>, InsertError> {
         self.db
             .transact(Limit::Request, |deadline| async move {
                 let mut write = self.begin_write(app, deadline).await?;
-                let sql = "SELECT created_at FROM templates WHERE app_id = $1 AND template_id = $2";
-                if write.tx.fetch_optional(sql, values![app, template]).await?.is_none() {
+                if write.stored_samples(template).await?.is_none() {
                     write.rollback().await?;
                     return Ok(None);
+                }
+                if let Err(refused) = write.admit(template, 1, OnConflict::Extend).await {
+                    write.rollback().await?;
+                    return Err(refused);
                 }
                 let sealer = write.sealer().await?;
                 write.insert_sample(&sealer, template, sample).await?;

@@ -10,7 +10,7 @@ use semblance::compute::PoolConfig;
 use semblance::domain::{Check, DecodeFault, PhotoFault, Shortfall};
 use semblance::engine::{Analyze, EmbeddingSender, EnginePool, ModelPack};
 use semblance::service::Error;
-use semblance::store::StoreError;
+use semblance::store::{LimitReached, StoreError};
 
 use crate::support::engine::seen;
 use crate::support::{Form, Parts, ScriptedEngine, Server, Setup, eventually, photo};
@@ -46,6 +46,26 @@ fn the_whole_table() {
         (service(Error::TemplateExists), 400, 400, "Template already exists"),
         (service(Error::Refused(Check::Liveness)), 400, 400, "photo did not pass the liveness check"),
         (service(Error::Refused(Check::Deepfake)), 400, 400, "photo did not pass the deepfake check"),
+        (
+            service(Error::LimitReached(LimitReached::SamplesPerTemplate(32))),
+            400,
+            400,
+            "a template may have 32 samples at most (limits.samples_per_template): replace or delete the template, or \
+             ask the operator to raise the limit",
+        ),
+        (
+            service(Error::LimitReached(LimitReached::Templates(7))),
+            400,
+            400,
+            "the application's quota of 7 templates is reached: delete templates, or ask the operator to raise the \
+             quota",
+        ),
+        (
+            service(Error::LimitReached(LimitReached::Samples(7))),
+            400,
+            400,
+            "the application's quota of 7 samples is reached: delete templates, or ask the operator to raise the quota",
+        ),
         (ApiError::bad_request("threshold must be ..."), 400, 400, "threshold must be ..."),
         (ApiError::BodyTimeout, 400, 400, "request body was not received in time"),
         (service(Error::Unauthenticated), 401, 401, "APP-ID or APP-KEY is missing or wrong"),

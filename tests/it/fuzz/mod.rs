@@ -2,7 +2,7 @@
 //!
 //! The same changes every time. More of them: `SEMBLANCE_FUZZ_CASES=100000`. The long runs are in `fuzz/`.
 
-mod mutate;
+pub mod mutate;
 mod seeds;
 mod targets;
 

@@ -11,9 +11,9 @@ use semblance::domain::{AppId, Guard, ModelTag, Revision, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
 use semblance::store::{
     AppRecord, AppStore, Changes, Claim, ErasureReason, GalleryPosition, HintStore, InsertError, Key, KeyHash, KeyId,
-    KeyStatus, KeyStore, NodePosition, OnConflict, OutboxBacklog, OutboxEvent, OutboxStore, PreviousKey, Resealed,
-    SampleCursor, SampleRecord, Scrubber, SnapshotId, SnapshotStore, StoreError, TemplatePage, TemplateRecord,
-    TemplateStore,
+    KeyStatus, KeyStore, NodePosition, OnConflict, OutboxBacklog, OutboxEvent, OutboxStore, PreviousKey, Refusal,
+    Resealed, SampleCursor, SampleRecord, Scrubber, SnapshotId, SnapshotStore, StoreError, TemplatePage,
+    TemplateRecord, TemplateStore,
 };
 use tokio::sync::RwLock;
 use uuid::Uuid;
@@ -32,15 +32,14 @@ impl Gallery {
         self.revision
     }
 
-    /// `None` when the template exists and is refused.
-    fn put(&mut self, id: &TemplateId, samples: Vec<Sample>, on_conflict: OnConflict) -> Option<Revision> {
+    fn put(&mut self, id: &TemplateId, samples: Vec<Sample>, on_conflict: OnConflict) -> Result<Revision, Refusal> {
         match (on_conflict, self.templates.get_mut(id)) {
-            (OnConflict::Refuse, Some(_)) => return None,
+            (OnConflict::Refuse, Some(_)) => return Err(Refusal::Exists),
             (OnConflict::Extend, Some(known)) => known.extend(samples),
             (_, Some(known)) => *known = samples,
             (_, None) => drop(self.templates.insert(id.clone(), samples)),
         }
-        Some(self.changed(id))
+        Ok(self.changed(id))
     }
 
     fn indexed(&self, id: &TemplateId) -> IndexedTemplate {
@@ -156,6 +155,20 @@ impl AppStore for MemoryStore {
         })
     }
 
+    async fn set_max_templates(&self, id: &AppId, max: Option<u64>) -> Result<bool, StoreError> {
+        self.state(|state| {
+            let app = state.apps.iter_mut().find(|app| app.id == *id);
+            app.map(|app| app.rules.quota.templates = max).is_some()
+        })
+    }
+
+    async fn set_max_samples(&self, id: &AppId, max: Option<u64>) -> Result<bool, StoreError> {
+        self.state(|state| {
+            let app = state.apps.iter_mut().find(|app| app.id == *id);
+            app.map(|app| app.rules.quota.samples = max).is_some()
+        })
+    }
+
     async fn delete(&self, id: &AppId) -> Result<bool, StoreError> {
         self.state(|state| {
             state.apps.retain(|app| app.id != *id);
@@ -176,7 +189,7 @@ impl TemplateStore for MemoryStore {
         let _open = self.gate.read().await;
         self.gallery(app, |gallery| {
             let samples = vec![sample.clone()];
-            gallery.put(template, samples, on_conflict).ok_or(InsertError::Exists)
+            Ok(gallery.put(template, samples, on_conflict)?)
         })?
     }
 
@@ -185,7 +198,7 @@ impl TemplateStore for MemoryStore {
         app: &AppId,
         templates: &[IndexedTemplate],
         on_conflict: OnConflict,
-    ) -> Result<Vec<Option<Revision>>, StoreError> {
+    ) -> Result<Vec<Result<Revision, Refusal>>, StoreError> {
         self.gallery(app, |gallery| {
             let insert = |template: &IndexedTemplate| gallery.put(&template.id, template.samples.clone(), on_conflict);
             templates.iter().map(insert).collect()
@@ -205,11 +218,12 @@ impl TemplateStore for MemoryStore {
         app: &AppId,
         template: &TemplateId,
         sample: &Sample,
-    ) -> Result<Option<Revision>, StoreError> {
-        self.gallery(app, |gallery| {
+    ) -> Result<Option<Revision>, InsertError> {
+        let added = self.gallery(app, |gallery| {
             gallery.templates.get_mut(template)?.push(sample.clone());
             Some(gallery.changed(template))
-        })
+        });
+        Ok(added?)
     }
 
     async fn remove(

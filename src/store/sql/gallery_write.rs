@@ -1,0 +1,282 @@
+//! A write of one gallery: what it changes, whether the limits allow it, and how it commits.
+
+use std::sync::Arc;
+
+use super::executor::{Deadline, Executor, Tx, values};
+use super::quota::{self, Counted};
+use super::row;
+use super::sql_store::SqlStore;
+use crate::domain::{AppId, Quota, Revision, TemplateId};
+use crate::gallery::Sample;
+use crate::store::error::{InsertError, LimitReached, Refusal, StoreError};
+use crate::store::outbox::{ErasureReason, OutboxEvent};
+use crate::store::record::OnConflict;
+use crate::store::seal::{SampleRef, Sealer};
+
+/// How many changes of a gallery are kept at least, for replicas to follow. A replica that is further behind loads the
+/// whole gallery.
+const MIN_CHANGES_KEPT: i64 = 100_000;
+
+/// How often older changes are deleted, in revisions.
+const TRIM_INTERVAL: i64 = 1024;
+
+impl SqlStore {
+    /// Begins a write of a gallery, in an attempt of [`Db::transact`](super::executor::Db::transact).
+    pub(super) async fn begin_write<'a>(
+        &'a self,
+        app: &'a AppId,
+        deadline: Deadline,
+    ) -> Result<GalleryWrite<'a>, StoreError> {
+        let mut tx = self.db.begin(deadline).await?;
+        let row = tx
+            .fetch_optional(
+                "UPDATE applications SET revision = revision + 1 WHERE app_id = $1
+                 RETURNING revision, max_templates, max_samples, counted_revision, counted_templates, counted_samples",
+                values![app],
+            )
+            .await?
+            .ok_or(StoreError::NoSuchApp)?;
+        let raised = row.get("revision")?;
+        let quota = Quota {
+            templates: row.get::<Option<i64>>("max_templates")?.map(row::number),
+            samples: row.get::<Option<i64>>("max_samples")?.map(row::number),
+        };
+        let counted = if quota.is_set() { quota::stored_count(&row, raised - 1)? } else { None };
+        Ok(GalleryWrite { store: self, app, tx, quota, counted, raised, next: raised })
+    }
+}
+
+/// A write of one gallery. Its row is locked until the end, so revisions have no gaps and commit in order.
+pub(super) struct GalleryWrite<'a> {
+    pub(super) store: &'a SqlStore,
+    pub(super) app: &'a AppId,
+    pub(super) tx: Tx,
+    pub(super) quota: Quota,
+    /// The size of the gallery as this transaction has changed it; `None` while it is not counted.
+    pub(super) counted: Option<Counted>,
+    /// The gallery's revision as this transaction has raised it: that of the first change.
+    raised: i64,
+    /// The revision of the next change.
+    next: i64,
+}
+
+impl GalleryWrite<'_> {
+    /// Appends a change to the log, and now and then deletes old ones.
+    pub(super) async fn append_change(&mut self, template: &TemplateId) -> Result<Revision, StoreError> {
+        let revision = self.next;
+        self.tx
+            .execute(
+                "INSERT INTO changes (app_id, revision, template_id, tag) VALUES ($1, $2, $3, $4)",
+                values![self.app, revision, template, row::random_tag()],
+            )
+            .await?;
+        if revision % TRIM_INTERVAL == 0 {
+            self.tx
+                .execute(
+                    "DELETE FROM changes WHERE app_id = $1 AND revision <= $2",
+                    values![self.app, revision - MIN_CHANGES_KEPT],
+                )
+                .await?;
+        }
+        self.next += 1;
+        Ok(row::revision(revision))
+    }
+
+    /// Skips a revision without a change: the gallery is deleted.
+    pub(super) fn skip_change(&mut self) {
+        self.next += 1;
+    }
+
+    /// Deletes a template and, with it, the keys of all snapshots that may hold it; an outbox event records it.
+    /// `false` when the template does not exist.
+    pub(super) async fn erase(&mut self, template: &TemplateId, reason: ErasureReason) -> Result<bool, StoreError> {
+        let samples = if self.counted.is_some() { self.stored_samples(template).await? } else { None };
+        let deleted = self
+            .tx
+            .execute("DELETE FROM templates WHERE app_id = $1 AND template_id = $2", values![self.app, template])
+            .await?;
+        if deleted == 0 {
+            return Ok(false);
+        }
+        if let Some((counted, samples)) = self.counted.as_mut().zip(samples) {
+            counted.templates = counted.templates.saturating_sub(1);
+            counted.samples = counted.samples.saturating_sub(samples);
+        }
+        self.tx.set_erasing();
+        self.tx.execute("DELETE FROM snapshots WHERE app_id = $1", values![self.app]).await?;
+        let event = OutboxEvent::erasure(self.store.clock.now(), self.app, template, row::revision(self.next), reason);
+        self.store.insert_event(&mut self.tx, &event).await?;
+        Ok(true)
+    }
+
+    /// Inserts a template with its samples. One that is refused leaves nothing behind.
+    pub(super) async fn insert(
+        &mut self,
+        sealer: &Sealer,
+        template: &TemplateId,
+        samples: &[Sample],
+        on_conflict: OnConflict,
+    ) -> Result<Revision, InsertError> {
+        self.admit(template, samples.len(), on_conflict).await?;
+        if !self.insert_template(template, on_conflict).await? && on_conflict != OnConflict::Extend {
+            return Err(Refusal::Exists.into());
+        }
+        for sample in samples {
+            self.insert_sample(sealer, template, sample).await?;
+        }
+        Ok(self.append_change(template).await?)
+    }
+
+    /// Inserts a template without samples; `false` when it exists.
+    async fn insert_template(&mut self, template: &TemplateId, on_conflict: OnConflict) -> Result<bool, StoreError> {
+        if let OnConflict::Replace(reason) = on_conflict {
+            self.erase(template, reason).await?;
+        }
+        let inserted = self
+            .tx
+            .execute(
+                "INSERT INTO templates (app_id, template_id, created_at) VALUES ($1, $2, $3)
+                 ON CONFLICT (app_id, template_id) DO NOTHING",
+                values![self.app, template, self.store.clock.now()],
+            )
+            .await?;
+        if let Some(counted) = &mut self.counted {
+            counted.templates += inserted;
+        }
+        Ok(inserted == 1)
+    }
+
+    /// The sealer for the samples of this write.
+    pub(super) async fn sealer(&mut self) -> Result<Arc<Sealer>, StoreError> {
+        self.store.sealer(&mut self.tx).await
+    }
+
+    pub(super) async fn insert_sample(
+        &mut self,
+        sealer: &Sealer,
+        template: &TemplateId,
+        sample: &Sample,
+    ) -> Result<(), StoreError> {
+        let model = sample.embedding.model();
+        let of = SampleRef { app: self.app, template, sample: sample.id, model };
+        let sealed = sealer.seal(&of, &sample.embedding)?;
+        self.tx
+            .execute(
+                "INSERT INTO samples (app_id, template_id, created_at, sample_id, model, sealed, data_key)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
+                values![
+                    self.app,
+                    template,
+                    self.store.clock.now(),
+                    &sample.id.0,
+                    model,
+                    &sealed.embedding,
+                    &sealed.data_key
+                ],
+            )
+            .await?;
+        if let Some(counted) = &mut self.counted {
+            counted.samples += 1;
+        }
+        Ok(())
+    }
+
+    /// Commits and notifies other nodes. Without a change it rolls back instead, which restores the revision.
+    pub(super) async fn commit(mut self) -> Result<(), StoreError> {
+        let last = self.next - 1;
+        if last < self.raised {
+            return self.tx.rollback().await;
+        }
+        if let Some(counted) = self.counted {
+            self.store_count(last, counted).await?;
+        } else if last > self.raised {
+            let sql = "UPDATE applications SET revision = $2 WHERE app_id = $1";
+            self.tx.execute(sql, values![self.app, last]).await?;
+        }
+        self.tx.commit_and_notify().await
+    }
+
+    /// Rolls back, which restores the revision.
+    pub(super) async fn rollback(self) -> Result<(), StoreError> {
+        self.tx.rollback().await
+    }
+
+    /// Checks whether `adds` samples of a template may be written, before anything of it is.
+    pub(super) async fn admit(
+        &mut self,
+        template: &TemplateId,
+        adds: usize,
+        on_conflict: OnConflict,
+    ) -> Result<(), InsertError> {
+        let adds = adds as u64;
+        self.admit_to_template(adds)?;
+        if on_conflict != OnConflict::Extend && !self.quota.is_set() {
+            return Ok(());
+        }
+        let stored = self.stored_samples(template).await?;
+        let replaced = match on_conflict {
+            OnConflict::Refuse if stored.is_some() => return Err(Refusal::Exists.into()),
+            OnConflict::Extend => {
+                self.admit_to_template(stored.unwrap_or(0).saturating_add(adds))?;
+                0
+            }
+            OnConflict::Refuse | OnConflict::Replace(_) => stored.unwrap_or(0),
+        };
+        if !self.quota.is_set() {
+            return Ok(());
+        }
+        let counted = self.count().await?;
+        if let Some(max) = self.quota.templates
+            && stored.is_none()
+            && counted.templates >= max
+        {
+            return Err(Refusal::from(LimitReached::Templates(max)).into());
+        }
+        if let Some(max) = self.quota.samples
+            && adds > replaced
+            && counted.samples.saturating_add(adds - replaced) > max
+        {
+            return Err(Refusal::from(LimitReached::Samples(max)).into());
+        }
+        Ok(())
+    }
+
+    fn admit_to_template(&self, samples: u64) -> Result<(), Refusal> {
+        let max = self.store.samples_per_template;
+        if samples > max { Err(LimitReached::SamplesPerTemplate(max).into()) } else { Ok(()) }
+    }
+
+    /// The number of samples of a template; `None` when it does not exist.
+    pub(super) async fn stored_samples(&mut self, template: &TemplateId) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT (SELECT count(*) FROM samples s
+                           WHERE s.app_id = t.app_id AND s.template_id = t.template_id) AS samples
+                   FROM templates t WHERE t.app_id = $1 AND t.template_id = $2";
+        let row = self.tx.fetch_optional(sql, values![self.app, template]).await?;
+        row.map(|row| row.get("samples").map(row::number)).transpose()
+    }
+
+    /// The size of the gallery, counted row by row if the stored count does not apply.
+    async fn count(&mut self) -> Result<Counted, StoreError> {
+        if let Some(counted) = self.counted {
+            return Ok(counted);
+        }
+        let sql = "SELECT (SELECT count(*) FROM templates WHERE app_id = $1) AS templates,
+                          (SELECT count(*) FROM samples WHERE app_id = $1) AS samples";
+        let row = self.tx.fetch_one(sql, values![self.app]).await?;
+        let counted =
+            Counted { templates: row::number(row.get("templates")?), samples: row::number(row.get("samples")?) };
+        self.counted = Some(counted);
+        Ok(counted)
+    }
+
+    /// Stores the count with the revision that this transaction commits.
+    pub(super) async fn store_count(&mut self, revision: i64, counted: Counted) -> Result<(), StoreError> {
+        let sql = "UPDATE applications
+                   SET revision = $2, counted_revision = $2, counted_templates = $3, counted_samples = $4
+                   WHERE app_id = $1";
+        let templates = row::integer(counted.templates);
+        let samples = row::integer(counted.samples);
+        self.tx.execute(sql, values![self.app, revision, templates, samples]).await?;
+        Ok(())
+    }
+}
