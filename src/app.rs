@@ -7,6 +7,7 @@ mod connection;
 mod data_lock;
 mod listener;
 mod outbox_relay;
+mod proxy_protocol;
 mod server;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use certificate::Tls;
+pub use proxy_protocol::{ProxyHeader, ProxyHeaderError};
 pub use server::{App, FirstRun};
 
 use crate::api::Shape;

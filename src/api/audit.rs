@@ -1,6 +1,7 @@
 //! The journal entry of a request, which its handler fills.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
@@ -22,6 +23,12 @@ pub(super) struct Audit(Arc<Mutex<Entry>>);
 pub(super) struct Audited(Outcome);
 
 impl Audit {
+    /// For a request of this client.
+    pub(super) fn new(client: Option<IpAddr>) -> Self {
+        let client = client.map(|client| client.to_string());
+        Self(Arc::new(Mutex::new(Entry { client, ..Entry::default() })))
+    }
+
     fn change(&self, change: impl FnOnce(&mut Entry)) {
         change(&mut self.0.lock());
     }
@@ -29,6 +36,11 @@ impl Audit {
     /// The entry so far.
     pub(super) fn entry(&self) -> Entry {
         self.0.lock().clone()
+    }
+
+    /// Whether the credentials were good.
+    pub(super) fn is_authenticated(&self) -> bool {
+        self.0.lock().app.is_some()
     }
 
     /// Notes who calls.

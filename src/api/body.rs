@@ -1,13 +1,13 @@
 //! The guard around every request body.
 //!
 //! A server that merely stops reading a body has three problems. A slow client occupies memory and a connection: the
-//! guard ends a body that pauses too long, moves too slowly or takes too long in all. A client that is refused early (401, 413, 503) is still sending: a
-//! connection that is closed with unread bytes is reset, and the reset overtakes the response, so the client sees a
-//! broken connection instead of the reason. So the guard continues to read, and discards, the rest of a dropped body in
-//! the background, within bounds, while the response is sent. And a client that keeps connections open would send its
-//! next request where the server still expects the rest of the body, or on a connection that is about to be closed. So
-//! the guard reports whether the body was read to its end; if not, the envelope adds `Connection: close` to a response
-//! over HTTP/1.
+//! guard ends a body that pauses too long, moves too slowly or takes too long in all. A client that is refused early (401,
+//! 413, 503) is still sending: a connection that is closed with unread bytes is reset, and the reset overtakes the
+//! response, so the client sees a broken connection instead of the reason. So the guard continues to read, and discards,
+//! the rest of a dropped body in the background, within the bounds of `drain`, while the response is sent. And a client
+//! that keeps connections open would send its next request where the server still expects the rest of the body, or on a
+//! connection that is about to be closed. So the guard reports whether the body was read to its end; if not, the envelope
+//! adds `Connection: close` to a response over HTTP/1.
 //!
 //! A client that waits for `100 Continue` has sent nothing. Reading its body would request it, so an untouched body is
 //! dropped without reading.
@@ -21,10 +21,9 @@ use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::http::{HeaderMap, Version, header};
 use futures_util::{Stream, StreamExt};
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::ApiConfig;
+use super::{ApiConfig, Drain};
 
 /// Why a body ended before its end.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +42,7 @@ const SMALL_REST_BYTES: usize = 64 * 1024;
 /// Longest wait for such a rest. It has usually arrived together with the head of the request.
 const SMALL_REST_WAIT: Duration = Duration::from_millis(100);
 
-/// How long to wait for a body, and how much of it to discard.
+/// How long to wait for a body.
 #[derive(Debug, Clone, Copy)]
 struct Bounds {
     total: Duration,
@@ -51,8 +50,6 @@ struct Bounds {
     /// Bytes per second on average, once `grace` has passed.
     min_rate: u32,
     grace: Duration,
-    drain_bytes: usize,
-    drain_time: Duration,
 }
 
 /// The pace of a body that is read.
@@ -98,8 +95,8 @@ struct Progress {
     complete: bool,
     /// The body took too long. Its rest will not come soon either.
     timed_out: bool,
-    /// The response is decided: `rest` is not taken any more.
-    answered: bool,
+    /// The response is decided: `rest` is not taken any more, and a body that is dropped later is drained so.
+    answered: Option<Drain>,
     /// The body, dropped before its end.
     rest: Option<BodyDataStream>,
 }
@@ -120,7 +117,6 @@ struct Guarded {
 /// The envelope's end of a guarded body.
 pub(super) struct Remainder {
     progress: SharedProgress,
-    bounds: Bounds,
 }
 
 /// Puts the guard around a body.
@@ -130,12 +126,10 @@ pub(super) fn guard(body: Body, headers: &HeaderMap, config: &ApiConfig) -> (Bod
         idle: config.body_idle_timeout,
         min_rate: config.min_body_rate,
         grace: config.body_rate_grace,
-        drain_bytes: config.drain_bytes,
-        drain_time: config.drain_timeout,
     };
     let complete = body.is_end_stream();
     let progress = Arc::new(Mutex::new(Progress { complete, ..Progress::default() }));
-    let remainder = Remainder { progress: Arc::clone(&progress), bounds };
+    let remainder = Remainder { progress: Arc::clone(&progress) };
     if complete {
         return (body, remainder);
     }
@@ -152,29 +146,30 @@ pub(super) fn guard(body: Body, headers: &HeaderMap, config: &ApiConfig) -> (Bod
 }
 
 impl Remainder {
-    /// Decides, before the response is sent, what becomes of the rest of the body. Returns whether the body was read to
-    /// its end; if not, the connection cannot serve another request over HTTP/1.
-    pub(super) async fn settle(self, version: Version) -> bool {
+    /// Decides, before the response is sent, what becomes of the rest of the body. Returns `None` when the body was read
+    /// to its end; otherwise how the rest is drained, and that the connection cannot serve another request over HTTP/1.
+    pub(super) async fn settle(self, version: Version, drain: impl FnOnce() -> Drain) -> Option<Drain> {
         let (mut body, timed_out) = {
             let mut progress = self.progress.lock();
-            progress.answered = true;
             match progress.rest.take() {
-                None => return progress.complete,
+                None if progress.complete => return None,
+                None => return Some(progress.answered.insert(drain()).clone()),
                 Some(body) => (body, progress.timed_out),
             }
         };
         // Over HTTP/2 each request has a stream of its own: there is nothing to save.
         let is_small = HttpBody::size_hint(&body).lower() <= SMALL_REST_BYTES as u64;
         if version < Version::HTTP_2 && is_small && !timed_out {
-            let rest = discard(&mut body, SMALL_REST_BYTES, SMALL_REST_WAIT);
+            let rest = discard(&mut body, SMALL_REST_BYTES);
             match timeout(SMALL_REST_WAIT, rest).await {
-                Ok(Discarded::ToTheEnd) => return true,
-                Ok(Discarded::Broken) => return false,
-                Ok(Discarded::TooMuch | Discarded::Stalled) | Err(_) => {}
+                Ok(Discarded::ToTheEnd) => return None,
+                Ok(Discarded::Broken) => return Some(drain()),
+                Ok(Discarded::TooMuch) | Err(_) => {}
             }
         }
-        drain_in_background(body, self.bounds);
-        false
+        let drain = drain();
+        drain.clone().spawn(body);
+        Some(drain)
     }
 }
 
@@ -221,8 +216,8 @@ impl Drop for Guarded {
             progress.complete = true;
         } else if self.awaits_continue && untouched {
             // Dropped without reading.
-        } else if progress.answered {
-            drain_in_background(body, self.bounds);
+        } else if let Some(drain) = progress.answered.take() {
+            drain.spawn(body);
         } else {
             progress.timed_out = self.timed_out;
             progress.rest = Some(body);
@@ -230,33 +225,21 @@ impl Drop for Guarded {
     }
 }
 
-/// Reads and discards what a refused client is still sending.
-fn drain_in_background(mut body: BodyDataStream, bounds: Bounds) {
-    if let Ok(runtime) = Handle::try_current() {
-        runtime.spawn(async move {
-            // Beyond the time or the bytes, the connection is closed with the rest unread.
-            let _ = timeout(bounds.drain_time, discard(&mut body, bounds.drain_bytes, bounds.idle)).await;
-        });
-    }
-}
-
 /// How [`discard`] ended.
 enum Discarded {
     ToTheEnd,
     TooMuch,
-    Stalled,
     Broken,
 }
 
-/// Reads and discards up to `limit` bytes, and stops after `idle` without any.
-async fn discard(body: &mut BodyDataStream, limit: usize, idle: Duration) -> Discarded {
+/// Reads and discards up to `limit` bytes.
+async fn discard(body: &mut BodyDataStream, limit: usize) -> Discarded {
     let mut left = limit;
     loop {
-        let piece = match timeout(idle, body.next()).await {
-            Ok(Some(Ok(piece))) => piece,
-            Ok(None) => return Discarded::ToTheEnd,
-            Ok(Some(Err(_))) => return Discarded::Broken,
-            Err(_) => return Discarded::Stalled,
+        let piece = match body.next().await {
+            Some(Ok(piece)) => piece,
+            None => return Discarded::ToTheEnd,
+            Some(Err(_)) => return Discarded::Broken,
         };
         match left.checked_sub(piece.len()) {
             Some(rest) => left = rest,

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::domain::PhotoFormats;
+use super::ForwardedHeader;
+use crate::domain::{Networks, PhotoFormats};
 
 /// Which of the two documented layouts a reply has.
 ///
@@ -50,10 +51,18 @@ pub struct ApiConfig {
     /// How long a body may arrive at any rate.
     pub body_rate_grace: Duration,
     /// Maximum bytes of a refused body that are read and discarded, so that the client receives the
-    /// response.
+    /// response. Less is discarded without good credentials, see [`Drain`](super::Drain).
     pub drain_bytes: usize,
     /// Longest time to read and discard a refused body.
     pub drain_timeout: Duration,
+    /// Proxies that report the address of their client.
+    pub trusted_proxies: Networks,
+    /// The header in which they report it; `None`: they use the PROXY protocol.
+    pub forwarded_header: Option<ForwardedHeader>,
+    /// Maximum connections of the API's listener; at least 1.
+    pub connections: usize,
+    /// The share of them for one client, 0 to 1. Requests of a client that a header names count like connections.
+    pub peer_share: f64,
     /// Formats of photos that are accepted.
     pub formats: PhotoFormats,
     /// Origins whose pages may call; `*` is any. Empty: no CORS header is sent.
@@ -87,6 +96,10 @@ impl Default for ApiConfig {
             body_rate_grace: Duration::from_secs(10),
             drain_bytes: 64 * 1024 * 1024,
             drain_timeout: Duration::from_secs(30),
+            trusted_proxies: Networks::default(),
+            forwarded_header: None,
+            connections: 768,
+            peer_share: 0.5,
             formats: PhotoFormats::CONTRACT,
             cors_origins: Vec::new(),
             hsts_s: None,

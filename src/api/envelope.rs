@@ -18,6 +18,7 @@ use tracing::Instrument;
 
 use super::audit::Audit;
 use super::outcome::Outcome;
+use super::peer::Client;
 use super::request_log::RequestLog;
 use super::{ApiError, ApiState, body};
 use crate::domain::TransactionId;
@@ -32,24 +33,38 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Next) -> Response {
     let id = TransactionId::random();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let audit = Audit::default();
+    let client = request.extensions().get().map(|peer| Client::new(*peer, request.headers(), api.config()));
+    let address = client.map(|client| client.address);
+    let audit = Audit::new(address);
     let log = RequestLog::start(api.clone(), id, audit.clone(), request.method(), route);
     // At the highest level, so that no filter removes the transaction id from a line.
-    let span = tracing::error_span!("request", transaction.id = %id, app = tracing::field::Empty);
+    let client_text = address.map(tracing::field::display);
+    let span = tracing::error_span!("request", transaction.id = %id, client = client_text, app = tracing::field::Empty);
     let handled = async {
         let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(id);
-        parts.extensions.insert(audit);
+        parts.extensions.insert(audit.clone());
         let version = parts.version;
         let (incoming, remainder) = body::guard(incoming, &parts.headers, api.config());
-        let handled = AssertUnwindSafe(next.run(Request::from_parts(parts, incoming))).catch_unwind().await;
-        let mut response =
-            handled.unwrap_or_else(|panic| ApiError::Panicked(panic_text(panic.as_ref())).into_response());
+        let mut response = match api.admit_client(client) {
+            Ok(_place) => {
+                let handled = AssertUnwindSafe(next.run(Request::from_parts(parts, incoming))).catch_unwind().await;
+                handled.unwrap_or_else(|panic| ApiError::Panicked(panic_text(panic.as_ref())).into_response())
+            }
+            Err(error) => {
+                drop(incoming);
+                error.into_response()
+            }
+        };
         let failure = render(&mut response, id, api.config().retry_after_s);
         log.finish(response.status(), failure.as_deref());
-        if !remainder.settle(version).await && version < Version::HTTP_2 {
-            // HTTP/2 has no such header: there, a request is a stream of its own.
+        let drain = remainder.settle(version, || api.drain(audit.is_authenticated(), address)).await;
+        // HTTP/2 has no such header: there, a request is a stream of its own.
+        if let Some(drain) = drain
+            && version < Version::HTTP_2
+        {
             response.headers_mut().insert(header::CONNECTION, CLOSE);
+            response.extensions_mut().insert(drain);
         }
         response
     };
@@ -88,11 +103,6 @@ fn render(response: &mut Response, id: TransactionId, retry_after_s: u64) -> Opt
         response.headers_mut().insert(TRANSACTION_ID, value);
     }
     failure
-}
-
-/// Whether a response announces that its connection ends with it.
-pub fn ends_connection(response: &Response) -> bool {
-    response.headers().get(header::CONNECTION).is_some_and(|value| value == CLOSE)
 }
 
 /// The outermost layer: security headers for browsers, on every response including CORS preflights.

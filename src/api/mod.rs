@@ -6,17 +6,21 @@
 //! query, models, room within the limits, and only then the body. Business rules are in `service`, not here.
 
 mod admission;
+mod answers;
 mod audit;
 mod body;
 mod config;
 mod cors;
+mod drain;
 mod envelope;
 mod error;
 mod extract;
+mod forwarded;
 mod handlers;
 mod openapi;
 mod outcome;
 mod path;
+mod peer;
 mod reply;
 mod request_log;
 mod routes;
@@ -24,10 +28,14 @@ mod schema;
 mod state;
 
 pub use admission::Limiters;
+pub use answers::{AnswerPlace, Answers};
+pub use axum::http::{Request, Version};
 pub use axum::response::Response;
 pub use config::{ApiConfig, Shape};
-pub use envelope::ends_connection;
+pub use drain::Drain;
 pub use error::{ApiError, ErrorBody};
+pub use forwarded::{ForwardedError, ForwardedHeader};
+pub use peer::Peer;
 pub use routes::{Routes, openapi, paths, router};
 pub use state::ApiState;
 

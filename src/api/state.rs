@@ -1,13 +1,15 @@
 //! What every handler can use.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
 
 use super::admission::{Admission, Limiters};
-use super::{ApiConfig, ApiError};
-use crate::compute::RateLimiter;
+use super::peer::{Client, ClientLimits};
+use super::{ApiConfig, ApiError, Drain};
+use crate::compute::{RateLimiter, Ticket};
 use crate::domain::{AppId, Clock};
 use crate::journal::{Entry, Journal};
 use crate::service::Service;
@@ -16,6 +18,7 @@ use crate::telemetry::{Gauges, Metrics};
 struct Inner {
     service: Service,
     admission: Arc<Admission>,
+    clients: ClientLimits,
     metrics: Arc<Metrics>,
     config: ApiConfig,
     rate_limiter: Option<RateLimiter<AppId>>,
@@ -43,7 +46,8 @@ impl ApiState {
         let licences = Bytes::from(licences.to_string());
         let rate_limiter = RateLimiter::new(config.requests_per_second, config.burst);
         let admission = Arc::new(Admission::new(limiters, Duration::from_secs(config.retry_after_s)));
-        Self(Arc::new(Inner { service, admission, metrics, config, rate_limiter, journal, licences }))
+        let clients = ClientLimits::new(&config);
+        Self(Arc::new(Inner { service, admission, clients, metrics, config, rate_limiter, journal, licences }))
     }
 
     pub(super) fn service(&self) -> &Service {
@@ -79,6 +83,20 @@ impl ApiState {
     /// Admits requests within the limits.
     pub(super) fn admission(&self) -> &Arc<Admission> {
         &self.0.admission
+    }
+
+    /// A place for a request of a client that a proxy names in a header.
+    pub(super) fn admit_client(&self, client: Option<Client>) -> Result<Option<Ticket>, ApiError> {
+        let refused = |_| ApiError::TooMany(Duration::from_secs(self.config().retry_after_s));
+        self.0.clients.admit(client).map_err(refused)
+    }
+
+    /// How the rest of a body is drained after its response.
+    pub(super) fn drain(&self, is_authenticated: bool, client: Option<IpAddr>) -> Drain {
+        if is_authenticated {
+            return Drain::full(self.config());
+        }
+        Drain::short(self.config(), self.0.clients.drained(client))
     }
 
     /// The figures that are read at a scrape instead of counted.

@@ -1,6 +1,5 @@
 //! Limits on connections: how many are open, and how long an idle or stalled one stays open.
 
-use std::future::{Ready, ready};
 use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -12,92 +11,134 @@ use axum_server::accept::Accept;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, Sleep, sleep};
-use tower::Service;
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
+use tower::{Service, ServiceExt as _};
 
-use crate::api;
+use super::proxy_protocol::read_header;
+use crate::api::{Answers, Drain, Peer, Request, Response, Version};
 use crate::compute::{Admission, RateLimiter, Ticket};
-use crate::domain::Clock;
-use crate::settings::Server;
-
-/// The longest time that a connection is read after its last response while the peer is still sending. A connection that
-/// is closed with unread bytes is reset, and the peer may see the reset before the response.
-const LINGER_TIMEOUT: Duration = Duration::from_secs(5);
+use crate::domain::{Clock, Networks, client_key};
+use crate::settings::{ClientFrom, Server};
 
 /// Seconds between two log lines about refused connections.
 const REFUSAL_LOG_INTERVAL_S: f64 = 60.0;
 
-/// Admits a bounded number of connections, and a share of it for each peer. Further ones are closed at once: a waiting
+type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Admits a bounded number of connections, and a share of it for each client. Further ones are closed at once: a waiting
 /// connection costs as much as one that is served.
+///
+/// A trusted proxy has no share of its own: by the PROXY protocol each of its connections counts for its client; otherwise
+/// the requests do (`api`).
 #[derive(Debug, Clone)]
 pub(super) struct ConnectionLimiter {
     /// A ticket for each connection.
     tickets: Admission,
+    /// A ticket for each connection whose client is known.
+    shares: Admission,
+    trusted_proxies: Networks,
+    /// Connections of trusted proxies begin with a header of the PROXY protocol, and the others are refused.
+    proxy_protocol: bool,
     /// Limits the log lines about refused connections.
     refusal_log: Arc<Option<RateLimiter<()>>>,
+    /// The longest wait for a header of the PROXY protocol.
+    head_timeout: Duration,
     /// The longest time that a write waits for the peer.
     write_timeout: Duration,
     /// The longest time without a request. Answers to keep-alive pings (HTTP/2) do not count.
     idle_timeout: Duration,
 }
 
-impl<S> Accept<TcpStream, S> for ConnectionLimiter {
+impl<S: Send + 'static> Accept<TcpStream, S> for ConnectionLimiter {
     type Stream = Connection;
     type Service = Counted<S>;
-    type Future = Ready<io::Result<(Connection, Counted<S>)>>;
+    type Future = BoxFuture<io::Result<(Connection, Counted<S>)>>;
 
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
-        ready(self.admit(stream).map(|connection| {
+        let limiter = self.clone();
+        Box::pin(async move {
+            let (connection, peer) = limiter.admit(stream).await?;
             let requests = Arc::clone(&connection.requests);
-            (connection, Counted { service, requests })
-        }))
+            Ok((connection, Counted { service, requests, peer }))
+        })
     }
 }
 
 impl ConnectionLimiter {
-    /// A limiter for this number of connections.
-    pub(super) fn new(connections: usize, server: &Server) -> Self {
+    /// A limiter for this number of connections. `proxy_protocol`: whether the listener expects it where the settings
+    /// name it.
+    pub(super) fn new(connections: usize, proxy_protocol: bool, server: &Server) -> Self {
         Self {
-            tickets: Admission::new(connections, server.peer_share),
+            tickets: Admission::new(connections, 1.0),
+            shares: Admission::new(connections, server.peer_share),
+            trusted_proxies: server.trusted_proxies.clone(),
+            proxy_protocol: proxy_protocol && server.client_from == ClientFrom::ProxyProtocol,
             refusal_log: Arc::new(RateLimiter::new(1.0 / REFUSAL_LOG_INTERVAL_S, 1)),
+            head_timeout: Duration::from_secs(server.head_timeout_s),
             write_timeout: Duration::from_secs(server.write_timeout_s),
             idle_timeout: Duration::from_secs(server.idle_timeout_s),
         }
     }
 
-    fn admit(&self, stream: TcpStream) -> io::Result<Connection> {
-        let peer = network(stream.peer_addr()?.ip());
-        let ticket = self.tickets.try_take(&peer).map_err(|refused| {
-            let limiter = self.refusal_log.as_ref().as_ref();
-            if limiter.is_some_and(|limiter| limiter.check(&(), Clock::system().instant()).is_ok()) {
-                tracing::warn!(peer, ?refused, "connections are refused: see server.connections and server.peer_share");
+    async fn admit(&self, mut stream: TcpStream) -> io::Result<(Connection, Peer)> {
+        let peer = stream.peer_addr()?.ip().to_canonical();
+        let is_proxy = self.trusted_proxies.contains(peer);
+        let ticket = self.ticket(&self.tickets, "", peer)?;
+        let mut client = Some(peer).filter(|_| !is_proxy);
+        let mut received = Vec::new();
+        if self.proxy_protocol {
+            if is_proxy {
+                let header = read_header(&mut stream, self.head_timeout).await;
+                (client, received) = header.map_err(|error| self.refused(peer, error))?;
+            } else if !is_local(peer, &stream) {
+                let reason = "it is not in server.trusted_proxies, and only proxies may connect";
+                return Err(self.refused(peer, io::Error::new(io::ErrorKind::PermissionDenied, reason)));
             }
-            io::Error::other("too many connections")
-        })?;
-        Ok(Connection {
+        }
+        let share = client.map(|client| self.ticket(&self.shares, &client_key(client), client)).transpose()?;
+        let connection = Connection {
             stream,
+            received,
             requests: Arc::new(Requests::new()),
             write_timeout: self.write_timeout,
             write_timer: None,
             idle_timeout: self.idle_timeout,
-            idle_timer: Box::pin(sleep(self.idle_timeout)),
+            idle_timer: Box::pin(sleep(self.idle_timeout.min(self.write_timeout))),
             shutdown: Shutdown::Open,
-            _ticket: ticket,
+            _tickets: (ticket, share),
+        };
+        Ok((connection, Peer(client.unwrap_or(peer))))
+    }
+
+    fn ticket(&self, tickets: &Admission, holder: &str, peer: IpAddr) -> io::Result<Ticket> {
+        tickets.try_take(holder).map_err(|refused| {
+            let reason = format!("{refused:?}: see server.connections and server.peer_share");
+            self.refused(peer, io::Error::other(reason))
         })
+    }
+
+    /// Logs a refusal now and then.
+    fn refused(&self, peer: IpAddr, error: io::Error) -> io::Error {
+        let limiter = self.refusal_log.as_ref().as_ref();
+        if limiter.is_some_and(|limiter| limiter.check(&(), Clock::system().instant()).is_ok()) {
+            tracing::warn!(%peer, %error, "connections are refused");
+        }
+        error
     }
 }
 
-/// What counts as one peer: an IPv4 address, or the /64 network of an IPv6 address.
-fn network(ip: IpAddr) -> String {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => ip.to_string(),
-        IpAddr::V6(ip) => format!("{:x}::/64", u128::from(ip) >> 64),
-    }
+/// Whether the peer is on this machine.
+fn is_local(peer: IpAddr, stream: &TcpStream) -> bool {
+    peer.is_loopback() || stream.local_addr().is_ok_and(|own| own.ip().to_canonical() == peer)
 }
 
 /// The requests of a connection.
 #[derive(Debug)]
-struct Requests(Mutex<RequestState>);
+struct Requests {
+    state: Mutex<RequestState>,
+    /// Over HTTP/2.
+    answers: Answers,
+}
 
 #[derive(Debug)]
 struct RequestState {
@@ -105,20 +146,30 @@ struct RequestState {
     /// When the last request ended.
     last_ended: Instant,
     /// A response announced the end of the connection; the peer may still be sending its request.
-    last_response_sent: bool,
+    end: Option<Drain>,
 }
 
 impl Requests {
     fn new() -> Self {
-        Self(Mutex::new(RequestState { in_flight: 0, last_ended: Instant::now(), last_response_sent: false }))
+        let state = RequestState { in_flight: 0, last_ended: Instant::now(), end: None };
+        Self { state: Mutex::new(state), answers: Answers::default() }
     }
 
-    /// When the connection has been idle for `limit` at the earliest; `None` when it has been already.
-    fn idle_deadline(&self, limit: Duration) -> Option<Instant> {
-        let state = self.0.lock();
+    /// When the connection has been idle for `idle`, or the peer has read nothing for `unread`, at the earliest; an error
+    /// when it has been already.
+    fn deadline(&self, idle: Duration, unread: Duration) -> io::Result<Instant> {
+        let state = self.state.lock();
         let now = Instant::now();
         let idle_since = if state.in_flight > 0 { now } else { state.last_ended };
-        Some(idle_since + limit).filter(|deadline| *deadline > now)
+        let unread_since = self.answers.unread_since().unwrap_or(now);
+        let late = |reason| Err(io::Error::new(io::ErrorKind::TimedOut, reason));
+        if idle_since + idle <= now {
+            late("the peer sends no request")
+        } else if unread_since + unread <= now {
+            late("the peer does not read")
+        } else {
+            Ok((idle_since + idle).min(unread_since + unread))
+        }
     }
 }
 
@@ -127,14 +178,14 @@ struct InFlight(Arc<Requests>);
 
 impl InFlight {
     fn start(requests: &Arc<Requests>) -> Self {
-        requests.0.lock().in_flight += 1;
+        requests.state.lock().in_flight += 1;
         Self(Arc::clone(requests))
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        let mut state = self.0.0.lock();
+        let mut state = self.0.state.lock();
         state.in_flight = state.in_flight.saturating_sub(1);
         state.last_ended = Instant::now();
     }
@@ -145,30 +196,41 @@ impl Drop for InFlight {
 pub(super) struct Counted<S> {
     service: S,
     requests: Arc<Requests>,
+    peer: Peer,
 }
 
-impl<S, Request> Service<Request> for Counted<S>
+impl<S, Body> Service<Request<Body>> for Counted<S>
 where
-    S: Service<Request, Response = api::Response>,
-    S::Future: Send + 'static,
+    S: Service<Request<Body>, Response = Response> + Clone + Send + 'static,
+    S::Future: Send,
+    Body: Send + 'static,
 {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Pin<Box<dyn Future<Output = Result<S::Response, S::Error>> + Send>>;
+    type Future = BoxFuture<Result<S::Response, S::Error>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.service.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let in_flight = InFlight::start(&self.requests);
-        let response = self.service.call(request);
+        let service = self.service.clone();
+        request.extensions_mut().insert(self.peer);
         Box::pin(async move {
-            let response = response.await?;
-            if api::ends_connection(&response) {
-                in_flight.0.0.lock().last_response_sent = true;
+            let requests = &in_flight.0;
+            let place = match request.version() {
+                Version::HTTP_2 => Some(requests.answers.place().await),
+                _ => None,
+            };
+            let mut response = service.oneshot(request).await?;
+            if let Some(drain) = response.extensions_mut().remove::<Drain>() {
+                requests.state.lock().end = Some(drain);
             }
-            Ok(response)
+            Ok(match place {
+                Some(place) => place.hold(response),
+                None => response,
+            })
         })
     }
 }
@@ -177,6 +239,8 @@ where
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: TcpStream,
+    /// What was received behind a header of the PROXY protocol.
+    received: Vec<u8>,
     requests: Arc<Requests>,
     write_timeout: Duration,
     /// Runs while a write waits.
@@ -184,15 +248,47 @@ pub(super) struct Connection {
     idle_timeout: Duration,
     idle_timer: Pin<Box<Sleep>>,
     shutdown: Shutdown,
-    _ticket: Ticket,
+    _tickets: (Ticket, Option<Ticket>),
 }
 
 /// The progress of closing a connection.
 #[derive(Debug)]
 enum Shutdown {
     Open,
-    /// Our side is closed. What the peer still sends is read and discarded until it closes its side or the timer ends.
-    Lingering(Pin<Box<Sleep>>),
+    /// Our side is closed. What the peer still sends is read and discarded until it closes its side, within bounds.
+    Lingering(Linger),
+}
+
+/// A connection that is read after its last response.
+#[derive(Debug)]
+struct Linger {
+    drain: Drain,
+    closed: Instant,
+    timer: Pin<Box<Sleep>>,
+}
+
+impl Linger {
+    /// `None` when nothing is read.
+    fn start(drain: Drain) -> Option<Self> {
+        let closed = Instant::now();
+        let deadline = drain.discard_after_close(0, closed)?;
+        Some(Self { drain, closed, timer: Box::pin(sleep_until(deadline)) })
+    }
+
+    /// Reads and discards until the peer closes its side, or until the bounds.
+    fn poll(&mut self, cx: &mut Context<'_>, stream: &mut TcpStream) -> Poll<()> {
+        let mut discarded = [0; 16 * 1024];
+        while self.timer.as_mut().poll(cx).is_pending() {
+            let mut buffer = ReadBuf::new(&mut discarded);
+            let read = ready!(Pin::new(&mut *stream).poll_read(cx, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                break;
+            }
+            let Some(deadline) = self.drain.discard_after_close(buffer.filled().len(), self.closed) else { break };
+            self.timer.as_mut().reset(deadline);
+        }
+        Poll::Ready(())
+    }
 }
 
 impl Connection {
@@ -212,10 +308,15 @@ impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         while this.idle_timer.as_mut().poll(cx).is_ready() {
-            match this.requests.idle_deadline(this.idle_timeout) {
-                Some(deadline) => this.idle_timer.as_mut().reset(deadline),
-                None => return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the peer sends no request"))),
-            }
+            // An answer that becomes unread while the timer runs must be found in time, too.
+            let deadline = this.requests.deadline(this.idle_timeout, this.write_timeout)?;
+            this.idle_timer.as_mut().reset(deadline.min(Instant::now() + this.write_timeout));
+        }
+        if !this.received.is_empty() {
+            let taken = this.received.len().min(buffer.remaining());
+            buffer.put_slice(&this.received[..taken]);
+            this.received.drain(..taken);
+            return Poll::Ready(Ok(()));
         }
         Pin::new(&mut this.stream).poll_read(cx, buffer)
     }
@@ -250,34 +351,12 @@ impl AsyncWrite for Connection {
         let this = self.get_mut();
         if matches!(this.shutdown, Shutdown::Open) {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
-            if !this.requests.0.lock().last_response_sent {
-                return Poll::Ready(Ok(()));
-            }
-            this.shutdown = Shutdown::Lingering(Box::pin(sleep(LINGER_TIMEOUT)));
+            let end = this.requests.state.lock().end.take();
+            let Some(linger) = end.and_then(Linger::start) else { return Poll::Ready(Ok(())) };
+            this.shutdown = Shutdown::Lingering(linger);
         }
-        let Shutdown::Lingering(timer) = &mut this.shutdown else { return Poll::Ready(Ok(())) };
-        let mut discarded = [0; 16 * 1024];
-        while timer.as_mut().poll(cx).is_pending() {
-            let mut buffer = ReadBuf::new(&mut discarded);
-            let read = ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buffer));
-            if read.is_err() || buffer.filled().is_empty() {
-                break;
-            }
-        }
+        let Shutdown::Lingering(linger) = &mut this.shutdown else { return Poll::Ready(Ok(())) };
+        ready!(linger.poll(cx, &mut this.stream));
         Poll::Ready(Ok(()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_addresses_of_a_host_are_one_peer() {
-        let of = |text: &str| network(text.parse().unwrap());
-        assert_eq!(of("::ffff:10.0.0.7"), of("10.0.0.7"));
-        assert_ne!(of("10.0.0.8"), of("10.0.0.7"));
-        assert_eq!(of("2001:db8:1:2:3::4"), of("2001:db8:1:2::1"));
-        assert_ne!(of("2001:db8:1:3::1"), of("2001:db8:1:2::1"));
     }
 }

@@ -25,6 +25,9 @@ const MAX_STREAMS: u32 = 64;
 /// closed: opening and resetting is cheap for the peer only (CVE-2023-44487).
 const MAX_RESETS: usize = 20;
 
+/// The most bytes of one response that wait for a peer which opens a window over HTTP/2 but does not read.
+const MAX_UNSENT_BYTES: usize = 64 * 1024;
+
 /// The most connections at the operators' address, if it is separate, so that it answers while the API is overloaded.
 const MAX_OPERATOR_CONNECTIONS: usize = 64;
 
@@ -47,7 +50,7 @@ impl Listener {
             let unusable = |source| StartError::Listen { address, source };
             let socket = TcpListener::bind(address).map_err(unusable)?;
             socket.set_nonblocking(true).map_err(unusable)?;
-            let limiter = ConnectionLimiter::new(connections, server);
+            let limiter = ConnectionLimiter::new(connections, routes != Routes::Operators, server);
             let head_timeout = Duration::from_secs(server.head_timeout_s);
             Ok(Self { address: socket.local_addr().map_err(unusable)?, socket, routes, head_timeout, limiter })
         };
@@ -97,6 +100,7 @@ fn with_limits<Acceptor>(server: Server<SocketAddr, Acceptor>, head_timeout: Dur
         .max_header_list_size(MAX_HEAD_BYTES)
         .max_concurrent_streams(MAX_STREAMS)
         .max_pending_accept_reset_streams(MAX_RESETS)
-        .max_local_error_reset_streams(MAX_RESETS);
+        .max_local_error_reset_streams(MAX_RESETS)
+        .max_send_buf_size(MAX_UNSENT_BYTES);
     server
 }

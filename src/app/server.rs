@@ -16,14 +16,14 @@ use super::data_lock::DataLock;
 use super::listener::Listener;
 use super::outbox_relay::OutboxRelay;
 use super::{StartError, journal_dir, licences, model_pack, open_store, shape, start_engine, start_matcher, tls};
-use crate::api::{ApiConfig, ApiState, Limiters};
+use crate::api::{ApiConfig, ApiState, ForwardedHeader, Limiters};
 use crate::compute::{FairLimiter, MemoryBudget};
 use crate::domain::{Calibration, Clock};
 use crate::engine::{EnginePool, ModelPack};
 use crate::gallery::MemoryMatcher;
 use crate::journal::{Journal, JournalConfig, JournalKey};
 use crate::service::{Credentials, Policy, Service, SnapshotConfig};
-use crate::settings::{Settings, SimilarityKind};
+use crate::settings::{ClientFrom, Settings, SimilarityKind};
 use crate::store::{HintStore, OpenMode, OutboxEvent, Scrubber, Store};
 use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
 
@@ -232,6 +232,14 @@ fn api_config(settings: &Settings) -> ApiConfig {
         retry_after_s: settings.limits.retry_after_s,
         requests_per_second: settings.limits.app_per_s,
         burst: settings.limits.app_burst,
+        trusted_proxies: settings.server.trusted_proxies.clone(),
+        forwarded_header: match settings.server.client_from {
+            ClientFrom::XForwardedFor => Some(ForwardedHeader::XForwardedFor),
+            ClientFrom::Forwarded => Some(ForwardedHeader::Forwarded),
+            ClientFrom::ProxyProtocol => None,
+        },
+        connections: settings.server.connections,
+        peer_share: settings.server.peer_share,
         // Public metrics do not contain application ids.
         metrics_by_app: settings.admin.listen.is_some(),
         ..ApiConfig::default()

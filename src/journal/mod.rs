@@ -44,6 +44,9 @@ pub struct Entry {
     /// The id of the request, as in the response. For an erasure, of the request that caused it, if any.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub transaction_id: String,
+    /// The IP address of the client; absent when it is not a request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub client: Option<String>,
     /// The application; absent when the credentials were wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,

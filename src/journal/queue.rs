@@ -189,7 +189,7 @@ impl Queue {
 
 /// The bytes of an entry in memory, about.
 fn bytes(entry: &Entry) -> usize {
-    let texts = [&entry.app, &entry.outcome, &entry.reason, &entry.template_id, &entry.id];
+    let texts = [&entry.client, &entry.app, &entry.outcome, &entry.reason, &entry.template_id, &entry.id];
     let texts = texts.into_iter().flatten().map(String::len).sum::<usize>();
     size_of::<Item>() + entry.transaction_id.len() + entry.operation.len() + entry.time.len() + texts
 }

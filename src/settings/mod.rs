@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use renamed::GivenNames;
 pub use sections::{
-    Compute, Database, Limits, Log, LogFormat, Matching, PhotoSection, PolicySection, Response, Secret, Server,
+    ClientFrom, Compute, Database, Limits, Log, LogFormat, Matching, PhotoSection, PolicySection, Response, Secret, Server,
     Settings, ShapeKind, SimilarityKind, Tls,
 };
 use toml::{Table, Value};

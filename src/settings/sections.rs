@@ -10,7 +10,7 @@ use serde::de::Error;
 use serde::{Deserialize, Deserializer};
 
 use super::SettingsError;
-use crate::domain::PhotoFormats;
+use crate::domain::{Networks, PhotoFormats};
 
 /// A text that never shows in logs or dumps.
 #[derive(Clone, PartialEq, Eq, Deserialize)]
@@ -130,7 +130,22 @@ pub struct Server {
     pub idle_timeout_s: u64,
     pub connections: usize,
     pub peer_share: f64,
+    pub trusted_proxies: Networks,
+    pub client_from: ClientFrom,
     pub cors_origins: Vec<String>,
+}
+
+/// How a trusted proxy reports the address of its client. One way only: a proxy that sets one header may pass on another
+/// one that the client made up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientFrom {
+    /// The header `X-Forwarded-For`.
+    XForwardedFor,
+    /// The header `Forwarded` of RFC 7239.
+    Forwarded,
+    /// The PROXY protocol, version 1 or 2, before TLS and HTTP.
+    ProxyProtocol,
 }
 
 /// `[limits]`
@@ -268,6 +283,9 @@ impl Settings {
         }
         if !(self.server.peer_share > 0.0 && self.server.peer_share <= 1.0) {
             return wrong("server.peer_share", "must be more than 0 and at most 1");
+        }
+        if self.server.client_from == ClientFrom::ProxyProtocol && self.server.trusted_proxies.is_empty() {
+            return wrong("server.trusted_proxies", "must list the proxies that use the PROXY protocol (server.client_from)");
         }
         if self.limits.retry_after_s == 0 {
             return wrong("limits.retry_after_s", "must be at least 1 second");

@@ -1,0 +1,76 @@
+//! Who sends a request: the peer of its connection, or the client that a trusted proxy reports.
+
+use std::net::IpAddr;
+
+use axum::http::HeaderMap;
+
+use super::ApiConfig;
+use crate::compute::{Admission, Refusal, Ticket};
+use crate::domain::client_key;
+
+/// The peer of a connection, which the listener adds to each request: the client, a proxy, or the client that a proxy
+/// reported by the PROXY protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer(pub IpAddr);
+
+/// The client of a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Client {
+    /// Its address.
+    pub(super) address: IpAddr,
+    /// Whether a proxy reported the address in a header. Then the limits on connections do not bound the client.
+    pub(super) is_forwarded: bool,
+}
+
+impl Client {
+    /// The client of a request with these headers.
+    pub(super) fn new(peer: Peer, headers: &HeaderMap, config: &ApiConfig) -> Self {
+        let peer = peer.0.to_canonical();
+        let reported = config.forwarded_header.map(|header| header.client(headers, peer, &config.trusted_proxies));
+        let address = match reported {
+            Some(Ok(address)) => address,
+            Some(Err(error)) => {
+                tracing::debug!(%peer, %error, "the proxy counts as the client");
+                peer
+            }
+            None => peer,
+        };
+        Self { address, is_forwarded: address != peer }
+    }
+}
+
+/// One in so many connections may be drained for a client without good credentials.
+const DRAINED_PART: usize = 8;
+
+/// The share of these for one client.
+const DRAINED_SHARE: f64 = 0.5;
+
+/// What one client may take of the server, whichever application it calls for.
+#[derive(Debug)]
+pub(super) struct ClientLimits {
+    /// For requests of clients that a header names.
+    requests: Admission,
+    /// For clients without good credentials that are still sending after their response.
+    drained: Admission,
+}
+
+impl ClientLimits {
+    pub(super) fn new(config: &ApiConfig) -> Self {
+        Self {
+            requests: Admission::new(config.connections, config.peer_share),
+            drained: Admission::new(config.connections / DRAINED_PART, DRAINED_SHARE),
+        }
+    }
+
+    /// A place for a request of a client that a proxy names in a header. The connections are the proxy's, so requests are
+    /// what its clients share. Clients of their own connections need none.
+    pub(super) fn admit(&self, client: Option<Client>) -> Result<Option<Ticket>, Refusal> {
+        let Some(client) = client.filter(|client| client.is_forwarded) else { return Ok(None) };
+        self.requests.try_take(&client_key(client.address)).map(Some)
+    }
+
+    /// A place for a client without good credentials that is drained; `None` when they are taken.
+    pub(super) fn drained(&self, client: Option<IpAddr>) -> Option<Ticket> {
+        self.drained.try_take(&client.map(client_key).unwrap_or_default()).ok()
+    }
+}
