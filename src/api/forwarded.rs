@@ -222,7 +222,8 @@ mod tests {
 
     #[test]
     fn a_malformed_or_hidden_address_is_an_error() {
-        for line in ["unknown", "192.0.2.256", "192.0.2.1:", "192.0.2.1:123456", "[::1", "[::1]x", "a\u{7f}", "192.0.2.1 x"]
+        for line in
+            ["unknown", "192.0.2.256", "192.0.2.1:", "192.0.2.1:123456", "[::1", "[::1]x", "a\u{7f}", "192.0.2.1 x"]
         {
             if let Ok(value) = HeaderValue::from_str(line) {
                 assert!(client(ForwardedHeader::XForwardedFor, &[value.to_str().unwrap()], PROXY).is_err(), "{line}");

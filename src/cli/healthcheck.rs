@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use super::CliError;
-use crate::settings::Settings;
+use crate::settings::{ClientFrom, Settings};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -18,6 +18,11 @@ pub(super) fn run(settings: &Settings) -> Result<(), CliError> {
         return Ok(());
     }
     stream.set_read_timeout(Some(TIMEOUT)).map_err(no_answer)?;
+    if settings.server.client_from == ClientFrom::ProxyProtocol
+        && stream.local_addr().is_ok_and(|own| settings.server.trusted_proxies.contains(own.ip()))
+    {
+        stream.write_all(b"PROXY UNKNOWN\r\n").map_err(no_answer)?;
+    }
     let request = format!("GET /healthz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).map_err(no_answer)?;
     let mut response = Vec::new();

@@ -129,7 +129,8 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in ["", "x", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "10.0.0/8", "fd00::/129", "localhost", "::1/64/2"]
+        for text in
+            ["", "x", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "10.0.0/8", "fd00::/129", "localhost", "::1/64/2"]
         {
             assert_eq!(text.parse::<Network>(), Err(NetworkError(text.to_owned())));
         }

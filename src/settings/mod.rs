@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 use renamed::GivenNames;
 pub use sections::{
-    ClientFrom, Compute, Database, Limits, Log, LogFormat, Matching, PhotoSection, PolicySection, Response, Secret, Server,
-    Settings, ShapeKind, SimilarityKind, Tls,
+    ClientFrom, Compute, Database, Limits, Log, LogFormat, Matching, PhotoSection, PolicySection, Response, Secret,
+    Server, Settings, ShapeKind, SimilarityKind, Tls,
 };
 use toml::{Table, Value};
 pub use user::UserFolders;

@@ -285,7 +285,10 @@ impl Settings {
             return wrong("server.peer_share", "must be more than 0 and at most 1");
         }
         if self.server.client_from == ClientFrom::ProxyProtocol && self.server.trusted_proxies.is_empty() {
-            return wrong("server.trusted_proxies", "must list the proxies that use the PROXY protocol (server.client_from)");
+            return wrong(
+                "server.trusted_proxies",
+                "must list the proxies that use the PROXY protocol (server.client_from)",
+            );
         }
         if self.limits.retry_after_s == 0 {
             return wrong("limits.retry_after_s", "must be at least 1 second");

@@ -21,10 +21,12 @@ mod metrics;
 mod nodes;
 mod process;
 mod proxy;
+mod reverse_proxies;
 mod stale;
 mod template_check;
 mod tls;
 mod turned;
+mod unread;
 
 use crate::support::eventually;
 use process::{App, Database, Server, photo};

@@ -35,8 +35,42 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "journal" => journals(),
         "import" => lines(),
         "sealed" => rows(),
+        "proxy_header" => proxy_headers(),
+        "forwarded" => forwarded_headers(),
         other => panic!("there is no target {other}"),
     }
+}
+
+fn proxy_headers() -> Vec<Vec<u8>> {
+    let lines = [
+        "PROXY TCP4 192.0.2.1 198.51.100.1 56324 443\r\nGET / HTTP/1.1\r\n",
+        "PROXY TCP6 2001:db8::1 ::1 0 65535\r\n",
+        "PROXY UNKNOWN ffff:f 1 2 3\r\n",
+    ];
+    let binary = |command: u8, family: u8, rest: &[u8]| {
+        let length = u16::try_from(rest.len()).unwrap().to_be_bytes();
+        [b"\r\n\r\n\0\r\nQUIT\n", &[command, family][..], &length, rest].concat()
+    };
+    let mut all = lines.map(|line| line.as_bytes().to_vec()).to_vec();
+    all.push(binary(0x21, 0x11, &[192, 0, 2, 1, 198, 51, 100, 1, 220, 4, 1, 187]));
+    all.push(binary(0x21, 0x11, &[&[10; 12][..], &[3, 0, 4, 1, 2, 3, 4]].concat()));
+    all.push([binary(0x21, 0x21, &[0x20; 36]), b"\x16\x03\x01".to_vec()].concat());
+    all.push(binary(0x21, 0x31, &[0; 216]));
+    all.push(binary(0x20, 0x00, &[]));
+    all
+}
+
+fn forwarded_headers() -> Vec<Vec<u8>> {
+    [
+        (0, "198.51.100.9, 192.0.2.1, 10.0.0.2"),
+        (0, "[2001:db8::1]:4711\n192.0.2.1:80,fd00::7"),
+        (0, "unknown"),
+        (1, "for=192.0.2.1;proto=https;by=10.0.0.2, for=\"[fd00::7]:4711\""),
+        (1, "For=\"192.0.2.1:_gaze\";host=\"a,b;\\\"\"\nfor=10.9.9.9"),
+        (1, "for=_hidden, for=unknown"),
+    ]
+    .map(|(which, text): (u8, &str)| [&[which], text.as_bytes()].concat())
+    .to_vec()
 }
 
 fn photos() -> Vec<Vec<u8>> {

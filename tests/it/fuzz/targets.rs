@@ -8,12 +8,14 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, Method, Request, Uri, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, header};
 use axum::response::Response;
 use futures_util::{StreamExt, stream};
+use semblance::api::ForwardedHeader;
+use semblance::app::ProxyHeader;
 use semblance::cli::ndjson::Line;
 use semblance::compute::PoolConfig;
-use semblance::domain::{AppId, Clock, Embedding, ModelTag, PhotoFormats, Revision, SampleId};
+use semblance::domain::{AppId, Clock, Embedding, ModelTag, Networks, PhotoFormats, Revision, SampleId};
 use semblance::engine::ModelPack;
 use semblance::gallery::{Applied, Change, Frames, IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher};
 use semblance::image::{DecodeLimits, Photo, decode};
@@ -29,7 +31,7 @@ use crate::support::{Answer, Form, Parts, Setup, photo as portrait};
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `fuzz/seeds`.
-pub const ALL: [(&str, Target); 11] = [
+pub const ALL: [(&str, Target); 13] = [
     ("photo", photo),
     ("multipart", multipart),
     ("boundary", boundary),
@@ -41,6 +43,8 @@ pub const ALL: [(&str, Target); 11] = [
     ("journal", journal),
     ("import", import_line),
     ("sealed", sealed),
+    ("proxy_header", proxy_header),
+    ("forwarded", forwarded),
 ];
 
 /// A photo: JPEG or PNG, its metadata and its orientation.
@@ -366,6 +370,49 @@ pub fn journal(data: &[u8]) {
             }
         }
     });
+}
+
+/// The header of the PROXY protocol at the beginning of a connection.
+pub fn proxy_header(data: &[u8]) {
+    const LONGEST: usize = 16 + 4096;
+    match ProxyHeader::parse(data) {
+        Ok(Some(header)) => {
+            let text = data.starts_with(b"PROXY ");
+            assert!(header.bytes <= data.len() && header.bytes <= if text { 107 } else { LONGEST });
+            // Exactly the header is taken, wherever the bytes after it are cut.
+            assert_eq!(ProxyHeader::parse(&data[..header.bytes]), Ok(Some(header)));
+            for end in 0..header.bytes {
+                assert_eq!(ProxyHeader::parse(&data[..end]), Ok(None));
+            }
+            assert!(header.client.is_none_or(|client| client == client.to_canonical()));
+        }
+        Ok(None) => assert!(data.len() < LONGEST),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// A header with the address of a client: by the first byte one of the two, its lines separated by line feeds.
+pub fn forwarded(data: &[u8]) {
+    let [which, text @ ..] = data else { return };
+    let (header, name) = match which % 2 {
+        0 => (ForwardedHeader::XForwardedFor, "x-forwarded-for"),
+        _ => (ForwardedHeader::Forwarded, "forwarded"),
+    };
+    let lines = text.split(|byte| *byte == b'\n').filter_map(|line| HeaderValue::from_bytes(line).ok());
+    let headers: HeaderMap = lines.map(|line| (HeaderName::from_static(name), line)).collect();
+    let [proxy, other] = ["10.0.0.1", "198.51.100.7"].map(|text| text.parse().unwrap());
+    let trusted: Networks = ["10.0.0.0/8", "fd00::/8"].iter().map(|text| text.parse().unwrap()).collect();
+    assert_eq!(header.client(&headers, other, &trusted), Ok(other), "a peer that is not trusted");
+    if let Ok(client) = header.client(&headers, proxy, &trusted) {
+        assert_eq!(client, client.to_canonical());
+        // What clients put before the last address that is not a proxy's changes nothing.
+        if !trusted.contains(client) && which % 2 == 0 {
+            let mut longer = HeaderMap::new();
+            longer.append(name, HeaderValue::from_static("made up, 203.0.113.9"));
+            longer.extend(headers);
+            assert_eq!(header.client(&longer, proxy, &trusted), Ok(client));
+        }
+    }
 }
 
 /// Works in a folder of the thread's own, which is empty at first.

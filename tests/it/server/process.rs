@@ -115,6 +115,11 @@ impl Server {
         Self::start_with(dir, database, environment, log.into()).await
     }
 
+    /// Starts a server and does not wait until it is ready, because it refuses the connections of this process.
+    pub(super) fn start_unchecked(database: &Database, environment: &[(&str, &str)]) -> Self {
+        Self::start_until_it_listens(tempfile::tempdir().unwrap(), database, environment, Stdio::inherit())
+    }
+
     /// Starts a server whose log goes into a pipe that is not read until [`Server::read_log`].
     pub(super) async fn start_with_unread_log(database: &Database, environment: &[(&str, &str)]) -> Self {
         Self::start_with(tempfile::tempdir().unwrap(), database, environment, Stdio::piped()).await
@@ -131,6 +136,18 @@ impl Server {
     }
 
     async fn start_with(dir: TempDir, database: &Database, environment: &[(&str, &str)], log: Stdio) -> Self {
+        let server = Self::start_until_it_listens(dir, database, environment, log);
+        if server.url.starts_with("https") {
+            return server; // the test that starts one knows its certificate
+        }
+        eventually("the server is ready", async || {
+            reqwest_client().get(format!("{}/readyz", server.url)).send().await.is_ok_and(|r| r.status() == 200)
+        })
+        .await;
+        server
+    }
+
+    fn start_until_it_listens(dir: TempDir, database: &Database, environment: &[(&str, &str)], log: Stdio) -> Self {
         let mut child = command(dir.path(), database)
             .arg("serve")
             .envs(environment.iter().copied())
@@ -148,15 +165,7 @@ impl Server {
         let (url, operators) = (urls.next().unwrap(), urls.next());
         // The rest is read and dropped, or the server would block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
-        let server = Self { child, url, operators, dir: Some(dir) };
-        if server.url.starts_with("https") {
-            return server; // the test that starts one knows its certificate
-        }
-        eventually("the server is ready", async || {
-            reqwest_client().get(format!("{}/readyz", server.url)).send().await.is_ok_and(|r| r.status() == 200)
-        })
-        .await;
-        server
+        Self { child, url, operators, dir: Some(dir) }
     }
 
     /// Its log so far.
