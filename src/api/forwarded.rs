@@ -67,8 +67,8 @@ impl ForwardedHeader {
 
 const BLANKS: [char; 2] = [' ', '\t'];
 
-/// The `for` parameters of a `Forwarded` line. A line that breaks the grammar is an error as a whole: its elements cannot
-/// be told apart.
+/// The `for` parameters of a `Forwarded` line. A line that breaks the grammar is an error as a whole: it is not known where
+/// its elements end.
 fn forwarded_elements(line: &str) -> Result<Vec<Option<IpAddr>>, ForwardedError> {
     let mut hops = Vec::new();
     for element in split_unquoted(line, ',')? {
