@@ -102,13 +102,17 @@ impl ApiState {
     /// The figures that are read at a scrape instead of counted.
     pub(super) fn gauges(&self) -> Gauges {
         let feed = self.service().feed();
-        let photos = &self.admission().limiters().photos;
+        let Limiters { photos, store, uploads } = self.admission().limiters();
         let journal = self.0.journal.as_ref().map(|journal| journal.backlog()).unwrap_or_default();
         Gauges {
             ready: self.service().is_ready() && !self.admission().is_stopping(),
             store_reachable: self.service().replicator().is_store_reachable(),
             tickets_in_use: photos.in_use(),
             tickets_capacity: photos.capacity(),
+            store_requests: store.in_use(),
+            store_requests_capacity: store.capacity(),
+            upload_bytes: uploads.in_use(),
+            upload_bytes_capacity: uploads.capacity(),
             by_app: self.config().metrics_by_app,
             galleries: feed.loaded().into_iter().map(|app| (app.clone(), feed.size(&app))).collect(),
             unreadable: self.service().replicator().unreadable(),

@@ -42,6 +42,11 @@ impl MemoryBudget {
         self.held.read(Amounts::total)
     }
 
+    /// All bytes, in use or free.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// `own` of the holder's bytes are those of the reservation that grows.
     fn allowed(&self, held: &Amounts, holder: &str, own: usize, more: usize) -> Result<(), Refusal> {
         let Some(free) = self.capacity.checked_sub(held.total()).and_then(|free| free.checked_sub(more)) else {

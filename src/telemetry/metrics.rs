@@ -57,6 +57,14 @@ pub struct Gauges {
     pub tickets_in_use: usize,
     /// Maximum photos in flight.
     pub tickets_capacity: usize,
+    /// Requests that wait for the database.
+    pub store_requests: usize,
+    /// Such requests above which further ones are refused.
+    pub store_requests_capacity: usize,
+    /// Bytes of request bodies in memory.
+    pub upload_bytes: usize,
+    /// The most of them.
+    pub upload_bytes_capacity: usize,
     /// Whether each application has figures of its own; otherwise they are added up.
     pub by_app: bool,
     /// What each gallery holds.
@@ -79,6 +87,10 @@ struct GaugeFamilies {
     store_reachable: Gauge,
     tickets_in_use: Gauge,
     tickets_capacity: Gauge,
+    store_requests: Gauge,
+    store_requests_capacity: Gauge,
+    upload_memory: Gauge,
+    upload_memory_capacity: Gauge,
     templates: Family<App, Gauge>,
     samples: Family<App, Gauge>,
     bytes: Family<App, Gauge>,
@@ -168,8 +180,15 @@ impl Metrics {
             "1 if the database answered the last poll, otherwise 0",
             gauges.store_reachable.clone(),
         );
-        r.register("tickets_in_use", "Photos in flight", gauges.tickets_in_use.clone());
-        r.register("tickets_capacity", "Maximum photos in flight", gauges.tickets_capacity.clone());
+        r.register("tickets_in_use", "Photos that wait or are analyzed", gauges.tickets_in_use.clone());
+        let help = "Photos in flight above which requests are refused";
+        r.register("tickets_capacity", help, gauges.tickets_capacity.clone());
+        r.register("store_requests", "Requests that wait for the database", gauges.store_requests.clone());
+        let help = "Requests for the database above which further ones are refused";
+        r.register("store_requests_capacity", help, gauges.store_requests_capacity.clone());
+        r.register_with_unit("upload_memory", "Request bodies in memory", Unit::Bytes, gauges.upload_memory.clone());
+        let help = "Maximum memory of request bodies";
+        r.register_with_unit("upload_memory_capacity", help, Unit::Bytes, gauges.upload_memory_capacity.clone());
         r.register("gallery_templates", "Templates in memory, by application", gauges.templates.clone());
         r.register("gallery_samples", "Samples in memory, by application", gauges.samples.clone());
         let help = "Memory of a gallery, by application";
@@ -248,6 +267,10 @@ impl GaugeFamilies {
         self.store_reachable.set(now.store_reachable.into());
         self.tickets_in_use.set(whole(now.tickets_in_use));
         self.tickets_capacity.set(whole(now.tickets_capacity));
+        self.store_requests.set(whole(now.store_requests));
+        self.store_requests_capacity.set(whole(now.store_requests_capacity));
+        self.upload_memory.set(whole(now.upload_bytes));
+        self.upload_memory_capacity.set(whole(now.upload_bytes_capacity));
         set_counter(&self.log_lines_dropped, dropped_log_lines() as u64);
         self.journal_waiting.set(whole(now.journal_waiting));
         set_counter(&self.journal_lost, now.journal_lost);

@@ -9,6 +9,7 @@ mod egress;
 mod ending;
 mod erasure;
 mod face;
+mod fairness;
 mod faults;
 mod first;
 mod hostile;
