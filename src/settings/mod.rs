@@ -3,6 +3,8 @@
 //! `default.toml` has the defaults and is the reference. An unknown key in a file or a variable is an error, so a
 //! misspelt one is not silently ignored.
 
+mod address;
+mod environment;
 mod renamed;
 mod sections;
 mod user;
@@ -10,7 +12,8 @@ mod user;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use renamed::GivenNames;
+use environment::{is_of_kubernetes, meant};
+use renamed::{GivenNames, new_variable, old_variables};
 pub use sections::{
     ClientFrom, Compute, Database, Limits, Log, LogFormat, Matching, PhotoSection, PolicySection, Response, Secret,
     Server, Settings, ShapeKind, SimilarityKind, Tls,
@@ -40,8 +43,16 @@ pub enum SettingsError {
         message: String,
     },
     /// A variable that is not a setting.
-    #[error("{0} is not a setting; src/settings/default.toml has them all")]
-    UnknownVariable(String),
+    #[error("{name} is not a setting; did you mean {meant}?")]
+    UnknownVariable {
+        /// The variable.
+        name: String,
+        /// The setting's variable that it resembles.
+        meant: String,
+    },
+    /// A key of the command line that is not a setting.
+    #[error("{0} is not a setting; docs/configuration.md has them all")]
+    UnknownKey(String),
     /// One source gives a setting under its old and its new name.
     #[error("{old} is the old name of {new}; remove {old}")]
     BothNames {
@@ -51,13 +62,44 @@ pub enum SettingsError {
         new: String,
     },
     /// A value that cannot be used.
-    #[error("{key}: {message}")]
+    #[error("{key}{value}: {message}")]
     Value {
-        /// The setting.
+        /// The setting, or its variable.
         key: String,
-        /// What is wrong with it.
+        /// The value with an equals sign; empty for a secret.
+        value: String,
+        /// The form that the value must have.
         message: String,
     },
+}
+
+impl SettingsError {
+    /// An error of a setting with its value, which is not shown where it may be a secret.
+    pub fn value(key: &str, value: Option<&Value>, message: impl Into<String>) -> Self {
+        let value =
+            value.filter(|_| !is_secret(key)).and_then(shown).map_or_else(String::new, |text| format!(" = {text}"));
+        Self::Value { key: key.to_owned(), value, message: message.into() }
+    }
+}
+
+/// Settings whose values are never shown, as keys and as variables.
+fn is_secret(key: &str) -> bool {
+    ["key", "database.url", "SEMBLANCE_KEY", "SEMBLANCE_DATABASE_URL"]
+        .iter()
+        .any(|secret| secret.eq_ignore_ascii_case(key))
+}
+
+/// The most characters of a value in an error.
+const MAX_SHOWN: usize = 100;
+
+/// A value as an error shows it; `None` where it may hold a password (a URL in the wrong place) or is a table.
+fn shown(value: &Value) -> Option<String> {
+    let text = match value {
+        Value::Table(_) => return None,
+        Value::String(text) => format!("{text:?}"),
+        value => value.to_string(),
+    };
+    (!text.contains("://") && text.chars().count() <= MAX_SHOWN).then_some(text)
 }
 
 const DEFAULTS: &str = include_str!("default.toml");
@@ -100,7 +142,7 @@ impl Settings {
             .filter(|(name, _)| name.starts_with(PREFIX))
             .map(|(name, value)| match value.into_string() {
                 Ok(value) => Ok((name, value)),
-                Err(_) => Err(SettingsError::Value { key: name, message: "is not UTF-8".to_owned() }),
+                Err(_) => Err(SettingsError::value(&name, None, "must be UTF-8")),
             })
             .collect::<Result<_, _>>()?;
 
@@ -108,23 +150,70 @@ impl Settings {
         if let Some(path) = overrides.config.clone().or(from_env) {
             merge_file(&mut table, &path, &mut warnings)?;
         }
+        let mut unknown = Vec::new();
         let mut names = GivenNames::of_environment(&mut warnings);
         for (name, value) in variables.iter().filter(|(name, _)| !NOT_SETTINGS.contains(&name.as_str())) {
-            let slot = slot_of_variable(&mut table, &names.current(name)?)
-                .ok_or_else(|| SettingsError::UnknownVariable(name.clone()))?;
-            *slot = typed(slot, name, value)?;
+            let current = new_variable(name).unwrap_or_else(|| name.clone());
+            match slot_of_variable(&mut table, &current) {
+                Some(slot) => {
+                    names.current(name)?;
+                    *slot = typed(slot, name, value)?;
+                }
+                None if is_of_kubernetes(name, value) => {}
+                None => match meant(&name.to_ascii_uppercase(), variables_of(&table)) {
+                    Some(meant) => return Err(SettingsError::UnknownVariable { name: name.clone(), meant }),
+                    None => unknown.push(format!("the variable {name} is not a setting and has no effect")),
+                },
+            }
         }
+        warnings.append(&mut unknown);
         for (key, value) in &overrides.values {
-            let slot = slot_of_key(&mut table, key).ok_or(SettingsError::UnknownVariable((*key).to_owned()))?;
+            let slot = slot_of_key(&mut table, key).ok_or_else(|| SettingsError::UnknownKey((*key).to_owned()))?;
             *slot = typed(slot, key, value)?;
         }
-        let mut settings: Self = Value::Table(table).try_into().map_err(|e: toml::de::Error| SettingsError::Shape {
-            origin: "the configuration".to_owned(),
-            message: e.message().to_owned(),
-        })?;
+        let mut settings = read(&mut table)?;
         settings.warnings = warnings;
-        settings.validated()
+        settings.validated().map_err(|error| match error {
+            SettingsError::Value { key, message, .. } => {
+                SettingsError::value(&key, slot_of_key(&mut table, &key).as_deref(), message)
+            }
+            error => error,
+        })
     }
+}
+
+/// The typed form of a table.
+fn read(table: &mut Table) -> Result<Settings, SettingsError> {
+    Value::Table(table.clone()).try_into().map_err(|error: toml::de::Error| {
+        // The error's text ends with the key: in `section.key`
+        let text = error.to_string();
+        let key = text.trim_end().rsplit_once("in `").and_then(|(_, key)| key.strip_suffix('`'));
+        match key {
+            Some(key) => SettingsError::value(key, slot_of_key(table, key).as_deref(), form(error.message())),
+            None => {
+                SettingsError::Shape { origin: "the configuration".to_owned(), message: error.message().to_owned() }
+            }
+        }
+    })
+}
+
+/// What a value must be, from the text of a deserializer.
+fn form(text: &str) -> String {
+    // unknown variant `magic`, expected `calibrated` or `cosine`
+    match text.split_once(", expected ") {
+        Some((_, forms)) => format!("must be {}", forms.replace('`', "\"")),
+        None => text.to_owned(),
+    }
+}
+
+/// The variables of all settings, with those of their old names, and the variables that are not settings.
+fn variables_of(table: &Table) -> impl Iterator<Item = String> {
+    let keys = table.iter().flat_map(|(name, value)| match value {
+        Value::Table(section) => section.keys().map(|key| format!("{name}_{key}")).collect::<Vec<_>>(),
+        _ => vec![name.clone()],
+    });
+    let variables = keys.map(|key| format!("{PREFIX}{}", key.to_ascii_uppercase()));
+    variables.chain(NOT_SETTINGS.map(str::to_owned)).chain(old_variables())
 }
 
 /// `default.toml`, with a key in `[quality]` for each measure and check.
@@ -154,7 +243,8 @@ fn merge_file(table: &mut Table, path: &Path, warnings: &mut Vec<String>) -> Res
     let mut set = |table: &mut Table, name: &str, value: Value| {
         let current = names.current(name)?;
         let slot = slot_of_key(table, &current).ok_or_else(|| wrong(format!("{name} is not a setting")))?;
-        *slot = fitting(slot, value).ok_or_else(|| wrong(format!("{name} must be {}", kind(slot))))?;
+        let unfit = SettingsError::value(name, Some(&value), format!("must be {}", kind(slot)));
+        *slot = fitting(slot, value).ok_or_else(|| wrong(unfit.to_string()))?;
         Ok::<_, SettingsError>(())
     };
     for (name, value) in parse(&text, &origin)? {
@@ -213,7 +303,7 @@ fn slot_of_key<'a>(table: &'a mut Table, key: &str) -> Option<&'a mut Value> {
 
 /// Reads a text as the type that the setting has.
 fn typed(slot: &Value, key: &str, text: &str) -> Result<Value, SettingsError> {
-    let bad = || SettingsError::Value { key: key.to_owned(), message: format!("must be {}", kind(slot)) };
+    let bad = || SettingsError::value(key, Some(&Value::from(text)), format!("must be {}", kind(slot)));
     let text = text.trim();
     Ok(match slot {
         Value::Integer(_) => Value::Integer(text.parse().map_err(|_| bad())?),
@@ -272,7 +362,25 @@ mod tests {
     #[test]
     fn a_misspelt_variable_is_an_error() {
         let error = load(&[("SEMBLANCE_LISTN", "x")], &[]).unwrap_err();
-        assert_eq!(error.to_string(), "SEMBLANCE_LISTN is not a setting; src/settings/default.toml has them all");
+        assert_eq!(error.to_string(), "SEMBLANCE_LISTN is not a setting; did you mean SEMBLANCE_LISTEN?");
+        let error = load(&[("SEMBLANCE_MATCHING_FLOOOR", "0.8")], &[]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "SEMBLANCE_MATCHING_FLOOOR is not a setting; did you mean SEMBLANCE_MATCHING_FLOOR?"
+        );
+    }
+
+    #[test]
+    fn other_variables_do_not_stop_the_start() {
+        let kubernetes = [
+            ("SEMBLANCE_SERVICE_HOST", "10.96.0.12"),
+            ("SEMBLANCE_SERVICE_PORT", "8080"),
+            ("SEMBLANCE_PORT", "tcp://10.96.0.12:8080"),
+            ("SEMBLANCE_PORT_8080_TCP_PROTO", "tcp"),
+        ];
+        assert!(load(&kubernetes, &[]).unwrap().warnings.is_empty());
+        let settings = load(&[("SEMBLANCE_DEPLOYED_BY", "a pipeline")], &[]).unwrap();
+        assert_eq!(settings.warnings, ["the variable SEMBLANCE_DEPLOYED_BY is not a setting and has no effect"]);
     }
 
     #[test]
@@ -288,6 +396,46 @@ mod tests {
             ("SEMBLANCE_RESPONSE_SHAPE", "round"),
         ] {
             assert!(load(&[(name, value)], &[]).is_err(), "{name}={value}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_key_value_and_form() {
+        for (key, value, text) in [
+            ("listen", "nowhere", "listen = \"nowhere\": must be an address with a port such as 127.0.0.1:8080"),
+            ("admin.listen", "9090x", "admin.listen = \"9090x\": must be an address with a port such as"),
+            ("limits.body_bytes", "many", "limits.body_bytes = \"many\": must be a whole number"),
+            ("limits.body_bytes", "7", "limits.body_bytes = 7: must be at least 1024 bytes"),
+            ("limits.app_burst", "-1", "limits.app_burst = -1: "),
+            ("limits.app_burst", "0", "limits.app_burst = 0: must be at least 1"),
+            ("matching.threshold", "1.5", "matching.threshold = 1.5: must be from 0 to 1"),
+            ("matching.similarity", "magic", "matching.similarity = \"magic\": must be \"calibrated\" or \"cosine\""),
+            ("response.shape", "round", "response.shape = \"round\": must be one of \"seed\", \"modern\", \"both\""),
+            ("photo.formats", "heic", "photo.formats = [\"heic\"]: "),
+            ("policy.attributes", "maybe", "policy.attributes = \"maybe\": must be true or false"),
+            ("database.poll_ms", "0", "database.poll_ms = 0: must be at least 1"),
+            ("tls.cert", "cert.pem", "tls.key = \"\": must name the file with the key of tls.cert"),
+        ] {
+            let error = load(&[], &[(key, value)]).unwrap_err().to_string();
+            assert!(error.starts_with(text), "{error}");
+        }
+        // A secret, or what may be one, is not shown.
+        for (name, value) in
+            [("SEMBLANCE_LIMITS_STORE", "postgres://u:hunter2@h/d"), ("SEMBLANCE_LISTEN", "https://u:hunter2@h")]
+        {
+            let error = load(&[(name, value)], &[]).unwrap_err().to_string();
+            assert!(!error.contains("hunter2") && error.contains("must be"), "{error}");
+        }
+    }
+
+    #[test]
+    fn addresses_on_this_machine_may_be_short() {
+        for (text, address) in [("localhost:8081", "127.0.0.1:8081"), ("8082", "127.0.0.1:8082")] {
+            let settings = load(&[("SEMBLANCE_ADMIN_LISTEN", text)], &[("listen", text)]).unwrap();
+            assert_eq!(
+                (settings.listen.to_string(), settings.admin.listen),
+                (address.to_owned(), Some(settings.listen))
+            );
         }
     }
 
@@ -395,12 +543,12 @@ mod tests {
         for (text, message) in [
             ("data = \"/d\"\nkey = \"0123hunter2\nlisten = 3", "line 2"),
             ("data = \"/d\"\n[database]\nurl = postgres://u:hunter2@h/d", "line 3"),
-            ("[database]\nurl = [\"postgres://u:hunter2@h/d\"]", "database.url must be a text"),
-            ("database = \"postgres://u:hunter2@h/d\"", "database must be a section"),
+            ("[database]\nurl = [\"postgres://u:hunter2@h/d\"]", "database.url: must be a text"),
+            ("database = \"postgres://u:hunter2@h/d\"", "database: must be a section"),
             ("key = \"hunter2\"\nkey = \"hunter2\"", "line 2"),
-            ("key = { hunter2 = \"hunter2\" }", "key must be a text"),
-            ("listen = [\"x\"]", "listen must be a text"),
-            ("[limits]\nbody_bytes = \"hunter2\"", "limits.body_bytes must be a whole number"),
+            ("key = { hunter2 = \"hunter2\" }", "key: must be a text"),
+            ("listen = [\"x\"]", "listen = [\"x\"]: must be a text"),
+            ("[limits]\nbody_bytes = \"many\"", "limits.body_bytes = \"many\": must be a whole number"),
         ] {
             std::fs::write(&path, text).unwrap();
             let overrides = Overrides { config: Some(path.clone()), values: vec![] };

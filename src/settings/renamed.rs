@@ -17,13 +17,19 @@ pub(super) fn new_key(key: &str) -> Option<String> {
 }
 
 /// The new name of a variable such as `SEMBLANCE_FINE_BLUR`.
-fn new_variable(name: &str) -> Option<String> {
+pub(super) fn new_variable(name: &str) -> Option<String> {
     let name = name.to_ascii_uppercase();
     let variable = |key: &str| format!("{PREFIX}{}", key.replace('.', "_").to_ascii_uppercase());
     RENAMED.iter().find_map(|(old, new)| {
         let rest = name.strip_prefix(&variable(old))?;
         (rest.is_empty() || rest.starts_with('_')).then(|| format!("{}{rest}", variable(new)))
     })
+}
+
+/// The variables of old names of settings. Those of a renamed section are not among them.
+pub(super) fn old_variables() -> impl Iterator<Item = String> {
+    let settings = RENAMED.iter().filter(|(old, _)| old.contains('.'));
+    settings.map(|(old, _)| format!("{PREFIX}{}", old.replace('.', "_").to_ascii_uppercase()))
 }
 
 /// The names under which one source, a file or the environment, gives settings.

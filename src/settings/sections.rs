@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::de::Error;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
 use super::SettingsError;
+use super::address::{address, address_or_none};
 use crate::domain::{Networks, PhotoFormats};
 
 /// A text that never shows in logs or dumps.
@@ -35,6 +35,7 @@ impl fmt::Debug for Secret {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "default.toml is the reference")]
 pub struct Settings {
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
     pub data: PathBuf,
     pub models: PathBuf,
@@ -57,7 +58,7 @@ pub struct Settings {
     pub quality: BTreeMap<String, String>,
     pub response: Response,
     pub log: Log,
-    /// Settings that are given under an old name, a sentence each.
+    /// What is odd about the configuration, a sentence each: old names, variables that are not settings.
     #[serde(skip)]
     pub warnings: Vec<String>,
 }
@@ -69,12 +70,6 @@ pub struct Admin {
     /// Where alone `/metrics` answers; `None`: where the API does.
     #[serde(deserialize_with = "address_or_none")]
     pub listen: Option<SocketAddr>,
-}
-
-fn address_or_none<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SocketAddr>, D::Error> {
-    let text = String::deserialize(text)?;
-    let named = (!text.is_empty()).then(|| text.parse());
-    named.transpose().map_err(|error| D::Error::custom(format!("admin.listen: {error}")))
 }
 
 /// `[database]`
@@ -122,6 +117,7 @@ pub struct Tls {
 #[serde(deny_unknown_fields)]
 #[expect(missing_docs, reason = "default.toml is the reference")]
 pub struct Server {
+    pub drain_s: u64,
     pub shutdown_s: u64,
     pub head_timeout_s: u64,
     pub body_timeout_s: u64,
@@ -253,8 +249,8 @@ pub enum LogFormat {
 
 impl Settings {
     pub(super) fn validated(mut self) -> Result<Self, SettingsError> {
-        let wrong =
-            |key: &str, message: &str| Err(SettingsError::Value { key: key.to_owned(), message: message.to_owned() });
+        // Without the value, which `Settings::load_from` adds.
+        let wrong = |key: &str, message: &str| Err(SettingsError::value(key, None, message));
         if !(0.0..=1.0).contains(&self.matching.threshold) {
             return wrong("matching.threshold", "must be from 0 to 1");
         }
@@ -296,8 +292,11 @@ impl Settings {
         if !(self.limits.app_share > 0.0 && self.limits.app_share <= 1.0) {
             return wrong("limits.app_share", "must be more than 0 and at most 1");
         }
-        if !(self.limits.app_per_s >= 0.0 && self.limits.app_per_s.is_finite()) || self.limits.app_burst == 0 {
-            return wrong("limits", "app_per_s must be at least 0, app_burst at least 1");
+        if !(self.limits.app_per_s >= 0.0 && self.limits.app_per_s.is_finite()) {
+            return wrong("limits.app_per_s", "must be at least 0");
+        }
+        if self.limits.app_burst == 0 {
+            return wrong("limits.app_burst", "must be at least 1");
         }
         if self.limits.photo_pixels == 0 {
             return wrong("limits.photo_pixels", "must be at least 1 pixel");
@@ -308,15 +307,22 @@ impl Settings {
         if self.photo.formats.is_empty() {
             return wrong("photo.formats", "must name a format: jpeg, png, webp, bmp, tiff or gif");
         }
-        if self.database.connections == 0 || self.database.timeout_ms == 0 || self.database.poll_ms == 0 {
-            return wrong("database", "connections, timeout_ms and poll_ms must be at least 1");
+        let least_one = [
+            ("database.connections", u64::from(self.database.connections)),
+            ("database.timeout_ms", self.database.timeout_ms),
+            ("database.poll_ms", self.database.poll_ms),
+        ];
+        if let Some((key, _)) = least_one.into_iter().find(|(_, value)| *value == 0) {
+            return wrong(key, "must be at least 1");
         }
         let max_stale_ms = self.database.max_stale_s.saturating_mul(1000);
         if max_stale_ms > 0 && max_stale_ms <= self.database.poll_ms {
             return wrong("database.max_stale_s", "must be longer than database.poll_ms, or 0 for no limit");
         }
-        if self.tls.cert.as_os_str().is_empty() != self.tls.key.as_os_str().is_empty() {
-            return wrong("tls", "cert and key must both be set, or neither");
+        match (self.tls.cert.as_os_str().is_empty(), self.tls.key.as_os_str().is_empty()) {
+            (false, true) => return wrong("tls.key", "must name the file with the key of tls.cert"),
+            (true, false) => return wrong("tls.cert", "must name the file with the certificate of tls.key"),
+            _ => {}
         }
         if self.tls.reload_s == 0 {
             return wrong("tls.reload_s", "must be at least 1 second");
