@@ -7,7 +7,7 @@ CARGO ?= cargo
 TARGET = $${CARGO_TARGET_DIR:-target}
 BINARY = $(TARGET)/release/semblance
 
-.PHONY: setup run test clients fmt lint doc book sbom secrets clean
+.PHONY: setup run test clients fmt lint doc book sbom secrets pin clean
 
 setup:
 	$(PYTHON) scripts/setup.py --with-photos
@@ -54,12 +54,16 @@ book:
 # than ours and must read the files, so the files are readable and the folder shuts everybody else out.
 secrets:
 	@mkdir -p -m 700 secrets
-	@for name in postgres_password sealing_key; do \
+	@for name in postgres_admin_password postgres_password sealing_key; do \
 		file=secrets/$$name.txt; \
 		if [ -e $$file ]; then echo "$$file: already here"; continue; fi; \
 		$(PYTHON) -c 'import secrets; print(secrets.token_hex(32))' > $$file.part && \
 			chmod 444 $$file.part && mv $$file.part $$file && echo "$$file: made" || exit 1; \
 	done
+
+# The images of Dockerfile and docker-compose.yml by digest. Needs docker buildx and the registry.
+pin:
+	$(PYTHON) scripts/pin_images.py
 
 clean:
 	$(CARGO) clean
