@@ -9,14 +9,18 @@ mod listener;
 mod outbox_relay;
 mod proxy_protocol;
 mod server;
+mod stopping;
+mod validity;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use certificate::Tls;
+pub use certificate::TlsError;
 pub use proxy_protocol::{ProxyHeader, ProxyHeaderError};
-pub use server::{App, FirstRun};
+pub use server::{App, FirstRun, write_private};
+pub use stopping::MAX_STEPS_TIME;
 
 use crate::api::Shape;
 use crate::compute::PoolConfig;
@@ -81,7 +85,7 @@ pub enum StartError {
     },
     /// The certificate or its key cannot be used.
     #[error("tls: {0}")]
-    Tls(std::io::Error),
+    Tls(#[from] TlsError),
     /// A listener failed.
     #[error("the server failed: {0}")]
     Serve(std::io::Error),
@@ -113,14 +117,18 @@ pub fn model_pack(settings: &Settings) -> Result<ModelPack, StartError> {
     Ok(ModelPack::load(&models_dir(settings)?)?)
 }
 
+fn invalid(key: &str, value: &str, message: String) -> SettingsError {
+    SettingsError::Value { key: key.to_owned(), value: format!(" = {value:?}"), message }
+}
+
 fn engine_config(settings: &Settings) -> Result<EngineConfig, StartError> {
     let mut pack = model_pack(settings)?;
     for (measure, limit) in settings.quality.iter().filter(|(_, limit)| !limit.is_empty()) {
-        let invalid = |message| SettingsError::Value { key: format!("quality.{measure}"), message };
+        let invalid = |message: String| invalid(&format!("quality.{measure}"), limit, message);
         pack.fine.set(measure, limit).map_err(invalid)?;
     }
     for (name, limit) in settings.faces.iter().filter(|(_, limit)| !limit.is_empty()) {
-        let invalid = |message| SettingsError::Value { key: format!("faces.{name}"), message };
+        let invalid = |message: String| invalid(&format!("faces.{name}"), limit, message);
         pack.faces.set(name, limit).map_err(invalid)?;
     }
     Ok(EngineConfig {
@@ -311,7 +319,7 @@ pub fn make_private_dir(dir: &Path) -> std::io::Result<()> {
 }
 
 /// The certificate and its key, when HTTPS is configured.
-pub(crate) async fn tls(settings: &Settings) -> Result<Option<Tls>, StartError> {
+pub(crate) fn tls(settings: &Settings) -> Result<Option<Tls>, StartError> {
     let Some((cert, key)) = settings.tls_files() else { return Ok(None) };
-    Tls::read(cert, key).await.map(Some).map_err(StartError::Tls)
+    Ok(Some(Tls::read(cert, key)?))
 }

@@ -2,6 +2,8 @@
 //!
 //! `ARCHITECTURE.md` describes the rooms; `tests/it/imports.toml` lists which rooms each of them may import.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where the output cannot be written")]
+
 pub mod api;
 pub mod app;
 pub mod cli;

@@ -1,58 +1,149 @@
-//! Signals that stop the process: the first stops it gracefully, the second at once.
+//! Signals of the process: those that stop it, and the one that makes a server read files again.
+//!
+//! Handlers are installed first of all. The first process of a container (PID 1) has no default ones: there, a signal
+//! without a handler is ignored.
 
-/// Waits for SIGINT or SIGTERM. After that, the next one ends the process at once.
-pub async fn stop_signal() {
-    wait_for_signal().await;
-    tracing::info!("stopping: requests in flight are finished; a second signal stops at once");
-    tokio::spawn(async {
-        wait_for_signal().await;
-        tracing::warn!("stopped at once");
-        std::process::exit(1);
-    });
+use std::io;
+
+/// A signal that asks the process to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopSignal {
+    /// SIGINT: Ctrl-C on a terminal.
+    Interrupt,
+    /// SIGTERM: a service manager or a container runtime.
+    Terminate,
 }
 
-/// Waits for SIGINT or SIGTERM, and returns the exit code that shells report for it. After that, the next one ends the
-/// process at once.
-pub async fn interruption() -> u8 {
-    let code = wait_for_signal().await;
-    eprintln!("interrupted: finished work is saved; a second signal stops at once");
-    tokio::spawn(async {
-        let code = wait_for_signal().await;
-        std::process::exit(code.into());
-    });
-    code
-}
-
-/// The exit code after SIGINT.
-const INTERRUPTED: u8 = 128 + 2;
-
-/// The exit code after SIGTERM.
-#[cfg(unix)]
-const TERMINATED: u8 = 128 + 15;
-
-#[cfg(unix)]
-async fn wait_for_signal() -> u8 {
-    use tokio::signal::unix::{SignalKind, signal};
-    let signals =
-        signal(SignalKind::interrupt()).and_then(|interrupt| Ok((interrupt, signal(SignalKind::terminate())?)));
-    let (mut interrupt, mut terminate) = match signals {
-        Ok(signals) => signals,
-        Err(error) => {
-            tracing::error!(%error, "signals cannot be received");
-            return std::future::pending().await;
+impl StopSignal {
+    /// The exit code that shells report for it.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Interrupt => 128 + 2,
+            Self::Terminate => 128 + 15,
         }
-    };
-    tokio::select! {
-        _ = interrupt.recv() => INTERRUPTED,
-        _ = terminate.recv() => TERMINATED,
+    }
+}
+
+#[cfg(unix)]
+mod unix {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+
+    use super::{StopSignal, io};
+
+    /// The signals that stop the process, from the installation on.
+    #[derive(Debug)]
+    pub struct StopSignals {
+        interrupt: Signal,
+        terminate: Signal,
+    }
+
+    impl StopSignals {
+        /// Installs the handlers. Needs a Tokio runtime.
+        ///
+        /// # Errors
+        /// When the system refuses a handler.
+        pub fn install() -> io::Result<Self> {
+            Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        }
+
+        /// Waits for the next signal. One that arrived after the installation counts.
+        pub async fn next(&mut self) -> StopSignal {
+            tokio::select! {
+                _ = self.interrupt.recv() => StopSignal::Interrupt,
+                _ = self.terminate.recv() => StopSignal::Terminate,
+            }
+        }
+    }
+
+    /// SIGHUP, which asks a server to read its files again. Once it is installed, SIGHUP does not end the process.
+    #[derive(Debug)]
+    pub struct ReloadSignal(Signal);
+
+    impl ReloadSignal {
+        /// Installs the handler. Needs a Tokio runtime.
+        ///
+        /// # Errors
+        /// When the system refuses it.
+        pub fn install() -> io::Result<Self> {
+            signal(SignalKind::hangup()).map(Self)
+        }
+
+        /// Waits for the next SIGHUP.
+        pub async fn next(&mut self) {
+            self.0.recv().await;
+        }
     }
 }
 
 #[cfg(not(unix))]
-async fn wait_for_signal() -> u8 {
-    if let Err(error) = tokio::signal::ctrl_c().await {
-        tracing::error!(%error, "signals cannot be received");
-        std::future::pending::<()>().await;
+mod unix {
+    use super::{StopSignal, io};
+
+    /// The signals that stop the process.
+    #[derive(Debug)]
+    pub struct StopSignals(());
+
+    impl StopSignals {
+        /// Nothing is installed before [`StopSignals::next`] here.
+        ///
+        /// # Errors
+        /// Never.
+        pub fn install() -> io::Result<Self> {
+            Ok(Self(()))
+        }
+
+        /// Waits for Ctrl-C.
+        pub async fn next(&mut self) -> StopSignal {
+            if tokio::signal::ctrl_c().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+            StopSignal::Interrupt
+        }
     }
-    INTERRUPTED
+
+    /// SIGHUP does not exist here.
+    #[derive(Debug)]
+    pub struct ReloadSignal(());
+
+    impl ReloadSignal {
+        /// Does nothing.
+        ///
+        /// # Errors
+        /// Never.
+        pub fn install() -> io::Result<Self> {
+            Ok(Self(()))
+        }
+
+        /// Waits for ever.
+        pub async fn next(&mut self) {
+            std::future::pending().await
+        }
+    }
+}
+
+pub use unix::{ReloadSignal, StopSignals};
+
+/// Waits for a signal that stops the process, for a command that finishes what it has begun. After that, the next one
+/// ends the process at once.
+pub async fn interruption() -> StopSignal {
+    let Ok(mut signals) = StopSignals::install() else { return std::future::pending().await };
+    let signal = signals.next().await;
+    tokio::spawn(async move {
+        let signal = signals.next().await;
+        std::process::exit(signal.exit_code().into());
+    });
+    signal
+}
+
+/// Makes signals end a command that runs as the first process of a container, as they end any other process.
+pub fn end_on_signals_as_first_process() {
+    if std::process::id() != 1 {
+        return;
+    }
+    if let Ok(mut signals) = StopSignals::install() {
+        tokio::spawn(async move {
+            let signal = signals.next().await;
+            std::process::exit(signal.exit_code().into());
+        });
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -24,6 +25,7 @@ struct Inner {
     rate_limiter: Option<RateLimiter<AppId>>,
     journal: Option<Arc<Journal>>,
     licences: Bytes,
+    draining: AtomicBool,
 }
 
 /// The state of the HTTP side. Cheap to clone.
@@ -47,7 +49,17 @@ impl ApiState {
         let rate_limiter = RateLimiter::new(config.requests_per_second, config.burst);
         let admission = Arc::new(Admission::new(limiters, Duration::from_secs(config.retry_after_s)));
         let clients = ClientLimits::new(&config);
-        Self(Arc::new(Inner { service, admission, clients, metrics, config, rate_limiter, journal, licences }))
+        Self(Arc::new(Inner {
+            service,
+            admission,
+            clients,
+            metrics,
+            config,
+            rate_limiter,
+            journal,
+            licences,
+            draining: AtomicBool::new(false),
+        }))
     }
 
     pub(super) fn service(&self) -> &Service {
@@ -99,13 +111,23 @@ impl ApiState {
         Drain::short(self.config(), self.0.clients.drained(client))
     }
 
+    /// The server is about to stop: it is not ready from now on, and serves until its admission is closed.
+    pub fn begin_drain(&self) {
+        self.0.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether the server is stopping. It may still serve.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.0.draining.load(Ordering::Acquire) || self.admission().is_stopping()
+    }
+
     /// The figures that are read at a scrape instead of counted.
     pub(super) fn gauges(&self) -> Gauges {
         let feed = self.service().feed();
         let Limiters { photos, store, uploads } = self.admission().limiters();
         let journal = self.0.journal.as_ref().map(|journal| journal.backlog()).unwrap_or_default();
         Gauges {
-            ready: self.service().is_ready() && !self.admission().is_stopping(),
+            ready: self.service().is_ready() && !self.is_stopping(),
             store_reachable: self.service().replicator().is_store_reachable(),
             tickets_in_use: photos.in_use(),
             tickets_capacity: photos.capacity(),

@@ -11,15 +11,13 @@ use tokio::task::JoinHandle;
 
 use super::certificate::Tls;
 use super::outbox_relay::OutboxRelay;
+use super::stopping::BACKGROUND_TIMEOUT;
 use crate::service::{Replicator, Service};
 use crate::settings::Settings;
-use crate::store::{HintStore, Scrubber, StoreError};
+use crate::store::{HintStore, KeyStore, Scrubber, StoreError};
 
 /// From the start to the first snapshot.
 const FIRST_SNAPSHOT_DELAY: Duration = Duration::from_secs(30);
-
-/// The longest that the stop of the server waits for the last scrub.
-const FINAL_SCRUB_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// From a hint to the poll that it causes: hints that follow at once are answered by the same poll.
 const HINT_DEBOUNCE: Duration = Duration::from_millis(20);
@@ -33,6 +31,9 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(500);
 /// The shortest and the longest pause between two searches for expired templates.
 const MIN_EXPIRE_INTERVAL: Duration = Duration::from_secs(1);
 const MAX_EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often an expired certificate is logged.
+const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(86_400);
 
 /// The pause before a task that panicked is restarted; it doubles with each further panic.
 const RESTART_BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60) };
@@ -48,14 +49,14 @@ impl Background {
         relay: &Arc<OutboxRelay>,
         scrubber: &Arc<dyn Scrubber>,
         hints: &Arc<dyn HintStore>,
-        tls: Option<&Tls>,
+        reloaded: Reloaded,
     ) -> Self {
         let replicator = service.replicator();
         let poll_interval = Duration::from_millis(settings.database.poll_ms);
         let snapshot_interval = Duration::from_secs(settings.snapshots.every_s);
         let reload_interval = Duration::from_secs(settings.tls.reload_s);
         let hint = Arc::new(Notify::new());
-        let mut tasks = vec![
+        Self(vec![
             spawn_supervised("follow", (Arc::clone(replicator), Arc::clone(&hint)), move |(replicator, hint)| {
                 follow(replicator, poll_interval, hint)
             }),
@@ -67,23 +68,24 @@ impl Background {
             spawn_supervised("expire", service.clone(), expire),
             spawn_supervised("relay", Arc::clone(relay), move |relay| relay.run(poll_interval)),
             spawn_supervised("outbox backlog", Arc::clone(relay), OutboxRelay::measure_backlog),
-        ];
-        if let Some(tls) = tls {
-            tasks.push(spawn_supervised("reload", tls.clone(), move |tls| reload_certificate(tls, reload_interval)));
-        }
-        Self(tasks)
+            spawn_supervised("reload", reloaded, move |reloaded| reload(reloaded, reload_interval)),
+        ])
     }
 
     /// Stops the tasks, writes the snapshots that are due, and scrubs what removals left.
     pub(super) async fn stop(self, replicator: &Replicator, scrubber: &dyn Scrubber) {
         self.0.iter().for_each(JoinHandle::abort);
-        if replicator.is_loaded() {
-            log_unsaved(replicator.save_snapshots().await);
-        }
-        match tokio::time::timeout(FINAL_SCRUB_TIMEOUT, scrubber.scrub()).await {
-            Ok(Ok(_)) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "removed data is not scrubbed yet; the next start does it"),
-            Err(_) => tracing::warn!("removed data takes long to scrub; the next start does it"),
+        let steps = async {
+            // The scrub first: it is short, and snapshots only save time at the next start.
+            if let Err(error) = scrubber.scrub().await {
+                tracing::warn!(%error, "removed data is not scrubbed yet; the next start does it");
+            }
+            if replicator.is_loaded() {
+                log_unsaved(replicator.save_snapshots().await);
+            }
+        };
+        if tokio::time::timeout(BACKGROUND_TIMEOUT, steps).await.is_err() {
+            tracing::warn!("the last scrub or the last snapshots take long; the next start does what is missing");
         }
     }
 }
@@ -237,16 +239,47 @@ fn log_unsaved(saved: Result<(), StoreError>) {
     }
 }
 
-/// Reloads the certificate when its files change; open connections keep the old one.
-async fn reload_certificate(mut tls: Tls, interval: Duration) {
+/// What is read again while the server runs.
+#[derive(Clone)]
+pub(super) struct Reloaded {
+    /// The certificate: when its files change, and on request.
+    pub(super) tls: Option<Tls>,
+    /// The sealing keys: on request, and by themselves when a key is missing.
+    pub(super) keys: Arc<dyn KeyStore>,
+    /// Requests that everything is read again.
+    pub(super) request: Arc<Notify>,
+}
+
+/// Reloads the certificate when its files change, and everything on request; open connections keep the old certificate.
+async fn reload(mut reloaded: Reloaded, interval: Duration) {
+    let mut expiry_check = tokio::time::interval(EXPIRY_CHECK_INTERVAL);
     loop {
-        tokio::time::sleep(interval).await;
-        match tls.reload_if_changed().await {
-            Ok(false) => {}
-            Ok(true) => tracing::info!(cert = %tls.cert.display(), "a renewed certificate is in force"),
-            // One of the two files may not be written yet; the next interval retries.
-            Err(error) => {
-                tracing::warn!(cert = %tls.cert.display(), %error, "the changed certificate does not fit; the old one stays");
+        let mut requested = false;
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            () = reloaded.request.notified() => requested = true,
+            _ = expiry_check.tick() => {
+                reloaded.tls.iter().for_each(Tls::log_expiry);
+                continue;
+            }
+        }
+        if let Some(tls) = &mut reloaded.tls {
+            match tls.reload(requested) {
+                Ok(false) => {}
+                Ok(true) => {
+                    tracing::info!(cert = %tls.cert.display(), "the certificate was read again and is in force");
+                    tls.log_expiry();
+                }
+                // One of the two files may not be written yet; the next interval retries.
+                Err(error) => {
+                    tracing::warn!(cert = %tls.cert.display(), %error, "the changed certificate does not fit; the old one stays");
+                }
+            }
+        }
+        if requested {
+            match reloaded.keys.reload() {
+                Ok(keys) => tracing::info!(keys, "the sealing keys were read again"),
+                Err(error) => tracing::error!(%error, "the sealing keys cannot be read again; the old ones stay"),
             }
         }
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
+use super::stopping::{JOURNAL_STEP_TIMEOUT, blocking_within};
 use crate::domain::{Clock, JournalPosition, rfc3339};
 use crate::journal::{Entry, Journal};
 use crate::store::outbox::LEASE;
@@ -25,9 +26,6 @@ const EVENT_MAX_AGE: Duration = Duration::from_secs(7 * 86_400);
 
 /// How often a node without a journal looks for such events.
 const EXPIRE_INTERVAL: Duration = Duration::from_secs(3600);
-
-/// Longest wait at shutdown for the last lines, and for the report of their position.
-const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Relays the outbox of the database to the journal of this node, if the node has one.
 pub(super) struct OutboxRelay {
@@ -136,10 +134,14 @@ impl OutboxRelay {
     /// Writes the last lines. Events that cannot be written now wait for the next start.
     pub(super) async fn stop(&self) {
         let Some(journal) = &self.journal else { return };
-        if !matches!(tokio::time::timeout(SHUTDOWN_TIMEOUT, self.drain(journal)).await, Ok(Ok(()))) {
+        if !matches!(tokio::time::timeout(JOURNAL_STEP_TIMEOUT, self.drain(journal)).await, Ok(Ok(()))) {
             tracing::warn!("the outbox is not empty; the next start writes its events to the journal");
         }
-        let lost = tokio::task::block_in_place(|| journal.stop());
+        let closing = Arc::clone(journal);
+        let Some(lost) = blocking_within(JOURNAL_STEP_TIMEOUT, move || closing.stop()).await else {
+            tracing::error!("the journal's disk does not answer; its last lines may be missing");
+            return;
+        };
         let report = async {
             self.report(journal.position()).await?;
             if lost > 0 {
@@ -148,7 +150,7 @@ impl OutboxRelay {
             }
             Ok::<_, StoreError>(())
         };
-        if !matches!(tokio::time::timeout(SHUTDOWN_TIMEOUT, report).await, Ok(Ok(()))) {
+        if !matches!(tokio::time::timeout(JOURNAL_STEP_TIMEOUT, report).await, Ok(Ok(()))) {
             tracing::warn!(lost, "the journal's last position could not be reported to the database");
         }
     }

@@ -7,14 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum_server::Handle;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::background::Background;
+use super::background::{Background, Reloaded};
 use super::certificate::Tls;
 use super::data_lock::DataLock;
 use super::listener::Listener;
 use super::outbox_relay::OutboxRelay;
+use super::stopping::{THREADS_TIMEOUT, blocking_within};
 use super::{StartError, journal_dir, licences, model_pack, open_store, shape, start_engine, start_matcher, tls};
 use crate::api::{ApiConfig, ApiState, ForwardedHeader, Limiters};
 use crate::compute::{FairLimiter, MemoryBudget};
@@ -24,7 +26,7 @@ use crate::gallery::MemoryMatcher;
 use crate::journal::{Journal, JournalConfig, JournalKey};
 use crate::service::{Credentials, Policy, Service, SnapshotConfig};
 use crate::settings::{ClientFrom, Settings, SimilarityKind};
-use crate::store::{HintStore, OpenMode, OutboxEvent, Scrubber, Store};
+use crate::store::{HintStore, KeyStore, OpenMode, OutboxEvent, Scrubber, Store};
 use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
 
 /// What the first run created.
@@ -46,6 +48,8 @@ pub struct App {
     service: Service,
     scrubber: Arc<dyn Scrubber>,
     hints: Arc<dyn HintStore>,
+    keys: Arc<dyn KeyStore>,
+    reload_request: Arc<Notify>,
     engine: Arc<EnginePool>,
     matcher: Arc<MemoryMatcher>,
     relay: Arc<OutboxRelay>,
@@ -62,7 +66,7 @@ impl App {
     /// See [`StartError`].
     pub async fn build(settings: Settings) -> Result<Self, StartError> {
         let pack = model_pack(&settings)?;
-        let tls = tls(&settings).await?;
+        let tls = tls(&settings)?;
         let data_lock = DataLock::acquire(&settings.data)?;
         let store = open_store(&settings, OpenMode::Create).await?;
         let engine = start_engine(&settings)?;
@@ -73,6 +77,7 @@ impl App {
             Arc::new(OutboxRelay::new(journal.clone(), store.outbox.clone(), data_lock.node_id, metrics.clone()));
         let scrubber = Arc::clone(&store.scrubber);
         let hints = Arc::clone(&store.hints);
+        let keys = Arc::clone(&store.keys);
         let service = Service::new(
             Arc::new(MeasuredAnalyze::new(engine.clone(), Arc::clone(&metrics))),
             Arc::new(MeasuredMatcher::new(matcher.clone(), Arc::clone(&metrics))),
@@ -104,6 +109,8 @@ impl App {
             service,
             scrubber,
             hints,
+            keys,
+            reload_request: Arc::new(Notify::new()),
             engine,
             matcher,
             relay,
@@ -123,20 +130,21 @@ impl App {
         self.listeners.iter().map(move |listener| format!("{scheme}://{}", listener.address()))
     }
 
-    /// Serves until `stop` is ready, then finishes the admitted requests.
+    /// Makes the running server read its certificate and its sealing keys again.
+    pub fn reload_request(&self) -> Arc<Notify> {
+        Arc::clone(&self.reload_request)
+    }
+
+    /// Serves until `stop` is ready. Then it is not ready, but serves for the time that `stop` returned, and after that
+    /// it finishes the admitted requests.
     ///
     /// # Errors
     /// When a listener fails.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StartError> {
+    pub async fn run(self, stop: impl Future<Output = Duration>) -> Result<(), StartError> {
         let handle = Handle::new();
-        let background = Background::start(
-            &self.settings,
-            &self.service,
-            &self.relay,
-            &self.scrubber,
-            &self.hints,
-            self.tls.as_ref(),
-        );
+        let reloaded = Reloaded { tls: self.tls.clone(), keys: self.keys, request: self.reload_request };
+        let background =
+            Background::start(&self.settings, &self.service, &self.relay, &self.scrubber, &self.hints, reloaded);
         let mut serving = JoinSet::new();
         for listener in self.listeners {
             serving.spawn(listener.serve(
@@ -145,6 +153,11 @@ impl App {
                 handle.clone(),
             ));
         }
+        let stop = async {
+            let drain = stop.await;
+            self.state.begin_drain();
+            tokio::time::sleep(drain).await;
+        };
         let outcome = tokio::select! {
             Some(failed) = serving.join_next() => vec![failed],
             () = stop => {
@@ -158,12 +171,15 @@ impl App {
                 ended
             }
         };
-        background.stop(self.service.replicator(), &*self.scrubber).await;
-        tokio::task::block_in_place(|| {
-            self.engine.stop();
-            self.matcher.stop();
-        });
-        self.relay.stop().await;
+        tokio::join!(background.stop(self.service.replicator(), &*self.scrubber), self.relay.stop());
+        let (engine, matcher) = (self.engine, self.matcher);
+        let threads = move || {
+            engine.stop();
+            matcher.stop();
+        };
+        if blocking_within(THREADS_TIMEOUT, threads).await.is_none() {
+            tracing::warn!("a photo or a search takes long; the server ends without it");
+        }
         outcome.into_iter().try_for_each(|ended| {
             ended.map_err(std::io::Error::other).and_then(|served| served).map_err(StartError::Serve)
         })
@@ -262,7 +278,7 @@ async fn first_run(
     let file = settings.data.join("credentials.json");
     let unusable = |source| StartError::Data { path: file.clone(), source };
     let content = serde_json::json!({ "app_id": credentials.app_id.as_str(), "app_key": credentials.app_key });
-    write_private(&file, &format!("{content}\n")).map_err(unusable)?;
+    write_private(&file, format!("{content}\n").as_bytes()).map_err(unusable)?;
     if !service.applications().create_first("first", &credentials).await? {
         // Another node has created the application and has its credentials.
         std::fs::remove_file(&file).map_err(unusable)?;
@@ -275,14 +291,18 @@ async fn first_run(
 }
 
 /// Writes a file that only its owner can read, and replaces an older one. It is on disk when this returns.
-fn write_private(path: &Path, content: &str) -> std::io::Result<()> {
+///
+/// # Errors
+/// When it cannot be written. An older file of that name is unchanged then.
+pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
     let partial = path.with_extension("part");
     let _ = std::fs::remove_file(&partial);
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(&partial).and_then(|mut file| file.write_all(content.as_bytes()).and_then(|()| file.sync_all()))?;
+    options.open(&partial).and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))?;
     std::fs::rename(&partial, path)?;
-    File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(dir)?.sync_all()
 }

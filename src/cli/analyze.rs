@@ -6,6 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::CliError;
+use super::output::outln;
 use super::photos::analyze_all;
 use crate::api;
 use crate::app;
@@ -52,15 +53,15 @@ pub(super) async fn run(mut settings: Settings, arguments: Arguments) -> Result<
             Ok(analysis) if arguments.json => {
                 let result =
                     api::analysis_json(&analysis, shape).map_err(|error| CliError::message(error.to_string()))?;
-                println!("{}", serde_json::json!({ "photo": photo.to_string(), "result": result }));
+                outln!("{}", serde_json::json!({ "photo": photo.to_string(), "result": result }))?;
             }
-            Ok(analysis) => print(&photo.to_string(), &analysis),
+            Ok(analysis) => print(&photo.to_string(), &analysis)?,
             Err(AnalyzeError::Fault(fault)) => {
                 failed += 1;
                 if arguments.json {
-                    println!("{}", serde_json::json!({ "photo": photo.to_string(), "result": api::fault_json(fault) }));
+                    outln!("{}", serde_json::json!({ "photo": photo.to_string(), "result": api::fault_json(fault) }))?;
                 } else {
-                    println!("{photo}: {fault}");
+                    outln!("{photo}: {fault}")?;
                 }
             }
             Err(other) => return Err(CliError::Service(other.into())),
@@ -74,11 +75,11 @@ pub(super) async fn run(mut settings: Settings, arguments: Arguments) -> Result<
     }
 }
 
-fn print(photo: &str, analysis: &Analysis) {
+fn print(photo: &str, analysis: &Analysis) -> Result<(), CliError> {
     let (width, height) = analysis.photo_size;
     let face = &analysis.face;
-    println!("{photo}: {width} x {height}");
-    println!(
+    outln!("{photo}: {width} x {height}")?;
+    outln!(
         "  face {:.0} x {:.0} at {:.0},{:.0}, eyes {:.0} px apart, confidence {:.3}",
         face.width,
         face.height,
@@ -86,18 +87,19 @@ fn print(photo: &str, analysis: &Analysis) {
         face.y,
         analysis.landmarks.eye_distance(),
         analysis.detection_score
-    );
+    )?;
     let pose = analysis.pose;
-    println!("  pitch {:.1}, yaw {:.1}, roll {:.1}", pose.pitch, pose.yaw, pose.roll);
+    outln!("  pitch {:.1}, yaw {:.1}, roll {:.1}", pose.pitch, pose.yaw, pose.roll)?;
     let measures = Measure::ALL.map(|measure| (measure.name(), analysis.quality[measure]));
     let checks = [(Check::Liveness, analysis.liveness), (Check::Deepfake, analysis.deepfake)];
     let checks = checks.map(|(check, verdict)| (check.name(), verdict));
     for (name, verdict) in measures.into_iter().chain(checks).filter_map(|(name, verdict)| Some((name, verdict?))) {
         let fine = if verdict.fine { "" } else { " (not fine)" };
-        println!("  {} {:.3}{fine}", name.replace('_', " "), verdict.score);
+        outln!("  {} {:.3}{fine}", name.replace('_', " "), verdict.score)?;
     }
     let demography = &analysis.demography;
     if let (Some(age), Some(gender)) = (demography.age, demography.gender) {
-        println!("  {gender}, about {age}{}", demography.race.map(|r| format!(", {r}")).unwrap_or_default());
+        outln!("  {gender}, about {age}{}", demography.race.map(|r| format!(", {r}")).unwrap_or_default())?;
     }
+    Ok(())
 }

@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use clap::{Subcommand, ValueEnum};
 
+use super::kept_key::KeptKey;
+use super::output::outln;
 use super::{CliError, journal_command, scrub_removed};
 use crate::app;
 use crate::domain::{AppId, Clock, Guard};
 use crate::service::{Applications, Credentials};
 use crate::settings::Settings;
 use crate::store::OpenMode;
+use crate::telemetry::error_chain;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -172,17 +175,31 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             if name.trim().is_empty() {
                 return Err(CliError::message("the name must not be empty"));
             }
-            let credentials = applications.create(name.trim()).await?;
-            show(&credentials, json); // first: a later failure must not hide the credentials
+            let credentials = Credentials::random()?;
+            let kept = KeptKey::write(&settings.data, &credentials)?;
+            if let Err(error) = applications.create_with(name.trim(), &credentials).await {
+                return Err(kept.uncertain(error_chain(&error)));
+            }
+            let printed = kept.print(json); // first: a later failure must not hide the credentials
             journal_command(&store, "app create", Some(&credentials.app_id), name.trim()).await?;
+            printed?;
         }
         Command::List { json } => list(&applications, json).await?,
         Command::RotateKey { id, overlap, json } => {
             let id = parse(&id)?;
-            let credentials = applications.rotate_key(&id, overlap).await?;
-            let credentials = credentials.ok_or_else(|| unknown(&id))?;
-            show(&credentials, json);
+            let credentials = Credentials::for_app(id.clone())?;
+            let kept = KeptKey::write(&settings.data, &credentials)?;
+            match applications.set_key(&credentials, overlap).await {
+                Ok(true) => {}
+                Ok(false) => {
+                    kept.discard();
+                    return Err(unknown(&id));
+                }
+                Err(error) => return Err(kept.uncertain(error_chain(&error))),
+            }
+            let printed = kept.print(json);
             journal_command(&store, "app rotate-key", Some(&id), &format!("overlap: {} s", overlap.as_secs())).await?;
+            printed?;
         }
         Command::Attributes { id, reported } => {
             let id = parse(&id)?;
@@ -191,7 +208,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             }
             let text = if reported == Switch::On { "reported" } else { "not reported" };
             journal_command(&store, "app attributes", Some(&id), text).await?;
-            println!("{id}: attributes are {text}");
+            outln!("{id}: attributes are {text}")?;
         }
         Command::Retention { id, period } => {
             let id = parse(&id)?;
@@ -203,7 +220,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
                 return Err(unknown(&id));
             }
             journal_command(&store, "app retention", Some(&id), &text).await?;
-            println!("{id}: templates are kept {text}");
+            outln!("{id}: templates are kept {text}")?;
         }
         Command::Guard { id, guard } => {
             let id = parse(&id)?;
@@ -211,7 +228,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
                 return Err(unknown(&id));
             }
             journal_command(&store, "app guard", Some(&id), guard.as_str()).await?;
-            println!("{id}: the guard is set to {guard}");
+            outln!("{id}: the guard is set to {guard}")?;
         }
         Command::Quality { id, least } => {
             let id = parse(&id)?;
@@ -220,7 +237,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             }
             let least = least.0.map_or_else(|| "off".to_owned(), |least| least.to_string());
             journal_command(&store, "app quality", Some(&id), &least).await?;
-            println!("{id}: the least quality is set to {least}");
+            outln!("{id}: the least quality is set to {least}")?;
         }
         Command::Limits { id, templates, samples } => {
             let id = parse(&id)?;
@@ -239,14 +256,14 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             }
             let set = set.join(", ");
             journal_command(&store, "app limits", Some(&id), &set).await?;
-            println!("{id}: the limits are set: {set}");
+            outln!("{id}: the limits are set: {set}")?;
         }
         Command::Delete { id } => {
             let id = parse(&id)?;
             let count = applications.delete(&id, &*store.templates).await?.ok_or_else(|| unknown(&id))?;
             journal_command(&store, "app delete", Some(&id), &format!("templates: {count}")).await?;
             scrub_removed(&*store.scrubber).await?;
-            println!("deleted {id} and its templates: {count}");
+            outln!("deleted {id} and its templates: {count}")?;
         }
     }
     Ok(())
@@ -260,18 +277,10 @@ fn unknown(id: &AppId) -> CliError {
     CliError::message(format!("there is no application {id}"))
 }
 
-fn show(credentials: &Credentials, json: bool) {
-    if json {
-        println!("{}", serde_json::json!({ "app_id": credentials.app_id.as_str(), "app_key": credentials.app_key }));
-    } else {
-        println!("APP-ID:  {}\nAPP-KEY: {}", credentials.app_id, credentials.app_key);
-    }
-}
-
 async fn list(applications: &Applications, json: bool) -> Result<(), CliError> {
     for record in applications.list().await? {
         if json {
-            println!(
+            outln!(
                 "{}",
                 serde_json::json!({
                     "app_id": record.id.as_str(),
@@ -283,16 +292,18 @@ async fn list(applications: &Applications, json: bool) -> Result<(), CliError> {
                     "max_templates": record.rules.quota.templates,
                     "max_samples": record.rules.quota.samples,
                 })
-            );
+            )?;
         } else {
             let rules = record.rules;
             let quality = rules.min_quality.map_or_else(|| "off".to_owned(), |least| least.to_string());
             let templates = Maximum(rules.quota.templates);
             let samples = Maximum(rules.quota.samples);
-            println!(
+            outln!(
                 "{}  {}  (guard {}, quality {quality}, most templates {templates}, most samples {samples})",
-                record.id, record.name, rules.guard
-            );
+                record.id,
+                record.name,
+                rules.guard
+            )?;
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use super::CliError;
+use super::output::outln;
 use crate::app;
 use crate::settings::Settings;
 
@@ -18,8 +19,8 @@ pub(super) enum Command {
 pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
     match command {
         Command::Migrate => match app::migrate_store(&settings).await? {
-            0 => println!("the schema is up to date"),
-            applied => println!("the schema is up to date: {applied} migrations applied"),
+            0 => outln!("the schema is up to date")?,
+            applied => outln!("the schema is up to date: {applied} migrations applied")?,
         },
     }
     Ok(())

@@ -6,7 +6,9 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
 use super::CliError;
+use super::output::outln;
 use crate::app::{self, StartError};
+use crate::domain::Clock;
 use crate::settings::{Settings, UserFolders};
 use crate::store::{OpenError, OpenMode};
 use crate::telemetry::error_chain;
@@ -15,31 +17,31 @@ use crate::telemetry::error_chain;
 pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
     let mut failed = 0;
     let mut report = |what: &str, outcome: Result<String, String>| match outcome {
-        Ok(text) => println!("ok    {what}: {text}"),
+        Ok(text) => outln!("ok    {what}: {text}"),
         Err(text) => {
             failed += 1;
-            println!("FAIL  {what}: {text}");
+            outln!("FAIL  {what}: {text}")
         }
     };
-    report("processor", Ok(processor()));
-    report("data folder", data_folder(&settings.data));
-    report("models", models(&settings));
-    report("address", address(settings.listen));
+    report("processor", Ok(processor()))?;
+    report("data folder", data_folder(&settings.data))?;
+    report("models", models(&settings))?;
+    report("address", address(settings.listen))?;
     if let Some(admin) = settings.admin.listen {
-        report("address for operators", address(admin));
+        report("address for operators", address(admin))?;
     }
-    report("certificate", certificate(&settings).await);
-    report("sealing key", key(&settings));
-    report("database", database(&settings).await);
+    report("certificate", certificate(&settings))?;
+    report("sealing key", key(&settings))?;
+    report("database", database(&settings).await)?;
     for warning in &settings.warnings {
-        println!("warn  settings: {warning}");
+        outln!("warn  settings: {warning}")?;
     }
     for path in telemetry_files::find(&UserFolders::current()) {
         let path = path.display();
-        println!(
+        outln!(
             "warn  telemetry files: {path} is from the telemetry client of ONNX Runtime 1.29 or later, which earlier \
              builds of Semblance loaded (other programs may, too); `rm -r '{path}'` removes it"
-        );
+        )?;
     }
     match failed {
         0 => Ok(()),
@@ -91,10 +93,14 @@ fn address(listen: SocketAddr) -> Result<String, String> {
         .map_err(|error| format!("cannot listen on {listen}: {error}"))
 }
 
-async fn certificate(settings: &Settings) -> Result<String, String> {
-    match app::tls(settings).await {
+fn certificate(settings: &Settings) -> Result<String, String> {
+    match app::tls(settings) {
         Ok(None) => Ok("none, plain HTTP; clients on phones need HTTPS".to_owned()),
-        Ok(Some(_)) => Ok(format!("{} and its key load", settings.tls.cert.display())),
+        Ok(Some(tls)) => {
+            let cert = settings.tls.cert.display();
+            let problem = tls.expiry().problem(Clock::system().now());
+            problem.map_or_else(|| Ok(format!("{cert} and its key load")), |problem| Err(format!("{cert}: {problem}")))
+        }
         Err(error) => Err(error.to_string()),
     }
 }

@@ -12,6 +12,7 @@ use comparisons::{Comparisons, Leading, Weight, leading_genuine, leading_imposto
 use statistics::{Embedded, ten_folds};
 
 use super::CliError;
+use super::output::{errln, outln};
 use super::photos::{analyze_all, people};
 use crate::app;
 use crate::domain::{AnalysisRequest, Checks, Subject, TenantKey};
@@ -58,9 +59,9 @@ pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), 
     let comparisons = Comparisons::new(&embedded);
     let report = report(&photos, &embedded, &faults, folds, &comparisons);
     if arguments.json {
-        println!("{report:#}");
+        outln!("{report:#}")?;
     } else {
-        print(&report);
+        print(&report)?;
     }
     Ok(())
 }
@@ -86,7 +87,7 @@ async fn embed(
     let total = paths.len();
     analyze_all(engine, threads, &paths, request, |at, outcome| {
         if at.is_multiple_of(1000) && at > 0 {
-            eprintln!("{at} of {total} photos");
+            errln!("{at} of {total} photos");
         }
         let (person, path) = &photos[at];
         match outcome {
@@ -200,67 +201,74 @@ fn report(
     })
 }
 
-fn print(report: &serde_json::Value) {
-    println!("{} photos of {} people", report["photos"], report["people"]);
-    println!("failure to acquire: {}", report["failure_to_acquire"]);
+fn print(report: &serde_json::Value) -> Result<(), CliError> {
+    outln!("{} photos of {} people", report["photos"], report["people"])?;
+    outln!("failure to acquire: {}", report["failure_to_acquire"])?;
     if !report["verification_ten_folds"].is_null() {
         let folds = &report["verification_ten_folds"];
-        println!(
+        outln!(
             "verification, ten folds: accuracy {:.2} % +- {:.2} ({} pairs, {} without an embedding)",
             folds["accuracy"].as_f64().unwrap_or_default() * 100.0,
             folds["standard_error"].as_f64().unwrap_or_default() * 100.0,
             folds["pairs"],
             folds["pairs_without_embedding"],
-        );
+        )?;
     }
-    println!(
+    outln!(
         "{} genuine and {} impostor comparisons, each of the same weight",
-        report["comparisons"]["genuine"], report["comparisons"]["impostor"]
-    );
-    print_points(&report["operating_points"], "by_person", "by person");
+        report["comparisons"]["genuine"],
+        report["comparisons"]["impostor"]
+    )?;
+    print_points(&report["operating_points"], "by_person", "by person")?;
     let leading = &report["leading"];
-    print_leading(&leading["genuine"], "genuine comparisons");
-    print_leading(&leading["impostor_matches"], &format!("impostor matches at FMR {LEADING_AT_FMR}"));
-    println!(
+    print_leading(&leading["genuine"], "genuine comparisons")?;
+    print_leading(&leading["impostor_matches"], &format!("impostor matches at FMR {LEADING_AT_FMR}"))?;
+    outln!(
         "{} people with several photos and {} pairs of people, each of the same weight",
-        report["people_with_several_photos"], report["pairs_of_people"]
-    );
-    print_points(&report["operating_points_by_person"], "by_comparison", "by comparison");
+        report["people_with_several_photos"],
+        report["pairs_of_people"]
+    )?;
+    print_points(&report["operating_points_by_person"], "by_comparison", "by comparison")?;
     let open = &report["identification"];
-    println!(
+    outln!(
         "open-set identification: gallery {}, {} mated and {} non-mated probes",
-        open["gallery"], open["mated_probes"], open["non_mated_probes"]
-    );
+        open["gallery"],
+        open["mated_probes"],
+        open["non_mated_probes"]
+    )?;
     for point in open["points"].as_array().into_iter().flatten() {
-        println!(
+        outln!(
             "  cosine {:.3}: FNIR {:.4}, FPIR {:.4}",
             as_f64(&point["cosine"]),
             as_f64(&point["fnir"]),
             as_f64(&point["fpir"])
-        );
+        )?;
     }
+    Ok(())
 }
 
 /// Operating points, with the rates of the other weighting at the same cosine.
-fn print_points(points: &serde_json::Value, other: &str, title: &str) {
+fn print_points(points: &serde_json::Value, other: &str, title: &str) -> Result<(), CliError> {
     for point in points.as_array().into_iter().flatten() {
-        println!(
+        outln!(
             "  FMR {}: cosine {:.4}, FNMR {:.4} ({title}: FMR {:.1e}, FNMR {:.4})",
             point["fmr"],
             as_f64(&point["cosine"]),
             as_f64(&point["fnmr"]),
             as_f64(&point[other]["fmr"]),
             as_f64(&point[other]["fnmr"])
-        );
+        )?;
     }
+    Ok(())
 }
 
 /// The people with the most comparisons of a kind.
-fn print_leading(leading: &serde_json::Value, of: &str) {
+fn print_leading(leading: &serde_json::Value, of: &str) -> Result<(), CliError> {
     if let Some(people) = leading["people"].as_array() {
         let names: Vec<&str> = people.iter().filter_map(serde_json::Value::as_str).collect();
-        println!("  {} of {} {of} are of {}", leading["count"], leading["of"], names.join(" and "));
+        outln!("  {} of {} {of} are of {}", leading["count"], leading["of"], names.join(" and "))?;
     }
+    Ok(())
 }
 
 fn as_f64(value: &serde_json::Value) -> f64 {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::ndjson::Line;
+use super::output::outln;
 use super::target::{Target, each_page, resolve};
 use super::{CliError, journal_command, template_check};
 use crate::app;
@@ -79,7 +80,7 @@ async fn export(settings: &Settings, store: &Store, app: &AppId, file: &Path) ->
     .await?;
     out.flush().and_then(|()| out.get_ref().sync_all()).map_err(CliError::file(file))?;
     journal_command(store, "gallery export", Some(app), &format!("ends: {count} templates")).await?;
-    println!("{count} templates written to {}", file.display());
+    outln!("{count} templates written to {}", file.display())?;
     Ok(())
 }
 
@@ -92,7 +93,7 @@ async fn check(settings: &Settings, store: &Store, app: &AppId) -> Result<(), Cl
     })
     .await?;
     let samples: usize = templates.iter().map(|t| t.samples.len()).sum();
-    println!("{} templates with {samples} samples of model {model} open", templates.len());
+    outln!("{} templates with {samples} samples of model {model} open", templates.len())?;
     let index = app::start_matcher(settings);
     index.replace(app, Revision(0), templates.clone());
     // Evenly spaced templates: each search is compared with brute force over all of them, which takes long.
@@ -107,6 +108,6 @@ async fn check(settings: &Settings, store: &Store, app: &AppId) -> Result<(), Cl
     if wrong > 0 {
         return Err(CliError::message(format!("{wrong} of {searched} searches differ from brute force")));
     }
-    println!("{searched} searches agree with brute force");
+    outln!("{searched} searches agree with brute force")?;
     template_check::run(settings, &templates)
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 
 use super::CliError;
+use super::output::outln;
 use crate::app;
 use crate::domain::rfc3339;
 use crate::journal::{JournalKey, ReceiptKey, Selection, check_receipt, export, verify};
@@ -61,7 +62,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
         }
         Command::ReceiptKey => {
             let key = journal_key(&settings).await?.receipt_key();
-            println!("{}", key.ok_or_else(|| CliError::message("there is no key for receipts"))?);
+            outln!("{}", key.ok_or_else(|| CliError::message("there is no key for receipts"))?)?;
         }
         Command::CheckReceipts { key, file } => check(key, file.as_deref())?,
     }
@@ -108,19 +109,19 @@ async fn verify_all(settings: &Settings) -> Result<(), CliError> {
     let known = own.first().map(|known| known.position);
     let key = JournalKey::new(store.journal_key);
     let found = verify(&dir, &key, known.as_ref()).map_err(|error| CliError::message(error.to_string()))?;
-    println!("{} lines, numbers {} to {}: each follows the one before it", found.lines, found.first, found.last);
+    outln!("{} lines, numbers {} to {}: each follows the one before it", found.lines, found.first, found.last)?;
     if found.receipts > 0 {
-        println!("{} receipts of erasures", found.receipts);
+        outln!("{} receipts of erasures", found.receipts)?;
     }
     if found.first > 1 {
-        println!("older files were removed");
+        outln!("older files were removed")?;
     }
     if let Some(known) = own.first() {
-        println!("the database knows line {}, since {}", known.position.line, rfc3339(known.reported_at));
+        outln!("the database knows line {}, since {}", known.position.line, rfc3339(known.reported_at))?;
     }
     for other in others {
         let reported_at = rfc3339(other.reported_at);
-        println!("another journal, of node {}: {} lines on {reported_at}", other.node, other.position.line);
+        outln!("another journal, of node {}: {} lines on {reported_at}", other.node, other.position.line)?;
     }
     Ok(())
 }
@@ -146,7 +147,7 @@ fn check(key: &str, file: Option<&Path>) -> Result<(), CliError> {
     if count == 0 {
         return Err(CliError::message("there are no receipts to verify"));
     }
-    println!("{count} receipts are valid");
+    outln!("{count} receipts are valid")?;
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! `semblance key`: the sealing keys.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::IsTerminal as _;
 
 use clap::Subcommand;
 
+use super::output::{errln, outln, report};
 use super::{CliError, journal_command, scrub_removed};
 use crate::app::{self, key_file};
 use crate::settings::Settings;
@@ -39,7 +40,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
         Command::Add => {
             let key = in_file()?.lock().map_err(failed)?.add().map_err(failed)?;
             journal_command(&store, "key add", None, &key.id().to_string()).await?;
-            println!("added {}; it is not active yet: `semblance key rotate` activates it", key.id());
+            outln!("added {}; it is not active yet: `semblance key rotate` activates it", key.id())?;
         }
         Command::Rotate => rotate(&store, file.as_ref()).await?,
         Command::Drop { id } => {
@@ -58,7 +59,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             }
             locked.remove(id).map_err(failed)?;
             journal_command(&store, "key drop", None, &id.to_string()).await?;
-            println!("dropped {id}; backups that were sealed under it cannot be opened without it");
+            outln!("dropped {id}; backups that were sealed under it cannot be opened without it")?;
         }
     }
     Ok(())
@@ -79,14 +80,14 @@ async fn status(keys: &dyn KeyStore, json: bool) -> Result<(), CliError> {
         let sealed = count(id);
         if json {
             let id = id.to_string();
-            println!("{}", serde_json::json!({ "id": id, "in_force": active, "given": given, "sealed": sealed }));
+            outln!("{}", serde_json::json!({ "id": id, "in_force": active, "given": given, "sealed": sealed }))?;
         } else {
             let state = match (active, given) {
                 (true, _) => "active",
                 (false, true) => "",
                 (false, false) => "not given",
             };
-            println!("{id}  {sealed:>10} sealed  {state}");
+            outln!("{id}  {sealed:>10} sealed  {state}")?;
         }
     }
     Ok(())
@@ -114,9 +115,10 @@ async fn rotate(store: &Store, file: Option<&KeyFile>) -> Result<(), CliError> {
         }
     };
     journal_command(store, "key rotate", None, &format!("begins: to {next}")).await?;
+    let mut printed = Ok(());
     if next != before.active {
         store.keys.activate(next).await?;
-        println!("{next} is active");
+        printed = outln!("{next} is active"); // a rotation that cannot print is completed nevertheless
     }
     let mut count = 0;
     let mut after = None;
@@ -124,8 +126,7 @@ async fn rotate(store: &Store, file: Option<&KeyFile>) -> Result<(), CliError> {
         let batch = store.keys.reseal(after).await?;
         count += batch.count;
         if std::io::stderr().is_terminal() {
-            eprint!("\r{count} data keys resealed");
-            let _ = std::io::stderr().flush();
+            report(format_args!("\r{count} data keys resealed"));
         }
         after = batch.next;
         if after.is_none() {
@@ -133,7 +134,7 @@ async fn rotate(store: &Store, file: Option<&KeyFile>) -> Result<(), CliError> {
         }
     }
     if std::io::stderr().is_terminal() {
-        eprintln!();
+        errln!("");
     }
     scrub_removed(&*store.scrubber).await?;
     let status = store.keys.status().await?;
@@ -143,9 +144,10 @@ async fn rotate(store: &Store, file: Option<&KeyFile>) -> Result<(), CliError> {
         )));
     }
     journal_command(store, "key rotate", None, &format!("ends: {count} resealed")).await?;
-    println!("{count} data keys resealed; nothing is sealed under another key");
+    printed?;
+    outln!("{count} data keys resealed; nothing is sealed under another key")?;
     for id in status.given.iter().filter(|id| **id != status.active) {
-        println!("{id} is no longer needed: run `semblance key drop {id}` once no backup needs it");
+        outln!("{id} is no longer needed: run `semblance key drop {id}` once no backup needs it")?;
     }
     Ok(())
 }

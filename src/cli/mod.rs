@@ -10,9 +10,11 @@ mod gallery;
 mod healthcheck;
 mod import;
 mod journal;
+mod kept_key;
 mod key;
 mod models;
 pub mod ndjson;
+mod output;
 mod photos;
 mod private;
 mod serve;
@@ -27,9 +29,11 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::app::StartError;
 use crate::domain::{AppId, Clock, stopwatch};
+use crate::lifecycle;
 use crate::settings::{Overrides, Settings};
 use crate::store::{OutboxEvent, Scrubber, Store, StoreError};
 use crate::telemetry::error_chain;
+use output::errln;
 
 /// A self-hosted face identification server that speaks the OOTO face API.
 #[derive(Debug, Parser)]
@@ -153,7 +157,7 @@ async fn scrub_removed(scrubber: &dyn Scrubber) -> Result<(), StoreError> {
     let start = stopwatch();
     while !scrubber.scrub().await? {
         if start.elapsed() >= SCRUB_TIMEOUT {
-            eprintln!(
+            errln!(
                 "semblance: the rows are deleted, but their sealed bytes remain in the write-ahead log while another process \
                  reads the database; a running server, or the next command or start, removes them"
             );
@@ -178,7 +182,7 @@ pub fn main() -> ExitCode {
         // The reader of the pipe has closed it.
         Err(CliError::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("semblance: {}", error_chain(&error));
+            errln!("semblance: {}", error_chain(&error));
             match error {
                 CliError::Exit { code, .. } => ExitCode::from(code),
                 _ => ExitCode::FAILURE,
@@ -196,10 +200,20 @@ fn run(cli: Cli) -> Result<(), CliError> {
     if let Command::Serve(arguments) = &cli.command {
         values.extend(arguments.settings());
     }
-    let settings = Settings::load(&Overrides { config, values })?;
+    let overrides = Overrides { config, values };
+    let mut settings = Settings::load(&overrides)?;
+    settings.warnings.extend(password_warning(&overrides));
+    // A server logs its warnings, `doctor` prints them, and a health check has no reader.
+    if !matches!(cli.command, Command::Serve(_) | Command::Doctor | Command::Healthcheck) {
+        settings.warnings.iter().for_each(|warning| errln!("semblance: warning: {warning}"));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if !matches!(cli.command, Command::Serve(_) | Command::Gallery(gallery::Command::Import(_))) {
+        let _runtime = runtime.enter();
+        lifecycle::end_on_signals_as_first_process();
+    }
     let outcome = match cli.command {
-        Command::Serve(_) => runtime.block_on(serve::run(settings)),
+        Command::Serve(_) => runtime.block_on(serve::run(settings, overrides)),
         Command::App(command) => runtime.block_on(application::run(settings, command)),
         Command::Analyze(arguments) => runtime.block_on(analyze::run(settings, arguments)),
         Command::Gallery(command) => runtime.block_on(gallery::run(settings, command)),
@@ -214,5 +228,16 @@ fn run(cli: Cli) -> Result<(), CliError> {
     };
     // Worker threads of a pool that is still referenced must not keep the process running.
     runtime.shutdown_background();
-    outcome
+    outcome.and_then(|()| output::flush())
+}
+
+/// A password on the command line is readable for every user of the machine.
+fn password_warning(overrides: &Overrides) -> Option<String> {
+    let (_, url) = overrides.values.iter().find(|(key, _)| *key == "database.url")?;
+    let (user, _) = url.split_once("://")?.1.split_once('@')?;
+    user.contains(':').then(|| {
+        "the password in --database-url is visible to all users of this machine; put it into a file \
+         (database.password_file) or into SEMBLANCE_DATABASE_URL"
+            .to_owned()
+    })
 }

@@ -3,6 +3,7 @@
 use clap::Subcommand;
 
 use super::CliError;
+use super::output::{outln, print};
 use crate::app::{self, StartError};
 use crate::settings::Settings;
 
@@ -26,26 +27,29 @@ pub(super) fn run(settings: &Settings, command: &Command) -> Result<(), CliError
         Command::Check => {
             app::load_engine(settings)?.self_check().map_err(StartError::from)?;
             let dir = app::models_dir(settings)?;
-            println!(
+            outln!(
                 "{}: {} models have the right SHA-256, load and compute the golden outputs",
                 dir.display(),
                 pack.models().count()
-            );
+            )?;
         }
-        Command::Golden => print!("{}", app::load_engine(settings)?.golden().map_err(StartError::from)?),
-        Command::List { json: true } => println!("{:#}", app::licences(&pack)?),
+        Command::Golden => print(format_args!("{}", app::load_engine(settings)?.golden().map_err(StartError::from)?))?,
+        Command::List { json: true } => outln!("{:#}", app::licences(&pack)?)?,
         Command::List { json: false } => {
             for model in pack.models() {
-                println!("{} ({}): {}", model.id, model.role, model.title);
-                println!("  {}\n  {}, {}\n  sha256 {}", model.source, model.licence, model.copyright, model.sha256);
+                outln!("{} ({}): {}", model.id, model.role, model.title)?;
+                outln!("  {}\n  {}, {}\n  sha256 {}", model.source, model.licence, model.copyright, model.sha256)?;
             }
             if let Some(provenance) = &pack.runtime_provenance {
-                println!(
+                outln!(
                     "{} (runtime)\n  {}\n  {}, {}",
-                    provenance.title, provenance.source, provenance.licence, provenance.copyright
-                );
+                    provenance.title,
+                    provenance.source,
+                    provenance.licence,
+                    provenance.copyright
+                )?;
                 for component in pack.runtime_components().map_err(StartError::from)? {
-                    println!("  with {}: {}", component.name, component.licences.join(", "));
+                    outln!("  with {}: {}", component.name, component.licences.join(", "))?;
                 }
             }
         }

@@ -1,11 +1,18 @@
 //! `semblance serve`
 
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::time::Duration;
+
 use clap::Args;
+use tokio::sync::Notify;
 
 use super::CliError;
-use crate::app::App;
-use crate::settings::Settings;
-use crate::{lifecycle, telemetry};
+use super::output::{flush, outln};
+use crate::app::{App, FirstRun};
+use crate::lifecycle::{ReloadSignal, StopSignal, StopSignals};
+use crate::settings::{Overrides, Settings};
+use crate::telemetry;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -37,19 +44,84 @@ impl Arguments {
     }
 }
 
-pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
-    let _log_writer = telemetry::start_logging(&settings.log).map_err(CliError::Message)?;
+pub(super) async fn run(settings: Settings, overrides: Overrides) -> Result<(), CliError> {
+    // First of all: a start may wait for a database.
+    let mut stops = StopSignals::install()?;
+    let reloads = ReloadSignal::install()?;
+    let log = telemetry::start_logging(&settings.log).map_err(CliError::Message)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    let app = App::build(settings).await?;
-    if let Some(first) = app.first_run() {
-        println!("First run: one application was created. Its key is shown once, here and in");
-        println!("{}:\n", first.file.display());
-        println!("  APP-ID:  {}\n  APP-KEY: {}\n", first.credentials.app_id, first.credentials.app_key);
+    let drain = Duration::from_secs(settings.server.drain_s);
+    // A task of its own: parts of a start block their thread.
+    let building = tokio::spawn(App::build(settings));
+    let app = tokio::select! {
+        built = building => built.map_err(|error| CliError::message(format!("the start failed: {error}")))??,
+        signal = stops.next() => {
+            tracing::info!(?signal, "stopped before the start was complete");
+            return Ok(());
+        }
+    };
+    if let Err(error) = announce(&app) {
+        tracing::warn!(%error, "standard output cannot be written");
+    }
+    tokio::spawn(reload_on_signal(reloads, overrides, log.level(), app.reload_request()));
+    app.run(stop(stops, drain)).await?;
+    drop(log);
+    Ok(())
+}
+
+/// Prints where the server answers, and what the first run created.
+fn announce(app: &App) -> Result<(), CliError> {
+    if let Some(FirstRun { credentials, file }) = app.first_run() {
+        let file = file.display();
+        // Anything else than a terminal may keep what it reads, such as the log of a container.
+        if std::io::stdout().is_terminal() {
+            outln!("First run: one application was created. Its key is shown once, here and in")?;
+            outln!("{file}:\n\n  APP-ID:  {}\n  APP-KEY: {}\n", credentials.app_id, credentials.app_key)?;
+        } else {
+            outln!("First run: the application {} was created. Its key is in {file}", credentials.app_id)?;
+        }
     }
     let urls: Vec<String> = app.urls().collect();
-    println!("Semblance {} serves {}", env!("CARGO_PKG_VERSION"), urls.join(" and for operators "));
-    app.run(lifecycle::stop_signal()).await?;
-    Ok(())
+    outln!("Semblance {} serves {}", env!("CARGO_PKG_VERSION"), urls.join(" and for operators "))?;
+    flush()
+}
+
+/// Waits for the signal that stops the server. Returns how long it keeps serving after that, not ready: load balancers
+/// need this time to see it. After Ctrl-C it does not wait. The next signal ends the process at once.
+async fn stop(mut signals: StopSignals, drain: Duration) -> Duration {
+    let drain = match signals.next().await {
+        StopSignal::Terminate => drain,
+        StopSignal::Interrupt => Duration::ZERO,
+    };
+    tracing::info!(
+        drain_s = drain.as_secs(),
+        "stopping: not ready, but serving for drain_s; then requests in flight are finished; a second signal stops at once"
+    );
+    tokio::spawn(async move {
+        signals.next().await;
+        tracing::warn!("stopped at once");
+        std::process::exit(1);
+    });
+    drain
+}
+
+/// On each SIGHUP, reads the level of the log from the configuration again, and makes the server reload its
+/// certificate and its sealing keys. The file with the database's password is read with each new connection.
+async fn reload_on_signal(
+    mut signal: ReloadSignal,
+    overrides: Overrides,
+    level: telemetry::LogLevel,
+    request: Arc<Notify>,
+) {
+    loop {
+        signal.next().await;
+        let reloaded = Settings::load(&overrides).map_err(|error| error.to_string());
+        match reloaded.and_then(|settings| level.set(&settings.log).map(|()| settings.log.level)) {
+            Ok(level) => tracing::info!(level, "SIGHUP: log.level is in force as configured"),
+            Err(error) => tracing::error!(error, "SIGHUP: the configuration is wrong; log.level stays"),
+        }
+        request.notify_one();
+    }
 }

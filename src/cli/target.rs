@@ -3,6 +3,7 @@
 use clap::Args;
 
 use super::CliError;
+use super::output::errln;
 use crate::domain::{AppId, ModelTag, TemplateId};
 use crate::gallery::IndexedTemplate;
 use crate::store::{AppRecord, Store};
@@ -53,7 +54,7 @@ pub(super) async fn each_page(
         each(page.templates)?;
         unreadable += page.unreadable.len();
         for unreadable in page.unreadable {
-            eprintln!("{}: {}", unreadable.template, unreadable.fault);
+            errln!("{}: {}", unreadable.template, unreadable.fault);
         }
         after = page.next;
         if after.is_none() {

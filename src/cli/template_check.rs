@@ -4,6 +4,7 @@
 use std::io::{self, Write};
 
 use super::CliError;
+use super::output::outln;
 use crate::app;
 use crate::domain::{SampleId, TemplateId};
 use crate::engine::TemplateCheckRates;
@@ -25,9 +26,9 @@ struct Suspect<'a> {
 /// When the network does not load or run, or standard output is closed.
 pub(super) fn run(settings: &Settings, templates: &[IndexedTemplate]) -> Result<(), CliError> {
     let Some(mut check) = app::load_template_check(settings)? else {
-        println!(
+        outln!(
             "templates of turned faces, half faces or no face are not checked for: the pack has no [template_check]"
-        );
+        )?;
         return Ok(());
     };
     let mut suspects = Vec::new();

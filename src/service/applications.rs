@@ -44,7 +44,15 @@ impl Credentials {
     /// # Errors
     /// When the system returns no random numbers.
     pub fn random() -> Result<Self, Error> {
-        Ok(Self { app_id: AppId::random(), app_key: random_key()? })
+        Self::for_app(AppId::random())
+    }
+
+    /// A random key for an application.
+    ///
+    /// # Errors
+    /// When the system returns no random numbers.
+    pub fn for_app(app_id: AppId) -> Result<Self, Error> {
+        Ok(Self { app_id, app_key: random_key()? })
     }
 
     fn record(&self, name: &str, created_at: SystemTime) -> AppRecord {
@@ -152,11 +160,20 @@ impl Applications {
     /// When the store fails, or the system returns no random numbers.
     pub async fn create(&self, name: &str) -> Result<Credentials, Error> {
         let credentials = Credentials::random()?;
+        self.create_with(name, &credentials).await?;
+        Ok(credentials)
+    }
+
+    /// Creates an application with these credentials.
+    ///
+    /// # Errors
+    /// When the store fails, or the id is taken.
+    pub async fn create_with(&self, name: &str, credentials: &Credentials) -> Result<(), Error> {
         if !self.store.create(&credentials.record(name, self.now())).await? {
             return Err(Error::internal("the random application id exists already"));
         }
         self.refresh_cache().await;
-        Ok(credentials)
+        Ok(())
     }
 
     /// Creates the first application; `false`, without effect, when any node has created one already.
@@ -183,11 +200,20 @@ impl Applications {
     /// # Errors
     /// When the store fails, or the system returns no random numbers.
     pub async fn rotate_key(&self, app: &AppId, overlap: Duration) -> Result<Option<Credentials>, Error> {
-        let credentials = Credentials { app_id: app.clone(), app_key: random_key()? };
+        let credentials = Credentials::for_app(app.clone())?;
+        Ok(self.set_key(&credentials, overlap).await?.then_some(credentials))
+    }
+
+    /// Gives an application the key of these credentials; the previous one stays valid for `overlap`. `false` when the
+    /// application does not exist.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_key(&self, credentials: &Credentials, overlap: Duration) -> Result<bool, Error> {
         let until = self.now().checked_add(overlap).filter(|_| !overlap.is_zero());
-        let found = self.store.set_key(app, hash(&credentials.app_key), until).await?;
+        let found = self.store.set_key(&credentials.app_id, hash(&credentials.app_key), until).await?;
         self.refresh_cache().await;
-        Ok(found.then_some(credentials))
+        Ok(found)
     }
 
     /// Sets whether age, gender and race are reported to an application; `false` when the application does not exist.

@@ -195,7 +195,12 @@ impl KeyFile {
         options.write(true).create(true).truncate(false);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let lock = options.open(self.0.with_added_extension("lock")).map_err(self.failed())?;
+        let path = self.0.with_added_extension("lock");
+        let lock = options.open(&path).map_err(self.failed())?;
+        // Root must not leave a lock file that the owner of the keys cannot open. Others cannot give a file away.
+        if let Ok(keys) = std::fs::metadata(&self.0) {
+            let _ = copy_ownership(&keys, &path);
+        }
         match lock.try_lock() {
             Ok(()) => Ok(LockedKeyFile { file: self, _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(KeyError::Busy(self.0.clone())),
@@ -231,9 +236,46 @@ impl LockedKeyFile<'_> {
         self.replace(&keys)
     }
 
+    /// Owner, group and mode stay: a server that runs as another user must still be able to read the file.
     fn replace(&self, keys: &[Key]) -> Result<(), KeyError> {
-        write_private(&self.file.0, keys, |partial, path| std::fs::rename(partial, path)).map_err(self.file.failed())
+        let replaced = || {
+            // A link stays a link.
+            let path = std::fs::canonicalize(&self.file.0)?;
+            let before = std::fs::metadata(&path)?;
+            write_private(&path, keys, |partial, path| {
+                copy_ownership(&before, partial)?;
+                std::fs::rename(partial, path)
+            })
+        };
+        replaced().map_err(self.file.failed())
     }
+}
+
+/// Gives a file the owner, the group and the mode of another.
+#[cfg(unix)]
+fn copy_ownership(from: &std::fs::Metadata, to: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::MetadataExt as _;
+    let now = std::fs::metadata(to)?;
+    if (from.uid(), from.gid()) != (now.uid(), now.gid()) {
+        let error = |error: std::io::Error| {
+            std::io::Error::new(
+                error.kind(),
+                format!(
+                    "its owner and group ({}:{}) cannot be kept: {error}; run this as its owner or as root",
+                    from.uid(),
+                    from.gid()
+                ),
+            )
+        };
+        std::os::unix::fs::chown(to, Some(from.uid()), Some(from.gid())).map_err(error)?;
+    }
+    std::fs::set_permissions(to, from.permissions())?;
+    File::open(to)?.sync_all()
+}
+
+#[cfg(not(unix))]
+fn copy_ownership(from: &std::fs::Metadata, to: &Path) -> std::io::Result<()> {
+    std::fs::set_permissions(to, from.permissions())
 }
 
 /// Writes a file of mode 0600 through a temporary file, so that it is never incomplete.
@@ -311,6 +353,29 @@ mod tests {
         assert!(file.lock().is_ok());
         #[cfg(unix)]
         assert_eq!(mode(&file), 0o600);
+    }
+
+    /// As when root changes the key file of a server that runs as another user, in its group.
+    #[cfg(unix)]
+    #[test]
+    fn owner_group_mode_and_link_of_a_key_file_stay() {
+        use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+        let dir = tempfile::tempdir().unwrap();
+        let real = dir.path().join("real.key");
+        let link = KeyFile::new(dir.path().join("sealing.key"));
+        KeyFile::new(&real).create().unwrap();
+        std::os::unix::fs::symlink(&real, link.path()).unwrap();
+        let is_root = std::os::unix::fs::chown(&real, Some(10_001), Some(10_002)).is_ok();
+        std::fs::set_permissions(&real, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let before = std::fs::metadata(&real).unwrap();
+        let locked = link.lock().unwrap();
+        locked.add().unwrap();
+        let after = std::fs::metadata(&real).unwrap();
+        assert_ne!(after.ino(), before.ino(), "it was replaced");
+        assert_eq!((after.uid(), after.gid(), after.mode()), (before.uid(), before.gid(), before.mode()));
+        assert!(!is_root || (after.uid(), after.gid()) == (10_001, 10_002));
+        assert!(link.path().is_symlink());
+        assert_eq!(ids(&link).len(), 2);
     }
 
     #[test]

@@ -70,6 +70,13 @@ impl Keyring {
         Ok(key.clone())
     }
 
+    /// Reads the source again and returns how many keys it has.
+    pub(super) fn reload(&self) -> Result<usize, StoreError> {
+        let keys = self.source.keys(true).map_err(|error| StoreError::Failed(Box::new(error)))?;
+        self.sealers.store(Arc::new(sealers(&keys)));
+        Ok(keys.len())
+    }
+
     /// The keys of the source now, oldest first.
     pub(super) fn ids(&self) -> Result<Vec<KeyId>, StoreError> {
         let keys = self.source.keys(true).map_err(|error| StoreError::Failed(Box::new(error)))?;

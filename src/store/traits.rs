@@ -180,6 +180,10 @@ pub trait KeyStore: Send + Sync {
     /// Whether this process has a key. The key file is read again if it does not.
     fn has(&self, key: KeyId) -> bool;
 
+    /// Reads the key file again, if the keys are in one, and returns how many keys there are. Keys that are no longer in
+    /// it are forgotten. An error changes nothing.
+    fn reload(&self) -> Result<usize, StoreError>;
+
     /// Which keys there are, and how much is sealed under each. Reads the row of every sample.
     async fn status(&self) -> Result<KeyStatus, StoreError>;
 

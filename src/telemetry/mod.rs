@@ -7,6 +7,6 @@ mod metrics;
 mod process;
 
 pub use chain::error_chain;
-pub use logging::{LogWriter, start_logging};
+pub use logging::{LogLevel, LogWriter, start_logging};
 pub use measured::{MeasuredAnalyze, MeasuredMatcher};
 pub use metrics::{Gauges, Metrics};

@@ -25,7 +25,7 @@ pub(in crate::api) async fn readyz(State(api): State<ApiState>) -> Response {
     let loaded = service.replicator().is_loaded();
     let lacks_key = service.replicator().lacks_key();
     let reasons: Vec<_> = [
-        (api.admission().is_stopping(), "server is stopping"),
+        (api.is_stopping(), "server is stopping"),
         (!loaded && !lacks_key, "galleries are being loaded"),
         (!loaded && lacks_key, "a sealing key is missing"),
         (loaded && !service.is_engine_ready(), "engine is not ready"),

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::super::CliError;
+use super::super::output::outln;
 use super::super::target::{Target, resolve};
 use super::synthetic::SyntheticFaces;
 use crate::app;
@@ -49,6 +50,6 @@ pub(super) async fn run(settings: &Settings, arguments: &Fill) -> Result<(), Cli
         }
         left -= count;
     }
-    println!("{} templates added in {:.1} s", arguments.templates, start.elapsed().as_secs_f64());
+    outln!("{} templates added in {:.1} s", arguments.templates, start.elapsed().as_secs_f64())?;
     Ok(())
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::CliError;
+use super::output::outln;
 use super::photos::{entries, is_photo};
 use crate::app;
 use crate::domain::{AnalysisRequest, Check, Checks, Subject, TenantKey, stopwatch};
@@ -110,13 +111,13 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
                 "photo": path, "total_ms": total, "decode_ms": decode, "detect_ms": detect, "embed_ms": embed,
                 "assess_ms": assess, "box": boxes[at], "landmarks": landmarks[at], "embedding": embeddings[at],
             });
-            println!("{line}");
+            outln!("{line}")?;
         } else {
-            println!(
+            outln!(
                 "{}: {total:.2} ms (decode {decode:.2}, detect {detect:.2}, align + embed {embed:.2}); \
                  other measures {assess:.2} ms",
                 path.display()
-            );
+            )?;
         }
     }
     Ok(())
@@ -127,7 +128,7 @@ fn models(settings: &Settings, rounds: usize) -> Result<(), CliError> {
     for (model, mut times) in engine.time_models(rounds.max(1)).map_err(app::StartError::from)? {
         times.sort();
         let fastest = times.first().copied().unwrap_or_default();
-        println!("{model}: median {:.2} ms, fastest {:.2} ms", milliseconds(median(times)), milliseconds(fastest));
+        outln!("{model}: median {:.2} ms, fastest {:.2} ms", milliseconds(median(times)), milliseconds(fastest))?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::super::CliError;
+use super::super::output::outln;
 use super::milliseconds;
 use super::synthetic::{Person, SplitMix, SyntheticFaces};
 use crate::app;
@@ -95,25 +96,25 @@ pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), C
             "mated": mated.json(), "non_mated": non_mated.json(),
             "searches_per_second": rates.iter().map(|(n, rate, shared)| json!({ "waiting": n, "rate": rate, "searches_per_pass": shared })).collect::<Vec<_>>(),
         });
-        println!("{report}");
+        outln!("{report}")?;
         return Ok(());
     }
-    println!(
+    outln!(
         "{} templates x {}, {kind}; {} threads, k = {}",
         arguments.templates,
         source.dimension(),
         arguments.threads,
         arguments.k
-    );
-    println!(
+    )?;
+    outln!(
         "searchable after {:.2} s, codes made after {:.2} s; {bytes:.0} bytes a template",
         searchable.as_secs_f64(),
         built.as_secs_f64()
-    );
-    mated.print("mated");
-    non_mated.print("non-mated");
+    )?;
+    mated.print("mated")?;
+    non_mated.print("non-mated")?;
     for (waiting, rate, shared) in rates {
-        println!("{waiting:3} waiting: {rate:.0} searches a second, {shared:.1} in a pass");
+        outln!("{waiting:3} waiting: {rate:.0} searches a second, {shared:.1} in a pass")?;
     }
     Ok(())
 }
@@ -213,18 +214,19 @@ impl Timed {
         json!({ "searches": self.times.len(), "p50_ms": self.at(0.5), "p95_ms": self.at(0.95), "p99_ms": self.at(0.99), "touched": self.shares() })
     }
 
-    fn print(&self, kind: &str) {
-        println!(
+    fn print(&self, kind: &str) -> Result<(), CliError> {
+        outln!(
             "{kind}: {} searches one after the other: p50 {:.3} ms, p95 {:.3} ms, p99 {:.3} ms",
             self.times.len(),
             self.at(0.5),
             self.at(0.95),
             self.at(0.99)
-        );
+        )?;
         let shares: Vec<String> = self.shares().iter().map(|share| format!("{:.4} %", 100.0 * share)).collect();
         if let Some((compared, planes)) = shares.split_last() {
-            println!("  rows touched: codes {}; compared in f32 {compared}", planes.join(", "));
+            outln!("  rows touched: codes {}; compared in f32 {compared}", planes.join(", "))?;
         }
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::BATCH;
 use crate::cli::CliError;
 use crate::cli::ndjson::Line;
+use crate::cli::output::errln;
 use crate::domain::{AppId, PhotoFormat};
 use crate::gallery::IndexedTemplate;
 use crate::store::{OnConflict, Refusal, Store};
@@ -83,7 +84,7 @@ async fn insert(
                 imported.refused += 1;
                 if imported.refused <= PRINTED_REFUSALS {
                     let samples = template.samples.len();
-                    eprintln!("{} with {samples} samples is not imported: {limit}", template.id);
+                    errln!("{} with {samples} samples is not imported: {limit}", template.id);
                 }
             }
         }

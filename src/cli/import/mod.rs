@@ -19,6 +19,7 @@ use std::path::PathBuf;
 use clap::Args;
 use plan::Layout;
 
+use super::output::outln;
 use super::target::{Target, find_app};
 use super::{CliError, journal_command, scrub_removed};
 use crate::app;
@@ -121,9 +122,9 @@ pub(super) async fn run(mut settings: Settings, arguments: Arguments) -> Result<
         imported.templates, imported.samples, imported.refused
     );
     journal_command(&store, "gallery import", Some(&app), &ends).await?;
-    println!("{} templates with {} samples imported", imported.templates, imported.samples);
+    outln!("{} templates with {} samples imported", imported.templates, imported.samples)?;
     if imported.existing > 0 {
-        println!("{} existing templates were not changed (--replace replaces them)", imported.existing);
+        outln!("{} existing templates were not changed (--replace replaces them)", imported.existing)?;
     }
     if imported.refused > 0 {
         let message = format!("{} templates were not imported: a limit is reached", imported.refused);

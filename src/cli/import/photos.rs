@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::super::output::{errln, outln};
 use super::gather::{Gatherer, Guarding, Work};
 use super::plan::{Layout, Plan};
 use super::progress::Progress;
@@ -120,7 +121,7 @@ pub(super) async fn import(
         files: &ended.rows,
     };
     let files = report.write(&paths.report)?;
-    print(&ended, &files);
+    let printed = print(&ended, &files);
     let counts = &ended.counts;
     let how = match (&ended.error, ended.interrupted) {
         (Some(_), _) => "breaks off",
@@ -145,7 +146,7 @@ pub(super) async fn import(
                 counts.not_reached
             ),
         }),
-        (None, 0) => Ok(()),
+        (None, 0) => printed,
         (None, left) => Err(CliError::Exit { code: EXIT_LEFT, message: format!("{left} files were not enrolled") }),
     }
 }
@@ -253,8 +254,9 @@ async fn gather(
     flush.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            code = &mut signal => {
-                *interrupted = Some(code);
+            signal = &mut signal => {
+                errln!("interrupted: finished work is saved; a second signal stops at once");
+                *interrupted = Some(signal.exit_code());
                 return Ok(());
             }
             _ = flush.tick() => gatherer.flush().await?,
@@ -266,15 +268,15 @@ async fn gather(
     }
 }
 
-fn print(ended: &Ended, files: &[PathBuf; 2]) {
+fn print(ended: &Ended, files: &[PathBuf; 2]) -> Result<(), CliError> {
     for row in ended.rows.iter().filter(|row| row.outcome != Outcome::Skipped).take(PRINTED_ROWS) {
-        eprintln!("{}: {} ({}); {}", row.path, row.reason, row.code, row.remedy);
+        errln!("{}: {} ({}); {}", row.path, row.reason, row.code, row.remedy);
     }
     if ended.rows.len() > PRINTED_ROWS {
-        eprintln!("... and more: {} rows in the report", ended.rows.len());
+        errln!("... and more: {} rows in the report", ended.rows.len());
     }
     let counts = &ended.counts;
-    println!("{} templates with {} samples imported", counts.templates, counts.samples);
+    outln!("{} templates with {} samples imported", counts.templates, counts.samples)?;
     let more = [
         (counts.enrolled_before, "photos were already enrolled"),
         (counts.left, "files were not enrolled"),
@@ -284,8 +286,8 @@ fn print(ended: &Ended, files: &[PathBuf; 2]) {
         (counts.not_reached, "photos were not reached"),
     ];
     for (count, what) in more.into_iter().filter(|(count, _)| *count > 0) {
-        println!("{count} {what}");
+        outln!("{count} {what}")?;
     }
     let [csv, json] = files.each_ref().map(|file| path_text(file));
-    println!("report: {csv} and {json}");
+    outln!("report: {csv} and {json}")
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::super::output::errln;
 use crate::domain::stopwatch;
 
 /// Time between lines without a terminal.
@@ -40,7 +41,7 @@ impl Progress {
             bar.inc(1);
         } else if self.last_line.elapsed() >= LINE_INTERVAL {
             self.last_line = stopwatch();
-            eprintln!("{}; {templates} templates written", line(self.done, self.total, self.started.elapsed()));
+            errln!("{}; {templates} templates written", line(self.done, self.total, self.started.elapsed()));
         }
     }
 

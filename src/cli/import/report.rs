@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::names::text_of;
+use crate::app::write_private;
 use crate::cli::CliError;
-use crate::cli::private::write_private;
 
 /// The outcome of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

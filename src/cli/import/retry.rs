@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::super::output::errln;
 use crate::domain::AppId;
 use crate::gallery::IndexedTemplate;
 use crate::store::{OnConflict, Refusal, Store, StoreError};
@@ -74,6 +75,6 @@ async fn is_written(store: &Store, app: &AppId, template: &IndexedTemplate) -> R
 }
 
 async fn wait(error: &(dyn std::error::Error + Send + Sync), pause: Duration) {
-    eprintln!("the database is not available ({error}); the next attempt is in {} s", pause.as_secs());
+    errln!("the database is not available ({error}); the next attempt is in {} s", pause.as_secs());
     tokio::time::sleep(pause).await;
 }

@@ -24,6 +24,10 @@ impl KeyStore for SqlStore {
         self.keys.sealer(key).is_ok()
     }
 
+    fn reload(&self) -> Result<usize, StoreError> {
+        self.keys.reload()
+    }
+
     async fn status(&self) -> Result<KeyStatus, StoreError> {
         let mut db = self.db.reader(Limit::Unbounded).await?;
         let check = db.fetch_one("SELECT value FROM meta WHERE name = $1", values![SEAL_CHECK]).await?;

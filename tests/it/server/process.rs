@@ -91,6 +91,7 @@ pub(super) fn command(data: &Path, database: &Database) -> Command {
         .env("SEMBLANCE_LISTEN", "127.0.0.1:0")
         .env("SEMBLANCE_COMPUTE_INFERENCE_THREADS", "1")
         .env("SEMBLANCE_DATABASE_POLL_MS", "200")
+        .env("SEMBLANCE_SERVER_DRAIN_S", "0")
         .env("SEMBLANCE_LOG_LEVEL", "error")
         .envs(database.environment())
         .stdin(Stdio::null());
@@ -148,13 +149,12 @@ impl Server {
     }
 
     fn start_until_it_listens(dir: TempDir, database: &Database, environment: &[(&str, &str)], log: Stdio) -> Self {
-        let mut child = command(dir.path(), database)
-            .arg("serve")
-            .envs(environment.iter().copied())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut serve = command(dir.path(), database);
+        if environment.iter().any(|(name, _)| *name == "SEMBLANCE_CONFIG") {
+            serve.env_remove("SEMBLANCE_LOG_LEVEL"); // the configuration file has it
+        }
+        let mut child =
+            serve.arg("serve").envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut urls = loop {
             let line = lines.next().expect("the server ended before it served").unwrap();
@@ -166,6 +166,11 @@ impl Server {
         // The rest is read and dropped, or the server would block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, url, operators, dir: Some(dir) }
+    }
+
+    /// Its process.
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Its log so far.
@@ -263,6 +268,15 @@ impl Drop for Server {
     }
 }
 
+/// Waits until a file has a text.
+pub(super) async fn eventually_in_file(path: &Path, text: &str) {
+    let name = path.display();
+    eventually(&format!("{name} has {text:?}"), async || {
+        std::fs::read_to_string(path).is_ok_and(|content| content.contains(text))
+    })
+    .await;
+}
+
 /// Starts a server that is expected to fail: its exit code and its error output.
 pub(super) fn try_start(dir: &TempDir, database: &Database) -> (Option<i32>, String) {
     let mut child =
@@ -272,7 +286,7 @@ pub(super) fn try_start(dir: &TempDir, database: &Database) -> (Option<i32>, Str
     (child.wait().unwrap().code(), message)
 }
 
-fn credentials(json: &[u8]) -> (String, String) {
+pub(super) fn credentials(json: &[u8]) -> (String, String) {
     let value: Value = serde_json::from_slice(json).unwrap();
     (value["app_id"].as_str().unwrap().to_owned(), value["app_key"].as_str().unwrap().to_owned())
 }

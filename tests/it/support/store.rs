@@ -339,6 +339,10 @@ impl KeyStore for MemoryStore {
         true
     }
 
+    fn reload(&self) -> Result<usize, StoreError> {
+        Ok(1)
+    }
+
     async fn status(&self) -> Result<KeyStatus, StoreError> {
         Ok(KeyStatus { active: "00000000".parse().unwrap(), given: Vec::new(), in_use: Vec::new() })
     }
