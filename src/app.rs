@@ -4,6 +4,7 @@
 mod background;
 mod certificate;
 mod connection;
+mod credentials;
 mod data_lock;
 mod listener;
 mod outbox_relay;
@@ -18,8 +19,9 @@ use std::sync::Arc;
 
 use certificate::Tls;
 pub use certificate::TlsError;
+pub use credentials::{update_credentials, write_private};
 pub use proxy_protocol::{ProxyHeader, ProxyHeaderError};
-pub use server::{App, FirstRun, write_private};
+pub use server::{App, FirstRun};
 pub use stopping::MAX_STEPS_TIME;
 
 use crate::api::Shape;
@@ -261,10 +263,7 @@ fn store_options(settings: &Settings, mode: OpenMode) -> Result<OpenOptions, Sta
     if mode == OpenMode::Create {
         make_private_dir(&settings.data).map_err(unusable(&settings.data))?;
     }
-    let key = match (settings.key.reveal(), key_file(settings)) {
-        (_, Some(file)) => KeySource::File { file, create: settings.key_file.as_os_str().is_empty() },
-        (text, None) => KeySource::Given(Key::all_from_text(text.unwrap_or_default())?),
-    };
+    let key = key_source(settings)?;
     if let KeySource::File { file, .. } = &key
         && file.is_exposed()
     {
@@ -278,6 +277,46 @@ fn store_options(settings: &Settings, mode: OpenMode) -> Result<OpenOptions, Sta
         timeout: settings.database_timeout(),
         samples_per_template: settings.limits.samples_per_template,
         clock: Clock::system(),
+    })
+}
+
+/// The sealing keys that exist; none is created.
+///
+/// # Errors
+/// When they cannot be read.
+pub fn existing_keys(settings: &Settings) -> Result<Vec<Key>, StartError> {
+    Ok(key_source(settings)?.existing()?)
+}
+
+/// Opens another database than the one of the settings, with the same sealing keys, which have to exist.
+///
+/// # Errors
+/// When it cannot be opened.
+pub async fn open_other_store(settings: &Settings, database: DatabaseConfig) -> Result<Store, StartError> {
+    let options = OpenOptions {
+        mode: OpenMode::Create,
+        database,
+        key: KeySource::Given(existing_keys(settings)?),
+        connections: settings.database.connections,
+        timeout: settings.database_timeout(),
+        samples_per_template: settings.limits.samples_per_template,
+        clock: Clock::system(),
+    };
+    Ok(store::open(&options).await?)
+}
+
+/// Whether a server is running on the data folder of the settings.
+///
+/// # Errors
+/// When the folder cannot be used.
+pub fn is_served(settings: &Settings) -> Result<bool, StartError> {
+    data_lock::is_locked(&settings.data)
+}
+
+fn key_source(settings: &Settings) -> Result<KeySource, StartError> {
+    Ok(match (settings.key.reveal(), key_file(settings)) {
+        (_, Some(file)) => KeySource::File { file, create: settings.key_file.as_os_str().is_empty() },
+        (text, None) => KeySource::Given(Key::all_from_text(text.unwrap_or_default())?),
     })
 }
 

@@ -64,3 +64,18 @@ pub(super) fn node_id(data: &Path) -> Result<Option<Uuid>, StartError> {
         Err(error) => Err(unusable(error)),
     }
 }
+
+/// Whether a running server has locked a data folder.
+pub(super) fn is_locked(data: &Path) -> Result<bool, StartError> {
+    let path = data.join(FILE_NAME);
+    let unusable = |source| StartError::Data { path: path.clone(), source };
+    let file = match File::open(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        file => file.map_err(unusable)?,
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    }
+}

@@ -1,8 +1,6 @@
 //! The server: built from the settings, run until it is stopped.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +15,9 @@ use super::data_lock::DataLock;
 use super::listener::Listener;
 use super::outbox_relay::OutboxRelay;
 use super::stopping::{THREADS_TIMEOUT, blocking_within};
-use super::{StartError, journal_dir, licences, model_pack, open_store, shape, start_engine, start_matcher, tls};
+use super::{
+    StartError, credentials, journal_dir, licences, model_pack, open_store, shape, start_engine, start_matcher, tls,
+};
 use crate::api::{ApiConfig, ApiState, ForwardedHeader, Limiters};
 use crate::compute::{FairLimiter, MemoryBudget};
 use crate::domain::{Calibration, Clock};
@@ -263,7 +263,7 @@ fn api_config(settings: &Settings) -> ApiConfig {
 }
 
 /// In a database without applications, creates one and writes its credentials to a file that only the owner of the data
-/// folder can read. No credentials are built in.
+/// folder can read. No credentials are built in, and no file of another application is replaced.
 ///
 /// The file is on disk before the application exists: after an interruption there is no application with a lost key.
 async fn first_run(
@@ -275,10 +275,9 @@ async fn first_run(
         return Ok(None);
     }
     let credentials = Credentials::random()?;
-    let file = settings.data.join("credentials.json");
+    let file = credentials::path_for(&settings.data, &credentials);
     let unusable = |source| StartError::Data { path: file.clone(), source };
-    let content = serde_json::json!({ "app_id": credentials.app_id.as_str(), "app_key": credentials.app_key });
-    write_private(&file, format!("{content}\n").as_bytes()).map_err(unusable)?;
+    credentials::write(&file, &credentials).map_err(unusable)?;
     if !service.applications().create_first("first", &credentials).await? {
         // Another node has created the application and has its credentials.
         std::fs::remove_file(&file).map_err(unusable)?;
@@ -288,21 +287,4 @@ async fn first_run(
         .enqueue(&OutboxEvent::new(Clock::system().now(), "app create", Some(&credentials.app_id), "first run"))
         .await?;
     Ok(Some(FirstRun { credentials, file }))
-}
-
-/// Writes a file that only its owner can read, and replaces an older one. It is on disk when this returns.
-///
-/// # Errors
-/// When it cannot be written. An older file of that name is unchanged then.
-pub fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
-    let partial = path.with_extension("part");
-    let _ = std::fs::remove_file(&partial);
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(&partial).and_then(|mut file| file.write_all(content).and_then(|()| file.sync_all()))?;
-    std::fs::rename(&partial, path)?;
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(dir)?.sync_all()
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 
 use super::kept_key::KeptKey;
-use super::output::outln;
+use super::output::{errln, outln};
 use super::{CliError, journal_command, scrub_removed};
 use crate::app;
 use crate::domain::{AppId, Clock, Guard};
@@ -198,8 +198,13 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
                 Err(error) => return Err(kept.uncertain(error_chain(&error))),
             }
             let printed = kept.print(json);
+            let updated = app::update_credentials(&settings, &credentials);
             journal_command(&store, "app rotate-key", Some(&id), &format!("overlap: {} s", overlap.as_secs())).await?;
             printed?;
+            // On standard error: the output may be JSON.
+            if let Some(file) = updated? {
+                errln!("{} holds the new key", file.display());
+            }
         }
         Command::Attributes { id, reported } => {
             let id = parse(&id)?;

@@ -1,5 +1,6 @@
 //! `semblance gallery`: import, export and check the templates of an application.
 
+use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -8,7 +9,7 @@ use clap::Subcommand;
 
 use super::ndjson::Line;
 use super::output::outln;
-use super::target::{Target, each_page, resolve};
+use super::target::{PAGE, Target, each_page, resolve};
 use super::{CliError, journal_command, template_check};
 use crate::app;
 use crate::domain::{AppId, Revision};
@@ -69,10 +70,18 @@ async fn export(settings: &Settings, store: &Store, app: &AppId, file: &Path) ->
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut out = BufWriter::new(options.open(file).map_err(CliError::file(file))?);
     let mut count = 0;
-    each_page(store, app, &model, |page| {
+    each_page(store, app, &model, async |after, page| {
+        let records = store.templates.page(app, after, PAGE).await?;
+        let records: HashMap<_, _> = records.iter().map(|record| (&record.id, record)).collect();
         for template in page {
             count += 1;
-            serde_json::to_writer(&mut out, &Line::from(template)).map_err(|e| CliError::file(file)(e.into()))?;
+            let record = records.get(&template.id).copied();
+            let line = Line::from(template);
+            let line = match record {
+                Some(record) => line.dated(record),
+                None => line, // it was removed meanwhile
+            };
+            serde_json::to_writer(&mut out, &line).map_err(|e| CliError::file(file)(e.into()))?;
             out.write_all(b"\n").map_err(CliError::file(file))?;
         }
         Ok(())
@@ -87,7 +96,7 @@ async fn export(settings: &Settings, store: &Store, app: &AppId, file: &Path) ->
 async fn check(settings: &Settings, store: &Store, app: &AppId) -> Result<(), CliError> {
     let model = app::embedding_model(settings)?;
     let mut templates = Vec::new();
-    each_page(store, app, &model, |page| {
+    each_page(store, app, &model, async |_, page| {
         templates.extend(page);
         Ok(())
     })

@@ -2,6 +2,7 @@
 
 mod analyze;
 mod application;
+mod backup;
 mod bench;
 mod database;
 mod doctor;
@@ -17,6 +18,7 @@ pub mod ndjson;
 mod output;
 mod photos;
 mod private;
+mod restore;
 mod serve;
 mod target;
 mod template_check;
@@ -31,7 +33,7 @@ use crate::app::StartError;
 use crate::domain::{AppId, Clock, stopwatch};
 use crate::lifecycle;
 use crate::settings::{Overrides, Settings};
-use crate::store::{OutboxEvent, Scrubber, Store, StoreError};
+use crate::store::{BackupError, OutboxEvent, Scrubber, Store, StoreError};
 use crate::telemetry::error_chain;
 use output::errln;
 
@@ -77,7 +79,11 @@ enum Command {
     /// Rotate the key that seals the templates.
     #[command(subcommand)]
     Key(key::Command),
-    /// Bring the tables of the database up to date.
+    /// Write the whole database to a sealed file, while servers run.
+    Backup(backup::Arguments),
+    /// Fill an empty database from a backup.
+    Restore(restore::Arguments),
+    /// Copy the database to another one, or bring its tables up to date.
     #[command(subcommand)]
     Database(database::Command),
     /// Verify the journal and export parts of it.
@@ -109,6 +115,14 @@ pub enum CliError {
     /// The database failed.
     #[error(transparent)]
     Store(#[from] crate::store::StoreError),
+    /// A backup could not be made, read or restored.
+    #[error("{path}: {source}")]
+    Backup {
+        /// Its file, or the database.
+        path: PathBuf,
+        /// Why.
+        source: BackupError,
+    },
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     File {
@@ -136,6 +150,11 @@ pub enum CliError {
 impl CliError {
     fn message(text: impl Into<String>) -> Self {
         Self::Message(text.into())
+    }
+
+    fn backup(path: impl Into<PathBuf>) -> impl FnOnce(BackupError) -> Self {
+        let path = path.into();
+        move |source| Self::Backup { path, source }
     }
 
     fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
@@ -218,6 +237,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Analyze(arguments) => runtime.block_on(analyze::run(settings, arguments)),
         Command::Gallery(command) => runtime.block_on(gallery::run(settings, command)),
         Command::Key(command) => runtime.block_on(key::run(settings, command)),
+        Command::Backup(arguments) => runtime.block_on(backup::run(settings, arguments)),
+        Command::Restore(arguments) => runtime.block_on(restore::run(settings, arguments)),
         Command::Database(command) => runtime.block_on(database::run(settings, command)),
         Command::Journal(command) => runtime.block_on(journal::run(settings, command)),
         Command::Models(command) => models::run(&settings, &command),

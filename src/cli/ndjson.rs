@@ -1,15 +1,21 @@
 //! What `gallery export` writes and `gallery import` reads: a line of JSON for each template.
 
+use std::time::SystemTime;
+
 use serde::{Deserialize, Serialize};
 
-use crate::domain::{Embedding, EmbeddingError, IdError, ModelTag, SampleId};
+use crate::domain::{Embedding, EmbeddingError, IdError, ModelTag, SampleId, parse_rfc3339, rfc3339};
 use crate::gallery::{IndexedTemplate, Sample};
+use crate::store::{DatedTemplate, TemplateRecord};
 
 /// One line: a template. Unknown fields, of newer versions, are ignored.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Line {
     pub(super) template_id: String,
+    /// When it was enrolled (RFC 3339, UTC). Lines of earlier versions lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) created_at: Option<String>,
     pub(super) samples: Vec<LineSample>,
 }
 
@@ -18,6 +24,9 @@ pub struct Line {
 pub(super) struct LineSample {
     pub(super) sample_id: uuid::Uuid,
     pub(super) model: String,
+    /// When it was added, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) created_at: Option<String>,
     pub(super) embedding: Vec<f32>,
 }
 
@@ -30,24 +39,54 @@ pub enum LineError {
     /// Its id is invalid.
     #[error("templateId {0}")]
     Template(#[from] IdError),
+    /// A time is not in RFC 3339.
+    #[error("createdAt must be a time such as 2026-11-23T09:30:00.000Z")]
+    Time,
     /// Its numbers are not an embedding.
     #[error(transparent)]
     Embedding(#[from] EmbeddingError),
 }
 
 impl Line {
-    /// Parses a line.
+    /// Parses a line, without its times.
     ///
     /// # Errors
     /// [`LineError`].
     pub fn read(text: &str) -> Result<IndexedTemplate, LineError> {
-        let line: Self = serde_json::from_str(text)?;
-        let samples = line.samples.into_iter().map(|sample| {
-            let embedding = Embedding::new(&sample.embedding, ModelTag::new(&sample.model))?;
-            Ok(Sample { id: SampleId(sample.sample_id), embedding })
-        });
-        Ok(IndexedTemplate { id: line.template_id.parse()?, samples: samples.collect::<Result<_, LineError>>()? })
+        Ok(Self::read_dated(text)?.template)
     }
+
+    /// Parses a line.
+    ///
+    /// # Errors
+    /// [`LineError`].
+    pub fn read_dated(text: &str) -> Result<DatedTemplate, LineError> {
+        let line: Self = serde_json::from_str(text)?;
+        let created_at = time(line.created_at.as_deref())?;
+        let mut samples_at = Vec::with_capacity(line.samples.len());
+        let mut samples = Vec::with_capacity(line.samples.len());
+        for sample in line.samples {
+            let embedding = Embedding::new(&sample.embedding, ModelTag::new(&sample.model))?;
+            samples.push(Sample { id: SampleId(sample.sample_id), embedding });
+            samples_at.push(time(sample.created_at.as_deref())?);
+        }
+        let template = IndexedTemplate { id: line.template_id.parse()?, samples };
+        Ok(DatedTemplate { template, created_at, samples_at })
+    }
+
+    /// Adds the times of the stored template.
+    pub(super) fn dated(mut self, record: &TemplateRecord) -> Self {
+        self.created_at = Some(rfc3339(record.created_at));
+        for sample in &mut self.samples {
+            let stored = record.samples.iter().find(|stored| stored.id.0 == sample.sample_id);
+            sample.created_at = stored.map(|stored| rfc3339(stored.created_at));
+        }
+        self
+    }
+}
+
+fn time(text: Option<&str>) -> Result<Option<SystemTime>, LineError> {
+    text.map(|text| parse_rfc3339(text).ok_or(LineError::Time)).transpose()
 }
 
 impl From<IndexedTemplate> for Line {
@@ -55,8 +94,9 @@ impl From<IndexedTemplate> for Line {
         let samples = template.samples.into_iter().map(|sample| LineSample {
             sample_id: sample.id.0,
             model: sample.embedding.model().to_string(),
+            created_at: None,
             embedding: sample.embedding.values().to_vec(),
         });
-        Self { template_id: template.id.to_string(), samples: samples.collect() }
+        Self { template_id: template.id.to_string(), created_at: None, samples: samples.collect() }
     }
 }

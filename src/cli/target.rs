@@ -16,7 +16,7 @@ pub(super) struct Target {
 }
 
 /// Templates read from the store at a time.
-const PAGE: usize = 1024;
+pub(super) const PAGE: usize = 1024;
 
 /// The named application, or the only one.
 pub(super) async fn find_app(store: &Store, target: &Target) -> Result<AppRecord, CliError> {
@@ -41,17 +41,17 @@ pub(super) async fn resolve(store: &Store, target: &Target) -> Result<AppId, Cli
     Ok(find_app(store, target).await?.id)
 }
 
-/// Reads the whole gallery, page by page. Samples that cannot be read are printed, and are an error at the end.
+/// Reads the whole gallery, page by page; `each` also gets the id after which a page begins. Samples that cannot be read are printed, and are an error at the end.
 pub(super) async fn each_page(
     store: &Store,
     app: &AppId,
     model: &ModelTag,
-    mut each: impl FnMut(Vec<IndexedTemplate>) -> Result<(), CliError>,
+    mut each: impl AsyncFnMut(Option<&TemplateId>, Vec<IndexedTemplate>) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
     let (mut after, mut unreadable): (Option<TemplateId>, usize) = (None, 0);
     loop {
         let page = store.templates.load(app, model, after.as_ref(), PAGE).await?;
-        each(page.templates)?;
+        each(after.as_ref(), page.templates).await?;
         unreadable += page.unreadable.len();
         for unreadable in page.unreadable {
             errln!("{}: {}", unreadable.template, unreadable.fault);

@@ -34,4 +34,4 @@ pub use photo::{DecodeFault, PhotoFormat, PhotoFormats};
 pub use quality::{Demography, Quality};
 pub use score::{Limit, Verdict};
 pub use similarity::{Calibration, CalibrationError, Cosine, Similarity};
-pub use time::rfc3339;
+pub use time::{parse_rfc3339, rfc3339};

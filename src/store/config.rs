@@ -6,7 +6,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::error::OpenError;
-use super::key::{Key, KeyFile};
+use super::key::{Key, KeyError, KeyFile};
 use crate::domain::Clock;
 
 /// Which database.
@@ -38,6 +38,17 @@ pub enum KeySource {
 }
 
 impl KeySource {
+    /// The keys that exist, oldest first; no file is created.
+    ///
+    /// # Errors
+    /// When the file is missing or cannot be read.
+    pub fn existing(&self) -> Result<Vec<Key>, KeyError> {
+        match self {
+            Self::Given(keys) => Ok(keys.clone()),
+            Self::File { file, .. } => file.load(),
+        }
+    }
+
     /// The keys, oldest first. There is at least one.
     pub(super) fn keys(&self, is_sealed: bool) -> Result<Vec<Key>, OpenError> {
         Ok(match self {

@@ -24,6 +24,9 @@ pub(super) const SEAL_CHECK: &str = "sealing check";
 /// The row of `meta` with the sealed key of the journal.
 pub(super) const JOURNAL_KEY: &str = "journal key";
 
+/// The row of `meta` with the id of the database: random, and kept by a backup and a copy.
+pub(super) const DATABASE_ID: &str = "database id";
+
 /// The row of `meta` with the ids of the keys that are no longer active, but under which something may still be
 /// sealed: the rotation that replaced them is not complete.
 pub(super) const SUPERSEDED: &str = "superseded keys";

@@ -6,6 +6,7 @@
 //! Every write of a gallery begins by raising that gallery's revision under a row lock, so revisions have no gaps and
 //! commit in order, and a replica that follows them misses nothing.
 
+pub mod backup;
 mod config;
 mod error;
 mod key;
@@ -22,14 +23,15 @@ mod sql;
 mod sqlite;
 mod traits;
 
+pub use backup::{BackupError, BackupFile, BackupStore, BackupWriter};
 pub use config::{DatabaseConfig, KeySource, OpenMode, OpenOptions};
 pub use error::{InsertError, LimitReached, OpenError, Refusal, StoreError};
 pub use key::{Key, KeyError, KeyFile, KeyId, LockedKeyFile};
 pub use open::{migrate, open};
 pub use outbox::{Claim, ErasureReason, NodePosition, OutboxBacklog, OutboxEvent, OutboxStore};
 pub use record::{
-    AppRecord, Changes, GalleryPosition, KeyHash, KeyStatus, OnConflict, PreviousKey, Resealed, SampleCursor,
-    SampleFault, SampleRecord, SnapshotId, TemplatePage, TemplateRecord, UnreadableSample,
+    AppRecord, Changes, DatedTemplate, GalleryPosition, KeyHash, KeyStatus, OnConflict, PreviousKey, Resealed,
+    SampleCursor, SampleFault, SampleRecord, SnapshotId, TemplatePage, TemplateRecord, UnreadableSample,
 };
 pub use seal::SealedRow;
 pub use traits::{AppStore, HintStore, KeyStore, Scrubber, SnapshotStore, Store, TemplateStore};

@@ -2,14 +2,17 @@
 
 use std::sync::{Arc, OnceLock};
 
+use uuid::Uuid;
+
 use super::config::{DatabaseConfig, OpenMode, OpenOptions};
 use super::error::{OpenError, StoreError};
-use super::keyring::{self, JOURNAL_KEY, Keyring, SEAL_CHECK};
+use super::keyring::{self, DATABASE_ID, JOURNAL_KEY, Keyring, SEAL_CHECK};
 use super::sql::executor::{Db, Executor, Limit, Pool, values};
 use super::sql::keys::check_keys_given;
 use super::sql::sql_store::SqlStore;
 use super::traits::{HintStore, Store};
 use super::{postgres, sqlite};
+use crate::domain::random_uuid;
 
 /// Opens a database.
 ///
@@ -81,6 +84,12 @@ async fn unlock(db: Db, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Res
         }
     };
     let journal_key = keys.open_journal_key(&sealed).map_err(StoreError::from)?.0;
+    let id = match read_meta(&db, DATABASE_ID).await? {
+        None if options.mode != OpenMode::Read => Some(init_meta(&db, DATABASE_ID, random_uuid().as_bytes()).await?),
+        id => id,
+    };
+    let invalid = |_| StoreError::Corrupt("the id of the database".to_owned());
+    let database_id = id.map(|id| Uuid::from_slice(&id).map_err(invalid)).transpose()?;
     let store = Arc::new(SqlStore {
         db,
         keys,
@@ -94,9 +103,11 @@ async fn unlock(db: Db, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Res
         snapshots: store.clone(),
         scrubber: store.clone(),
         outbox: store.clone(),
+        backup: store.clone(),
         keys: store,
         hints,
         journal_key,
+        database_id,
     })
 }
 

@@ -70,6 +70,17 @@ pub struct SampleRecord {
     pub created_at: SystemTime,
 }
 
+/// A template with the times of an earlier enrollment, as an export holds it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DatedTemplate {
+    /// The template.
+    pub template: IndexedTemplate,
+    /// When it was enrolled (whole milliseconds); `None`: now. A time in the future counts as now.
+    pub created_at: Option<SystemTime>,
+    /// When each of its samples was added, likewise. As many as samples.
+    pub samples_at: Vec<Option<SystemTime>>,
+}
+
 /// What to do when a template with the same id exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnConflict {

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::backup::BackupStore;
 use super::error::{InsertError, Refusal, StoreError};
 use super::key::{Key, KeyId};
 use super::outbox::{ErasureReason, OutboxStore};
 use super::record::{
-    AppRecord, Changes, GalleryPosition, KeyHash, KeyStatus, OnConflict, Resealed, SampleCursor, SnapshotId,
-    TemplatePage, TemplateRecord,
+    AppRecord, Changes, DatedTemplate, GalleryPosition, KeyHash, KeyStatus, OnConflict, Resealed, SampleCursor,
+    SnapshotId, TemplatePage, TemplateRecord,
 };
 use crate::domain::{AppId, Guard, ModelTag, Revision, TemplateId};
 use crate::gallery::{IndexedTemplate, Sample};
@@ -73,6 +75,14 @@ pub trait TemplateStore: Send + Sync {
         &self,
         app: &AppId,
         templates: &[IndexedTemplate],
+        on_conflict: OnConflict,
+    ) -> Result<Vec<Result<Revision, Refusal>>, StoreError>;
+
+    /// As [`TemplateStore::insert_all`], for templates that keep the times of their enrollment.
+    async fn insert_dated(
+        &self,
+        app: &AppId,
+        templates: &[DatedTemplate],
         on_conflict: OnConflict,
     ) -> Result<Vec<Result<Revision, Refusal>>, StoreError>;
 
@@ -219,6 +229,10 @@ pub struct Store {
     pub hints: Arc<dyn HintStore>,
     /// Events for the journal.
     pub outbox: Arc<dyn OutboxStore>,
+    /// Reads and fills whole databases.
+    pub backup: Arc<dyn BackupStore>,
+    /// The id of the database, which a restored or copied one shares. `None`: no server of this version has opened it.
+    pub database_id: Option<Uuid>,
     /// The key of the journal. It does not change when another sealing key is activated.
     pub journal_key: Zeroizing<[u8; 32]>,
 }

@@ -2,6 +2,7 @@
 //! Postgres.
 
 mod admin;
+mod backup;
 mod closing;
 mod connections;
 mod crash;

@@ -130,6 +130,7 @@ macro_rules! conformance {
     };
 }
 
+mod backup;
 mod conflicts;
 mod limits;
 mod outbox;

@@ -9,8 +9,7 @@ use crate::cli::CliError;
 use crate::cli::ndjson::Line;
 use crate::cli::output::errln;
 use crate::domain::{AppId, PhotoFormat};
-use crate::gallery::IndexedTemplate;
-use crate::store::{OnConflict, Refusal, Store};
+use crate::store::{DatedTemplate, OnConflict, Refusal, Store};
 
 /// Refused templates that are printed one by one.
 const PRINTED_REFUSALS: usize = 50;
@@ -48,8 +47,8 @@ pub(super) async fn import(
     for (number, line) in reader.lines().enumerate() {
         let line = line.map_err(CliError::file(path))?;
         let at = |what: String| CliError::message(format!("{}, line {}: {what}", path.display(), number + 1));
-        let template = Line::read(&line).map_err(|error| at(error.to_string()))?;
-        if template.samples.is_empty() {
+        let template = Line::read_dated(&line).map_err(|error| at(error.to_string()))?;
+        if template.template.samples.is_empty() {
             continue;
         }
         batch.push(template);
@@ -65,15 +64,15 @@ pub(super) async fn import(
 async fn insert(
     store: &Store,
     app: &AppId,
-    templates: &[IndexedTemplate],
+    templates: &[DatedTemplate],
     on_conflict: OnConflict,
     imported: &mut Imported,
 ) -> Result<(), CliError> {
     if templates.is_empty() {
         return Ok(());
     }
-    let revisions = store.templates.insert_all(app, templates, on_conflict).await?;
-    for (template, revision) in templates.iter().zip(revisions) {
+    let revisions = store.templates.insert_dated(app, templates, on_conflict).await?;
+    for (DatedTemplate { template, .. }, revision) in templates.iter().zip(revisions) {
         match revision {
             Ok(_) => {
                 imported.templates += 1;

@@ -203,7 +203,7 @@ async fn guarding(
 async fn load(settings: &Settings, store: &Store, app: &AppId, model: &ModelTag) -> Result<MemoryMatcher, CliError> {
     let mut templates = Vec::new();
     // Samples that cannot be read are printed; others are enrolled nevertheless.
-    each_page(store, app, model, |page| {
+    each_page(store, app, model, async |_, page| {
         templates.extend(page);
         Ok(())
     })

@@ -108,7 +108,14 @@ impl Db {
     /// Begins a transaction that reads whole tables. Its statements have no time limit.
     pub(in crate::store) async fn begin_scan(&self) -> Result<Tx, StoreError> {
         let mut tx = Tx::begin(&self.read, &self.pending_scrub, Deadline(None)).await?;
-        tx.execute_on_postgres("SET LOCAL statement_timeout = 0").await?;
+        tx.lift_statement_timeout().await?;
+        Ok(tx)
+    }
+
+    /// Begins a transaction that reads all tables as they are at its first read. Its statements have no time limit.
+    pub(in crate::store) async fn begin_snapshot(&self) -> Result<Tx, StoreError> {
+        let mut tx = self.begin_scan().await?;
+        tx.execute_on_postgres("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?;
         Ok(tx)
     }
 }
@@ -315,6 +322,11 @@ impl Tx {
     /// client that disconnects, a deadline or an error after the commit do not prevent the scrub.
     pub(in crate::store) fn set_erasing(&mut self) {
         self.erased.get_or_insert_with(|| self.pending_scrub.guard());
+    }
+
+    /// The statements of this transaction have no time limit.
+    pub(in crate::store) async fn lift_statement_timeout(&mut self) -> Result<(), StoreError> {
+        self.execute_on_postgres("SET LOCAL statement_timeout = 0").await
     }
 
     /// Waits for all writers of galleries, and blocks new ones; readers go on. SQLite has one writer at a time.

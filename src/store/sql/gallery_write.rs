@@ -1,6 +1,7 @@
 //! A write of one gallery: what it changes, whether the limits allow it, and how it commits.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::executor::{Deadline, Executor, Tx, values};
 use super::quota::{self, Counted};
@@ -10,7 +11,7 @@ use crate::domain::{AppId, Quota, Revision, TemplateId};
 use crate::gallery::Sample;
 use crate::store::error::{InsertError, LimitReached, Refusal, StoreError};
 use crate::store::outbox::{ErasureReason, OutboxEvent};
-use crate::store::record::OnConflict;
+use crate::store::record::{DatedTemplate, OnConflict};
 use crate::store::seal::{SampleRef, Sealer};
 
 /// How many changes of a gallery are kept at least, for replicas to follow. A replica that is further behind loads the
@@ -109,26 +110,40 @@ impl GalleryWrite<'_> {
         Ok(true)
     }
 
-    /// Inserts a template with its samples. One that is refused leaves nothing behind.
+    /// Inserts a template with its samples, as of now or of earlier times. One that is refused leaves nothing behind.
     pub(super) async fn insert(
         &mut self,
         sealer: &Sealer,
         template: &TemplateId,
         samples: &[Sample],
+        dated: Option<&DatedTemplate>,
         on_conflict: OnConflict,
     ) -> Result<Revision, InsertError> {
         self.admit(template, samples.len(), on_conflict).await?;
-        if !self.insert_template(template, on_conflict).await? && on_conflict != OnConflict::Extend {
+        let created_at = dated.and_then(|dated| dated.created_at);
+        if !self.insert_template(template, created_at, on_conflict).await? && on_conflict != OnConflict::Extend {
             return Err(Refusal::Exists.into());
         }
-        for sample in samples {
-            self.insert_sample(sealer, template, sample).await?;
+        for (at, sample) in samples.iter().enumerate() {
+            let added_at = dated.and_then(|dated| dated.samples_at.get(at).copied().flatten());
+            self.insert_sample(sealer, template, sample, added_at.or(created_at)).await?;
         }
         Ok(self.append_change(template).await?)
     }
 
+    /// The time of a row: now, or earlier.
+    fn time(&self, earlier: Option<SystemTime>) -> SystemTime {
+        let now = self.store.clock.now();
+        earlier.map_or(now, |earlier| earlier.min(now))
+    }
+
     /// Inserts a template without samples; `false` when it exists.
-    async fn insert_template(&mut self, template: &TemplateId, on_conflict: OnConflict) -> Result<bool, StoreError> {
+    async fn insert_template(
+        &mut self,
+        template: &TemplateId,
+        created_at: Option<SystemTime>,
+        on_conflict: OnConflict,
+    ) -> Result<bool, StoreError> {
         if let OnConflict::Replace(reason) = on_conflict {
             self.erase(template, reason).await?;
         }
@@ -137,7 +152,7 @@ impl GalleryWrite<'_> {
             .execute(
                 "INSERT INTO templates (app_id, template_id, created_at) VALUES ($1, $2, $3)
                  ON CONFLICT (app_id, template_id) DO NOTHING",
-                values![self.app, template, self.store.clock.now()],
+                values![self.app, template, self.time(created_at)],
             )
             .await?;
         if let Some(counted) = &mut self.counted {
@@ -156,6 +171,7 @@ impl GalleryWrite<'_> {
         sealer: &Sealer,
         template: &TemplateId,
         sample: &Sample,
+        added_at: Option<SystemTime>,
     ) -> Result<(), StoreError> {
         let model = sample.embedding.model();
         let of = SampleRef { app: self.app, template, sample: sample.id, model };
@@ -167,7 +183,7 @@ impl GalleryWrite<'_> {
                 values![
                     self.app,
                     template,
-                    self.store.clock.now(),
+                    self.time(added_at),
                     &sample.id.0,
                     model,
                     &sealed.embedding,

@@ -1,6 +1,7 @@
 //! The traits of the store over SQL, once for both databases.
 
 pub(super) mod apps;
+pub(super) mod backup;
 pub(super) mod executor;
 mod gallery_write;
 pub(super) mod gather;

@@ -11,7 +11,9 @@ use crate::domain::{AppId, ModelTag, Revision, TemplateId};
 use crate::gallery::{Change, IndexedTemplate, Sample};
 use crate::store::error::{InsertError, Refusal, StoreError};
 use crate::store::outbox::ErasureReason;
-use crate::store::record::{Changes, GalleryPosition, OnConflict, SampleRecord, TemplatePage, TemplateRecord};
+use crate::store::record::{
+    Changes, DatedTemplate, GalleryPosition, OnConflict, SampleRecord, TemplatePage, TemplateRecord,
+};
 use crate::store::traits::TemplateStore;
 
 #[async_trait]
@@ -27,7 +29,7 @@ impl TemplateStore for SqlStore {
             .transact(Limit::Request, |deadline| async move {
                 let mut write = self.begin_write(app, deadline).await?;
                 let sealer = write.sealer().await?;
-                match write.insert(&sealer, template, std::slice::from_ref(sample), on_conflict).await {
+                match write.insert(&sealer, template, std::slice::from_ref(sample), None, on_conflict).await {
                     Ok(revision) => {
                         write.commit().await?;
                         Ok(revision)
@@ -48,22 +50,18 @@ impl TemplateStore for SqlStore {
         templates: &[IndexedTemplate],
         on_conflict: OnConflict,
     ) -> Result<Vec<Result<Revision, Refusal>>, StoreError> {
-        self.db
-            .transact(Limit::Bulk, |deadline| async move {
-                let mut write = self.begin_write(app, deadline).await?;
-                let sealer = write.sealer().await?;
-                let mut revisions = Vec::with_capacity(templates.len());
-                for template in templates {
-                    revisions.push(match write.insert(&sealer, &template.id, &template.samples, on_conflict).await {
-                        Ok(revision) => Ok(revision),
-                        Err(InsertError::Refused(refusal)) => Err(refusal),
-                        Err(InsertError::Store(error)) => return Err(error),
-                    });
-                }
-                write.commit().await?;
-                Ok(revisions)
-            })
-            .await
+        let templates: Vec<_> = templates.iter().map(|template| (template, None)).collect();
+        self.insert_each(app, &templates, on_conflict).await
+    }
+
+    async fn insert_dated(
+        &self,
+        app: &AppId,
+        templates: &[DatedTemplate],
+        on_conflict: OnConflict,
+    ) -> Result<Vec<Result<Revision, Refusal>>, StoreError> {
+        let templates: Vec<_> = templates.iter().map(|dated| (&dated.template, Some(dated))).collect();
+        self.insert_each(app, &templates, on_conflict).await
     }
 
     async fn count(&self, app: &AppId) -> Result<usize, StoreError> {
@@ -90,7 +88,7 @@ impl TemplateStore for SqlStore {
                     return Err(refused);
                 }
                 let sealer = write.sealer().await?;
-                write.insert_sample(&sealer, template, sample).await?;
+                write.insert_sample(&sealer, template, sample, None).await?;
                 let revision = write.append_change(template).await?;
                 write.commit().await?;
                 Ok(Some(revision))
@@ -307,6 +305,34 @@ impl TemplateStore for SqlStore {
                 Ok((row.app_id("app_id")?, position))
             })
             .collect()
+    }
+}
+
+impl SqlStore {
+    /// Inserts templates in one transaction, some with the times of an earlier enrollment.
+    async fn insert_each(
+        &self,
+        app: &AppId,
+        templates: &[(&IndexedTemplate, Option<&DatedTemplate>)],
+        on_conflict: OnConflict,
+    ) -> Result<Vec<Result<Revision, Refusal>>, StoreError> {
+        self.db
+            .transact(Limit::Bulk, |deadline| async move {
+                let mut write = self.begin_write(app, deadline).await?;
+                let sealer = write.sealer().await?;
+                let mut revisions = Vec::with_capacity(templates.len());
+                for (template, dated) in templates {
+                    let inserted = write.insert(&sealer, &template.id, &template.samples, *dated, on_conflict).await;
+                    revisions.push(match inserted {
+                        Ok(revision) => Ok(revision),
+                        Err(InsertError::Refused(refusal)) => Err(refusal),
+                        Err(InsertError::Store(error)) => return Err(error),
+                    });
+                }
+                write.commit().await?;
+                Ok(revisions)
+            })
+            .await
     }
 }
 

@@ -91,6 +91,8 @@ impl Parts {
                 outbox: store.clone(),
                 keys: store.clone(),
                 hints: store.clone(),
+                backup: store.clone(),
+                database_id: Default::default(),
                 journal_key: Default::default(),
             },
             None,

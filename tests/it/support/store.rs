@@ -9,11 +9,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use async_trait::async_trait;
 use semblance::domain::{AppId, Guard, ModelTag, Revision, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
+use semblance::store::backup::{BackupError, BackupSink, BackupStore, RecordSource, RowCounts};
 use semblance::store::{
-    AppRecord, AppStore, Changes, Claim, ErasureReason, GalleryPosition, HintStore, InsertError, Key, KeyHash, KeyId,
-    KeyStatus, KeyStore, NodePosition, OnConflict, OutboxBacklog, OutboxEvent, OutboxStore, PreviousKey, Refusal,
-    Resealed, SampleCursor, SampleRecord, Scrubber, SnapshotId, SnapshotStore, StoreError, TemplatePage,
-    TemplateRecord, TemplateStore,
+    AppRecord, AppStore, Changes, Claim, DatedTemplate, ErasureReason, GalleryPosition, HintStore, InsertError, Key,
+    KeyHash, KeyId, KeyStatus, KeyStore, NodePosition, OnConflict, OutboxBacklog, OutboxEvent, OutboxStore,
+    PreviousKey, Refusal, Resealed, SampleCursor, SampleRecord, Scrubber, SnapshotId, SnapshotStore, StoreError,
+    TemplatePage, TemplateRecord, TemplateStore,
 };
 use tokio::sync::RwLock;
 use uuid::Uuid;
@@ -203,6 +204,17 @@ impl TemplateStore for MemoryStore {
             let insert = |template: &IndexedTemplate| gallery.put(&template.id, template.samples.clone(), on_conflict);
             templates.iter().map(insert).collect()
         })
+    }
+
+    /// Time does not pass: it keeps no times.
+    async fn insert_dated(
+        &self,
+        app: &AppId,
+        templates: &[DatedTemplate],
+        on_conflict: OnConflict,
+    ) -> Result<Vec<Result<Revision, Refusal>>, StoreError> {
+        let templates: Vec<_> = templates.iter().map(|dated| dated.template.clone()).collect();
+        self.insert_all(app, &templates, on_conflict).await
     }
 
     async fn samples(&self, app: &AppId, _: &ModelTag, template: &TemplateId) -> Result<Vec<Sample>, StoreError> {
@@ -395,6 +407,18 @@ impl OutboxStore for MemoryStore {
 
     async fn record_position(&self, _: &NodePosition) -> Result<(), StoreError> {
         Ok(())
+    }
+}
+
+/// This store has no backups.
+#[async_trait]
+impl BackupStore for MemoryStore {
+    async fn read_all(&self, _: &mut dyn BackupSink) -> Result<RowCounts, BackupError> {
+        Err(BackupError::Stopped)
+    }
+
+    async fn write_all(&self, _: &mut dyn RecordSource) -> Result<RowCounts, BackupError> {
+        Err(BackupError::Stopped)
     }
 }
 

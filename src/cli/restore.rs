@@ -1,0 +1,70 @@
+//! `semblance restore`: fills an empty database from a backup.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::backup::describe;
+use super::output::outln;
+use super::{CliError, journal_command};
+use crate::app;
+use crate::settings::Settings;
+use crate::store::OpenMode;
+use crate::store::backup::{BackupError, BackupFile, BackupHeader, BackupReader, Record, RowCounts};
+
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// The file that `backup` wrote.
+    file: PathBuf,
+    /// Check that the whole file opens with the sealing keys, and change nothing.
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), CliError> {
+    let Arguments { file: path, check } = arguments;
+    if app::is_served(&settings)? && !check {
+        let data = settings.data.display();
+        return Err(CliError::message(format!("a server is running on {data}; stop it before you restore a backup")));
+    }
+    let keys = app::existing_keys(&settings);
+    let failed = |error| CliError::backup(&path)(error);
+    let open = || -> Result<(BackupHeader, BackupReader<BufReader<File>>), CliError> {
+        let input = File::open(&path).map_err(CliError::file(&path))?;
+        let backup = BackupFile::open(BufReader::with_capacity(1 << 20, input)).map_err(failed)?;
+        let header = backup.header().clone();
+        // A missing key file is reported with the names of the keys that it has to hold.
+        let keys = keys.as_deref().unwrap_or_default();
+        Ok((header, backup.unlock(keys).map_err(failed)?))
+    };
+    // The whole file is read once before anything is created: a damaged one changes nothing.
+    let (header, mut reader) = open()?;
+    let counts = check_all(&mut reader).map_err(failed)?;
+    if check {
+        outln!("{} is intact: {} of {}", path.display(), describe(&counts), header.created_at)?;
+        return Ok(());
+    }
+    let store = app::open_store(&settings, OpenMode::Create).await?;
+    let (_, mut reader) = open()?;
+    let counts = store.backup.write_all(&mut reader).await.map_err(failed)?;
+    let text = format!("{} of the backup {} of {}", describe(&counts), header.id, header.created_at);
+    journal_command(&store, "restore", None, &text).await?;
+    outln!("{} of {} are restored", describe(&counts), header.created_at)?;
+    outln!(
+        "The journal is not part of a backup. To continue it, put the folder `journal` and the file `node` of the old data \
+         folder into {} before the next start; otherwise a new journal begins.",
+        settings.data.display()
+    )
+}
+
+fn check_all(reader: &mut BackupReader<BufReader<File>>) -> Result<RowCounts, BackupError> {
+    loop {
+        match reader.next_record()? {
+            Some(Record::End(counts)) => return Ok(counts),
+            Some(Record::Table(_) | Record::Row(_)) => {}
+            None => return Err(BackupError::CutOff),
+        }
+    }
+}
