@@ -125,6 +125,8 @@ impl ApiState {
     pub(super) fn gauges(&self) -> Gauges {
         let feed = self.service().feed();
         let Limiters { photos, store, uploads } = self.admission().limiters();
+        let held = self.service().held();
+        let store_clock = self.service().applications().store_clock();
         let journal = self.0.journal.as_ref().map(|journal| journal.backlog()).unwrap_or_default();
         Gauges {
             ready: self.service().is_ready() && !self.is_stopping(),
@@ -140,6 +142,9 @@ impl ApiState {
             unreadable: self.service().replicator().unreadable(),
             journal_waiting: journal.waiting,
             journal_lost: journal.lost,
+            held: held.iter().filter_map(|record| Some((record.app.clone(), record.hold?.templates))).collect(),
+            expiry_paused: store_clock.doubt().is_some(),
+            clock_offset_ms: store_clock.offset_ms(),
             staleness: self.service().replicator().staleness(),
             stale_galleries: self.service().replicator().stale_galleries(),
         }

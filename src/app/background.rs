@@ -35,6 +35,9 @@ const MAX_EXPIRE_INTERVAL: Duration = Duration::from_secs(60);
 /// How often an expired certificate is logged.
 const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(86_400);
 
+/// How often expiry looks for a confirmation that it waits for.
+const CONFIRMATION_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The pause before a task that panicked is restarted; it doubles with each further panic.
 const RESTART_BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60) };
 
@@ -196,13 +199,16 @@ async fn save_snapshots(replicator: Arc<Replicator>, interval: Duration) {
 }
 
 /// Removes expired templates for as long as the server runs: within a minute, or within a twentieth of the shortest
-/// retention period. Each node does so; a template that another node has removed is not found.
+/// retention period, by the time of the database. Each node does so; a template that another node has removed is not
+/// found. Where an operator has to confirm something, the confirmation is seen soon.
 async fn expire(service: Service) {
     loop {
         let shortest = service.applications().retentions().into_iter().map(|(_, period)| period).min();
         // A poll refreshes the list of applications, so a new period is seen soon.
         let wait = shortest
             .map_or(MIN_EXPIRE_INTERVAL, |period| (period / 20).clamp(MIN_EXPIRE_INTERVAL, MAX_EXPIRE_INTERVAL));
+        let is_waiting = service.applications().store_clock().doubt().is_some() || !service.held().is_empty();
+        let wait = if is_waiting { wait.min(CONFIRMATION_INTERVAL) } else { wait };
         tokio::time::sleep(wait).await;
         loop {
             let removed = match service.remove_expired().await {

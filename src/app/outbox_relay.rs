@@ -1,7 +1,7 @@
 //! Relays the outbox: its events become lines of the journal, and the database learns how far the journal reaches.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use uuid::Uuid;
 
@@ -121,8 +121,7 @@ impl OutboxRelay {
     /// Deletes old events from a node without a journal. Nodes with a journal have had time to write them.
     async fn expire(&self) {
         loop {
-            let before = self.clock.now().checked_sub(EVENT_MAX_AGE).unwrap_or(SystemTime::UNIX_EPOCH);
-            match self.outbox.expire(before).await {
+            match self.outbox.expire(EVENT_MAX_AGE).await {
                 Ok(0) => {}
                 Ok(events) => tracing::warn!(events, "outbox events expired: no node has a journal"),
                 Err(error) => tracing::debug!(%error, "outbox events cannot be expired; it is tried again"),

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::api::{ApiConfig, ApiState, ForwardedHeader, Limiters};
 use crate::compute::{FairLimiter, MemoryBudget};
-use crate::domain::{Calibration, Clock};
+use crate::domain::{Calibration, Clock, ClockTrust};
 use crate::engine::{EnginePool, ModelPack};
 use crate::gallery::MemoryMatcher;
 use crate::journal::{Journal, JournalConfig, JournalKey};
@@ -72,9 +72,6 @@ impl App {
         let engine = start_engine(&settings)?;
         let matcher = Arc::new(start_matcher(&settings));
         let metrics = Arc::new(Metrics::new());
-        let journal = journal(&settings, &store, &pack, data_lock.node_id).await?;
-        let relay =
-            Arc::new(OutboxRelay::new(journal.clone(), store.outbox.clone(), data_lock.node_id, metrics.clone()));
         let scrubber = Arc::clone(&store.scrubber);
         let hints = Arc::clone(&store.hints);
         let keys = Arc::clone(&store.keys);
@@ -82,12 +79,17 @@ impl App {
             Arc::new(MeasuredAnalyze::new(engine.clone(), Arc::clone(&metrics))),
             Arc::new(MeasuredMatcher::new(matcher.clone(), Arc::clone(&metrics))),
             matcher.clone(),
-            store,
+            store.clone(),
             snapshots(&settings),
             policy(&settings, pack.operating_point())?,
             Clock::system(),
         );
         service.applications().refresh().await?;
+        service.observe_clock().await?;
+        let clock_trust = service.applications().store_clock().trust();
+        let journal = journal(&settings, &store, &pack, data_lock.node_id, clock_trust).await?;
+        let relay =
+            Arc::new(OutboxRelay::new(journal.clone(), store.outbox.clone(), data_lock.node_id, metrics.clone()));
         let first_run = first_run(&settings, &service, &relay).await?;
 
         let limiters = limiters(&settings);
@@ -192,6 +194,7 @@ async fn journal(
     store: &Store,
     pack: &ModelPack,
     node: Uuid,
+    clock_trust: &ClockTrust,
 ) -> Result<Option<Arc<Journal>>, StartError> {
     if !settings.journal.enabled {
         return Ok(None);
@@ -204,6 +207,7 @@ async fn journal(
         keep_days: settings.journal.keep_days,
         known: known.map(|known| known.position),
         clock: Clock::system(),
+        clock_trust: clock_trust.clone(),
     };
     Ok(Some(Arc::new(Journal::open(config)?)))
 }

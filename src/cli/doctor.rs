@@ -8,7 +8,8 @@ use std::path::Path;
 use super::CliError;
 use super::output::outln;
 use crate::app::{self, StartError};
-use crate::domain::Clock;
+use crate::domain::{Clock, rfc3339};
+use crate::service::{ClockDoubt, StoreClock};
 use crate::settings::{Settings, UserFolders};
 use crate::store::{OpenError, OpenMode};
 use crate::telemetry::error_chain;
@@ -33,6 +34,7 @@ pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
     report("certificate", certificate(&settings))?;
     report("sealing key", key(&settings))?;
     report("database", database(&settings).await)?;
+    report("clock", clock(&settings).await)?;
     for warning in &settings.warnings {
         outln!("warn  settings: {warning}")?;
     }
@@ -112,6 +114,27 @@ fn key(settings: &Settings) -> Result<String, String> {
         (false, _) => Ok(format!("{path} does not exist yet; the server creates it")),
         (true, false) => Ok(format!("only its owner can read {path}")),
         (true, true) => Err(format!("other users can read {path}; run `chmod 600 {path}`")),
+    }
+}
+
+/// The clock by which templates and keys expire.
+async fn clock(settings: &Settings) -> Result<String, String> {
+    let Ok(store) = app::open_store(settings, OpenMode::Read).await else {
+        return Ok("not checked: the database does not open".to_owned());
+    };
+    let reading = store.retention.read_clock().await.map_err(|error| error.to_string())?;
+    let clock = StoreClock::new(Clock::system());
+    let doubt = clock.observe_reading(&reading);
+    let now = rfc3339(reading.now);
+    match doubt {
+        None if reading.is_servers => {
+            Ok(format!("the database's is {now}, this machine's differs by {} ms", clock.offset_ms()))
+        }
+        None => Ok(now),
+        Some(doubt @ ClockDoubt::Differs(_)) => Err(format!("{doubt}; set the clock of the machine that is wrong")),
+        Some(doubt) => Err(format!(
+            "{doubt} (it shows {now}), so nothing expires; if it is right, run `semblance retention confirm-clock`"
+        )),
     }
 }
 

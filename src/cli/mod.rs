@@ -19,6 +19,7 @@ mod output;
 mod photos;
 mod private;
 mod restore;
+mod retention;
 mod serve;
 mod target;
 mod template_check;
@@ -76,6 +77,9 @@ enum Command {
     /// Import, export and check the templates of an application.
     #[command(subcommand)]
     Gallery(gallery::Command),
+    /// Show what retention holds back, and confirm it.
+    #[command(subcommand)]
+    Retention(retention::Command),
     /// Rotate the key that seals the templates.
     #[command(subcommand)]
     Key(key::Command),
@@ -236,6 +240,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::App(command) => runtime.block_on(application::run(settings, command)),
         Command::Analyze(arguments) => runtime.block_on(analyze::run(settings, arguments)),
         Command::Gallery(command) => runtime.block_on(gallery::run(settings, command)),
+        Command::Retention(command) => runtime.block_on(retention::run(settings, command)),
         Command::Key(command) => runtime.block_on(key::run(settings, command)),
         Command::Backup(arguments) => runtime.block_on(backup::run(settings, arguments)),
         Command::Restore(arguments) => runtime.block_on(restore::run(settings, arguments)),

@@ -6,7 +6,7 @@
 #![expect(clippy::disallowed_methods, reason = "the lint sends all other code here")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use uuid::Uuid;
@@ -30,11 +30,16 @@ impl Clock {
 
     /// The wall-clock time.
     pub fn now(&self) -> SystemTime {
-        let now = SystemTime::now();
-        let Some(offsets) = &self.0 else { return now };
+        self.shift(SystemTime::now())
+    }
+
+    /// A time that another clock shows, moved as far as a test has moved this one: so a test moves the clock of a
+    /// database, too.
+    pub fn shift(&self, time: SystemTime) -> SystemTime {
+        let Some(offsets) = &self.0 else { return time };
         let moved = offsets.wall.load(Ordering::SeqCst);
         let distance = Duration::from_nanos(moved.unsigned_abs());
-        if moved < 0 { now - distance } else { now + distance }
+        if moved < 0 { time - distance } else { time + distance }
     }
 
     /// The monotonic time.
@@ -65,9 +70,36 @@ impl TestClock {
         self.0.monotonic.fetch_add(nanoseconds(by).unsigned_abs(), Ordering::SeqCst);
     }
 
+    /// Moves the wall-clock time forward. Monotonic time does not follow, as when the clock of a system is changed.
+    pub fn set_ahead(&self, by: Duration) {
+        self.0.wall.fetch_add(nanoseconds(by), Ordering::SeqCst);
+    }
+
     /// Moves the wall-clock time back. Monotonic time does not go back, as on a real system.
     pub fn set_back(&self, by: Duration) {
         self.0.wall.fetch_sub(nanoseconds(by), Ordering::SeqCst);
+    }
+}
+
+/// Whether the wall clock may decide that something is old enough to be erased. Clones share the answer. It is no until
+/// a check of the clock has passed.
+#[derive(Debug, Clone, Default)]
+pub struct ClockTrust(Arc<AtomicBool>);
+
+impl ClockTrust {
+    /// An answer that later checks change.
+    pub fn new(trusted: bool) -> Self {
+        Self(Arc::new(AtomicBool::new(trusted)))
+    }
+
+    /// Sets the outcome of the last check.
+    pub fn set(&self, trusted: bool) {
+        self.0.store(trusted, Ordering::Release);
+    }
+
+    /// The outcome of the last check.
+    pub fn is_trusted(&self) -> bool {
+        self.0.load(Ordering::Acquire)
     }
 }
 

@@ -28,7 +28,7 @@ pub use receipt::{ReceiptFault, ReceiptKey, check_receipt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::domain::{Clock, JournalPosition, rfc3339};
+use crate::domain::{Clock, ClockTrust, JournalPosition, rfc3339};
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -102,6 +102,8 @@ pub struct JournalConfig {
     pub known: Option<JournalPosition>,
     /// The time of the lines.
     pub clock: Clock,
+    /// Whether that time may decide which files are too old. While it may not, no file is removed.
+    pub clock_trust: ClockTrust,
 }
 
 /// How far a journal is behind.

@@ -21,6 +21,7 @@ fn config(dir: &Path) -> JournalConfig {
         keep_days: 0,
         known: None,
         clock: Clock::system(),
+        clock_trust: ClockTrust::new(true),
     }
 }
 
@@ -152,6 +153,24 @@ fn write_on(dir: &Path, keep_days: u64, days: &[u64]) {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs((20_000 + day) * 86_400 + 60);
         writer.write(&[&Entry::default(), &Entry::default()], now).unwrap();
     }
+}
+
+#[test]
+fn a_clock_that_is_not_trusted_removes_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    write_on(dir.path(), 0, &[0, 1, 2]);
+    let trust = ClockTrust::default();
+    let config = JournalConfig { keep_days: 10, clock_trust: trust.clone(), ..config(dir.path()) };
+    let mut writer = writer::Writer::open(config).unwrap();
+    let mut write_on_day_100 = || {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(20_100 * 86_400 + 60);
+        writer.write(&[&Entry::default()], now).unwrap();
+    };
+    write_on_day_100();
+    assert_eq!(days(dir.path()), 4);
+    trust.set(true);
+    write_on_day_100();
+    assert_eq!(days(dir.path()), 1, "they are removed as soon as the clock is trusted");
 }
 
 fn days(dir: &Path) -> usize {

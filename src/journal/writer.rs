@@ -20,6 +20,8 @@ pub(super) struct Writer {
     length: u64,
     /// Whether the file may hold more than the complete lines.
     torn: bool,
+    /// Whether files may be too old since the last look.
+    removal_due: bool,
     number: u64,
     last: Link,
 }
@@ -32,7 +34,8 @@ impl Writer {
         };
         private_dir(&config.dir).map_err(failed(&config.dir))?;
         let signer = Signer::new(&config.key).ok_or(JournalError::Signer)?;
-        let mut this = Self { config, signer, file: None, length: 0, torn: false, number: 0, last: ORIGIN };
+        let mut this =
+            Self { config, signer, file: None, length: 0, torn: false, removal_due: false, number: 0, last: ORIGIN };
         let all = files(&this.config.dir).map_err(failed(&this.config.dir))?;
         // The chain continues after the last line of the newest file that has a complete line.
         for (day, path) in all.iter().rev() {
@@ -94,7 +97,13 @@ impl Writer {
         let day: String = rfc3339(now).chars().take(10).collect();
         // A clock that was set back does not open an older file: a chain is read in the order of the days.
         if self.file.as_ref().is_none_or(|(current, _)| *current < day) {
-            self.open_day(day, now)?;
+            self.open_day(day)?;
+        }
+        if self.removal_due && self.config.clock_trust.is_trusted() {
+            self.removal_due = false;
+            if let Err(error) = self.remove_old_files(now) {
+                tracing::warn!(%error, "old journal files could not be removed");
+            }
         }
         let mut text = String::new();
         let mut number = self.number;
@@ -128,7 +137,7 @@ impl Writer {
     }
 
     /// Opens the file of a day.
-    fn open_day(&mut self, day: String, now: SystemTime) -> std::io::Result<()> {
+    fn open_day(&mut self, day: String) -> std::io::Result<()> {
         let mut options = OpenOptions::new();
         options.append(true).create(true);
         #[cfg(unix)]
@@ -137,9 +146,7 @@ impl Writer {
         start::sync(&self.config.dir)?;
         self.length = file.seek(SeekFrom::End(0))?;
         self.file = Some((day, file));
-        if let Err(error) = self.remove_old_files(now) {
-            tracing::warn!(%error, "old journal files could not be removed");
-        }
+        self.removal_due = true;
         Ok(())
     }
 

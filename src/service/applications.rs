@@ -12,7 +12,7 @@ use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
-use super::Error;
+use super::{Error, StoreClock};
 use crate::domain::{AppId, Clock, EnrollRules, Guard, TransactionId, fill_random};
 use crate::store::{AppRecord, AppStore, ErasureReason, KeyHash, PreviousKey, StoreError, TemplateStore};
 
@@ -95,13 +95,19 @@ const MAX_CLOCK_LEAD: Duration = Duration::from_secs(10 * 365 * 86_400);
 pub struct Applications {
     store: Arc<dyn AppStore>,
     clock: Clock,
+    store_clock: StoreClock,
     cache: ArcSwap<HashMap<AppId, CachedApp>>,
 }
 
 impl Applications {
     /// The applications of a store. The cache is empty until [`Applications::refresh`].
     pub fn new(store: Arc<dyn AppStore>, clock: Clock) -> Self {
-        Self { store, clock, cache: ArcSwap::default() }
+        Self { store, store_clock: StoreClock::new(clock.clone()), clock, cache: ArcSwap::default() }
+    }
+
+    /// The clock by which keys and templates expire.
+    pub fn store_clock(&self) -> &StoreClock {
+        &self.store_clock
     }
 
     /// Refreshes the cache.
@@ -135,7 +141,7 @@ impl Applications {
         let cache = self.cache.load();
         let found = app.as_ref().and_then(|app| cache.get(app));
         let expected = found.unwrap_or(&unknown);
-        let previous = expected.previous_key.filter(|previous| self.clock.now() < previous.until);
+        let previous = expected.previous_key.filter(|previous| self.store_clock.now() < previous.until);
         let is_current = presented.0.ct_eq(&expected.key_hash.0);
         let is_previous = presented.0.ct_eq(&previous.map_or(NO_KEY, |previous| previous.hash).0);
         match app {
@@ -210,8 +216,7 @@ impl Applications {
     /// # Errors
     /// When the store fails.
     pub async fn set_key(&self, credentials: &Credentials, overlap: Duration) -> Result<bool, Error> {
-        let until = self.now().checked_add(overlap).filter(|_| !overlap.is_zero());
-        let found = self.store.set_key(&credentials.app_id, hash(&credentials.app_key), until).await?;
+        let found = self.store.set_key(&credentials.app_id, hash(&credentials.app_key), overlap).await?;
         self.refresh_cache().await;
         Ok(found)
     }
@@ -290,7 +295,7 @@ impl Applications {
     /// # Errors
     /// When the store fails. What is removed by then stays removed; the call can be repeated.
     pub async fn delete(&self, app: &AppId, templates: &dyn TemplateStore) -> Result<Option<usize>, Error> {
-        if !self.store.set_key(app, hash(&random_key()?), None).await? {
+        if !self.store.set_key(app, hash(&random_key()?), Duration::ZERO).await? {
             return Ok(None);
         }
         let all = self.clock.now() + MAX_CLOCK_LEAD;

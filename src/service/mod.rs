@@ -12,7 +12,9 @@ mod inspect;
 mod loader;
 mod replica;
 mod replicator;
+mod retention;
 mod snapshots;
+mod store_clock;
 mod templates;
 mod verify;
 
@@ -26,6 +28,7 @@ pub use identify::{Identified, IdentifyOptions, Match};
 pub use loader::Loading;
 pub use replicator::Replicator;
 pub use snapshots::SnapshotConfig;
+pub use store_clock::{ClockDoubt, MAX_OFFSET, StoreClock};
 pub use verify::Verified;
 
 use crate::domain::{
@@ -36,6 +39,7 @@ use crate::engine::{Analyze, AnalyzeError};
 use crate::gallery::{Matcher, MatcherFeed, Ranked};
 use crate::image::Photo;
 use crate::store::Store;
+use retention::Holds;
 use snapshots::Snapshots;
 
 /// The rules that the operator sets.
@@ -65,7 +69,7 @@ pub struct Service {
     replicator: Arc<Replicator>,
     applications: Arc<Applications>,
     policy: Policy,
-    clock: Clock,
+    holds: Arc<Holds>,
 }
 
 impl Service {
@@ -88,11 +92,20 @@ impl Service {
             Arc::clone(&feed),
             Arc::clone(&applications),
             model,
-            clock.clone(),
+            clock,
             snapshots,
             policy.max_stale,
         );
-        Self { analyze, matcher, feed, store, replicator: Arc::new(replicator), applications, policy, clock }
+        Self {
+            analyze,
+            matcher,
+            feed,
+            store,
+            replicator: Arc::new(replicator),
+            applications,
+            policy,
+            holds: Arc::default(),
+        }
     }
 
     /// The applications and their credentials.

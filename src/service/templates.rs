@@ -4,9 +4,6 @@ use super::{Caller, Error, Service};
 use crate::domain::TemplateId;
 use crate::store::{ErasureReason, TemplateRecord};
 
-/// The most expired templates of an application that are removed in one transaction.
-const EXPIRE_BATCH: usize = 500;
-
 impl Service {
     /// One template.
     ///
@@ -38,30 +35,5 @@ impl Service {
         let revision = removed.ok_or(Error::TemplateNotFound)?;
         self.replicator.publish(&caller.app, revision).await;
         Ok(())
-    }
-
-    /// Removes expired templates, for good; a bounded number for each application. Returns how many were removed.
-    ///
-    /// # Errors
-    /// Store failures, when nothing was removed: an application that fails does not delay the others.
-    pub async fn remove_expired(&self) -> Result<usize, Error> {
-        let mut removed = 0;
-        let mut failed = None;
-        for (app, retention) in self.applications.retentions() {
-            let Some(oldest) = self.clock.now().checked_sub(retention) else { continue };
-            match self.store.templates.remove_older(&app, oldest, EXPIRE_BATCH, ErasureReason::RETENTION).await {
-                Ok(expired) => {
-                    if let Some((_, revision)) = expired.last() {
-                        self.replicator.publish(&app, *revision).await;
-                    }
-                    removed += expired.len();
-                }
-                Err(error) => failed = Some(error),
-            }
-        }
-        match failed {
-            Some(error) if removed == 0 => Err(error.into()),
-            _ => Ok(removed),
-        }
     }
 }

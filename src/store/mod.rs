@@ -16,6 +16,7 @@ mod open;
 pub mod outbox;
 mod postgres;
 mod record;
+pub mod retention;
 mod scrub;
 mod seal;
 pub mod snapshot_file;
@@ -33,5 +34,6 @@ pub use record::{
     AppRecord, Changes, DatedTemplate, GalleryPosition, KeyHash, KeyStatus, OnConflict, PreviousKey, Resealed,
     SampleCursor, SampleFault, SampleRecord, SnapshotId, TemplatePage, TemplateRecord, UnreadableSample,
 };
+pub use retention::{ClockReading, Expired, Hold, RetentionRecord, RetentionStore};
 pub use seal::SealedRow;
 pub use traits::{AppStore, HintStore, KeyStore, Scrubber, SnapshotStore, Store, TemplateStore};

@@ -104,6 +104,7 @@ async fn unlock(db: Db, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Res
         scrubber: store.clone(),
         outbox: store.clone(),
         backup: store.clone(),
+        retention: store.clone(),
         keys: store,
         hints,
         journal_key,

@@ -136,7 +136,7 @@ pub trait OutboxStore: Send + Sync {
     /// without a journal go to the first node that polls. Called once.
     fn register_node(&self, node: Uuid);
 
-    /// Adds an event.
+    /// Adds an event, with the time of the database.
     async fn enqueue(&self, event: &OutboxEvent) -> Result<(), StoreError>;
 
     /// Claims up to `limit` events for a node, oldest first: those that no node has claimed, those that it has claimed
@@ -146,8 +146,8 @@ pub trait OutboxStore: Send + Sync {
     /// Deletes the events of a claim: their lines are on disk.
     async fn ack(&self, claim: Uuid) -> Result<(), StoreError>;
 
-    /// Deletes the events before a moment and returns how many there were.
-    async fn expire(&self, before: SystemTime) -> Result<u64, StoreError>;
+    /// Deletes the events that are older than this by the time of the database, and returns how many there were.
+    async fn expire(&self, age: Duration) -> Result<u64, StoreError>;
 
     /// The events that wait.
     async fn backlog(&self) -> Result<OutboxBacklog, StoreError>;

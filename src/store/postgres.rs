@@ -15,7 +15,7 @@ use super::migrate::{Pending, migrator, pending};
 use super::traits::HintStore;
 use crate::domain::stopwatch;
 
-const MIGRATIONS: [(i64, &str, &str); 9] = [
+const MIGRATIONS: [(i64, &str, &str); 10] = [
     (1, "first", include_str!("../../migrations/postgres/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/postgres/0002_attributes.sql")),
     (3, "snapshots", include_str!("../../migrations/postgres/0003_snapshots.sql")),
@@ -25,6 +25,7 @@ const MIGRATIONS: [(i64, &str, &str); 9] = [
     (7, "tags", include_str!("../../migrations/postgres/0007_tags.sql")),
     (8, "enrollment", include_str!("../../migrations/postgres/0008_enrollment.sql")),
     (9, "quotas", include_str!("../../migrations/postgres/0009_quotas.sql")),
+    (10, "retention", include_str!("../../migrations/postgres/0010_retention.sql")),
 ];
 
 /// Notifies other nodes when its transaction commits. It is only a hint, and skipped before the queue of a listener

@@ -15,6 +15,7 @@ use super::record::{
     AppRecord, Changes, DatedTemplate, GalleryPosition, KeyHash, KeyStatus, OnConflict, Resealed, SampleCursor,
     SnapshotId, TemplatePage, TemplateRecord,
 };
+use super::retention::RetentionStore;
 use crate::domain::{AppId, Guard, ModelTag, Revision, TemplateId};
 use crate::gallery::{IndexedTemplate, Sample};
 
@@ -31,8 +32,8 @@ pub trait AppStore: Send + Sync {
     /// All applications, oldest first.
     async fn list(&self) -> Result<Vec<AppRecord>, StoreError>;
 
-    /// Replaces the key. The previous key stays valid until `previous_until`; `None` ends it at once.
-    async fn set_key(&self, id: &AppId, key: KeyHash, previous_until: Option<SystemTime>) -> Result<bool, StoreError>;
+    /// Replaces the key. The previous key stays valid for `overlap`, by the time of the database; zero ends it at once.
+    async fn set_key(&self, id: &AppId, key: KeyHash, overlap: Duration) -> Result<bool, StoreError>;
 
     /// Sets how long templates are kept (whole seconds).
     async fn set_retention(&self, id: &AppId, retention: Option<Duration>) -> Result<bool, StoreError>;
@@ -233,6 +234,8 @@ pub struct Store {
     pub backup: Arc<dyn BackupStore>,
     /// The id of the database, which a restored or copied one shares. `None`: no server of this version has opened it.
     pub database_id: Option<Uuid>,
+    /// Retention, and the clock that it goes by.
+    pub retention: Arc<dyn RetentionStore>,
     /// The key of the journal. It does not change when another sealing key is activated.
     pub journal_key: Zeroizing<[u8; 32]>,
 }

@@ -75,6 +75,12 @@ pub struct Gauges {
     pub journal_waiting: usize,
     /// Journal lines since the start that were lost.
     pub journal_lost: u64,
+    /// Templates that are due and wait for a confirmation, of each gallery where there are any.
+    pub held: Vec<(AppId, u64)>,
+    /// Whether expiry is paused because the clock is not trusted.
+    pub expiry_paused: bool,
+    /// How far this node's clock is ahead of the database's, in milliseconds.
+    pub clock_offset_ms: i64,
     /// The time since the last successful poll of the store.
     pub staleness: Duration,
     /// Galleries that are not searched because they have not followed the store for too long.
@@ -98,6 +104,9 @@ struct GaugeFamilies {
     log_lines_dropped: Counter,
     journal_waiting: Gauge,
     journal_lost: Counter,
+    held: Family<App, Gauge>,
+    expiry_paused: Gauge,
+    clock_offset: Gauge<f64, AtomicU64>,
     staleness: Gauge<f64, AtomicU64>,
     stale_galleries: Gauge,
 }
@@ -205,6 +214,13 @@ impl Metrics {
         r.register("outbox_events", help, self.outbox_events.clone());
         let help = "Age of the oldest such event; 0 without events";
         r.register_with_unit("outbox_oldest_age", help, Unit::Seconds, self.outbox_oldest.clone());
+        let help = "Templates past their retention that are not erased until an operator confirms, by application";
+        r.register("retention_held_templates", help, gauges.held.clone());
+        let help = "1 if expiry is paused because the clock is not trusted, otherwise 0";
+        r.register("expiry_paused", help, gauges.expiry_paused.clone());
+        let help =
+            "How far this node's clock is ahead of the database's (SQLite: of what the monotonic clock witnessed)";
+        r.register_with_unit("clock_offset", help, Unit::Seconds, gauges.clock_offset.clone());
         let help = "Time since keys and revisions were last read from the database";
         r.register_with_unit("staleness", help, Unit::Seconds, gauges.staleness.clone());
         let help = "Galleries whose searches get 503 because they have not followed the database for too long";
@@ -274,10 +290,12 @@ impl GaugeFamilies {
         set_counter(&self.log_lines_dropped, dropped_log_lines() as u64);
         self.journal_waiting.set(whole(now.journal_waiting));
         set_counter(&self.journal_lost, now.journal_lost);
+        self.expiry_paused.set(now.expiry_paused.into());
+        self.clock_offset.set(now.clock_offset_ms as f64 / 1000.0);
         self.staleness.set(now.staleness.as_secs_f64());
         self.stale_galleries.set(whole(now.stale_galleries));
         // A removed gallery must not stay in the output.
-        for family in [&self.templates, &self.samples, &self.bytes, &self.unreadable] {
+        for family in [&self.templates, &self.samples, &self.bytes, &self.unreadable, &self.held] {
             family.clear();
         }
         let label = |app: &AppId| App { app: if now.by_app { app.as_str() } else { "all" }.to_owned() };
@@ -286,6 +304,9 @@ impl GaugeFamilies {
             self.templates.get_or_create(&app).inc_by(whole(size.templates));
             self.samples.get_or_create(&app).inc_by(whole(size.samples));
             self.bytes.get_or_create(&app).inc_by(whole(size.bytes));
+        }
+        for (app, templates) in &now.held {
+            self.held.get_or_create(&label(app)).inc_by(i64::try_from(*templates).unwrap_or(i64::MAX));
         }
         for (app, templates) in &now.unreadable {
             self.unreadable.get_or_create(&label(app)).inc_by(whole(*templates));

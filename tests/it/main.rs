@@ -23,6 +23,7 @@ mod monitoring;
 mod overload;
 mod pictures;
 mod replicas;
+mod retention;
 mod server;
 mod snapshots;
 mod store;

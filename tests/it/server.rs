@@ -3,6 +3,7 @@
 
 mod admin;
 mod backup;
+mod clock;
 mod closing;
 mod connections;
 mod crash;

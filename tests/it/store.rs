@@ -12,8 +12,7 @@ use semblance::domain::{
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{
     AppRecord, Changes, DatabaseConfig, ErasureReason, InsertError, Key, KeyFile, KeyHash, KeyId, KeySource,
-    OnConflict, OpenError, OpenMode, OpenOptions, PreviousKey, Refusal, SampleFault, SnapshotId, Store, StoreError,
-    open,
+    OnConflict, OpenError, OpenMode, OpenOptions, Refusal, SampleFault, SnapshotId, Store, StoreError, open,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -232,14 +231,15 @@ async fn applications_are_created_listed_rekeyed_and_deleted(fixture: Fixture) {
     assert_eq!((listed[0].name.as_str(), listed[0].key_hash), ("the one", KeyHash([7; 32])));
     assert_eq!(listed[0].created_at, UNIX_EPOCH + Duration::from_millis(1_234_567));
     assert!(!store.apps.create(&listed[0]).await.unwrap(), "the id is taken");
-    assert!(store.apps.set_key(&first, KeyHash([9; 32]), None).await.unwrap());
+    assert!(store.apps.set_key(&first, KeyHash([9; 32]), Duration::ZERO).await.unwrap());
     let now = || async { store.apps.list().await.unwrap().remove(0) };
     assert_eq!((now().await.key_hash, now().await.previous_key), (KeyHash([9; 32]), None));
-    let until = UNIX_EPOCH + Duration::from_millis(2_000_000_000_123);
-    assert!(store.apps.set_key(&first, KeyHash([8; 32]), Some(until)).await.unwrap());
-    let previous = PreviousKey { hash: KeyHash([9; 32]), until };
-    assert_eq!((now().await.key_hash, now().await.previous_key), (KeyHash([8; 32]), Some(previous)));
-    assert!(store.apps.set_key(&first, KeyHash([5; 32]), None).await.unwrap());
+    assert!(store.apps.set_key(&first, KeyHash([8; 32]), Duration::from_secs(3600)).await.unwrap());
+    let previous = now().await.previous_key.unwrap();
+    assert_eq!((now().await.key_hash, previous.hash), (KeyHash([8; 32]), KeyHash([9; 32])));
+    let left = previous.until.duration_since(SystemTime::now()).unwrap();
+    assert!((3500..=3600).contains(&left.as_secs()), "{left:?}");
+    assert!(store.apps.set_key(&first, KeyHash([5; 32]), Duration::ZERO).await.unwrap());
     assert_eq!((now().await.key_hash, now().await.previous_key), (KeyHash([5; 32]), None), "no way back");
     assert!(store.apps.set_retention(&first, Some(Duration::from_secs(90))).await.unwrap());
     assert_eq!(now().await.retention, Some(Duration::from_secs(90)));
@@ -247,7 +247,7 @@ async fn applications_are_created_listed_rekeyed_and_deleted(fixture: Fixture) {
     assert_eq!(now().await.retention, None);
     assert!(store.apps.delete(&first).await.unwrap());
     assert!(!store.apps.delete(&first).await.unwrap());
-    assert!(!store.apps.set_key(&first, KeyHash([1; 32]), None).await.unwrap());
+    assert!(!store.apps.set_key(&first, KeyHash([1; 32]), Duration::ZERO).await.unwrap());
     assert!(!store.apps.set_retention(&first, None).await.unwrap());
     assert_eq!(store.apps.list().await.unwrap(), []);
 }

@@ -9,7 +9,7 @@ use crate::api::openapi::OpenApi;
 use crate::api::outcome::Outcome;
 use crate::api::reply::Readiness;
 use crate::api::{ApiError, ApiState};
-use crate::service::Error;
+use crate::service::{Error, Service};
 use crate::telemetry::Metrics;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -39,6 +39,7 @@ pub(in crate::api) async fn readyz(State(api): State<ApiState>) -> Response {
     let readiness = Readiness {
         ready: reasons.is_empty(),
         reasons,
+        notes: notes(service),
         loaded: loading.map(|loading| loading.loaded),
         templates: loading.map(|loading| loading.templates),
         store_reachable,
@@ -54,6 +55,14 @@ pub(in crate::api) async fn readyz(State(api): State<ApiState>) -> Response {
         }
         Err(error) => ApiError::from(Error::Internal(error.into())).into_response(),
     }
+}
+
+fn notes(service: &Service) -> Vec<String> {
+    let doubt = service.applications().store_clock().doubt();
+    let clock = doubt.map(|doubt| format!("expiry is paused: {doubt}"));
+    let held: u64 = service.held().iter().filter_map(|record| record.hold).map(|hold| hold.templates).sum();
+    let held = (held > 0).then(|| format!("{held} templates past their retention wait for a confirmation"));
+    clock.into_iter().chain(held).collect()
 }
 
 pub(in crate::api) async fn metrics(State(api): State<ApiState>) -> Response {

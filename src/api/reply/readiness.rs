@@ -9,6 +9,9 @@ pub(in crate::api) struct Readiness {
     pub(in crate::api) ready: bool,
     /// Why not; empty when ready.
     pub(in crate::api) reasons: Vec<&'static str>,
+    /// What an operator has to look at, although identify is served; absent when there is nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(in crate::api) notes: Vec<String>,
     /// Templates loaded so far, while galleries are being loaded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::api) loaded: Option<usize>,

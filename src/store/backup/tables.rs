@@ -143,6 +143,26 @@ pub(in crate::store) const TABLES: &[Table] = &[
         from: "journals",
         on_conflict: "ON CONFLICT (node) DO NOTHING",
     },
+    Table {
+        name: "expired",
+        columns: &[column("app_id", Kind::Text), column("hour", Kind::Integer), column("templates", Kind::Integer)],
+        from: "expired",
+        on_conflict: "",
+    },
+    Table {
+        name: "retention",
+        columns: &[
+            column("app_id", Kind::Text),
+            column("share", Kind::Integer),
+            column("held", Kind::Integer),
+            column("held_before", Kind::Integer),
+            column("held_since", Kind::Integer),
+            column("confirmed", Kind::Integer),
+            column("confirmed_before", Kind::Integer),
+        ],
+        from: "retention",
+        on_conflict: "",
+    },
 ];
 
 /// What a backup does not hold: (table, column or `*`, why).
@@ -158,7 +178,8 @@ pub(in crate::store) const LEFT_OUT: &[(&str, &str, &str)] = &[
 ];
 
 /// Rows of `meta` that are about one database file, and not part of a backup.
-pub(in crate::store) const LOCAL_META: &[&str] = &["sqlite log base", "sqlite clean stop"];
+pub(in crate::store) const LOCAL_META: &[&str] =
+    &["sqlite log base", "sqlite clean stop", "clock seen", "clock confirmed"];
 
 /// Rows that one statement inserts. The most columns times this stays below the 32766 parameters of SQLite.
 pub(in crate::store) const BATCH_ROWS: usize = 64;

@@ -1,6 +1,6 @@
 //! Applications.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -62,7 +62,9 @@ impl AppStore for SqlStore {
         rows.iter().map(record).collect()
     }
 
-    async fn set_key(&self, id: &AppId, key: KeyHash, previous_until: Option<SystemTime>) -> Result<bool, StoreError> {
+    async fn set_key(&self, id: &AppId, key: KeyHash, overlap: Duration) -> Result<bool, StoreError> {
+        let now = self.now(&mut self.db.reader(Limit::Request).await?).await?;
+        let previous_until = now.checked_add(overlap).filter(|_| !overlap.is_zero());
         // The columns on the right have the values of before.
         let sql = "UPDATE applications SET key_hash = $2, former_until = $3,
                           former_key_hash = CASE WHEN $4 THEN key_hash ELSE NULL END
@@ -124,7 +126,7 @@ impl AppStore for SqlStore {
 
 impl SqlStore {
     /// Updates an application; `false` when it does not exist.
-    async fn update(&self, sql: &'static str, values: &[Value<'_>]) -> Result<bool, StoreError> {
+    pub(super) async fn update(&self, sql: &'static str, values: &[Value<'_>]) -> Result<bool, StoreError> {
         self.db
             .transact(Limit::Request, |deadline| async move {
                 let mut db = self.db.writer_within(deadline).await?;

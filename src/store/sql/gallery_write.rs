@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::executor::{Deadline, Executor, Tx, values};
+use super::executor::{Connection, Deadline, Executor, Tx, values};
 use super::quota::{self, Counted};
 use super::row;
 use super::sql_store::SqlStore;
@@ -21,6 +21,17 @@ const MIN_CHANGES_KEPT: i64 = 100_000;
 /// How often older changes are deleted, in revisions.
 const TRIM_INTERVAL: i64 = 1024;
 
+/// Locks the row of a gallery. Postgres returns its time with it: one round trip, after the lock was granted.
+macro_rules! raise_revision {
+    ($time:literal) => {
+        concat!(
+            "UPDATE applications SET revision = revision + 1 WHERE app_id = $1
+             RETURNING revision, max_templates, max_samples, counted_revision, counted_templates, counted_samples",
+            $time
+        )
+    };
+}
+
 impl SqlStore {
     /// Begins a write of a gallery, in an attempt of [`Db::transact`](super::executor::Db::transact).
     pub(super) async fn begin_write<'a>(
@@ -29,21 +40,21 @@ impl SqlStore {
         deadline: Deadline,
     ) -> Result<GalleryWrite<'a>, StoreError> {
         let mut tx = self.db.begin(deadline).await?;
-        let row = tx
-            .fetch_optional(
-                "UPDATE applications SET revision = revision + 1 WHERE app_id = $1
-                 RETURNING revision, max_templates, max_samples, counted_revision, counted_templates, counted_samples",
-                values![app],
-            )
-            .await?
-            .ok_or(StoreError::NoSuchApp)?;
+        let is_sqlite = matches!(tx.connection(), Connection::Sqlite(_));
+        let sql = if is_sqlite {
+            raise_revision!("")
+        } else {
+            raise_revision!(", CAST(floor(extract(epoch FROM clock_timestamp()) * 1000) AS BIGINT) AS now")
+        };
+        let row = tx.fetch_optional(sql, values![app]).await?.ok_or(StoreError::NoSuchApp)?;
+        let now = if is_sqlite { self.clock.now() } else { self.clock.shift(row.time("now")?) };
         let raised = row.get("revision")?;
         let quota = Quota {
             templates: row.get::<Option<i64>>("max_templates")?.map(row::number),
             samples: row.get::<Option<i64>>("max_samples")?.map(row::number),
         };
         let counted = if quota.is_set() { quota::stored_count(&row, raised - 1)? } else { None };
-        Ok(GalleryWrite { store: self, app, tx, quota, counted, raised, next: raised })
+        Ok(GalleryWrite { store: self, app, tx, now, quota, counted, raised, next: raised })
     }
 }
 
@@ -52,6 +63,8 @@ pub(super) struct GalleryWrite<'a> {
     pub(super) store: &'a SqlStore,
     pub(super) app: &'a AppId,
     pub(super) tx: Tx,
+    /// The time of the database when the row was locked.
+    pub(super) now: SystemTime,
     pub(super) quota: Quota,
     /// The size of the gallery as this transaction has changed it; `None` while it is not counted.
     pub(super) counted: Option<Counted>,
@@ -105,7 +118,7 @@ impl GalleryWrite<'_> {
         }
         self.tx.set_erasing();
         self.tx.execute("DELETE FROM snapshots WHERE app_id = $1", values![self.app]).await?;
-        let event = OutboxEvent::erasure(self.store.clock.now(), self.app, template, row::revision(self.next), reason);
+        let event = OutboxEvent::erasure(self.now, self.app, template, row::revision(self.next), reason);
         self.store.insert_event(&mut self.tx, &event).await?;
         Ok(true)
     }
@@ -133,8 +146,7 @@ impl GalleryWrite<'_> {
 
     /// The time of a row: now, or earlier.
     fn time(&self, earlier: Option<SystemTime>) -> SystemTime {
-        let now = self.store.clock.now();
-        earlier.map_or(now, |earlier| earlier.min(now))
+        earlier.map_or(self.now, |earlier| earlier.min(self.now))
     }
 
     /// Inserts a template without samples; `false` when it exists.

@@ -1,6 +1,6 @@
 //! The outbox, and how far the journals reach.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use async_trait::async_trait;
 use uuid::Uuid;
@@ -22,7 +22,8 @@ impl OutboxStore for SqlStore {
         self.db
             .transact(Limit::Request, |deadline| async move {
                 let mut db = self.db.writer_within(deadline).await?;
-                self.insert_event(&mut db, event).await
+                let at = self.now(&mut db).await?;
+                self.insert_event(&mut db, &OutboxEvent { at, ..event.clone() }).await
             })
             .await
     }
@@ -36,8 +37,8 @@ impl OutboxStore for SqlStore {
         if is_empty {
             return Ok(Claim { id, events: Vec::new() });
         }
-        let now = self.clock.now();
         let mut db = self.db.writer(Limit::Bulk).await?;
+        let now = self.now(&mut db).await?;
         // The condition is repeated: of two nodes that choose the same rows, the second waits, and then checks again.
         let rows = db
             .fetch_all(
@@ -61,8 +62,9 @@ impl OutboxStore for SqlStore {
         Ok(())
     }
 
-    async fn expire(&self, before: SystemTime) -> Result<u64, StoreError> {
+    async fn expire(&self, age: Duration) -> Result<u64, StoreError> {
         let mut db = self.db.writer(Limit::Bulk).await?;
+        let before = self.now(&mut db).await?.checked_sub(age).unwrap_or(UNIX_EPOCH);
         db.execute("DELETE FROM outbox WHERE happened_at < $1", values![before]).await
     }
 

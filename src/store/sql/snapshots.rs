@@ -33,7 +33,7 @@ impl SnapshotStore for SqlStore {
                     .await?
                     .ok_or(StoreError::NoSuchApp)?;
                 let sealed_key = self.sealer(&mut tx).await?.seal_bytes(&snapshot_key_aad(app, id), key.0.as_ref())?;
-                let now = self.clock.now();
+                let now = self.now(&mut tx).await?;
                 tx.execute(
                     "INSERT INTO snapshots (app_id, snapshot_id, created_at, sealed_key) VALUES ($1, $2, $3, $4)",
                     values![app, &id.0, now, &sealed_key],

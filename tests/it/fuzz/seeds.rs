@@ -204,6 +204,7 @@ fn journals() -> Vec<Vec<u8>> {
             keep_days: 0,
             known: None,
             clock: Clock::system(),
+            clock_trust: semblance::domain::ClockTrust::new(true),
         };
         let journal = Journal::open(config).unwrap();
         for n in 0..count {

@@ -357,6 +357,7 @@ pub fn journal(data: &[u8]) {
                 keep_days: 0,
                 known: None,
                 clock: Clock::system(),
+                clock_trust: semblance::domain::ClockTrust::new(true),
             };
             let Ok(journal) = Journal::open(config) else {
                 assert!(verified.is_err(), "what is sound is gone on with");

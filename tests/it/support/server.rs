@@ -89,6 +89,7 @@ impl Parts {
                 snapshots: store.clone(),
                 scrubber: store.clone(),
                 outbox: store.clone(),
+                retention: store.clone(),
                 keys: store.clone(),
                 hints: store.clone(),
                 backup: store.clone(),

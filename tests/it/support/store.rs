@@ -11,10 +11,10 @@ use semblance::domain::{AppId, Guard, ModelTag, Revision, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
 use semblance::store::backup::{BackupError, BackupSink, BackupStore, RecordSource, RowCounts};
 use semblance::store::{
-    AppRecord, AppStore, Changes, Claim, DatedTemplate, ErasureReason, GalleryPosition, HintStore, InsertError, Key,
-    KeyHash, KeyId, KeyStatus, KeyStore, NodePosition, OnConflict, OutboxBacklog, OutboxEvent, OutboxStore,
-    PreviousKey, Refusal, Resealed, SampleCursor, SampleRecord, Scrubber, SnapshotId, SnapshotStore, StoreError,
-    TemplatePage, TemplateRecord, TemplateStore,
+    AppRecord, AppStore, Changes, Claim, ClockReading, DatedTemplate, ErasureReason, Expired, GalleryPosition,
+    HintStore, Hold, InsertError, Key, KeyHash, KeyId, KeyStatus, KeyStore, NodePosition, OnConflict, OutboxBacklog,
+    OutboxEvent, OutboxStore, PreviousKey, Refusal, Resealed, RetentionRecord, RetentionStore, SampleCursor,
+    SampleRecord, Scrubber, SnapshotId, SnapshotStore, StoreError, TemplatePage, TemplateRecord, TemplateStore,
 };
 use tokio::sync::RwLock;
 use uuid::Uuid;
@@ -117,11 +117,12 @@ impl AppStore for MemoryStore {
         self.state(|state| state.apps.clone())
     }
 
-    async fn set_key(&self, id: &AppId, key: KeyHash, former_until: Option<SystemTime>) -> Result<bool, StoreError> {
+    async fn set_key(&self, id: &AppId, key: KeyHash, overlap: Duration) -> Result<bool, StoreError> {
         self.state(|state| {
             let app = state.apps.iter_mut().find(|app| app.id == *id);
             app.map(|app| {
-                app.previous_key = former_until.map(|until| PreviousKey { hash: app.key_hash, until });
+                let until = SystemTime::now() + overlap;
+                app.previous_key = (!overlap.is_zero()).then_some(PreviousKey { hash: app.key_hash, until });
                 app.key_hash = key;
             })
             .is_some()
@@ -393,7 +394,7 @@ impl OutboxStore for MemoryStore {
         Ok(())
     }
 
-    async fn expire(&self, _: SystemTime) -> Result<u64, StoreError> {
+    async fn expire(&self, _: Duration) -> Result<u64, StoreError> {
         Ok(0)
     }
 
@@ -419,6 +420,38 @@ impl BackupStore for MemoryStore {
 
     async fn write_all(&self, _: &mut dyn RecordSource) -> Result<RowCounts, BackupError> {
         Err(BackupError::Stopped)
+    }
+}
+
+/// Nothing expires in this store.
+#[async_trait]
+impl RetentionStore for MemoryStore {
+    async fn read_clock(&self) -> Result<ClockReading, StoreError> {
+        self.state(|_| ClockReading { now: SystemTime::now(), is_servers: false, seen: None, confirmed: None })
+    }
+
+    async fn record_clock(&self, _: SystemTime) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn confirm_clock(&self) -> Result<ClockReading, StoreError> {
+        self.read_clock().await
+    }
+
+    async fn expire(&self, _: &AppId, _: usize) -> Result<Expired, StoreError> {
+        Ok(Expired::default())
+    }
+
+    async fn retentions(&self) -> Result<Vec<RetentionRecord>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    async fn confirm_expiry(&self, _: &AppId) -> Result<Option<Hold>, StoreError> {
+        Ok(None)
+    }
+
+    async fn set_expiry_share(&self, _: &AppId, _: Option<u64>) -> Result<bool, StoreError> {
+        Ok(true)
     }
 }
 
