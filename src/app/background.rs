@@ -15,6 +15,7 @@ use super::stopping::BACKGROUND_TIMEOUT;
 use crate::service::{Replicator, Service};
 use crate::settings::Settings;
 use crate::store::{HintStore, KeyStore, Scrubber, StoreError};
+use crate::telemetry::Metrics;
 
 /// From the start to the first snapshot.
 const FIRST_SNAPSHOT_DELAY: Duration = Duration::from_secs(30);
@@ -254,10 +255,13 @@ pub(super) struct Reloaded {
     pub(super) keys: Arc<dyn KeyStore>,
     /// Requests that everything is read again.
     pub(super) request: Arc<Notify>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// Reloads the certificate when its files change, and everything on request; open connections keep the old certificate.
 async fn reload(mut reloaded: Reloaded, interval: Duration) {
+    let measure = |tls: &Tls| reloaded.metrics.certificate_expiry(tls.expiry().unix_seconds());
+    reloaded.tls.iter().for_each(measure);
     let mut expiry_check = tokio::time::interval(EXPIRY_CHECK_INTERVAL);
     loop {
         let mut requested = false;
@@ -274,6 +278,7 @@ async fn reload(mut reloaded: Reloaded, interval: Duration) {
                 Ok(false) => {}
                 Ok(true) => {
                     tracing::info!(cert = %tls.cert.display(), "the certificate was read again and is in force");
+                    measure(tls);
                     tls.log_expiry();
                 }
                 // One of the two files may not be written yet; the next interval retries.

@@ -44,6 +44,7 @@ pub struct App {
     listeners: Vec<Listener>,
     tls: Option<Tls>,
     state: ApiState,
+    metrics: Arc<Metrics>,
     limiters: Limiters,
     service: Service,
     scrubber: Arc<dyn Scrubber>,
@@ -96,7 +97,7 @@ impl App {
         let state = ApiState::new(
             service.clone(),
             limiters.clone(),
-            metrics,
+            Arc::clone(&metrics),
             api_config(&settings),
             &licences(&pack)?,
             journal,
@@ -107,6 +108,7 @@ impl App {
             listeners,
             tls,
             state,
+            metrics,
             limiters,
             service,
             scrubber,
@@ -144,7 +146,8 @@ impl App {
     /// When a listener fails.
     pub async fn run(self, stop: impl Future<Output = Duration>) -> Result<(), StartError> {
         let handle = Handle::new();
-        let reloaded = Reloaded { tls: self.tls.clone(), keys: self.keys, request: self.reload_request };
+        let reloaded =
+            Reloaded { tls: self.tls.clone(), keys: self.keys, request: self.reload_request, metrics: self.metrics };
         let background =
             Background::start(&self.settings, &self.service, &self.relay, &self.scrubber, &self.hints, reloaded);
         let mut serving = JoinSet::new();

@@ -40,6 +40,11 @@ struct Stage {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Reason {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct App {
     app: String,
 }
@@ -119,6 +124,8 @@ pub struct Metrics {
     process_gauges: process::Gauges,
     outbox_events: Gauge,
     outbox_oldest: Gauge<f64, AtomicU64>,
+    certificate_expiry: Gauge,
+    connections_refused: Family<Reason, Counter>,
     requests: Family<Request, Counter>,
     abandoned: Family<Route, Counter>,
     request_duration: Histograms<Route>,
@@ -157,6 +164,8 @@ impl Metrics {
             process,
             outbox_events: Gauge::default(),
             outbox_oldest: Gauge::default(),
+            certificate_expiry: Gauge::default(),
+            connections_refused: Family::default(),
             requests: Family::default(),
             abandoned: Family::default(),
             request_duration: Family::new_with_constructor(seconds),
@@ -221,6 +230,9 @@ impl Metrics {
         let help =
             "How far this node's clock is ahead of the database's (SQLite: of what the monotonic clock witnessed)";
         r.register_with_unit("clock_offset", help, Unit::Seconds, gauges.clock_offset.clone());
+        let help = "When the TLS certificate in force expires, in seconds since 1970; 0 without TLS";
+        r.register_with_unit("certificate_expiry_timestamp", help, Unit::Seconds, self.certificate_expiry.clone());
+        r.register("connections_refused", "Connections that were refused, by reason", self.connections_refused.clone());
         let help = "Time since keys and revisions were last read from the database";
         r.register_with_unit("staleness", help, Unit::Seconds, gauges.staleness.clone());
         let help = "Galleries whose searches get 503 because they have not followed the database for too long";
@@ -259,6 +271,16 @@ impl Metrics {
     pub fn outbox(&self, events: u64, oldest: Duration) {
         self.outbox_events.set(i64::try_from(events).unwrap_or(i64::MAX));
         self.outbox_oldest.set(oldest.as_secs_f64());
+    }
+
+    /// Records when the TLS certificate in force expires, in seconds since 1970.
+    pub fn certificate_expiry(&self, seconds: u64) {
+        self.certificate_expiry.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a connection that was refused.
+    pub fn connection_refused(&self, reason: &'static str) {
+        self.connections_refused.get_or_create(&Reason { reason }).inc();
     }
 
     /// All metrics as text, with these gauges.

@@ -22,9 +22,18 @@ fn rendered() -> String {
     metrics.abandoned("/api/v1.0/identify");
     metrics.analysis(&Timings::default());
     metrics.search(Duration::from_millis(1));
+    metrics.connection_refused("full");
     let app: AppId = "a".parse().unwrap();
     let galleries = vec![(app.clone(), GallerySize::default())];
-    metrics.render(&Gauges { by_app: true, galleries, unreadable: vec![(app, 1)], ..Gauges::default() }).unwrap()
+    metrics
+        .render(&Gauges {
+            by_app: true,
+            galleries,
+            unreadable: vec![(app.clone(), 1)],
+            held: vec![(app, 1)],
+            ..Gauges::default()
+        })
+        .unwrap()
 }
 
 /// The names of all series: `semblance_request_duration_seconds_bucket` and so on.

@@ -16,10 +16,12 @@ async fn a_renewed_certificate_is_served() {
         std::fs::write(&cert, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     };
-    let status = async |url: &str, made: &rcgen::CertifiedKey<rcgen::KeyPair>| {
+    let client = |made: &rcgen::CertifiedKey<rcgen::KeyPair>| {
         let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).unwrap();
-        let client = reqwest::Client::builder().tls_certs_only([root]).build().unwrap();
-        let answer = client.get(format!("{url}/healthz")).send().await.ok()?;
+        reqwest::Client::builder().tls_certs_only([root]).build().unwrap()
+    };
+    let status = async |url: &str, made: &rcgen::CertifiedKey<rcgen::KeyPair>| {
+        let answer = client(made).get(format!("{url}/healthz")).send().await.ok()?;
         assert_eq!(answer.headers()["strict-transport-security"], "max-age=31536000");
         Some(answer.status().as_u16())
     };
@@ -37,6 +39,11 @@ async fn a_renewed_certificate_is_served() {
     for url in [server.url(), server.operators()] {
         assert_eq!((status(url, &old).await, status(url, &new).await), (Some(200), None), "{url}");
     }
+    let metrics =
+        client(&old).get(format!("{}/metrics", server.operators())).send().await.unwrap().text().await.unwrap();
+    let expiry = metrics.lines().find_map(|line| line.strip_prefix("semblance_certificate_expiry_timestamp_seconds "));
+    let expiry: u64 = expiry.unwrap().parse().unwrap();
+    assert!(expiry > 4_000_000_000, "the test's certificates are valid for centuries: {expiry}");
     // What does not fit changes nothing.
     std::fs::write(&key, "not a key").unwrap();
     eventually("the invalid key is reported", async || server.log().contains("changed certificate")).await;
