@@ -71,6 +71,19 @@ pub enum StartError {
     /// Another server uses the data folder.
     #[error("the data folder {0} is another server's, which is running; every server needs a folder of its own")]
     Taken(PathBuf),
+    /// The journal in the data folder is of another database.
+    #[error(
+        "the journal in {journal} is of the database {known}, and this is the database {database}: is the URL or the data \
+         folder wrong? To begin another journal, move `journal` and `node` out of the data folder"
+    )]
+    OtherDatabase {
+        /// The folder of the journal.
+        journal: PathBuf,
+        /// The database of the journal.
+        known: uuid::Uuid,
+        /// The database that was opened.
+        database: uuid::Uuid,
+    },
     /// The journal cannot be opened.
     #[error("journal: {0}")]
     Journal(#[from] JournalError),
@@ -278,6 +291,17 @@ fn store_options(settings: &Settings, mode: OpenMode) -> Result<OpenOptions, Sta
         samples_per_template: settings.limits.samples_per_template,
         clock: Clock::system(),
     })
+}
+
+/// Takes the embedded database as it is, although writes are missing.
+///
+/// # Errors
+/// When a server uses it, or its files do not belong together.
+pub async fn accept_store(settings: &Settings) -> Result<(), StartError> {
+    if is_served(settings)? {
+        return Err(StartError::Taken(settings.data.clone()));
+    }
+    Ok(store::accept(&store_options(settings, OpenMode::Write)?).await?)
 }
 
 /// The sealing keys that exist; none is created.

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use uuid::Uuid;
 
+use super::credentials::write_private;
 use super::{StartError, make_private_dir};
 use crate::domain::random_uuid;
 
@@ -50,6 +51,55 @@ impl DataLock {
             text => Uuid::parse_str(text).map_err(|error| unusable(std::io::Error::other(error)))?,
         };
         Ok(Self { node_id, _file: file })
+    }
+}
+
+/// The database that a journal is of, as the file `database` in the folder of the journal names it. `None`: no such file.
+pub(super) struct JournalOwner(Option<Uuid>);
+
+impl JournalOwner {
+    const FILE_NAME: &str = "database";
+
+    /// Reads the file.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(super) fn read(journal: &Path) -> Result<Self, StartError> {
+        let path = journal.join(Self::FILE_NAME);
+        let unusable = |source| StartError::Data { path: path.clone(), source };
+        match std::fs::read_to_string(&path) {
+            Ok(text) if text.trim().is_empty() => Ok(Self(None)), // cut off by a crash
+            Ok(text) => match Uuid::parse_str(text.trim()) {
+                Ok(id) => Ok(Self(Some(id))),
+                Err(error) => Err(unusable(std::io::Error::other(error))),
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self(None)),
+            Err(error) => Err(unusable(error)),
+        }
+    }
+
+    /// Refuses to continue the journal of another database.
+    ///
+    /// # Errors
+    /// [`StartError::OtherDatabase`].
+    pub(super) fn check(&self, journal: &Path, database: Option<Uuid>) -> Result<(), StartError> {
+        match (self.0, database) {
+            (Some(known), Some(database)) if known != database => {
+                Err(StartError::OtherDatabase { journal: journal.to_owned(), known, database })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the file, where it does not exist.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn record(&self, journal: &Path, database: Option<Uuid>) -> Result<(), StartError> {
+        let (None, Some(database)) = (self.0, database) else { return Ok(()) };
+        let path = journal.join(Self::FILE_NAME);
+        let written = write_private(&path, format!("{database}\n").as_bytes());
+        written.map_err(|source| StartError::Data { path, source })
     }
 }
 

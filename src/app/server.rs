@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::background::{Background, Reloaded};
 use super::certificate::Tls;
-use super::data_lock::DataLock;
+use super::data_lock::{DataLock, JournalOwner};
 use super::listener::Listener;
 use super::outbox_relay::OutboxRelay;
 use super::stopping::{THREADS_TIMEOUT, blocking_within};
@@ -182,8 +182,13 @@ impl App {
             engine.stop();
             matcher.stop();
         };
-        if blocking_within(THREADS_TIMEOUT, threads).await.is_none() {
+        let close = tokio::time::timeout(THREADS_TIMEOUT, self.scrubber.close());
+        let (threads, closed) = tokio::join!(blocking_within(THREADS_TIMEOUT, threads), close);
+        if threads.is_none() {
             tracing::warn!("a photo or a search takes long; the server ends without it");
+        }
+        if !matches!(closed, Ok(Ok(()))) {
+            tracing::warn!("the write-ahead log is not written into the database file; keep both files together");
         }
         outcome.into_iter().try_for_each(|ended| {
             ended.map_err(std::io::Error::other).and_then(|served| served).map_err(StartError::Serve)
@@ -202,9 +207,12 @@ async fn journal(
     if !settings.journal.enabled {
         return Ok(None);
     }
+    let dir = journal_dir(settings);
+    let owner = JournalOwner::read(&dir)?;
+    owner.check(&dir, store.database_id)?;
     let known = store.outbox.journal_positions().await?.into_iter().find(|known| known.node == node);
     let config = JournalConfig {
-        dir: journal_dir(settings),
+        dir: dir.clone(),
         key: JournalKey::new(store.journal_key.clone()),
         models: pack.version(),
         keep_days: settings.journal.keep_days,
@@ -212,7 +220,9 @@ async fn journal(
         clock: Clock::system(),
         clock_trust: clock_trust.clone(),
     };
-    Ok(Some(Arc::new(Journal::open(config)?)))
+    let journal = Journal::open(config)?;
+    owner.record(&dir, store.database_id)?;
+    Ok(Some(Arc::new(journal)))
 }
 
 /// The configuration of snapshots, if they are enabled.

@@ -25,6 +25,9 @@ pub(super) enum Command {
     /// A server does the same when it starts. Where its role may not change the schema, run this command first, with the
     /// URL of a role that may: the owner of the tables.
     Migrate,
+    /// Take the embedded database as it is, after a start was refused because its newest writes are missing. What is
+    /// missing stays lost.
+    Accept,
 }
 
 #[derive(Debug, Args)]
@@ -43,6 +46,10 @@ pub(super) struct Copy {
 pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
     match command {
         Command::Copy(arguments) => copy(&settings, &arguments).await?,
+        Command::Accept => {
+            app::accept_store(&settings).await?;
+            outln!("the database is taken as it is; the next start goes on with it")?;
+        }
         Command::Migrate => match app::migrate_store(&settings).await? {
             0 => outln!("the schema is up to date")?,
             applied => outln!("the schema is up to date: {applied} migrations applied")?,

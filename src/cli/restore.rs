@@ -9,10 +9,10 @@ use clap::Args;
 use super::backup::describe;
 use super::output::outln;
 use super::{CliError, journal_command};
-use crate::app;
+use crate::app::{self, StartError};
 use crate::settings::Settings;
-use crate::store::OpenMode;
 use crate::store::backup::{BackupError, BackupFile, BackupHeader, BackupReader, Record, RowCounts};
+use crate::store::{OpenError, OpenMode};
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -46,7 +46,14 @@ pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), 
         outln!("{} is intact: {} of {}", path.display(), describe(&counts), header.created_at)?;
         return Ok(());
     }
-    let store = app::open_store(&settings, OpenMode::Create).await?;
+    let store = match app::open_store(&settings, OpenMode::Create).await {
+        // The backup replaces the file that is missing.
+        Err(StartError::Open(OpenError::Missing { .. })) => {
+            app::accept_store(&settings).await?;
+            app::open_store(&settings, OpenMode::Create).await?
+        }
+        opened => opened?,
+    };
     let (_, mut reader) = open()?;
     let counts = store.backup.write_all(&mut reader).await.map_err(failed)?;
     let text = format!("{} of the backup {} of {}", describe(&counts), header.id, header.created_at);

@@ -130,6 +130,44 @@ pub enum OpenError {
     /// There is no database file.
     #[error("{0} does not exist; the first start of the server creates it")]
     NoFile(PathBuf),
+    /// There is no database file, and there was one.
+    #[error(
+        "{path} is missing or empty, and {state} shows that it was not; put it back with {path}-wal, or restore a backup. \
+         `semblance database accept` begins with an empty database"
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// The file that shows it.
+        state: PathBuf,
+    },
+    /// The database is an older state of itself.
+    #[error(
+        "{path} is an older state of the database than this folder had (mark {found} instead of {state}): it was replaced \
+         by an older copy, or {path}-wal, which holds the newest writes, was removed. Nothing was changed. Put the newest \
+         files back, or restore a backup; `semblance database accept` goes on without what is missing"
+    )]
+    OlderState {
+        /// The file.
+        path: PathBuf,
+        /// Its mark.
+        found: u32,
+        /// The mark that it had.
+        state: u32,
+    },
+    /// The file and its write-ahead log are of different moments.
+    #[error(
+        "{0} and {0}-wal do not belong together: one of them is an older copy. Nothing was changed. Put back both files of \
+         one moment, or restore a backup"
+    )]
+    MixedState(PathBuf),
+    /// The file was copied without its write-ahead log.
+    #[error(
+        "{0} was copied while it was in use, and without {0}-wal, which holds the newest writes. Nothing was changed. Use \
+         `semblance backup`, or copy the data folder after a clean stop; `semblance database accept` goes on without what \
+         is missing"
+    )]
+    NoLog(PathBuf),
     /// The database has no tables.
     #[error("it is empty; `semblance database migrate`, or the first start of the server, creates its tables")]
     Empty,

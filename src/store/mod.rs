@@ -8,6 +8,7 @@
 
 pub mod backup;
 mod config;
+mod continuity;
 mod error;
 mod key;
 mod keyring;
@@ -28,7 +29,7 @@ pub use backup::{BackupError, BackupFile, BackupStore, BackupWriter};
 pub use config::{DatabaseConfig, KeySource, OpenMode, OpenOptions};
 pub use error::{InsertError, LimitReached, OpenError, Refusal, StoreError};
 pub use key::{Key, KeyError, KeyFile, KeyId, LockedKeyFile};
-pub use open::{migrate, open};
+pub use open::{accept, migrate, open};
 pub use outbox::{Claim, ErasureReason, NodePosition, OutboxBacklog, OutboxEvent, OutboxStore};
 pub use record::{
     AppRecord, Changes, DatedTemplate, GalleryPosition, KeyHash, KeyStatus, OnConflict, PreviousKey, Resealed,

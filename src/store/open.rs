@@ -11,7 +11,7 @@ use super::sql::executor::{Db, Executor, Limit, Pool, values};
 use super::sql::keys::check_keys_given;
 use super::sql::sql_store::SqlStore;
 use super::traits::{HintStore, Store};
-use super::{postgres, sqlite};
+use super::{continuity, postgres, sqlite};
 use crate::domain::random_uuid;
 
 /// Opens a database.
@@ -21,15 +21,21 @@ use crate::domain::random_uuid;
 pub async fn open(options: &OpenOptions) -> Result<Store, OpenError> {
     match &options.database {
         DatabaseConfig::Sqlite(path) => {
-            let sqlite::Opened { read, write, lock, .. } = match options.mode {
+            let sqlite::Opened { read, write, lock, applied } = match options.mode {
                 OpenMode::Read => sqlite::connect_read_only(path, options).await?,
                 OpenMode::Create | OpenMode::Write => sqlite::connect(path, options).await?,
             };
+            let writer = write.clone();
             let (read, write) = (Pool::Sqlite(read), Pool::Sqlite(write));
             let mut db = Db::new(read, write, options.timeout);
             // A process that opens the file waits for those that only read it; one that writes is seen by its log.
             db.read_lock = lock.filter(|_| options.mode == OpenMode::Read);
-            unlock(db, options, Arc::new(sqlite::NoNotifier)).await
+            let store = unlock(db, options, Arc::new(sqlite::NoNotifier)).await?;
+            if applied > 0 {
+                // The file of a new database holds its keys and its id, not only its log.
+                sqlite::truncate_log(&writer).await?;
+            }
+            Ok(store)
         }
         DatabaseConfig::Postgres { url, password } => {
             let password = password.as_ref().map(|password| password.as_str());
@@ -56,6 +62,17 @@ pub async fn migrate(options: &OpenOptions) -> Result<usize, OpenError> {
             let password = password.as_ref().map(|password| password.as_str());
             postgres::migrate_only(url, password, options).await
         }
+    }
+}
+
+/// Takes a database file of SQLite as it is, although writes are missing. The file is not opened to write.
+///
+/// # Errors
+/// [`OpenError::MixedState`], or when the file cannot be read.
+pub async fn accept(options: &OpenOptions) -> Result<(), OpenError> {
+    match &options.database {
+        DatabaseConfig::Sqlite(path) => continuity::accept(path).await,
+        DatabaseConfig::Postgres { .. } => Ok(()),
     }
 }
 

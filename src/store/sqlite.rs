@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePo
 use sqlx::{ConnectOptions as _, Connection as _};
 
 use super::config::{OpenMode, OpenOptions};
+use super::continuity;
 use super::error::{OpenError, StoreError};
 use super::migrate::{Pending, migrator, pending};
 use super::traits::HintStore;
@@ -57,7 +58,6 @@ pub(super) async fn connect(path: &Path, options: &OpenOptions) -> Result<Opened
     if options.mode != OpenMode::Create && !path.exists() {
         return Err(OpenError::NoFile(path.to_owned()));
     }
-    open_private(path).map_err(file_error)?;
     let connect = SqliteConnectOptions::new()
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
@@ -65,11 +65,15 @@ pub(super) async fn connect(path: &Path, options: &OpenOptions) -> Result<Opened
         .foreign_keys(true)
         // What is deleted is overwritten with zeros.
         .pragma("secure_delete", "ON")
+        // Every checkpoint raises the mark of the file (see `continuity`).
+        .pragma("wal_autocheckpoint", "0")
         .row_buffer_size(PREFETCH_ROWS)
         .busy_timeout(options.timeout);
     // One process at a time: SQLx takes no lock while it migrates SQLite, and two processes that switch a new file to
     // WAL at once find it locked.
     let lock = lock(path, options.timeout).await.map_err(file_error)?;
+    continuity::check(path).await?;
+    open_private(path).map_err(file_error)?;
     let write = pool(1, options.timeout).connect_with(connect.clone()).await.map_err(OpenError::connect)?;
     let pending = pending_migrations(&write).await?;
     if options.mode == OpenMode::Create {
@@ -77,6 +81,9 @@ pub(super) async fn connect(path: &Path, options: &OpenOptions) -> Result<Opened
     } else {
         pending.check_none()?;
     }
+    let mut connection = write.acquire().await.map_err(OpenError::connect)?;
+    continuity::begin(&mut connection, path).await.map_err(OpenError::connect)?;
+    drop(connection);
     let read = pool(options.connections, options.timeout);
     let read = read.connect_with(connect.read_only(true)).await.map_err(OpenError::connect)?;
     Ok(Opened { read, write, lock: Some(lock), applied: pending.missing })
@@ -100,6 +107,7 @@ pub(super) async fn connect_read_only(path: &Path, options: &OpenOptions) -> Res
         return Err(OpenError::NoFile(path.to_owned()));
     }
     let lock = lock_shared(path, options.timeout).await.map_err(file_error)?;
+    continuity::check(path).await?;
     let is_open = path.with_extension("db-wal").try_exists().map_err(file_error)?;
     let connect =
         SqliteConnectOptions::new().filename(path).read_only(true).immutable(!is_open).busy_timeout(options.timeout);
@@ -130,11 +138,38 @@ pub(super) async fn truncate_log(pool: &SqlitePool) -> Result<bool, StoreError> 
     let options = SqliteConnectOptions::clone(&pool.connect_options()).busy_timeout(SCRUB_BUSY_TIMEOUT);
     let truncated = async {
         let mut connection = options.connect().await?;
-        let (busy,): (i64,) = sqlx::query_as("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut connection).await?;
+        let is_done = continuity::checkpoint(&mut connection, options.get_filename()).await;
         connection.close().await?;
-        Ok(busy == 0)
+        match is_done {
+            Err(error) if is_busy(&error) => Ok(false),
+            is_done => is_done,
+        }
     };
     truncated.await.map_err(store_error)
+}
+
+/// Whether the log is long enough to be written into the file.
+pub(super) fn is_log_long(pool: &SqlitePool) -> bool {
+    continuity::is_due(pool.connect_options().get_filename())
+}
+
+/// Ends the use of a database: its file is complete then.
+pub(super) async fn close(read: &SqlitePool, write: &SqlitePool) -> Result<(), StoreError> {
+    read.close().await;
+    let mut connection = write.acquire().await.map_err(store_error)?;
+    let path = write.connect_options();
+    let ended = continuity::end(&mut connection, path.get_filename()).await.map_err(store_error);
+    drop(connection);
+    write.close().await;
+    ended
+}
+
+fn is_busy(error: &sqlx::Error) -> bool {
+    matches!(code(error), Some(code) if [5, 6].contains(&(code & 0xff)))
+}
+
+fn code(error: &sqlx::Error) -> Option<i64> {
+    error.as_database_error()?.code()?.parse().ok()
 }
 
 /// SQLite notifies no other process. One process serves a file; what commands write is polled for.
@@ -193,6 +228,6 @@ fn open_private(path: &Path) -> std::io::Result<File> {
 pub(super) fn store_error(error: sqlx::Error) -> StoreError {
     /// BUSY, LOCKED, NOMEM, READONLY, IOERR, FULL, CANTOPEN, PROTOCOL.
     const UNAVAILABLE: [i64; 8] = [5, 6, 7, 8, 10, 13, 14, 15];
-    let code = error.as_database_error().and_then(|e| e.code()).and_then(|code| code.parse::<i64>().ok());
+    let code = code(&error);
     StoreError::from_sqlx(error, code.is_some_and(|code| UNAVAILABLE.contains(&(code & 0xff))))
 }

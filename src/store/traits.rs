@@ -178,6 +178,9 @@ pub trait Scrubber: Send + Sync {
     /// has to be tried again soon.
     async fn scrub(&self) -> Result<bool, StoreError>;
 
+    /// Ends the use of the database by a server. SQLite writes its log into the file and marks the file as complete.
+    async fn close(&self) -> Result<(), StoreError>;
+
     /// Another process may have erased something without scrubbing.
     fn mark_pending(&self);
 

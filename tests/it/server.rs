@@ -6,6 +6,7 @@ mod backup;
 mod clock;
 mod closing;
 mod connections;
+mod continuity;
 mod crash;
 mod egress;
 mod ending;

@@ -21,6 +21,8 @@ pub(in crate::store) use tables::{BATCH_ROWS, Column, Fallback, Kind, LOCAL_META
 use uuid::Uuid;
 
 use super::key::{Key, KeyId};
+use super::seal::Sealer;
+use crate::domain::random_uuid;
 
 /// The number of rows of each table.
 pub type RowCounts = BTreeMap<String, u64>;
@@ -42,6 +44,18 @@ pub struct About {
     pub(super) file_key: Key,
     /// That key, sealed under the active sealing key.
     pub(super) sealed_file_key: Vec<u8>,
+}
+
+impl About {
+    /// A backup that is sealed under a key and needs no other, without a database.
+    ///
+    /// # Errors
+    /// When there are no random numbers.
+    pub fn under(key: &Key, database: Uuid, created_at: String) -> Result<Self, BackupError> {
+        let id = random_uuid();
+        let (file_key, sealed_file_key) = new_file_key(&Sealer::new(key), id)?;
+        Ok(Self { id, database, created_at, schema: 0, keys: vec![key.id()], file_key, sealed_file_key })
+    }
 }
 
 /// Takes the records of a database.

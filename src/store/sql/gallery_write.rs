@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::executor::{Connection, Deadline, Executor, Tx, values};
+use super::executor::{Connection, Deadline, Executor, Pool, Tx, values};
 use super::quota::{self, Counted};
 use super::row;
 use super::sql_store::SqlStore;
@@ -13,6 +13,7 @@ use crate::store::error::{InsertError, LimitReached, Refusal, StoreError};
 use crate::store::outbox::{ErasureReason, OutboxEvent};
 use crate::store::record::{DatedTemplate, OnConflict};
 use crate::store::seal::{SampleRef, Sealer};
+use crate::store::sqlite;
 
 /// How many changes of a gallery are kept at least, for replicas to follow. A replica that is further behind loads the
 /// whole gallery.
@@ -221,7 +222,15 @@ impl GalleryWrite<'_> {
             let sql = "UPDATE applications SET revision = $2 WHERE app_id = $1";
             self.tx.execute(sql, values![self.app, last]).await?;
         }
-        self.tx.commit_and_notify().await
+        self.tx.commit_and_notify().await?;
+        // A long log costs readers time. What cannot be written into the file now is tried again at the next commit.
+        if let Pool::Sqlite(pool) = &self.store.db.write
+            && sqlite::is_log_long(pool)
+            && let Err(error) = sqlite::truncate_log(pool).await
+        {
+            tracing::debug!(%error, "the write-ahead log is not written into the database file yet");
+        }
+        Ok(())
     }
 
     /// Rolls back, which restores the revision.

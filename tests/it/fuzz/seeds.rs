@@ -9,6 +9,7 @@ use semblance::domain::{AppId, Clock, Embedding, ModelTag, Revision, SampleId};
 use semblance::gallery::{IndexedTemplate, MatcherFeed, MemoryMatcher, Sample};
 use semblance::journal::{Entry, Journal, JournalConfig};
 use semblance::store::SnapshotId;
+use semblance::store::backup::{About, BackupWriter, Cell, Record, RowCounts, TableRecord};
 use semblance::store::snapshot_file::{self, SnapshotHeader};
 use uuid::Uuid;
 
@@ -30,6 +31,7 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "query" => queries(),
         "json" => bodies(),
         "snapshot" => snapshots(),
+        "backup" => backups(),
         "frames" => galleries().into_iter().map(|frame| [vec![0], frame].concat()).collect(),
         "model_pack" => model_packs(),
         "journal" => journals(),
@@ -185,6 +187,42 @@ fn snapshots() -> Vec<Vec<u8>> {
         std::fs::read(&path).unwrap()
     });
     whole.collect()
+}
+
+/// Whole files, one of several chunks, and the records inside them.
+fn backups() -> Vec<Vec<u8>> {
+    let table = |name: &str, columns: &[&str], optional| {
+        Record::Table(TableRecord {
+            name: name.to_owned(),
+            columns: columns.iter().map(|column| (*column).to_owned()).collect(),
+            optional_columns: Vec::new(),
+            optional,
+        })
+    };
+    let row = vec![Cell::Text("é".into()), Cell::Bytes(vec![7; 9]), Cell::Integer(-1), Cell::Real(0.5), Cell::Null];
+    let counts = |rows| RowCounts::from([("one".to_owned(), rows)]);
+    let few = [
+        table("one", &["a", "b", "c", "d", "e"], false),
+        Record::Row(row),
+        table("two", &["a"], true),
+        Record::Row(vec![Cell::Boolean(true)]),
+        Record::End(RowCounts::from([("one".to_owned(), 1), ("two".to_owned(), 1)])),
+    ];
+    let long = Record::Row(vec![Cell::Bytes(vec![3; 100_000])]);
+    let many = [table("one", &["a"], false), long, Record::End(counts(1))];
+    let none = [Record::End(RowCounts::new())];
+    let mut all = Vec::new();
+    for records in [few.as_slice(), &many, &none] {
+        let about = About::under(&snapshot_key(), Uuid::from_u128(9), "2026-01-01T00:00:00.000Z".to_owned()).unwrap();
+        let mut writer = BackupWriter::begin(vec![0], &about).unwrap();
+        let mut plain = vec![1];
+        for record in records {
+            writer.write(record).unwrap();
+            record.write(&mut plain).unwrap();
+        }
+        all.extend([writer.finish().unwrap(), plain]);
+    }
+    all
 }
 
 fn model_packs() -> Vec<Vec<u8>> {

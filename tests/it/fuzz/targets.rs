@@ -20,6 +20,7 @@ use semblance::engine::ModelPack;
 use semblance::gallery::{Applied, Change, Frames, IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher};
 use semblance::image::{DecodeLimits, Photo, decode};
 use semblance::journal::{self, Journal, JournalConfig, JournalKey, Selection};
+use semblance::store::backup::{BackupFile, Record};
 use semblance::store::snapshot_file::SnapshotReader;
 use semblance::store::{Key, SealedRow};
 use tokio::runtime::Runtime;
@@ -31,7 +32,7 @@ use crate::support::{Answer, Form, Parts, Setup, photo as portrait};
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `fuzz/seeds`.
-pub const ALL: [(&str, Target); 13] = [
+pub const ALL: [(&str, Target); 14] = [
     ("photo", photo),
     ("multipart", multipart),
     ("boundary", boundary),
@@ -39,6 +40,7 @@ pub const ALL: [(&str, Target); 13] = [
     ("json", json),
     ("snapshot", snapshot),
     ("frames", frames),
+    ("backup", backup),
     ("model_pack", model_pack),
     ("journal", journal),
     ("import", import_line),
@@ -224,6 +226,26 @@ pub fn snapshot(data: &[u8]) {
         let mut frames = reader.frames(&snapshot_key()).map(|frame| frame.map_err(|_| semblance::gallery::NotAGallery));
         take_in(revision, &mut frames);
     });
+}
+
+/// A file that `backup` wrote, or (after an odd first byte) the records inside one.
+pub fn backup(data: &[u8]) {
+    let [how, rest @ ..] = data else { return };
+    if how % 2 == 0 {
+        let Ok(file) = BackupFile::open(rest) else { return };
+        assert!(!format!("{:?}", file.header()).is_empty());
+        let Ok(mut reader) = file.unlock(&[snapshot_key()]) else { return };
+        while let Ok(Some(_)) = reader.next_record() {}
+        return;
+    }
+    let mut input = rest;
+    while let Ok(record) = Record::read(&mut input) {
+        let mut written = Vec::new();
+        record.write(&mut written).unwrap();
+        let mut again = Vec::new();
+        Record::read(&mut written.as_slice()).unwrap().write(&mut again).unwrap();
+        assert_eq!(again, written);
+    }
 }
 
 /// The frames of a gallery, as they are inside a sealed snapshot: one, or (after an odd first byte) two.

@@ -338,6 +338,10 @@ impl Scrubber for MemoryStore {
         Ok(true)
     }
 
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     fn mark_pending(&self) {}
 
     fn interval(&self) -> Duration {
