@@ -15,7 +15,7 @@ pub(super) struct Target {
     app: Option<String>,
 }
 
-/// Templates read from the store at a time.
+/// Samples read from the store at a time.
 pub(super) const PAGE: usize = 1024;
 
 /// The named application, or the only one.

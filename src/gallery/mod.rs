@@ -45,14 +45,24 @@ pub struct IndexedTemplate {
     pub samples: Vec<Sample>,
 }
 
-/// One change of a gallery: the state of the template at this revision or later. The state is complete, so applying a
-/// change twice, or a later state under an earlier revision, is safe.
+/// One or more changes of a gallery that follow each other: the state of a template at this revision or later. The
+/// state is complete, so applying a change twice, or a later state under an earlier revision, is safe.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Change {
-    /// The revision the change made.
+    /// The first revision that it covers. Revisions up to the last one changed this template, or others whose changes
+    /// have been applied before.
+    pub first: Revision,
+    /// The last revision that it covers.
     pub revision: Revision,
     /// The current template; no samples when it was removed.
     pub template: IndexedTemplate,
+}
+
+impl Change {
+    /// A change that made one revision.
+    pub fn new(revision: Revision, template: IndexedTemplate) -> Self {
+        Self { first: revision, revision, template }
+    }
 }
 
 /// A template similar to the probe.

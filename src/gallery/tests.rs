@@ -127,7 +127,7 @@ impl Bench {
         } else {
             self.truth.insert(id, template.clone());
         }
-        assert_eq!(self.index.apply(Change { revision: self.revision, template }), Applied::Done);
+        assert_eq!(self.index.apply(Change::new(self.revision, template)), Applied::Done);
     }
 
     fn maintain(&mut self, most: usize) {

@@ -14,8 +14,8 @@ use crate::store::{GalleryPosition, KeyId, KeyStore, SampleFault, StoreError, Te
 /// Pause between two log lines about the progress of one load.
 const PROGRESS_LOG_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Templates that are read from the store at a time.
-const LOAD_PAGE: usize = 32_768;
+/// Samples that are read from the store at a time: 16 MiB of embeddings with 512 numbers.
+const LOAD_PAGE: usize = 8192;
 
 /// Loads of galleries that call the store at once; all other work has the remaining connections.
 const MAX_LOAD_CALLS: usize = 4;

@@ -1,7 +1,7 @@
 //! One gallery in memory, kept equal to the store.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Mutex as AsyncMutex;
@@ -9,12 +9,29 @@ use tokio::task::JoinHandle;
 
 use super::loader::{Loader, Loading, MissingKey, StoredGallery, Unreadable};
 use super::snapshots::Snapshots;
-use crate::domain::{AppId, Clock, ModelTag, Revision, stopwatch};
+use crate::compute::{Pool, PoolConfig};
+use crate::domain::{AppId, Clock, ModelTag, Revision, TenantKey, stopwatch};
 use crate::gallery::{Applied, MatcherFeed};
 use crate::store::{Changes, GalleryPosition, Store, StoreError};
 
-/// Changes read from the store at a time while a gallery catches up.
-const CHANGES_PAGE: usize = 1024;
+/// Revisions, and samples of them, that are read from the store at a time while a gallery catches up.
+const CHANGES_PAGE: usize = 4096;
+
+/// Threads that change indexes.
+const INDEX_THREADS: usize = 2;
+
+/// The longest wait for one of them.
+const INDEX_MAX_WAIT: Duration = Duration::from_secs(3600);
+
+/// The threads that change indexes, so that a large gallery does not hold up the async runtime. Each gallery has one
+/// job at a time, so the queue is as long as there are galleries.
+pub(super) fn index_pool() -> Pool<()> {
+    let config = PoolConfig { name: "index", threads: INDEX_THREADS, queue: usize::MAX, deadline: INDEX_MAX_WAIT };
+    match Pool::start(config, |_| Ok::<_, std::convert::Infallible>(())) {
+        Ok(pool) => pool,
+        Err(never) => match never {},
+    }
+}
 
 /// What all replicas share.
 pub(super) struct Shared {
@@ -24,9 +41,28 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) loader: Loader,
     pub(super) snapshots: Option<Snapshots>,
+    pub(super) pool: Pool<()>,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.pool.stop();
+    }
 }
 
 impl Shared {
+    /// Changes the index of an application on a thread of its own. The change happens even if the caller has gone.
+    pub(super) async fn change_index<T: Send + 'static>(
+        &self,
+        app: &AppId,
+        change: impl FnOnce(&dyn MatcherFeed, &AppId) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let feed = Arc::clone(&self.feed);
+        let gallery = app.clone();
+        let job = self.pool.submit_for(TenantKey::new(app).number(), move |(), _| change(&*feed, &gallery));
+        job.result().await.map_err(|error| StoreError::Failed(Box::new(error)))
+    }
+
     fn is_retry_due(&self, key: MissingKey) -> bool {
         key.is_retry_due(&*self.store.keys, &self.clock)
     }
@@ -227,13 +263,18 @@ impl Replica {
         Ok(())
     }
 
-    /// Brings the gallery to at least a revision.
-    pub(super) async fn advance(&self, target: Revision) -> Result<(), StoreError> {
-        let _updating = self.updating.lock().await;
-        if self.position().is_none() {
-            self.load().await?;
-        }
-        self.catch_up(target).await.map(drop)
+    /// Brings the gallery to at least a revision. It goes on when the caller stops to wait: a page of changes is applied
+    /// as a whole before the next one is read.
+    pub(super) async fn advance(self: &Arc<Self>, target: Revision) -> Result<(), StoreError> {
+        let replica = Arc::clone(self);
+        let advanced = tokio::spawn(async move {
+            let _updating = replica.updating.lock().await;
+            if replica.position().is_none() {
+                replica.load().await?;
+            }
+            replica.catch_up(target).await.map(drop)
+        });
+        advanced.await.unwrap_or_else(|broken| Err(StoreError::Failed(Box::new(broken))))
     }
 
     /// Reloads a gallery that is ahead of the store, or reached the same revision by other changes: the database is an
@@ -292,7 +333,7 @@ impl Replica {
         let count = templates.len();
         // Before the gallery is published: a snapshot of it must not be written as if it were complete.
         self.state.lock().unreadable = unreadable;
-        self.shared.feed.replace(app, revision, templates);
+        self.shared.change_index(app, move |feed, app| feed.replace(app, revision, templates)).await?;
         self.state.lock().position = Some(position);
         tracing::info!(%app, %revision, templates = count, seconds = start.elapsed().as_secs_f64(), "gallery loaded");
         Ok(())
@@ -315,7 +356,10 @@ impl Replica {
                     };
                     let read = changes.iter().map(|change| &change.template.id);
                     self.state.lock().unreadable.update(app, read, unreadable, &self.shared.clock);
-                    if changes.into_iter().any(|change| self.shared.feed.apply(app, change) == Applied::Gap) {
+                    let has_gap = self.shared.change_index(app, move |feed, app| {
+                        changes.into_iter().any(|change| feed.apply(app, change) == Applied::Gap)
+                    });
+                    if has_gap.await? {
                         tracing::warn!(%app, %revision, %last, "a change is missing; the gallery is reloaded");
                         self.load_rows().await?;
                     } else {
@@ -333,7 +377,7 @@ impl Replica {
     }
 
     /// Writes a snapshot of the gallery if one is due.
-    pub(super) async fn save_snapshot(&self, snapshots: &Snapshots) -> Result<(), StoreError> {
+    pub(super) async fn save_snapshot(self: &Arc<Self>, snapshots: &Snapshots) -> Result<(), StoreError> {
         let app = &self.app;
         // A snapshot that lacks unreadable samples must not outlive the reason.
         if self.unreadable() > 0 || !snapshots.is_due(app).await? {

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 
 use super::Applications;
 use super::loader::{Loader, Loading};
-use super::replica::{Replica, Shared};
+use super::replica::{Replica, Shared, index_pool};
 use super::snapshots::Snapshots;
 use crate::domain::{AppId, Clock, ModelTag, Revision};
 use crate::gallery::MatcherFeed;
@@ -49,7 +49,7 @@ impl Replicator {
         let polled_at = Mutex::new(clock.instant());
         let loader = Loader::new(store.templates.clone(), model.clone(), clock.clone());
         Self {
-            shared: Arc::new(Shared { store, feed, model, clock, loader, snapshots }),
+            shared: Arc::new(Shared { store, feed, model, clock, loader, snapshots, pool: index_pool() }),
             applications,
             replicas: Mutex::default(),
             loaded: AtomicBool::new(false),
@@ -159,7 +159,7 @@ impl Replicator {
         self.applications.refresh().await?;
         let positions = self.shared.store.templates.revisions().await?;
         *self.polled_at.lock() = began;
-        self.unload_others(&positions.iter().map(|(app, _)| app).collect());
+        self.unload_others(&positions.iter().map(|(app, _)| app).collect()).await?;
         let tasks: Vec<_> =
             positions.iter().filter_map(|(app, position)| self.replica(app).follow(*position, began)).collect();
         let ended = tokio::time::timeout(limit, join_all(tasks)).await.unwrap_or_default();
@@ -174,16 +174,17 @@ impl Replicator {
     }
 
     /// Unloads the galleries of deleted applications.
-    fn unload_others(&self, alive: &HashSet<&AppId>) {
+    async fn unload_others(&self, alive: &HashSet<&AppId>) -> Result<(), StoreError> {
         let gone: Vec<AppId> = self.shared.feed.loaded().into_iter().filter(|app| !alive.contains(app)).collect();
         if !gone.is_empty() {
             self.shared.store.scrubber.mark_pending();
         }
         for app in &gone {
-            self.shared.feed.unload(app);
+            self.shared.change_index(app, |feed, app| feed.unload(app)).await?;
         }
         // A replica that a task still uses stays until the next round, so that no second one updates the same gallery.
         self.replicas.lock().retain(|app, replica| alive.contains(app) || Arc::strong_count(replica) > 1);
+        Ok(())
     }
 
     /// Writes the snapshots that are due. A snapshot that cannot be written is logged only.

@@ -2,7 +2,7 @@
 
 use super::{Caller, Error, Service};
 use crate::domain::TemplateId;
-use crate::store::{ErasureReason, TemplateRecord};
+use crate::store::{ErasureReason, TemplateList, TemplateRecord};
 
 impl Service {
     /// One template.
@@ -13,7 +13,7 @@ impl Service {
         self.store.templates.get(&caller.app, id).await?.ok_or(Error::TemplateNotFound)
     }
 
-    /// Up to `limit` templates after an id, in byte order of the ids.
+    /// Up to `limit` templates after an id, in byte order of the ids; fewer where they have many samples.
     ///
     /// # Errors
     /// Store failures.
@@ -22,7 +22,7 @@ impl Service {
         caller: &Caller,
         after: Option<&TemplateId>,
         limit: usize,
-    ) -> Result<Vec<TemplateRecord>, Error> {
+    ) -> Result<TemplateList, Error> {
         Ok(self.store.templates.page(&caller.app, after, limit).await?)
     }
 

@@ -33,7 +33,7 @@ pub use open::{accept, migrate, open};
 pub use outbox::{Claim, ErasureReason, NodePosition, OutboxBacklog, OutboxEvent, OutboxStore};
 pub use record::{
     AppRecord, Changes, DatedTemplate, GalleryPosition, KeyHash, KeyStatus, OnConflict, PreviousKey, Resealed,
-    SampleCursor, SampleFault, SampleRecord, SnapshotId, TemplatePage, TemplateRecord, UnreadableSample,
+    SampleCursor, SampleFault, SampleRecord, SnapshotId, TemplateList, TemplatePage, TemplateRecord, UnreadableSample,
 };
 pub use retention::{ClockReading, Expired, Hold, RetentionRecord, RetentionStore};
 pub use seal::SealedRow;

@@ -9,6 +9,7 @@ use super::error::{OpenError, StoreError};
 use super::keyring::{self, DATABASE_ID, JOURNAL_KEY, Keyring, SEAL_CHECK};
 use super::sql::executor::{Db, Executor, Limit, Pool, values};
 use super::sql::keys::check_keys_given;
+use super::sql::opener::Opener;
 use super::sql::sql_store::SqlStore;
 use super::traits::{HintStore, Store};
 use super::{continuity, postgres, sqlite};
@@ -107,8 +108,10 @@ async fn unlock(db: Db, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Res
     };
     let invalid = |_| StoreError::Corrupt("the id of the database".to_owned());
     let database_id = id.map(|id| Uuid::from_slice(&id).map_err(invalid)).transpose()?;
+    let keys = Arc::new(keys);
     let store = Arc::new(SqlStore {
         db,
+        opener: Opener::new(Arc::clone(&keys)),
         keys,
         samples_per_template: options.samples_per_template,
         clock: options.clock.clone(),

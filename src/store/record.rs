@@ -92,6 +92,15 @@ pub enum OnConflict {
     Extend,
 }
 
+/// Templates as listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateList {
+    /// In byte order of their ids.
+    pub templates: Vec<TemplateRecord>,
+    /// The id after which the next page begins; `None` on the last page.
+    pub next: Option<TemplateId>,
+}
+
 /// A part of a gallery.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TemplatePage {
@@ -160,7 +169,8 @@ impl From<Revision> for GalleryPosition {
 /// The changes of a gallery after a revision.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Changes {
-    /// The changes, in order and without gaps.
+    /// The changes, in order and without gaps. Each template once: a change covers those of other templates whose
+    /// changes come before and after it.
     List {
         /// Empty when the revision is the newest.
         changes: Vec<Change>,

@@ -13,7 +13,7 @@ use super::key::{Key, KeyId};
 use super::outbox::{ErasureReason, OutboxStore};
 use super::record::{
     AppRecord, Changes, DatedTemplate, GalleryPosition, KeyHash, KeyStatus, OnConflict, Resealed, SampleCursor,
-    SnapshotId, TemplatePage, TemplateRecord,
+    SnapshotId, TemplateList, TemplatePage, TemplateRecord,
 };
 use super::retention::RetentionStore;
 use crate::domain::{AppId, Guard, ModelTag, Revision, TemplateId};
@@ -119,21 +119,17 @@ pub trait TemplateStore: Send + Sync {
     /// One template; `None` when it does not exist.
     async fn get(&self, app: &AppId, template: &TemplateId) -> Result<Option<TemplateRecord>, StoreError>;
 
-    /// The samples of a template that one model made and that can be opened, oldest first. Empty when the template does
-    /// not exist.
+    /// The samples of a template that one model made and that can be opened, oldest first; at most as many as a template
+    /// may have ([`OpenOptions::samples_per_template`](super::OpenOptions)). Empty when the template does not exist.
     async fn samples(&self, app: &AppId, model: &ModelTag, template: &TemplateId) -> Result<Vec<Sample>, StoreError>;
 
-    /// Up to `limit` templates after the id `after`, in byte order of their ids.
-    async fn page(
-        &self,
-        app: &AppId,
-        after: Option<&TemplateId>,
-        limit: usize,
-    ) -> Result<Vec<TemplateRecord>, StoreError>;
+    /// Up to `limit` templates, at least one, after the id `after`, in byte order of their ids. Templates with many
+    /// samples make a page shorter.
+    async fn page(&self, app: &AppId, after: Option<&TemplateId>, limit: usize) -> Result<TemplateList, StoreError>;
 
-    /// Loads a part of a gallery: the next `limit` templates after the id `after`, in byte order of their ids, with
-    /// their samples of one model. Templates without a sample that can be opened are left out, so a page may be short,
-    /// or empty, though it is not the last.
+    /// Loads a part of a gallery: the next templates after the id `after`, in byte order of their ids, with their samples
+    /// of one model. A page has about `limit` samples of any model at most, and at least one template. Templates
+    /// without a sample that can be opened are left out, so a page may be short, or empty, though it is not the last.
     async fn load(
         &self,
         app: &AppId,
@@ -142,7 +138,8 @@ pub trait TemplateStore: Send + Sync {
         limit: usize,
     ) -> Result<TemplatePage, StoreError>;
 
-    /// Up to `limit` changes after a position, each with the current samples of one model of its template.
+    /// The changes after a position: up to `limit` revisions, with about `limit` samples at most, or one template. Each
+    /// changed template is there once, with its current samples of one model.
     async fn changes(
         &self,
         app: &AppId,

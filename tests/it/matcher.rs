@@ -67,12 +67,12 @@ proptest! {
                     let template = template(id, &vectors);
                     revision = revision.next();
                     truth.insert(id, template.clone());
-                    prop_assert_eq!(matcher.apply(&app, Change { revision, template }), Applied::Done);
+                    prop_assert_eq!(matcher.apply(&app, Change::new(revision, template)), Applied::Done);
                 }
                 Step::Remove(id) => {
                     revision = revision.next();
                     truth.remove(&id);
-                    let change = Change { revision, template: template(id, &[]) };
+                    let change = Change::new(revision, template(id, &[]));
                     prop_assert_eq!(matcher.apply(&app, change), Applied::Done);
                 }
                 Step::Search(probe, limit) => {
@@ -94,7 +94,7 @@ proptest! {
 #[test]
 fn a_change_is_applied_once_and_only_in_order() {
     let (matcher, app) = (matcher(), app("a"));
-    let change = |revision, id| Change { revision: Revision(revision), template: template(id, &[vec![1.0, 0.0]]) };
+    let change = |revision, id| Change::new(Revision(revision), template(id, &[vec![1.0, 0.0]]));
     assert_eq!(matcher.apply(&app, change(1, 1)), Applied::Gap, "not loaded yet");
     matcher.replace(&app, Revision(4), vec![]);
     assert_eq!(matcher.apply(&app, change(6, 1)), Applied::Gap);
@@ -134,7 +134,7 @@ fn memory_is_released_after_removals() {
     matcher.replace(&app, Revision(0), many);
     let full = matcher.size(&app).bytes;
     for id in 0..250u8 {
-        matcher.apply(&app, Change { revision: Revision(u64::from(id) + 1), template: template(id, &[]) });
+        matcher.apply(&app, Change::new(Revision(u64::from(id) + 1), template(id, &[])));
     }
     assert_eq!(matcher.size(&app).templates, 1);
     assert!(matcher.size(&app).bytes < full / 2, "{} of {full}", matcher.size(&app).bytes);

@@ -1,7 +1,8 @@
 //! A replica follows its database despite damaged rows, missing keys and restored backups.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use semblance::domain::{AppId, EnrollRules, Revision, TransactionId};
@@ -25,6 +26,7 @@ on_both_databases! {
     a_restored_database_that_continued_is_detected
     expired_templates_are_removed_and_no_longer_found
     a_panic_while_following_does_not_end_it
+    indexes_change_on_threads_of_their_own
 }
 
 async fn poll(node: &Node) {
@@ -242,17 +244,31 @@ async fn a_restored_database_that_continued_is_detected(fixture: Fixture) {
 }
 
 /// The index, except that one call of `apply` panics when `panics` is set.
-struct PanickingFeed {
+struct WatchedFeed {
     matcher: Arc<MemoryMatcher>,
     panics: AtomicBool,
+    /// The threads that changed it.
+    threads: Mutex<BTreeSet<String>>,
 }
 
-impl MatcherFeed for PanickingFeed {
+impl WatchedFeed {
+    fn new(node: &Node, panics: bool) -> Arc<Self> {
+        Arc::new(Self { matcher: node.matcher.clone(), panics: AtomicBool::new(panics), threads: Mutex::default() })
+    }
+
+    fn record_thread(&self) {
+        let thread = std::thread::current();
+        self.threads.lock().unwrap().insert(thread.name().unwrap_or_default().to_owned());
+    }
+}
+
+impl MatcherFeed for WatchedFeed {
     fn revision(&self, app: &AppId) -> Option<Revision> {
         self.matcher.revision(app)
     }
 
     fn replace(&self, app: &AppId, revision: Revision, templates: Vec<IndexedTemplate>) {
+        self.record_thread();
         self.matcher.replace(app, revision, templates);
     }
 
@@ -265,11 +281,13 @@ impl MatcherFeed for PanickingFeed {
     }
 
     fn apply(&self, app: &AppId, change: Change) -> Applied {
+        self.record_thread();
         assert!(!self.panics.swap(false, Ordering::SeqCst), "this test makes it panic");
         self.matcher.apply(app, change)
     }
 
     fn unload(&self, app: &AppId) {
+        self.record_thread();
         self.matcher.unload(app);
     }
 
@@ -286,11 +304,31 @@ async fn a_panic_while_following_does_not_end_it(fixture: Fixture) {
     let node = fixture.start().await;
     let app = node.new_app().await;
     node.fill(&app, 0..2).await;
-    let feed = Arc::new(PanickingFeed { matcher: node.matcher.clone(), panics: AtomicBool::new(true) });
+    let feed = WatchedFeed::new(&node, true);
     let follower = fixture.service(1, &node.store, &node.matcher, feed);
     insert(&node, &app, 2..3).await;
-    assert!(follower.replicator().poll().await.is_err(), "the panic is reported");
+    follower.replicator().poll().await.unwrap();
     node.check(&app, &[0, 1]).await;
     follower.replicator().poll().await.unwrap();
     node.check(&app, &[0, 1, 2]).await;
+}
+
+/// Loading, following and unloading a gallery do not hold up the async runtime.
+async fn indexes_change_on_threads_of_their_own(fixture: Fixture) {
+    let node = fixture.start().await;
+    let app = node.new_app().await;
+    node.fill(&app, 0..3).await;
+    node.matcher.unload(&app);
+    let feed = WatchedFeed::new(&node, false);
+    let follower = fixture.service(1, &node.store, &node.matcher, feed.clone());
+    follower.replicator().poll().await.unwrap();
+    node.check(&app, &[0, 1, 2]).await;
+    insert(&node, &app, 3..5).await;
+    follower.replicator().poll().await.unwrap();
+    node.check(&app, &[0, 1, 2, 3, 4]).await;
+    node.service.applications().delete(&app, &*node.store.templates).await.unwrap();
+    follower.replicator().poll().await.unwrap();
+    assert_eq!(node.matcher.revision(&app), None);
+    let threads = feed.threads.lock().unwrap().clone();
+    assert!(!threads.is_empty() && threads.iter().all(|name| name.starts_with("index-")), "{threads:?}");
 }

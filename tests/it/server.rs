@@ -53,6 +53,7 @@ macro_rules! on_both_databases {
 
 mod import; // below the macro that it uses
 mod limits;
+mod memory;
 
 on_both_databases! {
     people_are_identified_and_impostors_are_not;

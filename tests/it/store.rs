@@ -133,6 +133,7 @@ mod backup;
 mod conflicts;
 mod limits;
 mod outbox;
+mod pages;
 
 conformance! {
     applications_are_created_listed_rekeyed_and_deleted
@@ -535,10 +536,13 @@ async fn pages_come_in_byte_order(fixture: Fixture) {
     let mut after = None;
     loop {
         let page = store.templates.page(&a, after.as_ref(), 3).await.unwrap();
-        assert!(page.len() <= 3 && page.iter().all(|record| record.samples.len() == 1));
-        let Some(last) = page.last() else { break };
-        after = Some(last.id.clone());
-        seen.extend(page.iter().map(|record| record.id.to_string()));
+        let templates = page.templates;
+        assert!((1..=3).contains(&templates.len()) && templates.iter().all(|record| record.samples.len() == 1));
+        seen.extend(templates.iter().map(|record| record.id.to_string()));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
     }
     assert_eq!(seen, ids);
 }
@@ -581,10 +585,12 @@ async fn changes_carry_the_current_state(fixture: Fixture) {
     else {
         panic!("the log is whole")
     };
-    let seen: Vec<_> =
-        changes.iter().map(|c| (c.revision.0, c.template.id.to_string(), c.template.samples.len())).collect();
-    let seen: Vec<_> = seen.iter().map(|(r, t, n)| (*r, t.as_str(), *n)).collect();
-    assert_eq!(seen, [(1, "x", 2), (2, "y", 0), (3, "x", 2), (4, "y", 0)]);
+    let seen: Vec<_> = changes
+        .iter()
+        .map(|c| (c.first.0..=c.revision.0, c.template.id.to_string(), c.template.samples.len()))
+        .collect();
+    let seen: Vec<_> = seen.iter().map(|(r, t, n)| (r.clone(), t.as_str(), *n)).collect();
+    assert_eq!(seen, [(1..=1, "x", 2), (2..=4, "y", 0)], "each template once");
     assert_eq!(store.templates.changes(&a, &model(), Revision(4).into(), 10).await.unwrap(), Changes::none());
 }
 
@@ -598,7 +604,7 @@ async fn changes_are_paged_without_gaps(fixture: Fixture) {
     let mut seen = 0;
     while let Changes::List { changes, .. } = store.templates.changes(&a, &model(), at.into(), 10).await.unwrap() {
         let Some(last) = changes.last() else { break };
-        assert_eq!(changes[0].revision, at.next());
+        assert_eq!(changes[0].first, at.next());
         at = last.revision;
         seen += changes.len();
     }

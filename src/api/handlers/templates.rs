@@ -16,9 +16,8 @@ pub(in crate::api) async fn list(
     let limit = query.count("limit", 1..=config.page_max.max(1))?.unwrap_or(config.page_default.max(1));
     let after = query.template_id("after")?;
     let _ticket = api.admission().enter_store(&caller)?;
-    // One more than requested shows whether there is a next page.
-    let templates = api.service().templates(&caller, after.as_ref(), limit.saturating_add(1)).await?;
-    Ok(audit.succeeded("listed", Outcome::result(&reply::page(&templates, limit))))
+    let page = api.service().templates(&caller, after.as_ref(), limit).await?;
+    Ok(audit.succeeded("listed", Outcome::result(&reply::page(&page))))
 }
 
 pub(in crate::api) async fn one(

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use crate::api::schema::{TemplateId, nullable};
 use crate::domain::rfc3339;
-use crate::store::TemplateRecord;
+use crate::store::{TemplateList, TemplateRecord};
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Template")]
@@ -56,9 +56,10 @@ pub(in crate::api) fn template(template: &TemplateRecord) -> TemplateReply<'_> {
     }
 }
 
-/// Of up to `limit` templates; more of them mean that there is a next page.
-pub(in crate::api) fn page(templates: &[TemplateRecord], limit: usize) -> PageReply<'_> {
-    let shown = &templates[..templates.len().min(limit)];
-    let next = if shown.len() < templates.len() { shown.last() } else { None };
-    PageReply { templates: shown.iter().map(template).collect(), next: next.map(|last| last.id.as_str()) }
+/// Of a part of a gallery.
+pub(in crate::api) fn page(page: &TemplateList) -> PageReply<'_> {
+    PageReply {
+        templates: page.templates.iter().map(template).collect(),
+        next: page.next.as_ref().map(|last| last.as_str()),
+    }
 }

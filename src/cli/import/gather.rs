@@ -248,7 +248,7 @@ impl Gatherer<'_> {
     fn publish(&mut self, template: &IndexedTemplate) {
         let Some(gallery) = &self.guard.gallery else { return };
         self.guard.revision = self.guard.revision.next();
-        gallery.apply(self.app, Change { revision: self.guard.revision, template: template.clone() });
+        gallery.apply(self.app, Change::new(self.guard.revision, template.clone()));
     }
 
     /// Writes the finished templates.

@@ -181,7 +181,7 @@ impl Index {
         if change.revision <= self.revision {
             return Applied::Done;
         }
-        if change.revision != self.revision.next() {
+        if change.first > self.revision.next() {
             return Applied::Gap;
         }
         self.upsert(change.template);

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 
 use super::executor::{Db, Executor, Tx, values};
+use super::opener::Opener;
 use crate::domain::{Clock, Revision};
 use crate::store::error::StoreError;
 use crate::store::keyring::{Keyring, SEAL_CHECK};
@@ -15,7 +16,8 @@ use crate::store::seal::Sealer;
 #[derive(Debug)]
 pub(in crate::store) struct SqlStore {
     pub(in crate::store) db: Db,
-    pub(in crate::store) keys: Keyring,
+    pub(in crate::store) keys: Arc<Keyring>,
+    pub(in crate::store) opener: Opener,
     pub(in crate::store) samples_per_template: u64,
     pub(in crate::store) clock: Clock,
     /// The node whose journal gets the events of this process, if it has a journal.

@@ -277,7 +277,7 @@ fn take_in(revision: Revision, frames: &mut Frames<'_>) {
     };
     for hit in search().hits {
         let gone = IndexedTemplate { id: hit.template.clone(), samples: vec![] };
-        let change = Change { revision: matcher.revision(&app).unwrap().next(), template: gone };
+        let change = Change::new(matcher.revision(&app).unwrap().next(), gone);
         // At the last of all revisions there is no next one.
         if matcher.apply(&app, change) == Applied::Done && revision.0 < u64::MAX - 3 {
             assert!(search().hits.iter().all(|left| left.template != hit.template));

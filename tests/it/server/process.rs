@@ -188,6 +188,11 @@ impl Server {
         Some((of("VmRSS:")?, of("VmHWM:")?))
     }
 
+    /// Lets the peak of [`Server::memory`] begin at the current memory; `false` where the system does not offer it.
+    pub(super) fn reset_peak(&self) -> bool {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").is_ok()
+    }
+
     pub(super) async fn text(&self, path: &str) -> String {
         reqwest_client().get(format!("{}{path}", self.url)).send().await.unwrap().text().await.unwrap()
     }

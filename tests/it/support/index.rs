@@ -63,7 +63,7 @@ impl MatcherFeed for PlainIndex {
     fn apply(&self, app: &AppId, change: Change) -> Applied {
         let mut galleries = self.0.lock().unwrap();
         let Some(gallery) = galleries.get_mut(app) else { return Applied::Gap };
-        if change.revision > gallery.revision.next() {
+        if change.first > gallery.revision.next() {
             return Applied::Gap;
         }
         if change.revision > gallery.revision {

@@ -14,7 +14,8 @@ use semblance::store::{
     AppRecord, AppStore, Changes, Claim, ClockReading, DatedTemplate, ErasureReason, Expired, GalleryPosition,
     HintStore, Hold, InsertError, Key, KeyHash, KeyId, KeyStatus, KeyStore, NodePosition, OnConflict, OutboxBacklog,
     OutboxEvent, OutboxStore, PreviousKey, Refusal, Resealed, RetentionRecord, RetentionStore, SampleCursor,
-    SampleRecord, Scrubber, SnapshotId, SnapshotStore, StoreError, TemplatePage, TemplateRecord, TemplateStore,
+    SampleRecord, Scrubber, SnapshotId, SnapshotStore, StoreError, TemplateList, TemplatePage, TemplateRecord,
+    TemplateStore,
 };
 use tokio::sync::RwLock;
 use uuid::Uuid;
@@ -275,18 +276,15 @@ impl TemplateStore for MemoryStore {
         self.gallery(app, |gallery| gallery.templates.get(template).map(|samples| record(template, samples)))
     }
 
-    async fn page(
-        &self,
-        app: &AppId,
-        after: Option<&TemplateId>,
-        limit: usize,
-    ) -> Result<Vec<TemplateRecord>, StoreError> {
+    async fn page(&self, app: &AppId, after: Option<&TemplateId>, limit: usize) -> Result<TemplateList, StoreError> {
         self.lists.fetch_add(1, Ordering::SeqCst);
         let _open = self.gate.read().await;
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         self.gallery(app, |gallery| {
-            let range = gallery.templates.range::<TemplateId, _>((start, Bound::Unbounded));
-            range.take(limit).map(|(id, samples)| record(id, samples)).collect()
+            let mut range = gallery.templates.range::<TemplateId, _>((start, Bound::Unbounded));
+            let templates: Vec<_> = range.by_ref().take(limit).map(|(id, samples)| record(id, samples)).collect();
+            let next = range.next().and(templates.last()).map(|last| last.id.clone());
+            TemplateList { templates, next }
         })
     }
 
@@ -319,7 +317,7 @@ impl TemplateStore for MemoryStore {
         self.gallery(app, |gallery| {
             let numbered = (1..).map(Revision).zip(&gallery.changes);
             let after = numbered.filter(|(revision, _)| *revision > after.revision).take(limit);
-            let changes = after.map(|(revision, id)| Change { revision, template: gallery.indexed(id) });
+            let changes = after.map(|(revision, id)| Change::new(revision, gallery.indexed(id)));
             Changes::List { changes: changes.collect(), unreadable: Vec::new(), tag: None }
         })
     }
