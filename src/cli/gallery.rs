@@ -12,10 +12,10 @@ use super::output::outln;
 use super::target::{PAGE, Target, each_page, resolve};
 use super::{CliError, journal_command, template_check};
 use crate::app;
-use crate::domain::{AppId, Revision};
+use crate::domain::{AppId, Revision, TemplateId};
 use crate::gallery::{Matcher as _, MatcherFeed as _, brute_force};
 use crate::settings::Settings;
-use crate::store::{OpenMode, Store};
+use crate::store::{OpenMode, Store, TemplateRecord};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -71,11 +71,20 @@ async fn export(settings: &Settings, store: &Store, app: &AppId, file: &Path) ->
     let mut out = BufWriter::new(options.open(file).map_err(CliError::file(file))?);
     let mut count = 0;
     each_page(store, app, &model, async |after, page| {
-        let records = store.templates.page(app, after, PAGE).await?;
-        let records: HashMap<_, _> = records.iter().map(|record| (&record.id, record)).collect();
+        let last = page.last().map(|template| template.id.clone());
+        let mut records: HashMap<TemplateId, TemplateRecord> = HashMap::with_capacity(page.len());
+        let mut after = after.cloned();
+        loop {
+            let list = store.templates.page(app, after.as_ref(), PAGE).await?;
+            records.extend(list.templates.into_iter().map(|record| (record.id.clone(), record)));
+            after = list.next;
+            if after.is_none() || after >= last {
+                break;
+            }
+        }
         for template in page {
             count += 1;
-            let record = records.get(&template.id).copied();
+            let record = records.get(&template.id);
             let line = Line::from(template);
             let line = match record {
                 Some(record) => line.dated(record),
