@@ -3,7 +3,8 @@
 //! Three limits, each fair between applications. Memory for bodies: taken before a body is read, by its announced length
 //! or as it arrives. Photos: counted once a body is there, so an upload, however slow, keeps no other photo waiting; a
 //! request is refused by its head where too many photos wait already. A photo keeps both until its analysis has ended,
-//! and not while its template is written. Calls of the store: counted while the store is needed.
+//! and not while its template is written. Calls of the store: counted while they wait
+//! for a connection in turn, or use it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,7 +12,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::ApiError;
-use crate::compute::{FairLimiter, MemoryBudget, Refusal, Reservation, Ticket};
+use crate::compute::{FairLimiter, FairSlots, MemoryBudget, Refusal, Reservation, Slot, Ticket};
+use crate::domain::TenantKey;
 use crate::image::Photo;
 use crate::service::{Caller, Error};
 
@@ -24,8 +26,10 @@ const MIN_UPLOAD_BYTES: usize = 64 * 1024;
 pub struct Limiters {
     /// Photos that wait for their analysis, or are analyzed.
     pub photos: FairLimiter,
-    /// Requests that wait for the store.
+    /// Requests that wait for the store, or use it.
     pub store: FairLimiter,
+    /// Those that use the store: about as many as it has connections.
+    pub store_slots: FairSlots,
     /// Bytes of bodies and photos in memory.
     pub uploads: MemoryBudget,
 }
@@ -40,6 +44,12 @@ pub(super) struct Admission {
 /// The memory of a body.
 #[derive(Clone)]
 pub(super) struct Upload(Arc<Mutex<Reservation>>);
+
+/// A place at the store.
+pub(super) struct StorePlace {
+    _slot: Slot,
+    _ticket: Ticket,
+}
 
 /// What a photo keeps until it is dropped.
 struct PhotoPlace {
@@ -67,10 +77,13 @@ impl Admission {
         self.limiters.store.check(caller.app.as_str()).map_err(|refusal| self.refused(refusal))
     }
 
-    /// A ticket to use the store. A store that does not answer keeps its callers for seconds: nothing else may be held
-    /// meanwhile that others need.
-    pub(super) fn enter_store(&self, caller: &Caller) -> Result<Ticket, ApiError> {
-        self.limiters.store.try_enter(caller.app.as_str()).map_err(|refusal| self.refused(refusal))
+    /// Waits for a place at the store, in turn with other applications. A store that does not answer keeps its callers
+    /// for seconds: nothing else may be held meanwhile that others need.
+    pub(super) async fn enter_store(&self, caller: &Caller) -> Result<StorePlace, ApiError> {
+        let entered = self.limiters.store.try_enter(caller.app.as_str());
+        let ticket = entered.map_err(|refusal| self.refused(refusal))?;
+        let slot = self.limiters.store_slots.take(TenantKey::new(&caller.app).number()).await;
+        Ok(StorePlace { _slot: slot.ok_or(Error::Busy)?, _ticket: ticket })
     }
 
     /// Memory for a body of this length, if it is announced.

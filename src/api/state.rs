@@ -124,7 +124,7 @@ impl ApiState {
     /// The figures that are read at a scrape instead of counted.
     pub(super) fn gauges(&self) -> Gauges {
         let feed = self.service().feed();
-        let Limiters { photos, store, uploads } = self.admission().limiters();
+        let Limiters { photos, store, uploads, .. } = self.admission().limiters();
         let held = self.service().held();
         let store_clock = self.service().applications().store_clock();
         let journal = self.0.journal.as_ref().map(|journal| journal.backlog()).unwrap_or_default();

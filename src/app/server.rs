@@ -19,7 +19,7 @@ use super::{
     StartError, credentials, journal_dir, licences, model_pack, open_store, shape, start_engine, start_matcher, tls,
 };
 use crate::api::{ApiConfig, ApiState, ForwardedHeader, Limiters};
-use crate::compute::{FairLimiter, MemoryBudget};
+use crate::compute::{FairLimiter, FairSlots, MemoryBudget};
 use crate::domain::{Calibration, Clock, ClockTrust};
 use crate::engine::{EnginePool, ModelPack};
 use crate::gallery::MemoryMatcher;
@@ -249,6 +249,11 @@ fn limiters(settings: &Settings) -> Limiters {
     Limiters {
         photos: FairLimiter::new(settings.limits.max_in_flight),
         store: FairLimiter::new(settings.limits.store),
+        store_slots: FairSlots::new(
+            settings.database.connections as usize,
+            settings.limits.app_share,
+            settings.database_timeout(),
+        ),
         uploads: MemoryBudget::new(settings.limits.upload_bytes, settings.limits.app_share),
     }
 }

@@ -25,12 +25,18 @@ impl<T> FairQueue<T> {
     }
 
     pub(super) fn pop(&mut self) -> Option<T> {
-        let (tenant, mut items) = self.tenants.pop_front()?;
-        let item = items.pop_front();
+        self.pop_where(|_| true).map(|(_, item)| item)
+    }
+
+    /// The next item of a tenant that may have one, with the tenant.
+    pub(super) fn pop_where(&mut self, may: impl Fn(u64) -> bool) -> Option<(u64, T)> {
+        let at = self.tenants.iter().position(|(tenant, _)| may(*tenant))?;
+        let (tenant, mut items) = self.tenants.remove(at)?;
+        let item = items.pop_front()?;
         if !items.is_empty() {
             self.tenants.push_back((tenant, items));
         }
-        item
+        Some((tenant, item))
     }
 
     /// The number of items of all tenants.
@@ -72,6 +78,15 @@ mod tests {
         let rest: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
         assert_eq!(rest, ["b1", "c1", "a2", "d1", "b2", "a3"]);
         assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn a_tenant_that_may_not_have_an_item_is_passed_over() {
+        let mut queue = FairQueue::default();
+        [(1, 10), (1, 11), (2, 20)].into_iter().for_each(|(tenant, item)| queue.push(tenant, item));
+        assert_eq!(queue.pop_where(|tenant| tenant != 1), Some((2, 20)));
+        assert_eq!(queue.pop_where(|tenant| tenant != 1), None);
+        assert_eq!((queue.pop(), queue.pop(), queue.pop()), (Some(10), Some(11), None));
     }
 
     #[test]

@@ -34,6 +34,12 @@ pub enum Refusal {
     ShareUsed,
 }
 
+/// Whether a holder that has `after` while `free` is left has at most the share `share` of both together: some is always
+/// left for one more. (Dynamic thresholds: Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998.)
+pub(super) fn leaves_room(share: f64, after: usize, free: usize) -> bool {
+    after as f64 <= share * (after as f64 + free as f64)
+}
+
 impl Amounts {
     /// The amounts of all holders together.
     pub(super) fn total(&self) -> usize {

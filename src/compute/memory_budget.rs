@@ -1,13 +1,12 @@
 //! A limit on bytes in memory.
 
-use super::holders::{Amounts, Holders, Refusal, Ticket};
+use super::holders::{Amounts, Holders, Refusal, Ticket, leaves_room};
 
 /// A bounded number of bytes, of which a part is always left for further holders.
 ///
 /// A holder may have so many bytes that they are at most the share `share` of its own and the free bytes together: one
-/// alone that share of all; two, at a share of 0.8, four ninths each, and one ninth stays free. (Dynamic thresholds:
-/// Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998.) A holder may always have one reservation while
-/// bytes are free.
+/// alone that share of all; two, at a share of 0.8, four ninths each, and one ninth stays free. A holder may always have
+/// one reservation while bytes are free.
 #[derive(Debug, Clone)]
 pub struct MemoryBudget {
     capacity: usize,
@@ -53,8 +52,11 @@ impl MemoryBudget {
             return Err(Refusal::Full);
         };
         let of_holder = held.of(holder);
-        let after = (of_holder + more) as f64;
-        if of_holder == own || after <= self.share * (after + free as f64) { Ok(()) } else { Err(Refusal::ShareUsed) }
+        if of_holder == own || leaves_room(self.share, of_holder + more, free) {
+            Ok(())
+        } else {
+            Err(Refusal::ShareUsed)
+        }
     }
 }
 

@@ -8,12 +8,14 @@
 
 mod admission;
 mod fair_queue;
+mod fair_slots;
 mod holders;
 mod memory_budget;
 mod pool;
 mod rate_limiter;
 
 pub use admission::{Admission, FairLimiter};
+pub use fair_slots::{FairSlots, Slot};
 pub use holders::{Refusal, Ticket};
 pub use memory_budget::{MemoryBudget, Reservation};
 pub use pool::{Pool, PoolConfig, Submit, WorkError};

@@ -22,7 +22,7 @@ pub(in crate::api) async fn add(
     let template = form.template_id(&audit)?;
     let photo = form.photo()?;
     let new = api.service().new_sample(&caller, photo, photo_options).await?;
-    let _ticket = api.admission().enter_store(&caller)?;
+    let _place = api.admission().enter_store(&caller).await?;
     let enrolled = api.service().enroll(&caller, new, EnrollOptions { template, replace }).await?;
     audit.template(&enrolled.template);
     let outcome = if enrolled.warnings.is_empty() { "enrolled" } else { "enrolled with a warning" };
@@ -41,7 +41,7 @@ pub(in crate::api) async fn add_sample(
     api.admission().check_store(&caller)?;
     let photo = read_form(&api, &caller, request, ONE_PHOTO).await?.photo()?;
     let new = api.service().new_sample(&caller, photo, photo_options).await?;
-    let _ticket = api.admission().enter_store(&caller)?;
+    let _place = api.admission().enter_store(&caller).await?;
     let enrolled = api.service().add_sample(&caller, template, new).await?;
     let outcome = if enrolled.warnings.is_empty() { "sample added" } else { "sample added with a warning" };
     Ok(audit.succeeded(outcome, Outcome::result(&reply::enrolled(&enrolled, api.config().shape))))

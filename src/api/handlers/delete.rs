@@ -14,7 +14,7 @@ pub(in crate::api) async fn delete(
 ) -> Answer {
     api.admission().check_store(&caller)?;
     let template = read_template_id(&api, &audit, request).await?;
-    let _ticket = api.admission().enter_store(&caller)?;
+    let _place = api.admission().enter_store(&caller).await?;
     api.service().remove(&caller, &template).await?;
     Ok(audit.succeeded("removed", Outcome::Done))
 }

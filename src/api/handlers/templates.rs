@@ -15,7 +15,7 @@ pub(in crate::api) async fn list(
     let config = api.config();
     let limit = query.count("limit", 1..=config.page_max.max(1))?.unwrap_or(config.page_default.max(1));
     let after = query.template_id("after")?;
-    let _ticket = api.admission().enter_store(&caller)?;
+    let _place = api.admission().enter_store(&caller).await?;
     let page = api.service().templates(&caller, after.as_ref(), limit).await?;
     Ok(audit.succeeded("listed", Outcome::result(&reply::page(&page))))
 }
@@ -25,7 +25,7 @@ pub(in crate::api) async fn one(
     Authenticated { caller, audit }: Authenticated,
     TemplatePath(template): TemplatePath,
 ) -> Answer {
-    let _ticket = api.admission().enter_store(&caller)?;
+    let _place = api.admission().enter_store(&caller).await?;
     let template = api.service().template(&caller, &template).await?;
     Ok(audit.succeeded("read", Outcome::result(&reply::template(&template))))
 }
@@ -35,7 +35,7 @@ pub(in crate::api) async fn remove(
     Authenticated { caller, audit }: Authenticated,
     TemplatePath(template): TemplatePath,
 ) -> Answer {
-    let _ticket = api.admission().enter_store(&caller)?;
+    let _place = api.admission().enter_store(&caller).await?;
     api.service().remove(&caller, &template).await?;
     Ok(audit.succeeded("removed", Outcome::Done))
 }

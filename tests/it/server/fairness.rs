@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
+use sqlx::Connection as _;
 use tokio::task::JoinSet;
 
 use super::process::{App, Database, Server, photo, reqwest_client};
@@ -162,6 +163,49 @@ async fn identify_goes_on_while_enrollments_wait_for_a_silent_database() {
     assert!(p95_during <= 2 * p95_before + Duration::from_secs(3), "{p95_before:?} {p95_during:?}");
     wire.set(Wire::Whole);
     writers.iter().for_each(Clients::stop);
+    while tasks.join_next().await.is_some() {}
+}
+
+/// The gallery of one application is locked in Postgres, as by a long transaction; 40 clients delete in it.
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_of_a_locked_gallery_leave_connections_to_others() {
+    let Some(Database::Postgres(url)) = Database::postgres().await else { return };
+    let database = Database::Postgres(url.clone());
+    let server = Server::start_in(tempfile::tempdir().unwrap(), &database, &[TWO_THREADS]).await;
+    let stuck = Clients {
+        content_type: "application/json".to_owned(),
+        body: r#"{"templateId":"x"}"#.into(),
+        ..Clients::new(&server, server.create_app("stuck", &database).await, "delete")
+    };
+    let other = App::at(server.url(), server.first_credentials());
+    other.add("person_a_1.jpg", &[("templateId", "a")]).await;
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    sqlx::query("BEGIN").execute(&mut connection).await.unwrap();
+    let lock = "SELECT 1 FROM applications WHERE app_id = $1 FOR UPDATE";
+    sqlx::query(lock).bind(&stuck.credentials.0).execute(&mut connection).await.unwrap();
+    let mut tasks = JoinSet::new();
+    stuck.start(&mut tasks, 40, Duration::from_millis(100));
+    let waiting = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    // Within the transaction, the view would not change.
+    let mut observer = sqlx::PgConnection::connect(&url).await.unwrap();
+    eventually("writes wait for the lock", async || {
+        sqlx::query(waiting).fetch_all(&mut observer).await.unwrap().len() >= 6
+    })
+    .await;
+    let mut statuses = vec![other.post_photo("add", "person_a_1.jpg", &[("templateId", "b")]).await.0];
+    while stuck.tally.counts()[2] == 0 || statuses.len() < 20 {
+        statuses.push(other.get("templates").await.0);
+        statuses.push(other.delete("b").await.0);
+    }
+    let served = statuses.iter().filter(|status| matches!(status, 200 | 400)).count();
+    figure(
+        "an application that adds, lists and deletes beside 40 clients whose gallery is locked",
+        &format!("{served} of {} calls served; the 40 clients: {}", statuses.len(), stuck.tally.text()),
+    );
+    assert_eq!(stuck.tally.counts()[0], 0, "the lock is held");
+    assert_eq!(served, statuses.len(), "{statuses:?}");
+    stuck.stop();
+    sqlx::query("ROLLBACK").execute(&mut connection).await.unwrap();
     while tasks.join_next().await.is_some() {}
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Router;
 use semblance::api::{ApiConfig, ApiState, Limiters, Routes, router};
-use semblance::compute::{FairLimiter, MemoryBudget, Ticket};
+use semblance::compute::{FairLimiter, FairSlots, MemoryBudget, Ticket};
 use semblance::domain::{Calibration, Clock};
 use semblance::engine::Analyze;
 use semblance::service::{Credentials, Policy, Service};
@@ -107,6 +107,8 @@ impl Parts {
         let limiters = Limiters {
             photos: FairLimiter::new(setup.photos),
             store: FairLimiter::new(setup.store),
+            // More than any test keeps waiting.
+            store_slots: FairSlots::new(1024, 1.0, Duration::from_secs(60)),
             uploads: MemoryBudget::new(setup.upload_bytes, setup.share),
         };
         let licences = serde_json::json!({"models": [{"name": "scripted", "licence": "none"}]});
