@@ -63,6 +63,8 @@ pub struct ApiConfig {
     pub connections: usize,
     /// The share of them for one client, 0 to 1. Requests of a client that a header names count like connections.
     pub peer_share: f64,
+    /// Requests without good credentials per second of each client; 0: no limit.
+    pub unauthenticated_per_second: f64,
     /// Formats of photos that are accepted.
     pub formats: PhotoFormats,
     /// Origins whose pages may call; `*` is any. Empty: no CORS header is sent.
@@ -100,6 +102,7 @@ impl Default for ApiConfig {
             forwarded_header: None,
             connections: 768,
             peer_share: 0.5,
+            unauthenticated_per_second: 50.0,
             formats: PhotoFormats::CONTRACT,
             cors_origins: Vec::new(),
             hsts_s: None,

@@ -44,6 +44,9 @@ pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Ne
         let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(id);
         parts.extensions.insert(audit.clone());
+        if let Some(client) = client {
+            parts.extensions.insert(client);
+        }
         let version = parts.version;
         let (incoming, remainder) = body::guard(incoming, &parts.headers, api.config());
         let mut response = match api.admit_client(client) {

@@ -1,12 +1,13 @@
 //! Who sends a request: the peer of its connection, or the client that a trusted proxy reports.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 
 use super::ApiConfig;
-use crate::compute::{Admission, Refusal, Ticket};
-use crate::domain::client_key;
+use crate::compute::{Admission, RateLimiter, Refusal, Ticket};
+use crate::domain::{Clock, client_key};
 
 /// The peer of a connection, which the listener adds to each request: the client, a proxy, or the client that a proxy
 /// reported by the PROXY protocol.
@@ -45,6 +46,9 @@ const DRAINED_PART: usize = 8;
 /// The share of these for one client.
 const DRAINED_SHARE: f64 = 0.5;
 
+/// The seconds of its rate that a client without good credentials may use at once.
+const UNAUTHENTICATED_BURST_S: f64 = 5.0;
+
 /// What one client may take of the server, whichever application it calls for.
 #[derive(Debug)]
 pub(super) struct ClientLimits {
@@ -52,6 +56,8 @@ pub(super) struct ClientLimits {
     requests: Admission,
     /// For clients without good credentials that are still sending after their response.
     drained: Admission,
+    /// For requests without good credentials.
+    unauthenticated: Option<RateLimiter<String>>,
 }
 
 impl ClientLimits {
@@ -59,6 +65,10 @@ impl ClientLimits {
         Self {
             requests: Admission::new(config.connections, config.peer_share),
             drained: Admission::new(config.connections / DRAINED_PART, DRAINED_SHARE),
+            unauthenticated: RateLimiter::new(
+                config.unauthenticated_per_second,
+                (config.unauthenticated_per_second * UNAUTHENTICATED_BURST_S) as u32,
+            ),
         }
     }
 
@@ -67,6 +77,15 @@ impl ClientLimits {
     pub(super) fn admit(&self, client: Option<Client>) -> Result<Option<Ticket>, Refusal> {
         let Some(client) = client.filter(|client| client.is_forwarded) else { return Ok(None) };
         self.requests.try_take(&client_key(client.address)).map(Some)
+    }
+
+    /// Counts a request without good credentials.
+    ///
+    /// # Errors
+    /// How long to wait when the client has sent too many.
+    pub(super) fn check_unauthenticated(&self, client: Client) -> Result<(), Duration> {
+        let Some(limiter) = &self.unauthenticated else { return Ok(()) };
+        limiter.check(&client_key(client.address), Clock::system().instant())
     }
 
     /// A place for a client without good credentials that is drained; `None` when they are taken.

@@ -103,6 +103,11 @@ impl ApiState {
         self.0.clients.admit(client).map_err(refused)
     }
 
+    /// Counts a request whose credentials were not good, or refuses it over the rate of its client.
+    pub(super) fn check_unauthenticated(&self, client: Client) -> Result<(), ApiError> {
+        self.0.clients.check_unauthenticated(client).map_err(ApiError::TooMany)
+    }
+
     /// How the rest of a body is drained after its response.
     pub(super) fn drain(&self, is_authenticated: bool, client: Option<IpAddr>) -> Drain {
         if is_authenticated {

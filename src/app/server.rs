@@ -278,6 +278,7 @@ fn api_config(settings: &Settings) -> ApiConfig {
         },
         connections: settings.server.connections,
         peer_share: settings.server.peer_share,
+        unauthenticated_per_second: settings.limits.unauthenticated_per_s,
         // Public metrics do not contain application ids.
         metrics_by_app: settings.admin.listen.is_some(),
         ..ApiConfig::default()

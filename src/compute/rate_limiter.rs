@@ -16,9 +16,19 @@ pub struct RateLimiter<K> {
     interval: Duration,
     /// How far ahead of that rate a key may be.
     tolerance: Duration,
-    /// When the next request of each key is due at the allowed rate.
-    due: Mutex<HashMap<K, Instant>>,
+    due: Mutex<Due<K>>,
 }
+
+/// When the next request of each key is due at the allowed rate.
+#[derive(Debug)]
+struct Due<K> {
+    by_key: HashMap<K, Instant>,
+    /// At this number of keys, those that are due already are removed: they are like new ones.
+    prune_at: usize,
+}
+
+/// The least number of keys at which some are removed.
+const MIN_PRUNE_AT: usize = 1024;
 
 impl<K: Eq + Hash + Clone> RateLimiter<K> {
     /// A limit of `per_second` requests a second, of which up to `burst` (at least one) may come at once. `None`, no
@@ -29,7 +39,7 @@ impl<K: Eq + Hash + Clone> RateLimiter<K> {
         }
         let interval = Duration::try_from_secs_f64(1.0 / per_second).unwrap_or(MAX_INTERVAL).min(MAX_INTERVAL);
         let tolerance = interval.saturating_mul(burst.max(1) - 1);
-        Some(Self { interval, tolerance, due: Mutex::default() })
+        Some(Self { interval, tolerance, due: Mutex::new(Due { by_key: HashMap::new(), prune_at: MIN_PRUNE_AT }) })
     }
 
     /// Admits a request at `now` and counts it.
@@ -38,15 +48,19 @@ impl<K: Eq + Hash + Clone> RateLimiter<K> {
     /// How long to wait until it is admitted. A refused request is not counted.
     pub fn check(&self, key: &K, now: Instant) -> Result<(), Duration> {
         let mut all = self.due.lock();
-        let due = all.get(key).copied().unwrap_or(now).max(now);
+        let due = all.by_key.get(key).copied().unwrap_or(now).max(now);
         let early = due.duration_since(now).saturating_sub(self.tolerance);
         if !early.is_zero() {
             return Err(early);
         }
-        match all.get_mut(key) {
+        match all.by_key.get_mut(key) {
             Some(entry) => *entry = due + self.interval,
             None => {
-                all.insert(key.clone(), due + self.interval);
+                if all.by_key.len() >= all.prune_at {
+                    all.by_key.retain(|_, due| *due > now);
+                    all.prune_at = (2 * all.by_key.len()).max(MIN_PRUNE_AT);
+                }
+                all.by_key.insert(key.clone(), due + self.interval);
             }
         }
         Ok(())
@@ -74,6 +88,18 @@ mod tests {
         // After a long pause a whole burst is admitted again, and no more.
         let passed = (0..9).filter(|_| limiter.check(&"a", at(60_000)).is_ok()).count();
         assert_eq!(passed, 3);
+    }
+
+    #[test]
+    fn keys_that_are_due_are_forgotten() {
+        let limiter = RateLimiter::new(1.0, 1).unwrap();
+        let start = stopwatch();
+        for key in 0..100_000_u64 {
+            assert!(limiter.check(&key, start + Duration::from_millis(key)).is_ok());
+        }
+        // A thousand keys a second, each due after a second.
+        assert!(limiter.due.lock().by_key.len() <= 2 * MIN_PRUNE_AT);
+        assert!(limiter.check(&99_999, start + Duration::from_millis(100_000)).is_err());
     }
 
     #[test]

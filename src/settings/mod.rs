@@ -392,6 +392,9 @@ mod tests {
             ("SEMBLANCE_SERVER_BODY_TIMEOUT_S", "0"),
             ("SEMBLANCE_SERVER_CONNECTIONS", "0"),
             ("SEMBLANCE_SERVER_PEER_SHARE", "0"),
+            ("SEMBLANCE_SERVER_TRUSTED_PROXIES", "10.0.0.0/33"),
+            ("SEMBLANCE_SERVER_CLIENT_FROM", "proxy-protocol"),
+            ("SEMBLANCE_LIMITS_UNAUTHENTICATED_PER_S", "-1"),
             ("SEMBLANCE_MATCHING_SIMILARITY", "magic"),
             ("SEMBLANCE_RESPONSE_SHAPE", "round"),
         ] {

@@ -160,6 +160,7 @@ pub struct Limits {
     pub app_share: f64,
     pub app_per_s: f64,
     pub app_burst: u32,
+    pub unauthenticated_per_s: f64,
 }
 
 /// `[photo]`
@@ -297,6 +298,9 @@ impl Settings {
         }
         if self.limits.app_burst == 0 {
             return wrong("limits.app_burst", "must be at least 1");
+        }
+        if !(self.limits.unauthenticated_per_s >= 0.0 && self.limits.unauthenticated_per_s.is_finite()) {
+            return wrong("limits.unauthenticated_per_s", "must be at least 0");
         }
         if self.limits.photo_pixels == 0 {
             return wrong("limits.photo_pixels", "must be at least 1 pixel");

@@ -40,7 +40,12 @@ impl FromRequestParts<ApiState> for Authenticated {
             Err(_) if !app_id.is_empty() && !app_key.is_empty() && !api.service().replicator().is_loaded() => {
                 Err(Error::Loading.into())
             }
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                if let Some(client) = parts.extensions.get() {
+                    api.check_unauthenticated(*client)?;
+                }
+                Err(error.into())
+            }
         }
     }
 }

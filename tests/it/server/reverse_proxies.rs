@@ -244,6 +244,80 @@ async fn headers_of_trusted_proxies_name_the_client() {
     }
 }
 
+/// Clients of a proxy have limits of their own: on requests without good credentials, and on requests in flight.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_of_a_proxy_have_limits_of_their_own() {
+    let rate = [("SEMBLANCE_LIMITS_UNAUTHENTICATED_PER_S", "1"), TRUSTED];
+    let share = [
+        ("SEMBLANCE_SERVER_CONNECTIONS", "8"),
+        ("SEMBLANCE_SERVER_PEER_SHARE", "0.25"),
+        ("SEMBLANCE_SERVER_BODY_IDLE_S", "60"),
+    ];
+    let environment = [&rate[..], &share].concat();
+    let server = Server::start_in(tempfile::tempdir().unwrap(), &Database::sqlite(), &environment).await;
+    let address = address_of(server.url());
+    let local = Ipv4Addr::LOCALHOST;
+    let (id, key) = server.first_credentials();
+    let good = format!("APP-ID: {id}\r\nAPP-KEY: {key}\r\n");
+    let send = async |client: &str, credentials: &str| -> String {
+        let answer = request_from(local, address, b"", &format!("X-Forwarded-For: {client}\r\n{credentials}")).await;
+        answer.split(' ').nth(1).unwrap_or("none").to_owned()
+    };
+    eventually("too many are refused", async || send("192.0.2.1", "").await == "429").await;
+    assert_eq!(send("192.0.2.2", "").await, "401", "of another client");
+    assert_eq!(send("192.0.2.1", &good).await, "200", "good credentials");
+
+    // Two bodies that do not end are the share of one client.
+    let begin = async |client: &str| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let head = format!(
+            "POST /api/v1.0/identify HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n{good}\
+             Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n"
+        );
+        let part = b"--b\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"x\"\r\n\r\n";
+        // Fast enough for the least rate of a body, for a while.
+        stream.write_all(&[head.as_bytes(), part, &[0; 100_000]].concat()).unwrap();
+        stream
+    };
+    let held = [begin("192.0.2.1").await, begin("192.0.2.1").await];
+    eventually("the share is taken", async || send("192.0.2.1", &good).await == "429").await;
+    assert_eq!(send("192.0.2.2", &good).await, "200", "another client of the proxy");
+    drop(held);
+    eventually("the share is free again", async || send("192.0.2.1", &good).await == "200").await;
+}
+
+/// The header of the PROXY protocol comes before TLS.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_proxy_protocol_comes_before_tls() {
+    crate::support::crypto();
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let tls = [("SEMBLANCE_TLS_CERT", cert.to_str().unwrap()), ("SEMBLANCE_TLS_KEY", key.to_str().unwrap())];
+    let server = start_behind(&[&tls[..], &[TRUSTED, PROXY_PROTOCOL]].concat());
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(made.cert.der().clone()).unwrap();
+    let config = Arc::new(rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth());
+    let get = |header: &[u8]| -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(address_of(server.url()))?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        stream.write_all(header)?;
+        let name = "localhost".try_into().unwrap();
+        let mut stream =
+            rustls::StreamOwned::new(rustls::ClientConnection::new(Arc::clone(&config), name).unwrap(), stream);
+        stream.write_all(b"GET /api/v1.0/templates HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+        let mut answer = vec![0; 1024];
+        let read = stream.read(&mut answer)?;
+        Ok(String::from_utf8_lossy(&answer[..read]).into_owned())
+    };
+    assert!(get(b"").is_err(), "TLS at once");
+    assert!(get(&version_2([192, 0, 2, 7])).unwrap().starts_with("HTTP/1.1 401"));
+    assert_eq!(journaled_client(&server, 401).await, "192.0.2.7");
+}
+
 /// What a scene counts.
 #[derive(Debug, Default)]
 struct Counts {
