@@ -275,7 +275,8 @@ async fn clients_of_a_proxy_have_limits_of_their_own() {
             "POST /api/v1.0/identify HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n{good}\
              Content-Type: multipart/form-data; boundary=b\r\nContent-Length: 1000000\r\n\r\n"
         );
-        let part = b"--b\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"x\"\r\n\r\n";
+        let part = b"--b\r\nContent-Disposition: form-data; name=\"photo\"; filename=\"x\"\r\n\
+            Content-Type: image/jpeg\r\n\r\n";
         // Fast enough for the least rate of a body, for a while.
         stream.write_all(&[head.as_bytes(), part, &[0; 100_000]].concat()).unwrap();
         stream
