@@ -102,7 +102,7 @@ impl Default for ApiConfig {
             forwarded_header: None,
             connections: 768,
             peer_share: 0.5,
-            unauthenticated_per_second: 50.0,
+            unauthenticated_per_second: 0.0,
             formats: PhotoFormats::CONTRACT,
             cors_origins: Vec::new(),
             hsts_s: None,
