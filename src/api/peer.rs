@@ -93,3 +93,49 @@ impl ClientLimits {
         self.drained.try_take(&client.map(client_key).unwrap_or_default()).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(address: &str, is_forwarded: bool) -> Option<Client> {
+        Some(Client { address: address.parse().unwrap(), is_forwarded })
+    }
+
+    #[test]
+    fn a_client_behind_a_proxy_gets_a_share_of_the_requests() {
+        let limits = ClientLimits::new(&ApiConfig { connections: 8, peer_share: 0.25, ..ApiConfig::default() });
+        let held = [(); 2].map(|()| limits.admit(client("192.0.2.1", true)).unwrap().unwrap());
+        assert_eq!(limits.admit(client("192.0.2.1", true)).unwrap_err(), Refusal::ShareUsed);
+        assert!(limits.admit(client("192.0.2.2", true)).unwrap().is_some(), "another client");
+        assert!(limits.admit(client("192.0.2.1", false)).unwrap().is_none(), "the limits on connections bound it");
+        assert!(limits.admit(None).unwrap().is_none());
+        drop(held);
+        assert!(limits.admit(client("192.0.2.1", true)).is_ok());
+    }
+
+    #[test]
+    fn places_to_be_drained_are_shared() {
+        let limits = ClientLimits::new(&ApiConfig { connections: 32, ..ApiConfig::default() });
+        let address = |text: &str| Some(text.parse().unwrap());
+        let _held = [(); 2].map(|()| limits.drained(address("192.0.2.1")).unwrap());
+        assert!(limits.drained(address("192.0.2.1")).is_none(), "half of four");
+        let _others = ["192.0.2.2", "192.0.2.3"].map(|other| limits.drained(address(other)).unwrap());
+        assert!(limits.drained(address("192.0.2.4")).is_none(), "all four are taken");
+    }
+
+    #[test]
+    fn a_header_makes_the_client_only_behind_a_trusted_proxy() {
+        let trusted_proxies = ["10.0.0.1".parse().unwrap()].into_iter().collect();
+        let forwarded_header = Some(crate::api::ForwardedHeader::XForwardedFor);
+        let config = ApiConfig { trusted_proxies, forwarded_header, ..ApiConfig::default() };
+        let of = |peer: &str, text: &'static str| {
+            let headers = HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), text.parse().unwrap())]);
+            let client = Client::new(Peer(peer.parse().unwrap()), &headers, &config);
+            (client.address.to_string(), client.is_forwarded)
+        };
+        assert_eq!(of("10.0.0.1", "192.0.2.1"), ("192.0.2.1".to_owned(), true));
+        assert_eq!(of("10.0.0.2", "192.0.2.1"), ("10.0.0.2".to_owned(), false));
+        assert_eq!(of("10.0.0.1", "unknown"), ("10.0.0.1".to_owned(), false));
+    }
+}
