@@ -297,6 +297,8 @@ async fn an_interrupted_backup_leaves_no_file_under_its_name() {
     let start = Instant::now();
     backup(dir.path(), &database, &file);
     let length = start.elapsed();
+    let bytes = std::fs::metadata(&file).unwrap().len();
+    figure("backup of SQLite", &format!("{MANY} templates in {} ms, {} KiB", length.as_millis(), bytes >> 10));
     let (done, printed) = run(dir.path(), &database, &["backup", file.to_str().unwrap()]);
     assert!(!done && printed.contains("--force replaces it"), "{printed}");
     let other = dir.path().join("b.backup");
@@ -308,6 +310,10 @@ async fn an_interrupted_backup_leaves_no_file_under_its_name() {
             std::fs::remove_file(&other).unwrap();
         }
     }
+    let piped = command(dir.path(), &database).args(["backup", "-"]).output().unwrap();
+    assert!(piped.status.success(), "{}", String::from_utf8_lossy(&piped.stderr));
+    std::fs::write(&file, piped.stdout).unwrap();
+    run_check(dir.path(), &file);
     backup(dir.path(), &database, &other);
     run_check(dir.path(), &other);
     #[cfg(unix)]

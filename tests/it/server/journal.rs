@@ -258,7 +258,7 @@ async fn commands_are_journaled() {
             ("gallery export", "begins"),
             ("gallery export", "ends: 0 templates"),
             ("gallery import", "begins"),
-            ("gallery import", "ends: 0 templates with 0 samples"),
+            ("gallery import", "ends: 0 templates with 0 samples, 0 refused"),
             ("app delete", "templates: 0"),
         ]
     );
