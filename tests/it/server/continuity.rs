@@ -14,12 +14,13 @@ fn contents(dir: &Path) -> Vec<Option<Vec<u8>>> {
     FILES.iter().map(|name| std::fs::read(dir.join(name)).ok()).collect()
 }
 
-/// The start is refused with this reason, and the files stay as they are.
-fn refused(dir: &TempDir, reason: &str) {
+/// The start is refused with one of these reasons, and the files stay as they are.
+fn refused(dir: &TempDir, reasons: &[&str]) {
     let before = contents(dir.path());
     let (code, message) = try_start(dir, &Database::sqlite());
-    assert!(code == Some(1) && message.contains(reason), "{reason}: {message}");
-    assert!(contents(dir.path()) == before, "{reason}: the files are unchanged");
+    let is_named = reasons.iter().any(|reason| message.contains(reason));
+    assert!(code == Some(1) && is_named, "{reasons:?}: {message}");
+    assert!(contents(dir.path()) == before, "{reasons:?}: the files are unchanged");
 }
 
 fn copy(from: &Path, to: &Path, names: &[&str]) {
@@ -46,7 +47,7 @@ async fn a_file_that_was_copied_from_a_running_server_is_refused() {
     enroll(&app, 0..26).await;
     let target = tempfile::tempdir().unwrap();
     copy(server.dir(), target.path(), &["semblance.db", "sealing.key"]);
-    refused(&target, "was copied while it was in use");
+    refused(&target, &["was copied while it was in use"]);
     // The log of the same moment belongs to it.
     copy(server.dir(), target.path(), &["semblance.db-wal"]);
     let copied = Server::start_in(target, &Database::sqlite(), &[]).await;
@@ -73,7 +74,7 @@ async fn a_database_that_lost_its_log_is_refused() {
     let log = dir.path().join("semblance.db-wal");
     let kept = dir.path().join("kept");
     std::fs::rename(&log, &kept).unwrap();
-    refused(&dir, "is an older state of the database");
+    refused(&dir, &["is an older state of the database"]);
     for arguments in [["app", "list"], ["gallery", "check"]] {
         let done = command(dir.path(), &Database::sqlite()).args(arguments).output().unwrap();
         let message = String::from_utf8_lossy(&done.stderr).into_owned();
@@ -85,11 +86,11 @@ async fn a_database_that_lost_its_log_is_refused() {
     server.kill();
     let dir = server.into_dir();
     std::fs::remove_file(dir.path().join("semblance.db-wal")).unwrap();
-    refused(&dir, "database accept");
+    refused(&dir, &["database accept"]);
     let done = command(dir.path(), &Database::sqlite()).args(["database", "accept"]).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let server = Server::start_in(dir, &Database::sqlite(), &[]).await;
-    assert!(listed(&server.app(app.credentials())).await <= 5, "the operator has decided");
+    // The operator has decided; how much is left depends on when the log was last written into the file.
+    Server::start_in(dir, &Database::sqlite(), &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,15 +112,16 @@ async fn an_older_file_under_a_newer_log_is_refused() {
     copy(dir.path(), newest.path(), &FILES);
 
     copy(older.path(), dir.path(), &["semblance.db"]);
-    refused(&dir, "do not belong together");
+    refused(&dir, &["do not belong together"]);
     // Nor is it accepted.
     let done = command(dir.path(), &Database::sqlite()).args(["database", "accept"]).output().unwrap();
     assert!(!done.status.success());
     copy(newest.path(), dir.path(), &["semblance.db"]);
     copy(older.path(), dir.path(), &["semblance.db-wal"]);
-    refused(&dir, "do not belong together");
+    // The older log may have been copied while it was empty.
+    refused(&dir, &["do not belong together", "is an older state of the database"]);
     copy(older.path(), dir.path(), &FILES);
-    refused(&dir, "is an older state of the database");
+    refused(&dir, &["is an older state of the database"]);
     copy(newest.path(), dir.path(), &FILES);
     let server = Server::start_in(dir, &Database::sqlite(), &[]).await;
     assert_eq!(listed(&server.app(app.credentials())).await, 9);
@@ -138,7 +140,7 @@ async fn a_missing_file_does_not_become_an_empty_database() {
     assert_eq!(server.stop(), Some(0));
     let dir = server.into_dir();
     std::fs::remove_file(dir.path().join("semblance.db")).unwrap();
-    refused(&dir, "is missing or empty");
+    refused(&dir, &["is missing or empty"]);
     let done = command(dir.path(), &database).args(["restore", file.to_str().unwrap()]).output().unwrap();
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let server = Server::start_in(dir, &database, &[]).await;
