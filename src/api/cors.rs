@@ -5,7 +5,8 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::envelope::TRANSACTION_ID;
+use super::envelope::{IDEMPOTENCY_REPLAYED, TRANSACTION_ID};
+use super::extract::IDEMPOTENCY_KEY;
 
 /// The layer for an operator's origins; `None` when there are none.
 pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
@@ -27,9 +28,10 @@ pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
             .allow_headers([
                 HeaderName::from_static("app-id"),
                 HeaderName::from_static("app-key"),
+                IDEMPOTENCY_KEY,
                 header::CONTENT_TYPE,
             ])
-            .expose_headers([TRANSACTION_ID, header::RETRY_AFTER])
+            .expose_headers([TRANSACTION_ID, IDEMPOTENCY_REPLAYED, header::RETRY_AFTER])
             .max_age(Duration::from_secs(3600)),
     )
 }

@@ -26,6 +26,9 @@ use crate::domain::TransactionId;
 /// The header that repeats the transaction id.
 pub(super) const TRANSACTION_ID: HeaderName = HeaderName::from_static("x-transaction-id");
 
+/// Marks the reply of an equal request before. Its body and [`TRANSACTION_ID`] are those of that request.
+pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
 /// `Connection: close`: the request was not read to its end, so the connection cannot serve another one.
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
@@ -75,13 +78,19 @@ pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Ne
 }
 
 /// Writes the outcome into the response and returns the failure, if any.
-fn render(response: &mut Response, id: TransactionId, retry_after_s: u64) -> Option<Arc<ApiError>> {
+fn render(response: &mut Response, mut id: TransactionId, retry_after_s: u64) -> Option<Arc<ApiError>> {
     let status = response.status();
     let outcome = response.extensions_mut().remove::<Outcome>();
     let failed = status.is_client_error() || status.is_server_error();
     let failure = match outcome {
         Some(Outcome::Result(result)) => {
             set_json(response, format!(r#"{{"transactionId":"{id}","result":{result}}}"#));
+            None
+        }
+        Some(Outcome::Repeated(original, result)) => {
+            id = original;
+            set_json(response, format!(r#"{{"transactionId":"{id}","result":{result}}}"#));
+            response.headers_mut().insert(IDEMPOTENCY_REPLAYED, HeaderValue::from_static("true"));
             None
         }
         Some(Outcome::Done) => {

@@ -94,8 +94,10 @@ impl ApiError {
     pub(super) fn retry_after(&self, usual: u64) -> Option<u64> {
         match self {
             Self::TooMany(wait) => Some((wait.as_millis().div_ceil(1000) as u64).max(1)),
-            error if error.body().status == StatusCode::SERVICE_UNAVAILABLE => Some(usual.max(1)),
-            _ => None,
+            error => match error.body().status {
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::CONFLICT => Some(usual.max(1)),
+                _ => None,
+            },
         }
     }
 
@@ -129,6 +131,12 @@ fn service_body(error: &Error) -> ErrorBody {
         ),
         Error::QualityNotInstalled => body(S::NOT_IMPLEMENTED, 501, "no quality model (crfiqa) is installed"),
         Error::Suspicious(suspicion) => body(S::BAD_REQUEST, 400, suspicion.to_string()),
+        Error::RequestInProgress => {
+            body(S::CONFLICT, 409, "a request with this Idempotency-Key is in progress, try again later")
+        }
+        Error::KeyReused => {
+            body(S::UNPROCESSABLE_ENTITY, 422, "this Idempotency-Key was used for another request, use a new one")
+        }
         Error::NotInstalled(Check::Liveness) => body(S::NOT_IMPLEMENTED, 501, "no liveness model is installed"),
         Error::NotInstalled(Check::Deepfake) => body(S::NOT_IMPLEMENTED, 501, "no deepfake model is installed"),
         Error::Unauthenticated => body(S::UNAUTHORIZED, 401, "APP-ID or APP-KEY is missing or wrong"),

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
 use super::ApiError;
+use crate::domain::TransactionId;
 use crate::service::Error;
 
 /// What a handler decided, before it is put into the envelope.
@@ -14,6 +15,8 @@ use crate::service::Error;
 pub(super) enum Outcome {
     /// Success with a `result`, as JSON.
     Result(Arc<str>),
+    /// The success of an equal request before, with its transaction.
+    Repeated(TransactionId, Arc<str>),
     /// Success without one.
     Done,
     /// A failure.

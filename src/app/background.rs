@@ -39,6 +39,9 @@ const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(86_400);
 /// How often expiry looks for a confirmation that it waits for.
 const CONFIRMATION_INTERVAL: Duration = Duration::from_secs(5);
 
+/// The pause between two searches for expired replies.
+const REPLY_EXPIRE_INTERVAL: Duration = Duration::from_secs(20);
+
 /// The pause before a task that panicked is restarted; it doubles with each further panic.
 const RESTART_BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60) };
 
@@ -70,6 +73,7 @@ impl Background {
             }),
             spawn_supervised("scrub", Arc::clone(scrubber), scrub),
             spawn_supervised("expire", service.clone(), expire),
+            spawn_supervised("expire replies", service.clone(), expire_replies),
             spawn_supervised("relay", Arc::clone(relay), move |relay| relay.run(poll_interval)),
             spawn_supervised("outbox backlog", Arc::clone(relay), OutboxRelay::measure_backlog),
             spawn_supervised("reload", reloaded, move |reloaded| reload(reloaded, reload_interval)),
@@ -223,6 +227,23 @@ async fn expire(service: Service) {
                 break;
             }
             tracing::info!(templates = removed, "expired templates are removed");
+        }
+    }
+}
+
+/// Deletes the expired replies of requests with an `Idempotency-Key`, for as long as the server runs.
+async fn expire_replies(service: Service) {
+    loop {
+        tokio::time::sleep(REPLY_EXPIRE_INTERVAL).await;
+        loop {
+            match service.expire_replies().await {
+                Ok(0) => break,
+                Ok(replies) => tracing::debug!(replies, "expired replies are deleted"),
+                Err(error) => {
+                    tracing::debug!(%error, "expired replies are not deleted yet");
+                    break;
+                }
+            }
         }
     }
 }

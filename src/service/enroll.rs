@@ -1,10 +1,10 @@
 //! Enroll: a photo becomes a template, or another sample of one.
 
-use super::{Caller, Error, PhotoOptions, Service, Suspicion};
+use super::{Caller, Error, Once, PhotoOptions, Service, Suspicion};
 use crate::domain::{Analysis, Check, Embedding, Measure, SampleId, TemplateId};
 use crate::gallery::Sample;
 use crate::image::Photo;
-use crate::store::{ErasureReason, OnConflict};
+use crate::store::{ErasureReason, Executed, KeptReply, OnConflict};
 
 /// A photo that was analyzed to be enrolled.
 #[derive(Debug, Clone)]
@@ -35,33 +35,114 @@ pub struct Enrolled {
     pub warnings: Vec<Suspicion>,
 }
 
+/// The outcome of an enrollment.
+#[derive(Debug)]
+pub enum Enrollment {
+    /// A template, or another sample of one, and the `result` of the reply, as JSON.
+    Done(Box<Enrolled>, String),
+    /// An equal request was executed before: its reply.
+    Repeated(KeptReply),
+}
+
+/// Writes the `result` of a reply.
+pub type Render<'a> = &'a (dyn Fn(&Enrolled) -> Result<String, Error> + Send + Sync);
+
 impl Service {
-    /// Enrolls a template.
+    /// Enrolls a template; with `once`, only if no equal request did so before.
     ///
     /// # Errors
-    /// [`Error::TemplateExists`], [`Error::LimitReached`], [`Error::Suspicious`], store failures.
-    pub async fn enroll(&self, caller: &Caller, new: NewSample, options: EnrollOptions) -> Result<Enrolled, Error> {
+    /// [`Error::TemplateExists`], [`Error::LimitReached`], [`Error::Suspicious`], [`Error::KeyReused`],
+    /// store failures.
+    pub async fn enroll(
+        &self,
+        caller: &Caller,
+        new: NewSample,
+        options: EnrollOptions,
+        once: Option<Once>,
+        render: Render<'_>,
+    ) -> Result<Enrollment, Error> {
         let NewSample { analysis, sample } = new;
-        let warnings = self.guard(caller, options.template.as_ref(), false, &sample.embedding).await?;
+        let warnings = match self.guard(caller, options.template.as_ref(), false, &sample.embedding).await {
+            Ok(warnings) => warnings,
+            Err(error) => return self.refused_once(caller, once.as_ref(), error).await,
+        };
         let template = options.template.unwrap_or_else(TemplateId::random);
         let replace = OnConflict::Replace(ErasureReason::replace(caller.transaction));
         let on_conflict = if options.replace { replace } else { OnConflict::Refuse };
-        let revision = self.store.templates.insert(&caller.app, &template, &sample, on_conflict).await?;
-        self.replicator.publish(&caller.app, revision).await;
-        Ok(Enrolled { template, sample: sample.id, analysis, warnings })
+        let enrolled = Enrolled { template, sample: sample.id, analysis, warnings };
+        let result = render(&enrolled)?;
+        let (app, template) = (&caller.app, &enrolled.template);
+        let executed = match &once {
+            None => Executed::Now(self.store.templates.insert(app, template, &sample, on_conflict).await?),
+            Some(once) => {
+                let reply = once.reply(caller, &result);
+                self.store.idempotency.insert_once(app, once.key(), template, &sample, on_conflict, &reply).await?
+            }
+        };
+        self.publish_once(caller, once.as_ref(), executed, enrolled, result).await
     }
 
-    /// Adds a sample to a template.
+    /// Adds a sample to a template; with `once`, only if no equal request did so before.
     ///
     /// # Errors
-    /// [`Error::TemplateNotFound`], [`Error::LimitReached`], [`Error::Suspicious`], store failures.
-    pub async fn add_sample(&self, caller: &Caller, template: TemplateId, new: NewSample) -> Result<Enrolled, Error> {
+    /// [`Error::TemplateNotFound`], [`Error::LimitReached`], [`Error::Suspicious`], [`Error::KeyReused`],
+    /// store failures.
+    pub async fn add_sample(
+        &self,
+        caller: &Caller,
+        template: TemplateId,
+        new: NewSample,
+        once: Option<Once>,
+        render: Render<'_>,
+    ) -> Result<Enrollment, Error> {
         let NewSample { analysis, sample } = new;
-        let warnings = self.guard(caller, Some(&template), true, &sample.embedding).await?;
-        let added = self.store.templates.add_sample(&caller.app, &template, &sample).await?;
-        let revision = added.ok_or(Error::TemplateNotFound)?;
-        self.replicator.publish(&caller.app, revision).await;
-        Ok(Enrolled { template, sample: sample.id, analysis, warnings })
+        let warnings = match self.guard(caller, Some(&template), true, &sample.embedding).await {
+            Ok(warnings) => warnings,
+            Err(error) => return self.refused_once(caller, once.as_ref(), error).await,
+        };
+        let enrolled = Enrolled { template, sample: sample.id, analysis, warnings };
+        let result = render(&enrolled)?;
+        let (app, template) = (&caller.app, &enrolled.template);
+        let executed = match &once {
+            None => self.store.templates.add_sample(app, template, &sample).await?.map(Executed::Now),
+            Some(once) => {
+                let reply = once.reply(caller, &result);
+                self.store.idempotency.add_sample_once(app, once.key(), template, &sample, &reply).await?
+            }
+        };
+        let executed = executed.ok_or(Error::TemplateNotFound)?;
+        self.publish_once(caller, once.as_ref(), executed, enrolled, result).await
+    }
+
+    /// The answer to an enrollment that the guard refuses. An equal request may have enrolled this very face meanwhile.
+    async fn refused_once(&self, caller: &Caller, once: Option<&Once>, error: Error) -> Result<Enrollment, Error> {
+        if let (Error::Suspicious(_), Some(once)) = (&error, once)
+            && let Some(kept) = self.repeated_meanwhile(caller, once).await?
+        {
+            return Ok(Enrollment::Repeated(kept));
+        }
+        Err(error)
+    }
+
+    /// Makes an enrollment visible to the next search.
+    async fn publish_once(
+        &self,
+        caller: &Caller,
+        once: Option<&Once>,
+        executed: Executed,
+        enrolled: Enrolled,
+        result: String,
+    ) -> Result<Enrollment, Error> {
+        match (executed, once) {
+            (Executed::Now(revision), _) => {
+                self.replicator.publish(&caller.app, revision).await;
+                Ok(Enrollment::Done(Box::new(enrolled), result))
+            }
+            (Executed::Before(kept), Some(once)) => {
+                self.repeat(caller, once.fingerprint(), kept).await.map(Enrollment::Repeated)
+            }
+            (Executed::Before(_), None) => Err(Error::internal("a reply is kept for a request without a key")),
+        }
     }
 
     /// Analyzes a photo to be enrolled. Does not need the store, which may keep its callers waiting.

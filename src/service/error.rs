@@ -36,6 +36,12 @@ pub enum Error {
     /// A likely mix-up, which the application's guard refuses.
     #[error(transparent)]
     Suspicious(#[from] Suspicion),
+    /// An equal request with the same idempotency key is executed at this moment.
+    #[error("an equal request is in progress")]
+    RequestInProgress,
+    /// Another request had the same idempotency key.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
     /// The model for a check is not installed.
     #[error("no model for {0:?} is installed")]
     NotInstalled(Check),

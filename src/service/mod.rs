@@ -7,6 +7,7 @@ mod applications;
 mod enroll;
 mod error;
 mod guard;
+mod idempotency;
 mod identify;
 mod inspect;
 mod loader;
@@ -22,8 +23,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use applications::{Applications, Caller, Credentials};
-pub use enroll::{EnrollOptions, Enrolled, NewSample};
+pub use enroll::{EnrollOptions, Enrolled, Enrollment, NewSample, Render};
 pub use error::{Error, Suspicion};
+pub use idempotency::{EnrollmentRequest, Once};
 pub use identify::{Identified, IdentifyOptions, Match};
 pub use loader::Loading;
 pub use replicator::Replicator;
@@ -39,6 +41,7 @@ use crate::engine::{Analyze, AnalyzeError};
 use crate::gallery::{Matcher, MatcherFeed, Ranked};
 use crate::image::Photo;
 use crate::store::Store;
+use idempotency::InFlight;
 use retention::Holds;
 use snapshots::Snapshots;
 
@@ -70,6 +73,7 @@ pub struct Service {
     applications: Arc<Applications>,
     policy: Policy,
     holds: Arc<Holds>,
+    in_flight: Arc<InFlight>,
 }
 
 impl Service {
@@ -105,6 +109,7 @@ impl Service {
             applications,
             policy,
             holds: Arc::default(),
+            in_flight: Arc::default(),
         }
     }
 

@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use zeroize::Zeroizing;
 
 use super::config::KeySource;
 use super::error::{OpenError, StoreError};
@@ -117,6 +118,16 @@ impl Keyring {
             Some(sealer) => sealer.open(sample, sealed, data_key),
             None => self.sealer(id)?.open(sample, sealed, data_key),
         }
+    }
+
+    /// Opens a text with its wrapped data key.
+    pub(super) fn open_text(
+        &self,
+        data_key_aad: &[u8],
+        sealed: &[u8],
+        data_key: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        self.sealer(sealed_under(data_key)?)?.open_text(data_key_aad, sealed, data_key)
     }
 
     /// Opens the key of a snapshot.

@@ -120,6 +120,7 @@ async fn unlock(db: Db, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Res
     Ok(Store {
         apps: store.clone(),
         templates: store.clone(),
+        idempotency: store.clone(),
         snapshots: store.clone(),
         scrubber: store.clone(),
         outbox: store.clone(),

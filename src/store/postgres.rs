@@ -15,7 +15,7 @@ use super::migrate::{Pending, migrator, pending};
 use super::traits::HintStore;
 use crate::domain::stopwatch;
 
-const MIGRATIONS: [(i64, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str); 11] = [
     (1, "first", include_str!("../../migrations/postgres/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/postgres/0002_attributes.sql")),
     (3, "snapshots", include_str!("../../migrations/postgres/0003_snapshots.sql")),
@@ -26,6 +26,7 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
     (8, "enrollment", include_str!("../../migrations/postgres/0008_enrollment.sql")),
     (9, "quotas", include_str!("../../migrations/postgres/0009_quotas.sql")),
     (10, "retention", include_str!("../../migrations/postgres/0010_retention.sql")),
+    (11, "idempotency", include_str!("../../migrations/postgres/0011_idempotency.sql")),
 ];
 
 /// Notifies other nodes when its transaction commits. It is only a hint, and skipped before the queue of a listener
@@ -156,6 +157,7 @@ pub(super) async fn vacuum(pool: &PgPool) -> Result<(), StoreError> {
         let mut connection = options.connect().await?;
         sqlx::query("VACUUM samples").execute(&mut connection).await?;
         sqlx::query("VACUUM snapshots").execute(&mut connection).await?;
+        sqlx::query("VACUUM idempotency").execute(&mut connection).await?;
         connection.close().await
     };
     // The statement timeout of Postgres does not end the wait for a silent network.

@@ -37,13 +37,14 @@ pub(super) struct SampleRef<'a> {
     pub(super) model: &'a ModelTag,
 }
 
-/// Precedes the associated data of a data key; the rest is that of the embedding.
+/// Precedes the associated data of a data key; the rest is that of the sealed text.
 const DATA_KEY: &[u8] = b"data key ";
 
 impl SampleRef<'_> {
-    fn associated_data(&self, label: &[u8]) -> Vec<u8> {
+    /// The associated data of its data key.
+    pub(super) fn data_key_aad(&self) -> Vec<u8> {
         let mut data = Vec::with_capacity(192);
-        data.extend_from_slice(label);
+        data.extend_from_slice(DATA_KEY);
         for part in [self.app.as_str(), self.template.as_str(), self.model.as_str()] {
             // With the length before each part, no two samples have the same associated data.
             data.extend_from_slice(&(part.len() as u64).to_le_bytes());
@@ -52,11 +53,24 @@ impl SampleRef<'_> {
         data.extend_from_slice(self.sample.0.as_bytes());
         data
     }
+}
 
-    /// The associated data of its data key.
-    pub(super) fn data_key_aad(&self) -> Vec<u8> {
-        self.associated_data(DATA_KEY)
+/// The associated data of the data key of a kept reply: its application, its template, and the digest of the request's
+/// key.
+pub(super) fn reply_key_aad(app: &AppId, template: &TemplateId, key: &[u8; 32]) -> Vec<u8> {
+    let mut data = DATA_KEY.to_vec();
+    data.extend_from_slice(b"reply ");
+    for part in [app.as_str(), template.as_str()] {
+        data.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        data.extend_from_slice(part.as_bytes());
     }
+    data.extend_from_slice(key);
+    data
+}
+
+/// The associated data of a text: that of its data key, without the label.
+fn text_aad(data_key_aad: &[u8]) -> &[u8] {
+    data_key_aad.get(DATA_KEY.len()..).unwrap_or_default()
 }
 
 /// The associated data of a snapshot's key.
@@ -87,11 +101,11 @@ impl From<SealError> for StoreError {
     }
 }
 
-/// The sealed columns of a sample.
+/// A text that is sealed under a data key of its own.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Sealed {
-    /// The embedding, under its data key.
-    pub(super) embedding: Vec<u8>,
+    /// The text, under its data key.
+    pub(super) text: Vec<u8>,
     /// The data key, under the sealing key.
     pub(super) data_key: Vec<u8>,
 }
@@ -163,16 +177,27 @@ impl Sealer {
     pub(super) fn seal(&self, sample: &SampleRef<'_>, embedding: &Embedding) -> Result<Sealed, SealError> {
         let plain: Zeroizing<Vec<u8>> =
             Zeroizing::new(embedding.values().iter().flat_map(|v| v.to_le_bytes()).collect());
-        self.seal_text(sample, &plain)
+        self.seal_text(&sample.data_key_aad(), &plain)
     }
 
-    /// Seals the plain bytes of a sample.
-    pub(super) fn seal_text(&self, sample: &SampleRef<'_>, plain: &[u8]) -> Result<Sealed, SealError> {
+    /// Seals plain bytes under a data key of their own. `data_key_aad` is the associated data of that key.
+    pub(super) fn seal_text(&self, data_key_aad: &[u8], plain: &[u8]) -> Result<Sealed, SealError> {
         let key = Key::random().map_err(|_| SealError::Random)?;
-        let mut sealed = vec![UNDER_DATA_KEY];
-        encrypt(&cipher(&key), &sample.associated_data(&[]), plain, &mut sealed)?;
-        let data_key = self.seal_bytes(&sample.data_key_aad(), key.0.as_ref())?;
-        Ok(Sealed { embedding: sealed, data_key })
+        let mut text = vec![UNDER_DATA_KEY];
+        encrypt(&cipher(&key), text_aad(data_key_aad), plain, &mut text)?;
+        let data_key = self.seal_bytes(data_key_aad, key.0.as_ref())?;
+        Ok(Sealed { text, data_key })
+    }
+
+    /// Opens what [`Sealer::seal_text`] sealed.
+    pub(super) fn open_text(
+        &self,
+        data_key_aad: &[u8],
+        sealed: &[u8],
+        data_key: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let [UNDER_DATA_KEY, sealed @ ..] = sealed else { return Err(SealError::Format) };
+        decrypt(&cipher(&self.open_key(data_key_aad, data_key)?), text_aad(data_key_aad), sealed)
     }
 
     /// Opens an embedding with its wrapped data key. One of the version before data keys has none.
@@ -183,13 +208,9 @@ impl Sealer {
         data_key: Option<&[u8]>,
     ) -> Result<Embedding, SealError> {
         let data_key_aad = sample.data_key_aad();
-        let embedding_aad = data_key_aad.get(DATA_KEY.len()..).unwrap_or_default();
         let plain = match data_key {
-            None => self.open_bytes(embedding_aad, sealed)?,
-            Some(wrapped) => {
-                let [UNDER_DATA_KEY, sealed @ ..] = sealed else { return Err(SealError::Format) };
-                decrypt(&cipher(&self.open_key(&data_key_aad, wrapped)?), embedding_aad, sealed)?
-            }
+            None => self.open_bytes(text_aad(&data_key_aad), sealed)?,
+            Some(data_key) => self.open_text(&data_key_aad, sealed, data_key)?,
         };
         embedding(&plain, sample.model)
     }
@@ -259,8 +280,8 @@ impl SealedRow {
     /// # Errors
     /// [`StoreError::Failed`] when the system gives no random numbers.
     pub fn seal(&self, key: &Key, text: &[u8]) -> Result<(Vec<u8>, Vec<u8>), StoreError> {
-        let Sealed { embedding, data_key } = Sealer::new(key).seal_text(&self.sample(), text)?;
-        Ok((embedding, data_key))
+        let sealed = Sealer::new(key).seal_text(&self.sample().data_key_aad(), text)?;
+        Ok((sealed.text, sealed.data_key))
     }
 }
 
@@ -281,10 +302,10 @@ mod tests {
         let (template, model) = ("t".parse().unwrap(), ModelTag::new("m"));
         let embedding = Embedding::new(&[0.1, -0.7, 0.3], model.clone()).unwrap();
         let here = sample(&app, &template, &model);
-        let Sealed { embedding: sealed, data_key } = sealer.seal(&here, &embedding).unwrap();
+        let Sealed { text: sealed, data_key } = sealer.seal(&here, &embedding).unwrap();
         assert_eq!(sealer.open(&here, &sealed, Some(&data_key)), Ok(embedding.clone()));
         let again = sealer.seal(&here, &embedding).unwrap();
-        assert!(sealed != again.embedding && data_key != again.data_key, "no nonce and no key is used twice");
+        assert!(sealed != again.text && data_key != again.data_key, "no nonce and no key is used twice");
         assert!(!sealed.windows(4).any(|w| w == embedding.values()[0].to_le_bytes()));
         assert_eq!(sealer.open(&here, &sealed, Some(&again.data_key)), Err(SealError::Damaged));
         assert_eq!(sealer.open(&here, &sealed, None), Err(SealError::Format));

@@ -15,7 +15,7 @@ use super::migrate::{Pending, migrator, pending};
 use super::traits::HintStore;
 use crate::domain::stopwatch;
 
-const MIGRATIONS: [(i64, &str, &str); 10] = [
+const MIGRATIONS: [(i64, &str, &str); 11] = [
     (1, "first", include_str!("../../migrations/sqlite/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/sqlite/0002_attributes.sql")),
     (3, "snapshots", include_str!("../../migrations/sqlite/0003_snapshots.sql")),
@@ -26,6 +26,7 @@ const MIGRATIONS: [(i64, &str, &str); 10] = [
     (8, "enrollment", include_str!("../../migrations/sqlite/0008_enrollment.sql")),
     (9, "quotas", include_str!("../../migrations/sqlite/0009_quotas.sql")),
     (10, "retention", include_str!("../../migrations/sqlite/0010_retention.sql")),
+    (11, "idempotency", include_str!("../../migrations/sqlite/0011_idempotency.sql")),
 ];
 
 /// Rows that SQLite reads ahead of the one that is processed. A gallery is read while its rows are opened; with these

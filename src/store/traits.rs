@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 
 use super::backup::BackupStore;
 use super::error::{InsertError, Refusal, StoreError};
+use super::idempotency::IdempotencyStore;
 use super::key::{Key, KeyId};
 use super::outbox::{ErasureReason, OutboxStore};
 use super::record::{
@@ -220,6 +221,8 @@ pub struct Store {
     pub apps: Arc<dyn AppStore>,
     /// Templates.
     pub templates: Arc<dyn TemplateStore>,
+    /// Enrollments that are executed once, however often they are requested.
+    pub idempotency: Arc<dyn IdempotencyStore>,
     /// The keys of snapshots.
     pub snapshots: Arc<dyn SnapshotStore>,
     /// Clears away what erasures leave.

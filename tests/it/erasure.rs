@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-use semblance::domain::{AppId, Clock, Embedding, EnrollRules, ModelTag, SampleId, TemplateId};
+use semblance::domain::{AppId, Clock, Embedding, EnrollRules, ModelTag, SampleId, TemplateId, TransactionId};
 use semblance::gallery::Sample;
 use semblance::store::{
-    AppRecord, DatabaseConfig, ErasureReason, Key, KeyHash, KeySource, OnConflict, OpenMode, OpenOptions, Store, open,
+    AppRecord, DatabaseConfig, EnrollmentReply, ErasureReason, Fingerprint, Key, KeyHash, KeySource, OnConflict,
+    OpenMode, OpenOptions, Store, open,
 };
 use sqlx::Connection as _;
 
@@ -85,6 +86,49 @@ pub(crate) async fn rows(file: &Path) -> HashMap<(String, String), (Vec<u8>, Vec
             .unwrap();
     connection.close().await.unwrap();
     rows.into_iter().map(|(app, template, sealed, key)| ((app, template), (sealed, key))).collect()
+}
+
+/// The same for the reply that is kept for a request with an idempotency key, also when it has expired.
+#[tokio::test]
+async fn no_file_keeps_a_reply_of_a_removed_template() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_in(dir.path()).await;
+    let app = with_app(&store, "a").await;
+    for n in 0..40u32 {
+        let reply = EnrollmentReply {
+            fingerprint: Fingerprint([n as u8; 32]),
+            transaction: TransactionId::random(),
+            result: format!(r#"{{"templateId":"t{n}","age":{n},"filler":"{}"}}"#, "of a long reply ".repeat(100)),
+        };
+        let (key, id) = (format!("k{n}").parse().unwrap(), format!("t{n}").parse().unwrap());
+        let (idempotency, refuse) = (&store.idempotency, OnConflict::Refuse);
+        idempotency.insert_once(&app, &key, &id, &sample(n), refuse, &reply).await.unwrap();
+    }
+    let url = format!("sqlite://{}", dir.path().join("test.db").display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let sql = "SELECT template_id, sealed, data_key FROM idempotency";
+    let rows: Vec<(String, Vec<u8>, Vec<u8>)> = sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap();
+    let sql = "UPDATE idempotency SET expires_at = 0 WHERE template_id LIKE 't3%'";
+    sqlx::query(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let (mut stay, mut gone) = (HashSet::new(), HashSet::new());
+    for (template, sealed, data_key) in &rows {
+        assert!(!sealed.windows(10).any(|window| window == b"long reply"));
+        let is_kept = template.starts_with("t1");
+        let side = if is_kept { &mut stay } else { &mut gone };
+        side.extend(pieces(sealed, data_key));
+        if !is_kept && !template.starts_with("t3") {
+            let removed = store.templates.remove(&app, &template.parse().unwrap(), ErasureReason::IMPORT).await;
+            assert!(removed.unwrap().is_some());
+        }
+    }
+    assert_eq!(store.idempotency.expire_replies(100).await.unwrap(), 11);
+    while !store.scrubber.scrub().await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(stay.len() > 1000 && gone.len() > 2000);
+    assert_eq!(found_in(dir.path(), &stay), stay);
+    assert_eq!(found_in(dir.path(), &gone).len(), 0, "of {} pieces", gone.len());
 }
 
 /// After a template is deleted, replaced, or deleted with its application, no file contains twelve consecutive bytes of its

@@ -51,9 +51,11 @@ macro_rules! on_both_databases {
     };
 }
 
-mod import; // below the macro that it uses
+// Below the macro that they use.
+mod import;
 mod limits;
 mod memory;
+mod repeated;
 
 on_both_databases! {
     people_are_identified_and_impostors_are_not;

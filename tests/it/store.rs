@@ -131,6 +131,7 @@ macro_rules! conformance {
 
 mod backup;
 mod conflicts;
+mod idempotency;
 mod limits;
 mod outbox;
 mod pages;

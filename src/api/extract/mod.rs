@@ -3,6 +3,7 @@
 mod boundary;
 mod caller;
 mod form;
+mod idempotency;
 mod media;
 mod query;
 mod stream;
@@ -11,6 +12,7 @@ mod template_id;
 
 pub(super) use caller::Authenticated;
 pub(super) use form::{ONE_PHOTO, TWO_PHOTOS, read_form};
+pub(super) use idempotency::{IDEMPOTENCY_KEY, RequestKey};
 pub(super) use query::Query;
 pub(super) use template::read_template_id;
 pub(super) use template_id::TemplatePath;

@@ -137,7 +137,7 @@ impl JsonSchema for FailureReply {
 }
 
 /// The codes of failures that repeat their HTTP status.
-const STATUS_CODES: [u16; 9] = [400, 401, 404, 405, 413, 429, 500, 501, 503];
+const STATUS_CODES: [u16; 11] = [400, 401, 404, 405, 409, 413, 422, 429, 500, 501, 503];
 
 /// The answer of `/healthz`.
 #[derive(JsonSchema)]

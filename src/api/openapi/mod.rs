@@ -141,6 +141,9 @@ fn operation_object(operation: &Operation, generator: &mut SchemaGenerator) -> O
         if is_enveloped {
             object["headers"] = transaction_header();
         }
+        if reply.may_be_repeated {
+            object["headers"]["Idempotency-Replayed"] = reference("headers", "Idempotency-Replayed");
+        }
         (reply.status, object)
     });
     let mut responses: BTreeMap<_, _> = replies.collect();
@@ -232,7 +235,7 @@ fn photo_part() -> Value {
 }
 
 impl Failure {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 10] = [
         Self::BadRequest,
         Self::Unauthenticated,
         Self::TooLarge,
@@ -241,6 +244,8 @@ impl Failure {
         Self::NotInstalled,
         Self::NotBuilt,
         Self::Unavailable,
+        Self::InProgress,
+        Self::KeyReused,
     ];
 
     fn name(self) -> &'static str {
@@ -253,6 +258,8 @@ impl Failure {
             Self::NotInstalled => "NotInstalled",
             Self::NotBuilt => "NotBuilt",
             Self::Unavailable => "Unavailable",
+            Self::InProgress => "InProgress",
+            Self::KeyReused => "KeyReused",
         }
     }
 
@@ -265,6 +272,8 @@ impl Failure {
             Self::Internal => "500",
             Self::NotInstalled | Self::NotBuilt => "501",
             Self::Unavailable => "503",
+            Self::InProgress => "409",
+            Self::KeyReused => "422",
         }
     }
 
@@ -282,6 +291,8 @@ impl Failure {
             Self::Internal => "The server failed; its log has the cause under the transaction id.",
             Self::NotInstalled => "No model for a requested check is installed.",
             Self::NotBuilt => "This server does not have this endpoint.",
+            Self::InProgress => "An equal request with the same Idempotency-Key is executed at this moment.",
+            Self::KeyReused => "The Idempotency-Key was used for another request.",
             Self::Unavailable => "Too busy, still starting, stopping, or without its database.",
         };
         text.to_owned()
@@ -290,7 +301,7 @@ impl Failure {
     /// Its object in the document.
     fn object(self, limits: &Limits, schema: &Value) -> Value {
         let mut headers = transaction_header();
-        if matches!(self, Self::TooMany | Self::Unavailable) {
+        if matches!(self, Self::TooMany | Self::Unavailable | Self::InProgress) {
             headers["Retry-After"] =
                 json!({ "description": "Seconds to wait; never 0.", "schema": { "type": "integer", "minimum": 1 } });
         }
@@ -315,6 +326,11 @@ fn components(limits: &Limits, generator: &mut SchemaGenerator) -> Value {
             "X-Transaction-Id": {
                 "description": "The transaction id of the body.",
                 "schema": reference("schemas", "TransactionId"),
+            },
+            "Idempotency-Replayed": {
+                "description": "The reply, its transaction id included, is that of an equal request before with the same \
+                                `Idempotency-Key`.",
+                "schema": { "type": "string", "const": "true" },
             },
         },
         "parameters": parameters,

@@ -69,11 +69,13 @@ pub(super) struct Reply {
     pub(super) description: &'static str,
     pub(super) media_type: &'static str,
     pub(super) schema: fn(&mut SchemaGenerator) -> Schema,
+    /// Whether it may be the reply of an equal request before.
+    pub(super) may_be_repeated: bool,
 }
 
 impl Reply {
     const fn ok(description: &'static str, schema: fn(&mut SchemaGenerator) -> Schema) -> Self {
-        Self { status: "200", description, media_type: "application/json", schema }
+        Self { status: "200", description, media_type: "application/json", schema, may_be_repeated: false }
     }
 }
 
@@ -88,6 +90,8 @@ pub(super) enum Failure {
     NotInstalled,
     NotBuilt,
     Unavailable,
+    InProgress,
+    KeyReused,
 }
 
 /// Of what needs a photo.
@@ -101,13 +105,29 @@ const PHOTO_FAILURES: &[Failure] = &[
     Failure::Unavailable,
 ];
 
+/// Of what enrolls a photo.
+const ENROLL_FAILURES: &[Failure] = &[
+    Failure::BadRequest,
+    Failure::Unauthenticated,
+    Failure::InProgress,
+    Failure::TooLarge,
+    Failure::KeyReused,
+    Failure::TooMany,
+    Failure::Internal,
+    Failure::NotInstalled,
+    Failure::Unavailable,
+];
+
 /// Of what needs the database only.
 const STORE_FAILURES: &[Failure] =
     &[Failure::BadRequest, Failure::Unauthenticated, Failure::TooMany, Failure::Internal, Failure::Unavailable];
 
-const ENROLLED: Reply = Reply::ok("Durable, and found by the next search.", |generator| {
-    generator.subschema_for::<Enveloped<EnrolledReply<'_>>>()
-});
+const ENROLLED: Reply = Reply {
+    may_be_repeated: true,
+    ..Reply::ok("Durable, and found by the next search.", |generator| {
+        generator.subschema_for::<Enveloped<EnrolledReply<'_>>>()
+    })
+};
 
 const REMOVED: Reply = Reply::ok("Removed.", |generator| generator.subschema_for::<Done>());
 
@@ -135,10 +155,16 @@ pub(in crate::api) const ADD: Operation = Operation {
     tag: Tag::Vendor,
     summary: "Enrol a face as a template.",
     description: None,
-    parameters: &[Parameter::CheckLiveness, Parameter::CheckDeepfake, Parameter::Replace, Parameter::Faces],
+    parameters: &[
+        Parameter::CheckLiveness,
+        Parameter::CheckDeepfake,
+        Parameter::Replace,
+        Parameter::Faces,
+        Parameter::IdempotencyKey,
+    ],
     body: Some(RequestBody::PhotoAndTemplateId),
     replies: &[ENROLLED],
-    failures: PHOTO_FAILURES,
+    failures: ENROLL_FAILURES,
 };
 
 pub(in crate::api) const DELETE: Operation = Operation {
@@ -217,10 +243,16 @@ pub(in crate::api) const ADD_SAMPLE: Operation = Operation {
     tag: Tag::Templates,
     summary: "Add another photo of the same person to a template.",
     description: None,
-    parameters: &[Parameter::TemplateId, Parameter::CheckLiveness, Parameter::CheckDeepfake, Parameter::Faces],
+    parameters: &[
+        Parameter::TemplateId,
+        Parameter::CheckLiveness,
+        Parameter::CheckDeepfake,
+        Parameter::Faces,
+        Parameter::IdempotencyKey,
+    ],
     body: Some(RequestBody::Photo),
     replies: &[ENROLLED],
-    failures: PHOTO_FAILURES,
+    failures: ENROLL_FAILURES,
 };
 
 /// Of an endpoint of the vendor that this server does not have.

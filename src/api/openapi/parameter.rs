@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Limits;
 
-/// A parameter in a path or a query.
+/// A parameter in a path, a query or a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::api) enum Parameter {
     CheckLiveness,
@@ -17,10 +17,11 @@ pub(in crate::api) enum Parameter {
     After,
     TemplateId,
     Token,
+    IdempotencyKey,
 }
 
 impl Parameter {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::CheckLiveness,
         Self::CheckDeepfake,
         Self::Replace,
@@ -31,6 +32,7 @@ impl Parameter {
         Self::After,
         Self::TemplateId,
         Self::Token,
+        Self::IdempotencyKey,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -45,6 +47,7 @@ impl Parameter {
             Self::After => "after",
             Self::TemplateId => "templateId",
             Self::Token => "token",
+            Self::IdempotencyKey => "Idempotency-Key",
         }
     }
 
@@ -87,6 +90,19 @@ impl Parameter {
             ),
             Self::TemplateId => self.path("The template.", json!({ "$ref": "#/components/schemas/TemplateId" })),
             Self::Token => self.path("The session's token.", json!({ "type": "string" })),
+            Self::IdempotencyKey => json!({
+                "name": self.name(),
+                "in": "header",
+                "description": "A name for this request and its repetitions, such as a UUID, quoted or not. An equal \
+                                request with the same key, within a day, is not executed again: it gets the first \
+                                reply, with the header `Idempotency-Replayed`.",
+                "schema": {
+                    "type": "string",
+                    "maxLength": 512,
+                    // A quoted string of RFC 9651, or a text without quotes, blanks, commas, semicolons and backslashes.
+                    "pattern": r#"^("([ !#-\[\]-~]|\\["\\])+"|[!#-+\--:<-\[\]-~]+)$"#,
+                },
+            }),
         }
     }
 

@@ -104,6 +104,21 @@ pub(in crate::store) const TABLES: &[Table] = &[
         from: "samples",
         on_conflict: "",
     },
+    // For a day: a request that is sent again after the move is still not executed twice.
+    Table {
+        name: "idempotency",
+        columns: &[
+            column("app_id", Kind::Text),
+            column("key_hash", Kind::Bytes),
+            column("template_id", Kind::Text),
+            column("revision", Kind::Integer),
+            column("expires_at", Kind::Integer),
+            column("sealed", Kind::Bytes),
+            column("data_key", Kind::Bytes),
+        ],
+        from: "idempotency",
+        on_conflict: "",
+    },
     Table {
         name: "changes",
         columns: &[

@@ -150,6 +150,21 @@ impl GalleryWrite<'_> {
         earlier.map_or(self.now, |earlier| earlier.min(self.now))
     }
 
+    /// Adds a sample to a template; `None` when the template does not exist. One that is refused leaves nothing behind.
+    pub(super) async fn extend(
+        &mut self,
+        template: &TemplateId,
+        sample: &Sample,
+    ) -> Result<Option<Revision>, InsertError> {
+        if self.stored_samples(template).await?.is_none() {
+            return Ok(None);
+        }
+        self.admit(template, 1, OnConflict::Extend).await?;
+        let sealer = self.sealer().await?;
+        self.insert_sample(&sealer, template, sample, None).await?;
+        Ok(Some(self.append_change(template).await?))
+    }
+
     /// Inserts a template without samples; `false` when it exists.
     async fn insert_template(
         &mut self,
@@ -193,15 +208,7 @@ impl GalleryWrite<'_> {
             .execute(
                 "INSERT INTO samples (app_id, template_id, created_at, sample_id, model, sealed, data_key)
                  VALUES ($1, $2, $3, $4, $5, $6, $7)",
-                values![
-                    self.app,
-                    template,
-                    self.time(added_at),
-                    &sample.id.0,
-                    model,
-                    &sealed.embedding,
-                    &sealed.data_key
-                ],
+                values![self.app, template, self.time(added_at), &sample.id.0, model, &sealed.text, &sealed.data_key],
             )
             .await?;
         if let Some(counted) = &mut self.counted {
@@ -231,6 +238,16 @@ impl GalleryWrite<'_> {
             tracing::debug!(%error, "the write-ahead log is not written into the database file yet");
         }
         Ok(())
+    }
+
+    /// Ends a write with its outcome: commits what was written, and rolls back what was refused.
+    pub(super) async fn end<T>(self, outcome: Result<T, InsertError>, is_written: bool) -> Result<T, InsertError> {
+        match &outcome {
+            Ok(_) if is_written => self.commit().await?,
+            Ok(_) | Err(InsertError::Refused(_)) => self.rollback().await?,
+            Err(InsertError::Store(_)) => {} // dropped, which rolls back
+        }
+        outcome
     }
 
     /// Rolls back, which restores the revision.

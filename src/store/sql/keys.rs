@@ -12,7 +12,7 @@ use crate::store::error::{OpenError, StoreError};
 use crate::store::key::KeyId;
 use crate::store::keyring::{JOURNAL_KEY, SEAL_CHECK, SUPERSEDED};
 use crate::store::record::{KeyStatus, Resealed, SampleCursor};
-use crate::store::seal::{SampleRef, Sealed, Sealer, sealed_under, snapshot_key_aad};
+use crate::store::seal::{SampleRef, Sealed, Sealer, reply_key_aad, sealed_under, snapshot_key_aad};
 use crate::store::traits::KeyStore;
 
 /// Samples that are resealed in one transaction. On SQLite other writers wait for it: some hundredths of a second.
@@ -66,10 +66,8 @@ impl KeyStore for SqlStore {
         self.db
             .transact(Limit::Unbounded, |deadline| async move {
                 let Some(after) = after else {
-                    return Ok(Resealed {
-                        count: self.reseal_snapshots(deadline).await?,
-                        next: Some(SampleCursor::first()),
-                    });
+                    let count = self.reseal_snapshots(deadline).await? + self.reseal_replies(deadline).await?;
+                    return Ok(Resealed { count, next: Some(SampleCursor::first()) });
                 };
                 let mut db = self.db.reader(Limit::Unbounded).await?;
                 let rows = db
@@ -132,8 +130,8 @@ impl SqlStore {
                 None => return Ok(0),
             },
             (None, Some(sealed)) => {
-                let Sealed { embedding, data_key } = sealer.seal(&sample, &self.keys.open(&sample, sealed, None)?)?;
-                (Some(embedding), data_key)
+                let Sealed { text, data_key } = sealer.seal(&sample, &self.keys.open(&sample, sealed, None)?)?;
+                (Some(text), data_key)
             }
             (None, None) => return Ok(0),
         };
@@ -177,6 +175,42 @@ impl SqlStore {
         }
         tx.commit().await?;
         Ok(count)
+    }
+
+    /// Reseals the data keys of kept replies, in batches.
+    async fn reseal_replies(&self, deadline: Deadline) -> Result<u64, StoreError> {
+        let mut count = 0;
+        let mut after = (String::new(), Vec::new());
+        loop {
+            let mut db = self.db.reader(Limit::Unbounded).await?;
+            let rows = db
+                .fetch_all(
+                    "SELECT app_id, key_hash, template_id, data_key FROM idempotency
+                     WHERE (app_id, key_hash) > ($1, $2) ORDER BY app_id, key_hash LIMIT $3",
+                    values![after.0.as_str(), &after.1, BATCH_SAMPLES],
+                )
+                .await?;
+            drop(db);
+            let Some(last) = rows.last() else { return Ok(count) };
+            after = (last.get("app_id")?, last.get("key_hash")?);
+            let (mut tx, sealer) = self.begin_reseal(deadline).await?;
+            for row in &rows {
+                let key: &[u8] = row.get("key_hash")?;
+                let key = key.try_into().map_err(|_| corrupt("key_hash"))?;
+                let app = row.app_id("app_id")?;
+                let aad = reply_key_aad(&app, &row.template_id("template_id")?, key);
+                let data_key: &[u8] = row.get("data_key")?;
+                let Some(rewrapped) = self.keys.rewrap(&sealer, &aad, data_key)? else { continue };
+                tx.set_erasing();
+                count += tx
+                    .execute(
+                        "UPDATE idempotency SET data_key = $3 WHERE app_id = $1 AND key_hash = $2 AND data_key = $4",
+                        values![&app, key, &rewrapped, data_key],
+                    )
+                    .await?;
+            }
+            tx.commit().await?;
+        }
     }
 
     /// Records which superseded keys are still in use after everything was resealed; not, if another key was
@@ -224,6 +258,7 @@ async fn keys_in_use(db: &Db) -> Result<Vec<(KeyId, u64)>, StoreError> {
             "SELECT id, count(*) AS count FROM (
                  SELECT substr(coalesce(data_key, sealed), 2, 4) AS id FROM samples
                  UNION ALL SELECT substr(sealed_key, 2, 4) FROM snapshots
+                 UNION ALL SELECT substr(data_key, 2, 4) FROM idempotency
              ) AS sealed GROUP BY id ORDER BY id",
             &[],
         )

@@ -4,6 +4,7 @@ pub(super) mod apps;
 pub(super) mod backup;
 pub(super) mod executor;
 mod gallery_write;
+mod idempotency;
 pub(super) mod keys;
 pub(super) mod opener;
 pub(super) mod outbox;

@@ -28,17 +28,8 @@ impl TemplateStore for SqlStore {
             .transact(Limit::Request, |deadline| async move {
                 let mut write = self.begin_write(app, deadline).await?;
                 let sealer = write.sealer().await?;
-                match write.insert(&sealer, template, std::slice::from_ref(sample), None, on_conflict).await {
-                    Ok(revision) => {
-                        write.commit().await?;
-                        Ok(revision)
-                    }
-                    Err(refused @ InsertError::Refused(_)) => {
-                        write.rollback().await?;
-                        Err(refused)
-                    }
-                    failed => failed,
-                }
+                let inserted = write.insert(&sealer, template, std::slice::from_ref(sample), None, on_conflict).await;
+                write.end(inserted, true).await
             })
             .await
     }
@@ -78,19 +69,9 @@ impl TemplateStore for SqlStore {
         self.db
             .transact(Limit::Request, |deadline| async move {
                 let mut write = self.begin_write(app, deadline).await?;
-                if write.stored_samples(template).await?.is_none() {
-                    write.rollback().await?;
-                    return Ok(None);
-                }
-                if let Err(refused) = write.admit(template, 1, OnConflict::Extend).await {
-                    write.rollback().await?;
-                    return Err(refused);
-                }
-                let sealer = write.sealer().await?;
-                write.insert_sample(&sealer, template, sample, None).await?;
-                let revision = write.append_change(template).await?;
-                write.commit().await?;
-                Ok(Some(revision))
+                let added = write.extend(template, sample).await;
+                let is_written = matches!(added, Ok(Some(_)));
+                write.end(added, is_written).await
             })
             .await
     }

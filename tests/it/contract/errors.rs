@@ -75,6 +75,13 @@ fn the_whole_table() {
         (ApiError::TooMany(std::time::Duration::ZERO), 429, 429, "too many requests, try again later"),
         (service(Error::Internal("secret".into())), 500, 500, "internal error"),
         (ApiError::Panicked("secret".into()), 500, 500, "internal error"),
+        (
+            service(Error::RequestInProgress),
+            409,
+            409,
+            "a request with this Idempotency-Key is in progress, try again later",
+        ),
+        (service(Error::KeyReused), 422, 422, "this Idempotency-Key was used for another request, use a new one"),
         (service(Error::NotInstalled(Check::Liveness)), 501, 501, "no liveness model is installed"),
         (service(Error::NotInstalled(Check::Deepfake)), 501, 501, "no deepfake model is installed"),
         (ApiError::NotBuilt, 501, 501, "this endpoint is not supported by this server"),

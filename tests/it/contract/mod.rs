@@ -4,6 +4,7 @@ mod add;
 mod credentials;
 mod delete;
 mod errors;
+mod idempotency;
 mod identify;
 mod inspect;
 mod logs;

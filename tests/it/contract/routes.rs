@@ -125,7 +125,7 @@ async fn cross_origin_calls_are_off_unless_opted_in() {
     }
     assert_eq!(answer.header("strict-transport-security"), None, "that is for HTTPS");
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
-    assert_eq!(answer.header("access-control-allow-headers"), Some("app-id,app-key,content-type"));
+    assert_eq!(answer.header("access-control-allow-headers"), Some("app-id,app-key,idempotency-key,content-type"));
     assert_eq!(preflight("https://b.example").send().await.header("access-control-allow-origin"), None);
     let answer = server.get("templates").await;
     assert_eq!(answer.header("access-control-allow-origin"), None, "no browser asked");

@@ -385,6 +385,21 @@ impl App {
         Whole { status: reply.status().as_u16(), retry_after, body: reply.json().await.unwrap() }
     }
 
+    /// Enrolls a photo, with an `Idempotency-Key` or without one. Returns the status, whether the reply is that of a
+    /// request before, and the reply.
+    pub(super) async fn try_add_with_key(
+        &self,
+        name: &str,
+        key: Option<&str>,
+    ) -> Result<(u16, bool, Value), reqwest::Error> {
+        let form = Form::new().part("photo", part(photo(name)));
+        let request = reqwest_client().post(self.url("add")).multipart(form);
+        let request = key.into_iter().fold(request, |request, key| request.header("Idempotency-Key", key));
+        let reply = request.header("APP-ID", &self.id).header("APP-KEY", &self.key).send().await?;
+        let is_repeated = reply.headers().contains_key("idempotency-replayed");
+        Ok((reply.status().as_u16(), is_repeated, reply.json().await?))
+    }
+
     pub(super) async fn post_bytes(&self, path: &str, bytes: Vec<u8>) -> (u16, Value) {
         let part = Part::bytes(bytes).file_name("photo.bin");
         self.send(reqwest_client().post(self.url(path)).multipart(Form::new().part("photo", part))).await

@@ -86,6 +86,7 @@ impl Parts {
             Store {
                 apps: store.clone(),
                 templates: store.clone(),
+                idempotency: store.clone(),
                 snapshots: store.clone(),
                 scrubber: store.clone(),
                 outbox: store.clone(),

@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use semblance::domain::{AppId, Guard, ModelTag, Revision, TemplateId};
+use semblance::domain::{AppId, Guard, IdempotencyKey, ModelTag, Revision, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
 use semblance::store::backup::{BackupError, BackupSink, BackupStore, RecordSource, RowCounts};
 use semblance::store::{
-    AppRecord, AppStore, Changes, Claim, ClockReading, DatedTemplate, ErasureReason, Expired, GalleryPosition,
-    HintStore, Hold, InsertError, Key, KeyHash, KeyId, KeyStatus, KeyStore, NodePosition, OnConflict, OutboxBacklog,
-    OutboxEvent, OutboxStore, PreviousKey, Refusal, Resealed, RetentionRecord, RetentionStore, SampleCursor,
-    SampleRecord, Scrubber, SnapshotId, SnapshotStore, StoreError, TemplateList, TemplatePage, TemplateRecord,
-    TemplateStore,
+    AppRecord, AppStore, Changes, Claim, ClockReading, DatedTemplate, EnrollmentReply, ErasureReason, Executed,
+    Expired, GalleryPosition, HintStore, Hold, IdempotencyStore, InsertError, KeptReply, Key, KeyHash, KeyId,
+    KeyStatus, KeyStore, NodePosition, OnConflict, OutboxBacklog, OutboxEvent, OutboxStore, PreviousKey, Refusal,
+    Resealed, RetentionRecord, RetentionStore, SampleCursor, SampleRecord, Scrubber, SnapshotId, SnapshotStore,
+    StoreError, TemplateList, TemplatePage, TemplateRecord, TemplateStore,
 };
 use tokio::sync::RwLock;
 use uuid::Uuid;
@@ -25,6 +25,7 @@ struct Gallery {
     revision: Revision,
     templates: BTreeMap<TemplateId, Vec<Sample>>,
     changes: Vec<TemplateId>,
+    replies: HashMap<IdempotencyKey, KeptReply>,
 }
 
 impl Gallery {
@@ -42,6 +43,16 @@ impl Gallery {
             (_, None) => drop(self.templates.insert(id.clone(), samples)),
         }
         Ok(self.changed(id))
+    }
+
+    /// A reply ends with its template.
+    fn kept(&self, key: &IdempotencyKey) -> Option<KeptReply> {
+        self.replies.get(key).filter(|kept| self.templates.contains_key(&kept.template)).cloned()
+    }
+
+    fn keep(&mut self, key: &IdempotencyKey, template: &TemplateId, revision: Revision, reply: &EnrollmentReply) {
+        let kept = KeptReply { template: template.clone(), revision, reply: reply.clone() };
+        self.replies.insert(key.clone(), kept);
     }
 
     fn indexed(&self, id: &TemplateId) -> IndexedTemplate {
@@ -326,6 +337,51 @@ impl TemplateStore for MemoryStore {
         self.state(|state| {
             state.galleries.iter().map(|(app, gallery)| (app.clone(), gallery.revision.into())).collect()
         })
+    }
+}
+
+#[async_trait]
+impl IdempotencyStore for MemoryStore {
+    async fn kept_reply(&self, app: &AppId, key: &IdempotencyKey) -> Result<Option<KeptReply>, StoreError> {
+        self.gallery(app, |gallery| gallery.kept(key))
+    }
+
+    async fn insert_once(
+        &self,
+        app: &AppId,
+        key: &IdempotencyKey,
+        template: &TemplateId,
+        sample: &Sample,
+        on_conflict: OnConflict,
+        reply: &EnrollmentReply,
+    ) -> Result<Executed, InsertError> {
+        if let Some(kept) = self.kept_reply(app, key).await? {
+            return Ok(Executed::Before(kept));
+        }
+        let revision = self.insert(app, template, sample, on_conflict).await?;
+        self.gallery(app, |gallery| gallery.keep(key, template, revision, reply))?;
+        Ok(Executed::Now(revision))
+    }
+
+    async fn add_sample_once(
+        &self,
+        app: &AppId,
+        key: &IdempotencyKey,
+        template: &TemplateId,
+        sample: &Sample,
+        reply: &EnrollmentReply,
+    ) -> Result<Option<Executed>, InsertError> {
+        if let Some(kept) = self.kept_reply(app, key).await? {
+            return Ok(Some(Executed::Before(kept)));
+        }
+        let Some(revision) = self.add_sample(app, template, sample).await? else { return Ok(None) };
+        self.gallery(app, |gallery| gallery.keep(key, template, revision, reply))?;
+        Ok(Some(Executed::Now(revision)))
+    }
+
+    /// Time does not pass.
+    async fn expire_replies(&self, _: usize) -> Result<u64, StoreError> {
+        Ok(0)
     }
 }
 
