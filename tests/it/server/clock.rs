@@ -173,6 +173,71 @@ async fn sqlite_whose_clock_is_set_while_it_runs_erases_nothing() {
     );
 }
 
+/// `1s` instead of `1y`.
+async fn a_wrong_period_is_held(database: Database) {
+    let server = Server::start(&database).await;
+    let app = server.first_app();
+    app.add("person_a_1.jpg", &[("templateId", "0")]).await;
+    let (id, _) = app.credentials();
+    // 149 more templates of the same face.
+    let export = server.dir().join("export.ndjson");
+    server.command(&database, &["gallery", "export", export.to_str().unwrap()]);
+    let mut line: serde_json::Value = serde_json::from_slice(&std::fs::read(&export).unwrap()).unwrap();
+    let lines: Vec<String> = (1..150)
+        .map(|number| {
+            line["templateId"] = number.to_string().into();
+            line["samples"][0]["sampleId"] = uuid::Uuid::new_v4().to_string().into();
+            line.to_string()
+        })
+        .collect();
+    let import = server.dir().join("import.ndjson");
+    std::fs::write(&import, lines.join("\n")).unwrap();
+    server.command(&database, &["gallery", "import", import.to_str().unwrap()]);
+    server.command(&database, &["app", "retention", &id, "1s"]);
+    let held = async || {
+        let text = server.text("/metrics").await;
+        let line = text.lines().find_map(|line| line.strip_prefix("semblance_retention_held_templates{app=\"all\"} "));
+        line.map_or(0, |number| number.parse().unwrap())
+    };
+    eventually("they are held", async || held().await == 150).await;
+    // Expiry looks every second.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(held().await, 150);
+    assert!(app.identify("person_a_2.jpg").await["result"]["templateId"].is_string(), "they are still found");
+    let status = server.command(&database, &["retention", "status"]);
+    assert!(status.contains("150 templates enrolled before") && status.contains(&id), "{status}");
+    let ready = server.text("/readyz").await;
+    assert!(ready.contains("150 templates past their retention wait for a confirmation"), "{ready}");
+    assert!(server.log().contains(&format!("semblance retention confirm {id}")), "{}", server.log());
+    server.command(&database, &["retention", "confirm", &id]);
+    eventually("they are erased", async || app.identify("person_a_2.jpg").await["result"]["templateId"].is_null())
+        .await;
+    assert_eq!(held().await, 0);
+    eventually("the journal has the confirmation and each receipt", async || {
+        let journal = server.command(&database, &["journal", "export"]);
+        let receipts =
+            journal.lines().filter(|line| line.contains("\"retention\"") && line.contains("erasure")).count();
+        receipts == 150 && journal.contains("confirmed: 150 templates enrolled before")
+    })
+    .await;
+    figure(
+        &format!("retention of 1 s by mistake, 150 templates, {}", database.name()),
+        "0 of 150 erased in 5 s, 150 held; after `retention confirm` 150 erased with 150 receipts",
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_period_is_held_on_sqlite() {
+    a_wrong_period_is_held(Database::sqlite()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_period_is_held_on_postgres() {
+    if let Some(database) = Database::postgres().await {
+        a_wrong_period_is_held(database).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn retention_commands_report_mistakes() {
     let database = Database::sqlite();
@@ -194,6 +259,15 @@ async fn retention_commands_report_mistakes() {
     let lines: Vec<serde_json::Value> = status.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert!(lines[0]["clock"]["seen"].is_string(), "{status}");
     assert_eq!((&lines[1]["app_id"], &lines[1]["share"], &lines[1]["held"]), (&id.into(), &35.into(), &0.into()));
+}
+
+impl Database {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres(_) => "Postgres",
+        }
+    }
 }
 
 impl Server {

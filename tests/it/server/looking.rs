@@ -20,6 +20,7 @@ fn looking_commands() -> Vec<(Vec<String>, bool)> {
         (words("app list"), true),
         (words("app list --json"), true),
         (words("key status"), true),
+        (words("retention status"), true),
         (words("gallery check"), true),
         (words("journal verify"), true),
         (words("journal export"), true),
