@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use crate::domain::{Clock, ClockTrust};
 use crate::store::{ClockReading, RetentionStore, StoreError};
 
-/// How much a clock may differ from another one, or from its own course within [`ANCHOR_AGE`].
+/// How much a clock may differ from another one, or from its own course within `ANCHOR_AGE`.
 pub const MAX_OFFSET: Duration = Duration::from_secs(60);
 
 /// How long the database may have been without a server before its clock has to be confirmed.
