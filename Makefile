@@ -18,7 +18,7 @@ run: setup
 
 # The profile `ci` is a release build with debug assertions and overflow checks. Skipped checks are listed at the end.
 test:
-	@rm -f $(TARGET)/skipped-tests.txt
+	@rm -f $(TARGET)/skipped-tests.txt $(TARGET)/figures.txt
 	$(PYTHON) scripts/setup.py --with-tests
 	$(PYTHON) scripts/tests/run.py
 	$(PYTHON) scripts/postgres.py run -- $(CARGO) test --profile ci --locked --no-fail-fast
