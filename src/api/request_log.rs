@@ -7,8 +7,9 @@ use axum::http::{Method, StatusCode};
 
 use super::audit::Audit;
 use super::{ApiError, ApiState};
-use crate::domain::{TransactionId, stopwatch};
+use crate::domain::{Clock, TransactionId, stopwatch};
 use crate::journal::Entry;
+use crate::service::Error;
 use crate::telemetry::error_chain;
 
 /// The journal's status of a request whose client went away before the response.
@@ -81,6 +82,12 @@ impl RequestLog {
                     "request"
                 )
             };
+        }
+        if let Some(ApiError::Service(Error::StoreUnavailable(_))) = failure {
+            self.api.service().writability().suspect();
+        }
+        if !self.api.refusals().admits(status, Clock::system().instant()) {
+            return;
         }
         match status {
             StatusCode::SERVICE_UNAVAILABLE | StatusCode::NOT_IMPLEMENTED => line!(warn),

@@ -41,7 +41,7 @@ impl Routes {
 const OPERATOR_PATHS: [&str; 1] = ["/metrics"];
 
 /// Routes that every listener serves.
-const HEALTH_PATHS: [&str; 2] = ["/healthz", "/readyz"];
+pub(super) const HEALTH_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
 /// One route: how the document describes it, and its handler.
 struct Route {

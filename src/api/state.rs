@@ -9,6 +9,7 @@ use axum::body::Bytes;
 
 use super::admission::{Admission, Limiters};
 use super::peer::{Client, ClientLimits};
+use super::refusal_log::RefusalLog;
 use super::{ApiConfig, ApiError, Drain};
 use crate::compute::{RateLimiter, Ticket};
 use crate::domain::{AppId, Clock};
@@ -26,6 +27,7 @@ struct Inner {
     journal: Option<Arc<Journal>>,
     licences: Bytes,
     draining: AtomicBool,
+    refusals: RefusalLog,
 }
 
 /// The state of the HTTP side. Cheap to clone.
@@ -59,6 +61,7 @@ impl ApiState {
             journal,
             licences,
             draining: AtomicBool::new(false),
+            refusals: RefusalLog::default(),
         }))
     }
 
@@ -114,6 +117,16 @@ impl ApiState {
             return Drain::full(self.config());
         }
         Drain::short(self.config(), self.0.clients.drained(client))
+    }
+
+    /// Bounds the log lines of refused requests.
+    pub(super) fn refusals(&self) -> &RefusalLog {
+        &self.0.refusals
+    }
+
+    /// Logs how many lines of refused requests were left out: those of the windows that are over, or of all windows.
+    pub fn report_refusals(&self, at_once: bool) {
+        self.0.refusals.report(Clock::system().instant(), at_once);
     }
 
     /// The server is about to stop: it is not ready from now on, and serves until its admission is closed.

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::certificate::Tls;
 use super::outbox_relay::OutboxRelay;
 use super::stopping::BACKGROUND_TIMEOUT;
-use crate::service::{Replicator, Service};
+use crate::service::{Replicator, Service, Writability};
 use crate::settings::Settings;
 use crate::store::{HintStore, KeyStore, Scrubber, StoreError};
 use crate::telemetry::Metrics;
@@ -72,6 +72,7 @@ impl Background {
                 save_snapshots(replicator, snapshot_interval)
             }),
             spawn_supervised("scrub", Arc::clone(scrubber), scrub),
+            spawn_supervised("write probe", Arc::clone(service.writability()), Writability::watch),
             spawn_supervised("expire", service.clone(), expire),
             spawn_supervised("expire replies", service.clone(), expire_replies),
             spawn_supervised("relay", Arc::clone(relay), move |relay| relay.run(poll_interval)),

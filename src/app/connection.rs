@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 use tower::{Service, ServiceExt as _};
 
 use super::proxy_protocol::read_header;
-use crate::api::{Answers, Drain, Peer, Request, Response, Version};
+use crate::api::{Answers, Drain, Peer, Request, Response, Version, end_connection, is_health_check, no_place};
 use crate::compute::{Admission, RateLimiter, Ticket};
 use crate::domain::{Clock, Networks, client_key};
 use crate::settings::{ClientFrom, Server};
@@ -24,6 +24,12 @@ use crate::settings::{ClientFrom, Server};
 const REFUSAL_LOG_INTERVAL_S: f64 = 60.0;
 
 type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Places for health checks of this machine when no other place is free: a server that is busy is not restarted.
+const RESERVED_CONNECTIONS: usize = 8;
+
+/// The longest time without a request, and the longest wait for a reader, on a reserved place.
+const RESERVED_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Admits a bounded number of connections, and a share of it for each client. Further ones are closed at once: a waiting
 /// connection costs as much as one that is served.
@@ -36,6 +42,8 @@ pub(super) struct ConnectionLimiter {
     tickets: Admission,
     /// A ticket for each connection whose client is known.
     shares: Admission,
+    /// [`RESERVED_CONNECTIONS`].
+    reserved: Admission,
     trusted_proxies: Networks,
     /// Connections of trusted proxies begin with a header of the PROXY protocol, and the others are refused.
     proxy_protocol: bool,
@@ -59,7 +67,8 @@ impl<S: Send + 'static> Accept<TcpStream, S> for ConnectionLimiter {
         Box::pin(async move {
             let (connection, peer) = limiter.admit(stream).await?;
             let requests = Arc::clone(&connection.requests);
-            Ok((connection, Counted { service, requests, peer }))
+            let is_reserved = connection.is_reserved;
+            Ok((connection, Counted { service, requests, peer, is_reserved }))
         })
     }
 }
@@ -71,6 +80,7 @@ impl ConnectionLimiter {
         Self {
             tickets: Admission::new(connections, 1.0),
             shares: Admission::new(connections, server.peer_share),
+            reserved: Admission::new(RESERVED_CONNECTIONS, 1.0),
             trusted_proxies: server.trusted_proxies.clone(),
             proxy_protocol: proxy_protocol && server.client_from == ClientFrom::ProxyProtocol,
             refusal_log: Arc::new(RateLimiter::new(1.0 / REFUSAL_LOG_INTERVAL_S, 1)),
@@ -83,29 +93,47 @@ impl ConnectionLimiter {
     async fn admit(&self, mut stream: TcpStream) -> io::Result<(Connection, Peer)> {
         let peer = stream.peer_addr()?.ip().to_canonical();
         let is_proxy = self.trusted_proxies.contains(peer);
-        let ticket = self.ticket(&self.tickets, "", peer)?;
+        let is_local = is_local(peer, &stream);
+        let ticket = match self.ticket(&self.tickets, "", peer) {
+            Err(error) if is_proxy || !is_local => return Err(error),
+            ticket => ticket,
+        };
         let mut client = Some(peer).filter(|_| !is_proxy);
         let mut received = Vec::new();
         if self.proxy_protocol {
             if is_proxy {
                 let header = read_header(&mut stream, self.head_timeout).await;
                 (client, received) = header.map_err(|error| self.refused(peer, error))?;
-            } else if !is_local(peer, &stream) {
+            } else if !is_local {
                 let reason = "it is not in server.trusted_proxies, and only proxies may connect";
                 return Err(self.refused(peer, io::Error::new(io::ErrorKind::PermissionDenied, reason)));
             }
         }
-        let share = client.map(|client| self.ticket(&self.shares, &client_key(client), client)).transpose()?;
+        let tickets = ticket.and_then(|ticket| {
+            let share = client.map(|client| self.ticket(&self.shares, &client_key(client), client)).transpose()?;
+            Ok((ticket, share))
+        });
+        let (tickets, is_reserved) = match tickets {
+            Ok(tickets) => (tickets, false),
+            Err(error) if is_proxy || !is_local => return Err(error),
+            Err(error) => ((self.reserved.try_take("").map_err(|_| error)?, None), true),
+        };
+        let (write_timeout, idle_timeout) = if is_reserved {
+            (self.write_timeout.min(RESERVED_TIMEOUT), self.idle_timeout.min(RESERVED_TIMEOUT))
+        } else {
+            (self.write_timeout, self.idle_timeout)
+        };
         let connection = Connection {
             stream,
             received,
             requests: Arc::new(Requests::new()),
-            write_timeout: self.write_timeout,
+            write_timeout,
             write_timer: None,
-            idle_timeout: self.idle_timeout,
-            idle_timer: Box::pin(sleep(self.idle_timeout.min(self.write_timeout))),
+            idle_timeout,
+            idle_timer: Box::pin(sleep(idle_timeout.min(write_timeout))),
             shutdown: Shutdown::Open,
-            _tickets: (ticket, share),
+            is_reserved,
+            _tickets: tickets,
         };
         Ok((connection, Peer(client.unwrap_or(peer))))
     }
@@ -197,6 +225,8 @@ pub(super) struct Counted<S> {
     service: S,
     requests: Arc<Requests>,
     peer: Peer,
+    /// Only health checks are served, one on each connection.
+    is_reserved: bool,
 }
 
 impl<S, Body> Service<Request<Body>> for Counted<S>
@@ -215,9 +245,15 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let in_flight = InFlight::start(&self.requests);
+        let is_reserved = self.is_reserved;
         let service = self.service.clone();
         request.extensions_mut().insert(self.peer);
         Box::pin(async move {
+            if is_reserved && !is_health_check(&request) {
+                let mut response = no_place();
+                end_connection(&mut response);
+                return Ok(response);
+            }
             let requests = &in_flight.0;
             let place = match request.version() {
                 Version::HTTP_2 => Some(requests.answers.place().await),
@@ -226,6 +262,9 @@ where
             let mut response = service.oneshot(request).await?;
             if let Some(drain) = response.extensions_mut().remove::<Drain>() {
                 requests.state.lock().end = Some(drain);
+            }
+            if is_reserved && place.is_none() {
+                end_connection(&mut response);
             }
             Ok(match place {
                 Some(place) => place.hold(response),
@@ -248,6 +287,8 @@ pub(super) struct Connection {
     idle_timeout: Duration,
     idle_timer: Pin<Box<Sleep>>,
     shutdown: Shutdown,
+    /// It has a place that is reserved for health checks.
+    is_reserved: bool,
     _tickets: (Ticket, Option<Ticket>),
 }
 

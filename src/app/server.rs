@@ -18,7 +18,7 @@ use super::stopping::{THREADS_TIMEOUT, blocking_within};
 use super::{
     StartError, credentials, journal_dir, licences, model_pack, open_store, shape, start_engine, start_matcher, tls,
 };
-use crate::api::{ApiConfig, ApiState, ForwardedHeader, Limiters};
+use crate::api::{ApiConfig, ApiState, ForwardedHeader, Limiters, REFUSAL_LOG_WINDOW};
 use crate::compute::{FairLimiter, FairSlots, MemoryBudget};
 use crate::domain::{Calibration, Clock, ClockTrust};
 use crate::engine::{EnginePool, ModelPack};
@@ -158,6 +158,13 @@ impl App {
                 handle.clone(),
             ));
         }
+        let state = self.state.clone();
+        let refusal_log = tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(REFUSAL_LOG_WINDOW).await;
+                state.report_refusals(false);
+            }
+        });
         let stop = async {
             let drain = stop.await;
             self.state.begin_drain();
@@ -176,6 +183,8 @@ impl App {
                 ended
             }
         };
+        refusal_log.abort();
+        self.state.report_refusals(true);
         tokio::join!(background.stop(self.service.replicator(), &*self.scrubber), self.relay.stop());
         let (engine, matcher) = (self.engine, self.matcher);
         let threads = move || {

@@ -1,13 +1,13 @@
 //! The queue before the writer, bounded in lines and bytes. Entries that do not fit are counted and reported as missing.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::{Entry, JournalBacklog};
-use crate::domain::{Clock, rfc3339};
+use crate::domain::{Clock, LineWindow, rfc3339};
 
 /// Lines that may wait for the disk.
 const MAX_LINES: usize = 65_536;
@@ -17,9 +17,17 @@ const MAX_BYTES: usize = 32 << 20;
 /// Lines that are written in one batch.
 const BATCH_LINES: usize = 1024;
 
-/// Unauthenticated requests in one [`UNAUTHENTICATED_WINDOW`] that have lines of their own. One line counts the others.
-const UNAUTHENTICATED_LINES: u64 = 20;
-const UNAUTHENTICATED_WINDOW: Duration = Duration::from_secs(10);
+/// Requests without good credentials, and listings of one application, that have lines of their own in one [`WINDOW`]. One
+/// line counts the others: anyone can send any number of the former, and a client that polls sends the latter for ever.
+const BOUNDED_LINES: u64 = 20;
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// The operation of a listing.
+const LISTING: &str = "GET /api/v1.0/templates";
+
+const fn window() -> LineWindow {
+    LineWindow::new(BOUNDED_LINES, WINDOW)
+}
 
 /// A queued entry.
 #[derive(Debug)]
@@ -35,35 +43,7 @@ impl From<Entry> for Item {
     }
 }
 
-/// Requests without valid credentials. Anyone can send any number of them, so their lines are bounded.
-#[derive(Debug, Default)]
-struct UnauthenticatedWindow {
-    since: Option<Instant>,
-    seen: u64,
-}
-
-impl UnauthenticatedWindow {
-    /// Counts a request. Returns whether it has a line of its own.
-    fn admits(&mut self, now: Instant) -> bool {
-        self.since.get_or_insert(now);
-        self.seen += 1;
-        self.seen <= UNAUTHENTICATED_LINES
-    }
-
-    /// Closes the window if its time is over, or `at_once`. Returns the line that counts the others.
-    fn close(&mut self, now: Instant, at_once: bool) -> Option<String> {
-        let since = self.since?;
-        if !at_once && now.saturating_duration_since(since) < UNAUTHENTICATED_WINDOW {
-            return None;
-        }
-        let Self { seen, .. } = std::mem::take(self);
-        let more = seen.checked_sub(UNAUTHENTICATED_LINES).filter(|more| *more > 0)?;
-        let seconds = UNAUTHENTICATED_WINDOW.as_secs();
-        Some(format!("{more} more requests without good credentials, within {seconds} s"))
-    }
-}
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct State {
     waiting: VecDeque<Item>,
     bytes: usize,
@@ -72,14 +52,61 @@ struct State {
     lost_since_start: u64,
     /// Entries that the writer has taken and that are not on disk yet.
     being_written: usize,
-    unauthenticated: UnauthenticatedWindow,
+    unauthenticated: LineWindow,
+    /// The listings of each application that has sent any in its window.
+    listings: HashMap<String, LineWindow>,
     closed: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            bytes: 0,
+            missed: 0,
+            lost_since_start: 0,
+            being_written: 0,
+            unauthenticated: window(),
+            listings: HashMap::new(),
+            closed: false,
+        }
+    }
 }
 
 impl State {
     fn push(&mut self, item: Item) {
         self.bytes += bytes(&item.entry);
         self.waiting.push_back(item);
+    }
+
+    /// Whether the entry of a request has a line of its own.
+    fn admits(&mut self, entry: &Entry, now: Instant) -> bool {
+        match &entry.app {
+            None => self.unauthenticated.admits(now),
+            Some(app) if entry.operation == LISTING && entry.code == 0 => {
+                self.listings.entry(app.clone()).or_insert_with(window).admits(now)
+            }
+            Some(_) => true,
+        }
+    }
+
+    /// The entries that count what had no line in the windows that are over, or in all: an application, if it is one's,
+    /// and the text.
+    fn close_windows(&mut self, now: Instant, at_once: bool) -> Vec<(Option<String>, String)> {
+        let seconds = WINDOW.as_secs();
+        let more = self.unauthenticated.close(now, at_once);
+        let text = |more| (None, format!("{more} more requests without good credentials, within {seconds} s"));
+        let mut closed: Vec<_> = more.map(text).into_iter().collect();
+        self.listings.retain(|app, listings| {
+            let more = listings.close(now, at_once);
+            closed.extend(more.map(|more| (Some(app.clone()), format!("{more} more listings, within {seconds} s"))));
+            listings.is_open()
+        });
+        closed
+    }
+
+    fn has_open_windows(&self) -> bool {
+        self.unauthenticated.is_open() || !self.listings.is_empty()
     }
 }
 
@@ -107,10 +134,10 @@ impl Queue {
         let full = state.waiting.len() >= MAX_LINES || state.bytes >= MAX_BYTES;
         let now = self.clock.instant();
         // The line of a window comes before the next window.
-        if let Some(line) = state.unauthenticated.close(now, false) {
-            state.push(self.meta_entry(line).into());
+        for (app, text) in state.close_windows(now, false) {
+            state.push(Entry { app, ..self.meta_entry(text) }.into());
         }
-        if entry.app.is_none() && !state.unauthenticated.admits(now) {
+        if !state.admits(&entry, now) {
             drop(state);
             self.more.notify_one();
         } else if full || state.closed {
@@ -141,8 +168,8 @@ impl Queue {
         state.being_written = 0;
         loop {
             let closed = state.closed;
-            if let Some(line) = state.unauthenticated.close(self.clock.instant(), closed) {
-                state.push(self.meta_entry(line).into());
+            for (app, text) in state.close_windows(self.clock.instant(), closed) {
+                state.push(Entry { app, ..self.meta_entry(text) }.into());
             }
             let missed = std::mem::take(&mut state.missed);
             if missed > 0 {
@@ -160,8 +187,8 @@ impl Queue {
             if closed {
                 return None;
             }
-            if state.unauthenticated.since.is_some() {
-                self.more.wait_for(&mut state, UNAUTHENTICATED_WINDOW);
+            if state.has_open_windows() {
+                self.more.wait_for(&mut state, WINDOW);
             } else {
                 self.more.wait(&mut state);
             }
@@ -210,15 +237,34 @@ mod tests {
     #[test]
     fn unauthenticated_requests_have_a_bounded_number_of_lines() {
         let queue = Queue::default();
-        for _ in 0..UNAUTHENTICATED_LINES + 7 {
+        for _ in 0..BOUNDED_LINES + 7 {
             queue.record(of(None, ""));
             queue.record(of(Some("a"), ""));
         }
         let lines = all(&queue);
-        let own = usize::try_from(UNAUTHENTICATED_LINES).unwrap();
+        let own = usize::try_from(BOUNDED_LINES).unwrap();
         assert_eq!(lines.iter().filter(|line| line.app.is_some()).count(), own + 7, "callers lose nothing");
         assert_eq!(lines.len(), 2 * own + 7 + 1);
         assert!(lines.last().unwrap().outcome.as_ref().unwrap().starts_with("7 more requests"), "{lines:?}");
+    }
+
+    #[test]
+    fn listings_of_an_application_have_a_bounded_number_of_lines() {
+        let queue = Queue::default();
+        let listing = |app: &str, code| Entry { operation: LISTING.to_owned(), code, ..of(Some(app), "") };
+        for _ in 0..BOUNDED_LINES + 7 {
+            queue.record(listing("a", 0));
+            queue.record(Entry { operation: "POST /api/v1.0/identify".to_owned(), ..of(Some("a"), "") });
+        }
+        queue.record(listing("b", 0));
+        queue.record(listing("a", 429));
+        let lines = all(&queue);
+        let own = usize::try_from(BOUNDED_LINES).unwrap();
+        let count = |operation: &str| lines.iter().filter(|line| line.operation == operation).count();
+        assert_eq!((count(LISTING), count("POST /api/v1.0/identify")), (own + 2, own + 7), "{lines:?}");
+        let last = lines.last().unwrap();
+        assert_eq!(last.app.as_deref(), Some("a"));
+        assert_eq!(last.outcome.as_deref(), Some("7 more listings, within 10 s"));
     }
 
     #[test]

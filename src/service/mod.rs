@@ -18,6 +18,7 @@ mod snapshots;
 mod store_clock;
 mod templates;
 mod verify;
+mod writability;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +33,7 @@ pub use replicator::Replicator;
 pub use snapshots::SnapshotConfig;
 pub use store_clock::{ClockDoubt, MAX_OFFSET, StoreClock};
 pub use verify::Verified;
+pub use writability::Writability;
 
 use crate::domain::{
     Analysis, AnalysisRequest, Calibration, Check, Checks, Clock, Cosine, Embedding, PhotoOptions, Similarity,
@@ -71,6 +73,7 @@ pub struct Service {
     store: Store,
     replicator: Arc<Replicator>,
     applications: Arc<Applications>,
+    writability: Arc<Writability>,
     policy: Policy,
     holds: Arc<Holds>,
     in_flight: Arc<InFlight>,
@@ -100,7 +103,9 @@ impl Service {
             snapshots,
             policy.max_stale,
         );
+        let writability = Arc::new(Writability::new(Arc::clone(&store.probe)));
         Self {
+            writability,
             analyze,
             matcher,
             feed,
@@ -111,6 +116,11 @@ impl Service {
             holds: Arc::default(),
             in_flight: Arc::default(),
         }
+    }
+
+    /// Whether the database can be written.
+    pub fn writability(&self) -> &Arc<Writability> {
+        &self.writability
     }
 
     /// The applications and their credentials.

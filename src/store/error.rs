@@ -46,6 +46,33 @@ impl StoreError {
     }
 }
 
+/// Why a write fails.
+impl StoreError {
+    /// A sentence for everyone: it reveals nothing of the database.
+    pub fn write_fault(&self) -> &'static str {
+        /// Primary codes of SQLite, and SQLSTATEs of Postgres.
+        const FAULTS: [(&[&str], &str); 4] = [
+            (&["8", "25006"], "the database is read-only"),
+            (&["13", "53100"], "the disk of the database is full"),
+            (&["10", "58030"], "the disk of the database fails"),
+            (&["42501"], "the role of the server may not write to the database"),
+        ];
+        match self {
+            Self::KeyMissing(_) => "a sealing key is missing",
+            Self::Unavailable(cause) | Self::Failed(cause) => {
+                let error = cause.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+                let code = error.and_then(|error| error.code()).unwrap_or_default();
+                // SQLite adds details in the higher bits.
+                let primary = code.parse::<u32>().ok().filter(|_| code.len() < 5).map(|code| (code & 0xff).to_string());
+                let code = primary.as_deref().unwrap_or(&code);
+                let fault = FAULTS.iter().find(|(codes, _)| codes.contains(&code));
+                fault.map_or("the database is not available", |(_, fault)| fault)
+            }
+            Self::NoSuchApp | Self::Corrupt(_) => "the database cannot be written",
+        }
+    }
+}
+
 /// Errors of transactions.
 pub(super) trait TransactionError {
     /// Whether the database rolled the transaction back because of a concurrent one: a serialization failure or a

@@ -126,6 +126,7 @@ async fn unlock(db: Db, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Res
         outbox: store.clone(),
         backup: store.clone(),
         retention: store.clone(),
+        probe: store.clone(),
         keys: store,
         hints,
         journal_key,

@@ -206,6 +206,13 @@ pub trait KeyStore: Send + Sync {
     async fn reseal(&self, after: Option<SampleCursor>) -> Result<Resealed, StoreError>;
 }
 
+/// Whether the database can be written.
+#[async_trait]
+pub trait WriteProbe: Send + Sync {
+    /// Writes a row that has no other use, as durably as any other write, and checks that the active sealing key is there.
+    async fn probe(&self) -> Result<(), StoreError>;
+}
+
 /// Shortens the wait for what other nodes write. It is only a hint: a replica that follows the revisions misses nothing
 /// without it.
 #[async_trait]
@@ -229,6 +236,8 @@ pub struct Store {
     pub scrubber: Arc<dyn Scrubber>,
     /// The sealing keys.
     pub keys: Arc<dyn KeyStore>,
+    /// Whether the database can be written.
+    pub probe: Arc<dyn WriteProbe>,
     /// Notifications of changes.
     pub hints: Arc<dyn HintStore>,
     /// Events for the journal.

@@ -1,7 +1,9 @@
 //! Endpoints for operators and orchestrators: no credentials, no envelope.
 
+use std::borrow::Cow;
+
 use axum::Extension;
-use axum::extract::State;
+use axum::extract::{RawQuery, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -12,6 +14,9 @@ use crate::api::{ApiError, ApiState};
 use crate::service::{Error, Service};
 use crate::telemetry::Metrics;
 
+/// The parameter that asks for writes.
+const FOR_WRITE: (Cow<'static, str>, Cow<'static, str>) = (Cow::Borrowed("for"), Cow::Borrowed("write"));
+
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// The process runs.
@@ -19,11 +24,13 @@ pub(in crate::api) async fn healthz() -> Response {
     Outcome::plain(([(header::CONTENT_TYPE, JSON)], r#"{"status":"ok"}"#))
 }
 
-/// Identify can be served.
-pub(in crate::api) async fn readyz(State(api): State<ApiState>) -> Response {
+/// Identify can be served; with `?for=write`, writes can be served, too.
+pub(in crate::api) async fn readyz(State(api): State<ApiState>, RawQuery(query): RawQuery) -> Response {
     let service = api.service();
     let loaded = service.replicator().is_loaded();
     let lacks_key = service.replicator().lacks_key();
+    let write_fault = service.writability().fault();
+    let for_write = form_urlencoded::parse(query.unwrap_or_default().as_bytes()).any(|pair| pair == FOR_WRITE);
     let reasons: Vec<_> = [
         (api.is_stopping(), "server is stopping"),
         (!loaded && !lacks_key, "galleries are being loaded"),
@@ -33,6 +40,7 @@ pub(in crate::api) async fn readyz(State(api): State<ApiState>) -> Response {
     ]
     .into_iter()
     .filter_map(|(holds, reason)| holds.then_some(reason))
+    .chain(write_fault.filter(|_| for_write))
     .collect();
     let store_reachable = service.replicator().is_store_reachable();
     let loading = (!loaded).then(|| service.replicator().loading());
@@ -43,6 +51,8 @@ pub(in crate::api) async fn readyz(State(api): State<ApiState>) -> Response {
         loaded: loading.map(|loading| loading.loaded),
         templates: loading.map(|loading| loading.templates),
         store_reachable,
+        writable: write_fault.is_none(),
+        write_fault,
     };
     let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     match serde_json::to_string(&readiness) {

@@ -283,6 +283,10 @@ pub(in crate::api) const HEALTHZ: Operation = Operation {
 pub(in crate::api) const READYZ: Operation = Operation {
     id: "readyz",
     summary: "Identify can be served.",
+    description: Some(
+        "With `?for=write` it is 503, too, while the database cannot be written. `writable` and `writeFault` report that in \
+         every case.",
+    ),
     replies: &[
         Reply::ok("It can.", |generator| generator.subschema_for::<Readiness>()),
         Reply {

@@ -20,4 +20,9 @@ pub(in crate::api) struct Readiness {
     pub(in crate::api) templates: Option<usize>,
     /// A loaded server identifies without its store for a while (database.max_stale_s), so this is no part of readiness.
     pub(in crate::api) store_reachable: bool,
+    /// Whether the database can be written. No part of readiness, except for `?for=write`.
+    pub(in crate::api) writable: bool,
+    /// Why it cannot be written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(in crate::api) write_fault: Option<&'static str>,
 }

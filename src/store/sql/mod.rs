@@ -18,3 +18,4 @@ pub(super) mod snapshots;
 pub(super) mod sql_store;
 pub(super) mod templates;
 mod time;
+mod write_probe;

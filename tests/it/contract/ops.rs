@@ -28,10 +28,12 @@ async fn readiness_has_its_reasons() {
     let server = Server::with(Setup { loaded: false, ..Setup::default() }).await;
     let shown = |ready: bool, reason: &str, store: bool| {
         let reason = if reason.is_empty() { String::new() } else { format!("{reason:?}") };
-        format!("{{\n  \"ready\": {ready},\n  \"reasons\": [{reason}],\n  \"storeReachable\": {store}\n}}")
+        format!(
+            "{{\n  \"ready\": {ready},\n  \"reasons\": [{reason}],\n  \"storeReachable\": {store},\n  \"writable\": true\n}}"
+        )
     };
     let loading = "{\n  \"ready\": false,\n  \"reasons\": [\"galleries are being loaded\"],\n  \"loaded\": 0,\n  \
-                   \"templates\": 0,\n  \"storeReachable\": false\n}";
+                   \"templates\": 0,\n  \"storeReachable\": false,\n  \"writable\": true\n}";
     assert_eq!(ready(&server).await, (503, loading.to_owned()));
     server.service.replicator().poll().await.unwrap();
     assert_eq!(ready(&server).await, (200, shown(true, "", true)));
@@ -45,6 +47,29 @@ async fn readiness_has_its_reasons() {
     assert_eq!(ready(&server).await, (503, shown(false, "server is stopping", false)));
     let answer = server.send_photo("identify", &photo("ann")).await;
     assert_eq!(answer.error(), (503, 503, "server is stopping, try again later".to_owned()));
+}
+
+/// A server that cannot write identifies; whether it is ready depends on what it is asked for.
+#[tokio::test]
+async fn readiness_for_writes() {
+    let server = Server::start().await;
+    let readyz = async |query: &str| {
+        let answer = server.call("GET", &format!("/readyz{query}")).send().await;
+        let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        (answer.status, body)
+    };
+    assert_eq!(readyz("?for=write").await.0, 200);
+    server.store.down.store(true, Ordering::SeqCst);
+    server.service.writability().check().await;
+    let (status, body) = readyz("").await;
+    assert_eq!((status, &body["writable"], &body["reasons"]), (200, &false.into(), &serde_json::json!([])));
+    assert_eq!(body["writeFault"], "the database is not available");
+    let (status, body) = readyz("?for=write").await;
+    assert_eq!((status, &body["reasons"][0]), (503, &body["writeFault"]));
+    server.store.down.store(false, Ordering::SeqCst);
+    server.service.writability().check().await;
+    let (status, body) = readyz("?for=write").await;
+    assert_eq!((status, &body["writable"], body.get("writeFault")), (200, &true.into(), None));
 }
 
 #[tokio::test]

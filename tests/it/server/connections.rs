@@ -150,7 +150,7 @@ async fn connect_from(from: [u8; 4], server: &str) -> Option<tokio::net::TcpStre
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.bind((from, 0).into()).unwrap();
     let mut stream = socket.connect(server.parse().unwrap()).await.unwrap();
-    let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let _ = stream.write_all(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n").await;
     let mut answer = [0; 2048];
     let read = tokio::time::timeout(Duration::from_secs(10), stream.read(&mut answer)).await.unwrap().unwrap_or(0);
     answer[..read].starts_with(b"HTTP/1.1 200").then_some(stream)
@@ -179,6 +179,16 @@ async fn connections_are_bounded() {
     held.push(connect_from(other, address).await.expect("other peers are admitted"));
     assert!(connect_from(other, address).await.is_none(), "the limit is reached");
     assert_eq!(reqwest::get(format!("{}/healthz", server.operators())).await.unwrap().status(), 200);
+    // Places are kept for health checks of this machine, and for nothing else.
+    for _ in 0..20 {
+        let mut check = super::process::command(server.dir(), &Database::Sqlite);
+        let checked = check.env("SEMBLANCE_LISTEN", address).arg("healthcheck").output().unwrap();
+        assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+    }
+    crate::support::figure(
+        "health checks with every connection in use",
+        "20 of 20 succeed, other requests are refused",
+    );
     held.swap_remove(0);
     eventually("a closed connection admits another", async || connect_from(one, address).await.is_some()).await;
 }

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use sqlx::Connection as _;
 
-use super::process::{App, Database, Server, try_start};
+use super::process::{App, Database, Server, reqwest_client, try_start};
 use super::proxy::{Proxy, Wire};
+use crate::support::eventually;
 
 /// A database timeout of one second, so that tests are short.
 const SHORT_TIMEOUT: [(&str, &str); 1] = [("SEMBLANCE_DATABASE_TIMEOUT_MS", "1000")];
@@ -47,6 +48,25 @@ async fn check_back(app: &App) {
     for id in ["person-a", "person-b"] {
         assert!(listed["result"]["templates"].as_array().unwrap().iter().any(|t| t["templateId"] == id), "{listed}");
     }
+}
+
+/// It identifies, so it is ready; asked for writes, it is not, and it reports why.
+async fn check_not_writable(server: &Server, fault: &str) {
+    let readyz = async |query: &str| {
+        let reply = reqwest_client().get(format!("{}/readyz{query}", server.url())).send().await.unwrap();
+        (reply.status().as_u16(), reply.text().await.unwrap())
+    };
+    eventually(&format!("it reports that {fault}"), async || {
+        let (status, body) = readyz("?for=write").await;
+        status == 503 && body.contains(&format!("\"writeFault\":\"{fault}\""))
+    })
+    .await;
+    let (status, body) = readyz("").await;
+    assert!(status == 200 && body.contains("\"writable\":false"), "{status} {body}");
+    crate::support::figure(
+        "/readyz of a server that cannot write",
+        &format!("200 for identify, 503 for writes: {fault}"),
+    );
 }
 
 async fn through_a_wire(fault: Wire) {
@@ -123,12 +143,14 @@ async fn the_server_recovers_after_a_restore() {
 /// As after a failover to a standby that is not promoted yet.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_recovers_from_a_read_only_database() {
-    let Some((_server, app, direct)) = on_postgres().await else { return };
+    let Some((server, app, direct)) = on_postgres().await else { return };
     direct.run(&["ALTER DATABASE {} SET default_transaction_read_only = on", "SELECT 1"]).await;
     check_away(&app).await;
+    check_not_writable(&server, "the database is read-only").await;
     assert_eq!(app.get("templates").await.0, 200, "it can be read");
     direct.run(&["ALTER DATABASE {} RESET default_transaction_read_only", "SELECT 1"]).await;
     check_back(&app).await;
+    eventually("it can write", async || server.text("/readyz?for=write").await.contains("\"writable\":true")).await;
 }
 
 /// Another connection holds the lock of the gallery's row.
@@ -205,6 +227,7 @@ async fn a_full_disk_loses_no_acknowledged_write() {
         tokio::time::sleep(Duration::from_millis(1500)).await;
         disk.fill();
         check_away(&app).await;
+        check_not_writable(&server, "the disk of the database is full").await;
         disk.free_space();
         check_back(&app).await;
     }

@@ -91,6 +91,7 @@ impl Parts {
                 scrubber: store.clone(),
                 outbox: store.clone(),
                 retention: store.clone(),
+                probe: store.clone(),
                 keys: store.clone(),
                 hints: store.clone(),
                 backup: store.clone(),

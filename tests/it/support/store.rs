@@ -15,7 +15,7 @@ use semblance::store::{
     Expired, GalleryPosition, HintStore, Hold, IdempotencyStore, InsertError, KeptReply, Key, KeyHash, KeyId,
     KeyStatus, KeyStore, NodePosition, OnConflict, OutboxBacklog, OutboxEvent, OutboxStore, PreviousKey, Refusal,
     Resealed, RetentionRecord, RetentionStore, SampleCursor, SampleRecord, Scrubber, SnapshotId, SnapshotStore,
-    StoreError, TemplateList, TemplatePage, TemplateRecord, TemplateStore,
+    StoreError, TemplateList, TemplatePage, TemplateRecord, TemplateStore, WriteProbe,
 };
 use tokio::sync::RwLock;
 use uuid::Uuid;
@@ -424,6 +424,13 @@ impl KeyStore for MemoryStore {
 
     async fn reseal(&self, _: Option<SampleCursor>) -> Result<Resealed, StoreError> {
         Ok(Resealed { count: 0, next: None })
+    }
+}
+
+#[async_trait]
+impl WriteProbe for MemoryStore {
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.state(|_| ())
     }
 }
 
