@@ -263,14 +263,9 @@ fn store_options(settings: &Settings, mode: OpenMode) -> Result<OpenOptions, Sta
     let database = match settings.database.url.reveal() {
         None => DatabaseConfig::Sqlite(settings.data.join("semblance.db")),
         Some(url) => {
-            let file = &settings.database.password_file;
-            let password = if file.as_os_str().is_empty() {
-                None
-            } else {
-                let text = std::fs::read_to_string(file).map_err(unusable(file))?;
-                Some(text.trim_end_matches(['\r', '\n']).to_owned().into())
-            };
-            DatabaseConfig::Postgres { url: url.to_owned().into(), password }
+            let file = settings.database.password_file.clone();
+            let password_file = Some(file).filter(|file| !file.as_os_str().is_empty());
+            DatabaseConfig::Postgres { url: url.to_owned().into(), password_file }
         }
     };
     if mode == OpenMode::Create {

@@ -103,16 +103,10 @@ async fn copy(settings: &Settings, arguments: &Copy) -> Result<(), CliError> {
 fn target(arguments: &Copy) -> Result<(DatabaseConfig, String), CliError> {
     let to = arguments.to.as_str();
     if to.starts_with("postgres://") || to.starts_with("postgresql://") {
-        let password = match &arguments.password_file {
-            None => None,
-            Some(file) => {
-                let text = std::fs::read_to_string(file).map_err(CliError::file(file))?;
-                Some(text.trim_end_matches(['\r', '\n']).to_owned().into())
-            }
-        };
+        let password_file = arguments.password_file.clone();
         let host = to.split_once('@').map_or("Postgres", |(_, host)| host);
         let name = host.split('?').next().unwrap_or_default().to_owned();
-        return Ok((DatabaseConfig::Postgres { url: to.to_owned().into(), password }, name));
+        return Ok((DatabaseConfig::Postgres { url: to.to_owned().into(), password_file }, name));
     }
     if to.contains("://") {
         return Err(CliError::message("--to is neither of the form postgres://USER@HOST/NAME nor a folder"));

@@ -16,10 +16,10 @@ pub enum DatabaseConfig {
     Sqlite(PathBuf),
     /// A server.
     Postgres {
-        /// `postgres://USER@HOST/NAME`.
+        /// `postgres://USER@HOST/NAME`, or with several hosts: `postgres://USER@HOST1:PORT,HOST2:PORT/NAME`.
         url: Zeroizing<String>,
-        /// The password, when it is not in the URL.
-        password: Option<Zeroizing<String>>,
+        /// A file with the password, when it is not in the URL. It is read for every new connection.
+        password_file: Option<PathBuf>,
     },
 }
 

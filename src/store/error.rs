@@ -143,6 +143,20 @@ pub enum OpenError {
     /// The URL is malformed. It is not repeated: it may contain a password.
     #[error("database.url is not of the form postgres://USER@HOST/NAME")]
     Url,
+    /// A parameter of the URL is wrong.
+    #[error("database.url: {name}: {message}")]
+    UrlParameter {
+        /// The parameter.
+        name: &'static str,
+        /// What is possible.
+        message: String,
+    },
+    /// A pooler gives several clients one session.
+    #[error(
+        "two connections share one session: a connection pooler is in transaction or statement mode; give each client a \
+         session of its own (PgBouncer: pool_mode = session for this database), or connect to Postgres itself"
+    )]
+    SharedSessions,
     /// The database file cannot be created.
     #[error("{path}: {source}")]
     File {

@@ -38,9 +38,8 @@ pub async fn open(options: &OpenOptions) -> Result<Store, OpenError> {
             }
             Ok(store)
         }
-        DatabaseConfig::Postgres { url, password } => {
-            let password = password.as_ref().map(|password| password.as_str());
-            let (pool, listener) = postgres::connect(url, password, options).await?;
+        DatabaseConfig::Postgres { url, password_file } => {
+            let (pool, listener) = postgres::connect(url, password_file.as_ref(), options).await?;
             let db = Db::new(Pool::Postgres(pool.clone()), Pool::Postgres(pool), options.timeout);
             unlock(db, options, Arc::new(listener)).await
         }
@@ -59,9 +58,8 @@ pub async fn migrate(options: &OpenOptions) -> Result<usize, OpenError> {
             opened.write.close().await; // its log is written to the file
             Ok(opened.applied)
         }
-        DatabaseConfig::Postgres { url, password } => {
-            let password = password.as_ref().map(|password| password.as_str());
-            postgres::migrate_only(url, password, options).await
+        DatabaseConfig::Postgres { url, password_file } => {
+            postgres::migrate_only(url, password_file.as_ref(), options).await
         }
     }
 }

@@ -1,18 +1,29 @@
 //! Postgres: any number of nodes share one database.
 
-use std::str::FromStr;
+mod connector;
+mod hosts;
+mod listener;
+mod pool;
+mod session;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use sqlx::migrate::MigrateError;
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions as _, Connection as _};
-use tokio::sync::Mutex;
+use sqlx::postgres::PgConnection;
+use sqlx::{Connection as _, Row as _};
+use tokio::time::Instant;
+
+use connector::Connector;
+use hosts::Hosts;
+use listener::Listener;
+pub(super) use pool::{PgPool, PgSession};
+use session::SessionSettings;
 
 use super::config::{OpenMode, OpenOptions};
 use super::error::{OpenError, StoreError};
 use super::migrate::{Pending, migrator, pending};
-use super::traits::HintStore;
 use crate::domain::stopwatch;
 
 const MIGRATIONS: [(i64, &str, &str); 11] = [
@@ -33,13 +44,6 @@ const MIGRATIONS: [(i64, &str, &str); 11] = [
 /// that does not read is full, which would fail the commit.
 pub(super) const NOTIFY: &str = "SELECT pg_notify('semblance', '') WHERE pg_notification_queue_usage() < 0.9";
 
-/// The channel of [`NOTIFY`].
-const CHANNEL: &str = "semblance";
-
-/// How long a listening connection may be silent before it is replaced: nothing else distinguishes a quiet one from a
-/// dead one.
-const LISTENER_MAX_IDLE: Duration = Duration::from_secs(60);
-
 /// How often a scrub is worth its price: VACUUM reads the indexes of the table.
 pub(super) const SCRUB_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -49,93 +53,153 @@ const VACUUM_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 /// Longest that a node waits for the migrations of another, or for a table that another process has locked.
 const MIGRATION_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
-/// Connects to a server and brings the schema up to date. Nodes that start at once migrate one after the other (SQLx
-/// holds an advisory lock).
+/// Longest that a start waits for a Postgres that starts up, such as after a crash.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often it is tried whether connections have sessions of their own. Another client of a pooler may disturb a try.
+const POOLING_TRIES: usize = 3;
+
+/// Connects to a server and, with [`OpenMode::Create`], brings the schema up to date.
 pub(super) async fn connect(
     url: &str,
-    password: Option<&str>,
+    password_file: Option<&PathBuf>,
     options: &OpenOptions,
 ) -> Result<(PgPool, Listener), OpenError> {
-    let timeout = options.timeout;
-    let connect = connect_options(url, password, options)?;
-    let pending = pending_migrations(&connect, timeout).await?;
-    if options.mode != OpenMode::Create {
-        pending.check_none()?;
-    } else if pending.missing > 0 {
-        migrate(&connect, timeout, pending.missing).await?;
+    let session = SessionSettings::new(options.timeout, options.mode == OpenMode::Read);
+    let connector = Connector::new(url, password_file, session)?;
+    let mut connection = connect_within(&connector, &connector.session, options.timeout).await?;
+    if let Some((is_weak, text)) = Hosts::parse(url)?.security() {
+        log_security(is_weak, text, &mut connection).await;
     }
-    let pool = PgPoolOptions::new()
-        .max_connections(options.connections)
-        .acquire_timeout(timeout)
-        // A connection that is silent when it comes back is closed, or it would keep its place in the pool for ever.
-        .after_release(move |connection, _| {
-            Box::pin(async move {
-                tokio::time::timeout(timeout, connection.ping()).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
-                Ok(true)
-            })
-        })
-        .connect_with(connect.clone())
-        .await
-        .map_err(OpenError::connect)?;
-    Ok((pool, Listener { options: connect, connection: Mutex::default() }))
+    check_sessions(&connector, connection, options.timeout).await?;
+    match options.mode {
+        OpenMode::Create => drop(bring_up_to_date(&connector, options).await?),
+        OpenMode::Write | OpenMode::Read => pending_migrations(&connector, options.timeout).await?.check_none()?,
+    }
+    let pool = PgPool::new(connector, options.connections, options.timeout);
+    Ok((pool.clone(), Listener::new(pool)))
 }
 
 /// Brings the schema up to date, and returns how many migrations were applied.
-pub(super) async fn migrate_only(url: &str, password: Option<&str>, options: &OpenOptions) -> Result<usize, OpenError> {
-    let connect = connect_options(url, password, options)?;
-    let missing = pending_migrations(&connect, options.timeout).await?.missing;
-    if missing > 0 {
-        migrate(&connect, options.timeout, missing).await?;
-    }
-    Ok(missing)
+pub(super) async fn migrate_only(
+    url: &str,
+    password_file: Option<&PathBuf>,
+    options: &OpenOptions,
+) -> Result<usize, OpenError> {
+    let connector = Connector::new(url, password_file, SessionSettings::new(options.timeout, false))?;
+    let connection = connect_within(&connector, &connector.session, options.timeout).await?;
+    check_sessions(&connector, connection, options.timeout).await?;
+    bring_up_to_date(&connector, options).await.map(|pending| pending.missing)
 }
 
-fn connect_options(url: &str, password: Option<&str>, options: &OpenOptions) -> Result<PgConnectOptions, OpenError> {
-    let mut connect = PgConnectOptions::from_str(url).map_err(|_| OpenError::Url)?.application_name("semblance");
-    if let Some(password) = password {
-        connect = connect.password(password);
+async fn connect_within(
+    connector: &Connector,
+    session: &SessionSettings,
+    timeout: Duration,
+) -> Result<PgConnection, OpenError> {
+    let start = stopwatch();
+    loop {
+        match connector.connect_with(session, Instant::now() + timeout).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) if error.is_starting() && start.elapsed() < START_TIMEOUT => {
+                tracing::warn!("the database starts up; it is awaited");
+            }
+            Err(error) => return Err(OpenError::Connect(Box::new(error))),
+        }
     }
-    let timeout_ms = options.timeout.as_millis().to_string();
-    // A commit is on disk before it is acknowledged, whatever the default of the server is.
-    let connect = connect.options([("statement_timeout", timeout_ms.as_str()), ("synchronous_commit", "on")]);
-    Ok(match options.mode {
-        OpenMode::Read => connect.options([("default_transaction_read_only", "on")]),
-        OpenMode::Create | OpenMode::Write => connect,
-    })
+}
+
+async fn log_security(is_weak: bool, text: &str, connection: &mut PgConnection) {
+    let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    let row = sqlx::raw_sql(sql).fetch_one(connection).await;
+    let encrypted = row.and_then(|row| row.try_get::<bool, _>("ssl")).is_ok_and(|ssl| ssl);
+    if is_weak {
+        tracing::warn!(encrypted, "database: {text}; see docs/guides/postgres.md");
+    } else {
+        tracing::info!(encrypted, "database: {text}");
+    }
+}
+
+/// Checks that two connections are two sessions. A pooler that lends a session for a transaction only loses settings,
+/// prepared statements and notifications.
+async fn check_sessions(connector: &Connector, mut first: PgConnection, timeout: Duration) -> Result<(), OpenError> {
+    let mut second = connect_within(connector, &connector.session, timeout).await?;
+    let checked = async {
+        for _ in 0..POOLING_TRIES {
+            let before = backend(&mut first).await?;
+            if sqlx::raw_sql("BEGIN").execute(&mut second).await.is_err() {
+                return Ok(false); // a pooler that lends a session for a statement
+            }
+            // In this order: of a pooler with one session, the first connection gets no answer now.
+            let is_shared = backend(&mut second).await? == before || backend(&mut first).await? != before;
+            sqlx::raw_sql("ROLLBACK").execute(&mut second).await?;
+            if is_shared {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    let outcome = tokio::time::timeout(timeout, checked).await;
+    let _ = tokio::time::timeout(timeout, async { tokio::join!(first.close(), second.close()) }).await;
+    match outcome {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) => Err(OpenError::SharedSessions),
+        Ok(Err(error)) => Err(OpenError::connect(error)),
+        Err(elapsed) => Err(OpenError::Connect(Box::new(elapsed))),
+    }
+}
+
+/// The process of the server that answers this connection.
+async fn backend(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
+    sqlx::raw_sql("SELECT pg_backend_pid() AS pid").fetch_one(connection).await?.try_get("pid")
 }
 
 /// What the schema lacks. Only reads, so a role without the right to change the schema can serve.
-async fn pending_migrations(connect: &PgConnectOptions, timeout: Duration) -> Result<Pending, OpenError> {
-    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(timeout);
-    let pool = pool.connect_with(connect.clone()).await.map_err(OpenError::connect)?;
-    let mut connection = pool.acquire().await.map_err(OpenError::connect)?;
+async fn pending_migrations(connector: &Connector, timeout: Duration) -> Result<Pending, OpenError> {
+    let mut connection = connect_within(connector, &connector.session, timeout).await?;
     let sql = "SELECT to_regclass('_sqlx_migrations') IS NOT NULL";
-    let (exists,): (bool,) = sqlx::query_as(sql).fetch_one(&mut *connection).await.map_err(OpenError::connect)?;
-    let pending = pending(&mut *connection, &migrator(&MIGRATIONS), exists).await;
-    drop(connection);
-    pool.close().await;
+    let (exists,): (bool,) = sqlx::query_as(sql).fetch_one(&mut connection).await.map_err(OpenError::connect)?;
+    let pending = pending(&mut connection, &migrator(&MIGRATIONS), exists).await;
+    let _ = connection.close().await;
     pending
 }
 
+/// Applies the migrations that are missing, and returns what was missing.
+async fn bring_up_to_date(connector: &Connector, options: &OpenOptions) -> Result<Pending, OpenError> {
+    let pending = pending_migrations(connector, options.timeout).await?;
+    if pending.missing > 0 {
+        migrate(connector, options.timeout, pending.missing).await?;
+    }
+    Ok(pending)
+}
+
 /// Brings the schema up to date, on a connection of its own: a migration takes as long as the table is large. It waits
-/// for a lock only for a short time, because every later statement waits behind it.
-async fn migrate(connect: &PgConnectOptions, timeout: Duration, missing: usize) -> Result<(), OpenError> {
-    let lock_timeout = timeout.as_millis().to_string();
-    let connect = connect.clone().options([("statement_timeout", "0"), ("lock_timeout", lock_timeout.as_str())]);
-    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(timeout);
-    let pool = pool.connect_with(connect).await.map_err(OpenError::connect)?;
+/// for a lock only for a short time, because every later statement waits behind it. Nodes that start at once migrate one
+/// after the other (SQLx holds an advisory lock).
+async fn migrate(connector: &Connector, timeout: Duration, missing: usize) -> Result<(), OpenError> {
+    let session = SessionSettings {
+        statement_timeout: Duration::ZERO,
+        lock_timeout: timeout,
+        ..SessionSettings::new(timeout, false)
+    };
+    let mut connection = connect_within(connector, &session, timeout).await?;
     let start = stopwatch();
     loop {
-        match migrator(&MIGRATIONS).run(&pool).await {
+        // The future of `run` is not `Send` for every lifetime; this is what it calls.
+        match migrator(&MIGRATIONS).run_direct(None, &mut connection, false).await {
             Err(error) if code(&error).as_deref() == Some("55P03") && start.elapsed() < MIGRATION_TIMEOUT => {
                 tracing::warn!("the schema is locked, perhaps by the migration of another node; the lock is awaited");
             }
-            outcome => {
-                pool.close().await;
-                return outcome.map_err(|error| match code(&error).as_deref() {
+            Err(error) => {
+                let _ = connection.close_hard().await;
+                return Err(match code(&error).as_deref() {
                     Some("42501") => OpenError::MayNotMigrate { missing, source: Box::new(error) },
                     _ => OpenError::migrate(error),
                 });
+            }
+            Ok(()) => {
+                let _ = connection.close().await;
+                return Ok(());
             }
         }
     }
@@ -147,62 +211,39 @@ fn code(error: &MigrateError) -> Option<String> {
     Some(error.as_database_error()?.code()?.into_owned())
 }
 
+/// Whether the role may VACUUM: it owns the tables or the database, or has the right of Postgres 17.
+const MAY_VACUUM: &str = "
+    SELECT bool_and(
+        pg_has_role(c.relowner, 'USAGE')
+        OR (SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database())
+        OR CASE WHEN current_setting('server_version_num')::int >= 170000
+                THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END) AS may
+    FROM pg_class c WHERE c.oid IN ('samples'::regclass, 'snapshots'::regclass, 'idempotency'::regclass)";
+
 /// Lets Postgres overwrite deleted rows. It takes as long as the tables are large, so it has a connection and a time
-/// limit of its own.
+/// limit of its own. A role that may not do it leaves it to the autovacuum of the server.
 pub(super) async fn vacuum(pool: &PgPool) -> Result<(), StoreError> {
-    let statement_timeout = VACUUM_TIMEOUT.as_millis().to_string();
-    let options = PgConnectOptions::clone(&pool.connect_options());
-    let options = options.options([("statement_timeout", statement_timeout.as_str())]);
+    static WARNED: AtomicBool = AtomicBool::new(false);
+    let session = SessionSettings { statement_timeout: VACUUM_TIMEOUT, ..pool.connector().session.clone() };
+    let deadline = Instant::now() + pool.timeout();
+    let connection = pool.connector().connect_with(&session, deadline).await;
+    let mut connection = connection.map_err(|error| StoreError::Unavailable(Box::new(error)))?;
     let vacuumed = async {
-        let mut connection = options.connect().await?;
-        sqlx::query("VACUUM samples").execute(&mut connection).await?;
-        sqlx::query("VACUUM snapshots").execute(&mut connection).await?;
-        sqlx::query("VACUUM idempotency").execute(&mut connection).await?;
+        if sqlx::raw_sql(MAY_VACUUM).fetch_one(&mut connection).await?.try_get("may")? {
+            sqlx::query("VACUUM samples").execute(&mut connection).await?;
+            sqlx::query("VACUUM snapshots").execute(&mut connection).await?;
+            sqlx::query("VACUUM idempotency").execute(&mut connection).await?;
+        } else if !WARNED.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the role of the database may not VACUUM the tables with templates: what was deleted is cleared \
+                 away by the autovacuum of the server, later; see docs/guides/postgres.md"
+            );
+        }
         connection.close().await
     };
     // The statement timeout of Postgres does not end the wait for a silent network.
     let outcome = tokio::time::timeout(VACUUM_TIMEOUT, vacuumed).await;
     outcome.map_err(|elapsed| StoreError::Unavailable(Box::new(elapsed)))?.map_err(store_error)
-}
-
-/// Receives the notifications of all nodes.
-pub(super) struct Listener {
-    options: PgConnectOptions,
-    /// The listening connection, while there is one.
-    connection: Mutex<Option<PgListener>>,
-}
-
-#[async_trait]
-impl HintStore for Listener {
-    async fn changed(&self) -> Result<(), StoreError> {
-        let mut connection = self.connection.lock().await;
-        let notified = async {
-            if let Some(listener) = &mut *connection {
-                if listener.try_recv().await?.is_none() {
-                    *connection = None; // it is closed
-                }
-                return Ok(());
-            }
-            let pool = PgPoolOptions::new().max_connections(1).idle_timeout(None).max_lifetime(None);
-            let pool = pool.connect_lazy_with(self.options.clone());
-            let mut listener = PgListener::connect_with(&pool).await?;
-            listener.eager_reconnect(false);
-            listener.listen(CHANNEL).await?;
-            *connection = Some(listener);
-            Ok(()) // something may have changed before it listened
-        };
-        match tokio::time::timeout(LISTENER_MAX_IDLE, notified).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                *connection = None;
-                Err(store_error(error))
-            }
-            Err(_) => {
-                *connection = None;
-                Ok(())
-            }
-        }
-    }
 }
 
 /// Classifies an error by its SQLSTATE (appendix A of the manual of Postgres).
@@ -212,6 +253,8 @@ pub(super) fn store_error(error: sqlx::Error) -> StoreError {
         // cancelled statement), system error; read-only; serialization, deadlock, lock not available; the database or a
         // table does not exist, or takes no connections (a restore); a limit (the queue of notifications).
         ["08", "28", "53", "57", "58"].iter().any(|class| code.starts_with(class))
+            // An idle transaction that the server ended, and a prepared statement of another session.
+            || ["25P03", "25P04", "26000", "42P05"].contains(&code.as_ref())
             || ["25006", "3D000", "40001", "40P01", "42P01", "54000", "55000", "55P03"].contains(&code.as_ref())
     });
     StoreError::from_sqlx(error, is_unavailable)

@@ -117,7 +117,7 @@ impl Fixture {
     /// Starts a node with keys from a source.
     pub(crate) async fn start_of(&self, least: usize, key: KeySource) -> Node {
         let database = match &self.postgres {
-            Some(url) => DatabaseConfig::Postgres { url: url.clone().into(), password: None },
+            Some(url) => DatabaseConfig::Postgres { url: url.clone().into(), password_file: None },
             None => DatabaseConfig::Sqlite(self.dir.path().join("test.db")),
         };
         let clock = self.time.clock();

@@ -53,7 +53,7 @@ impl Fixture {
 
     async fn postgres() -> Option<Self> {
         let url = crate::support::postgres::fresh_database().await?;
-        let database = DatabaseConfig::Postgres { url: url.into(), password: None };
+        let database = DatabaseConfig::Postgres { url: url.into(), password_file: None };
         Some(Self { database, time: TestClock::new(), _dir: tempfile::tempdir().unwrap() })
     }
 

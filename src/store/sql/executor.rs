@@ -9,13 +9,14 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnection, PgPool, PgRow, Postgres};
+use sqlx::postgres::{PgRow, Postgres};
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{Database, Decode, Encode, Row as _, Transaction, Type};
 use tokio::time::Instant;
 
 use crate::store::error::StoreError;
+use crate::store::postgres::{PgPool, PgSession};
 use crate::store::scrub::{PendingScrub, ScrubGuard};
 use crate::store::{postgres, sqlite};
 
@@ -196,7 +197,7 @@ pub(in crate::store) trait Executor: Send {
 /// A connection of either database.
 pub(in crate::store) enum Connection<'c> {
     Sqlite(&'c mut SqliteConnection),
-    Postgres(&'c mut PgConnection),
+    Postgres(&'c mut PgSession),
 }
 
 impl Connection<'_> {
@@ -207,8 +208,8 @@ impl Connection<'_> {
                 Ok(done.rows_affected())
             }
             Self::Postgres(connection) => {
-                let done = query(sql, values).execute(connection).await.map_err(postgres::store_error)?;
-                Ok(done.rows_affected())
+                let done = query(sql, values).execute(connection.begin_call()?).await;
+                Ok(connection.end_call(done)?.rows_affected())
             }
         }
     }
@@ -220,8 +221,8 @@ impl Connection<'_> {
                 Ok(row.map(DbRow::Sqlite))
             }
             Self::Postgres(connection) => {
-                let row = query(sql, values).fetch_optional(connection).await.map_err(postgres::store_error)?;
-                Ok(row.map(DbRow::Postgres))
+                let row = query(sql, values).fetch_optional(connection.begin_call()?).await;
+                Ok(connection.end_call(row)?.map(DbRow::Postgres))
             }
         }
     }
@@ -240,10 +241,16 @@ impl Connection<'_> {
                 }
             }
             Self::Postgres(connection) => {
-                let mut rows = query(sql, values).fetch(connection);
-                while let Some(row) = rows.try_next().await.map_err(postgres::store_error)? {
-                    each(DbRow::Postgres(row))?;
-                }
+                let mut rows = query(sql, values).fetch(connection.begin_call()?);
+                let ended = loop {
+                    match rows.try_next().await {
+                        Ok(Some(row)) => each(DbRow::Postgres(row))?,
+                        Ok(None) => break Ok(()),
+                        Err(error) => break Err(error),
+                    }
+                };
+                drop(rows);
+                connection.end_call(ended)?;
             }
         }
         Ok(())
@@ -258,7 +265,7 @@ pub(in crate::store) struct Session {
 
 enum Pooled {
     Sqlite(PoolConnection<Sqlite>),
-    Postgres(PoolConnection<Postgres>),
+    Postgres(PgSession),
 }
 
 impl Session {
@@ -266,7 +273,7 @@ impl Session {
         let acquired = async {
             match pool {
                 Pool::Sqlite(pool) => pool.acquire().await.map(Pooled::Sqlite).map_err(sqlite::store_error),
-                Pool::Postgres(pool) => pool.acquire().await.map(Pooled::Postgres).map_err(postgres::store_error),
+                Pool::Postgres(pool) => pool.acquire().await.map(Pooled::Postgres),
             }
         };
         let connection = deadline.bound(acquired).await?;
@@ -298,19 +305,21 @@ pub(in crate::store) struct Tx {
 
 enum AnyTransaction {
     Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
+    Postgres(PgSession),
 }
 
 impl Tx {
     async fn begin(pool: &Pool, pending_scrub: &PendingScrub, deadline: Deadline) -> Result<Self, StoreError> {
-        // `BEGIN` is written out: it fails in a transaction that was left open, where SQLx would nest a new one.
+        // On SQLite `BEGIN` is written out: it fails in a transaction that was left open, where SQLx would nest one.
         let begun = async {
             match pool {
                 Pool::Sqlite(pool) => {
                     pool.begin_with("BEGIN").await.map(AnyTransaction::Sqlite).map_err(sqlite::store_error)
                 }
                 Pool::Postgres(pool) => {
-                    pool.begin_with("BEGIN").await.map(AnyTransaction::Postgres).map_err(postgres::store_error)
+                    let mut session = pool.acquire().await?;
+                    session.begin().await?;
+                    Ok(AnyTransaction::Postgres(session))
                 }
             }
         };
@@ -324,9 +333,10 @@ impl Tx {
         self.erased.get_or_insert_with(|| self.pending_scrub.guard());
     }
 
-    /// The statements of this transaction have no time limit.
+    /// The statements of this transaction have no time limit, and between them rows may be decrypted or read elsewhere.
     pub(in crate::store) async fn lift_statement_timeout(&mut self) -> Result<(), StoreError> {
-        self.execute_on_postgres("SET LOCAL statement_timeout = 0").await
+        self.execute_on_postgres("SET LOCAL statement_timeout = 0").await?;
+        self.execute_on_postgres("SET LOCAL idle_in_transaction_session_timeout = '60s'").await
     }
 
     /// Waits for all writers of galleries, and blocks new ones; readers go on. SQLite has one writer at a time.
@@ -353,7 +363,7 @@ impl Tx {
         let committed = async {
             match self.transaction {
                 AnyTransaction::Sqlite(transaction) => transaction.commit().await.map_err(sqlite::store_error),
-                AnyTransaction::Postgres(transaction) => transaction.commit().await.map_err(postgres::store_error),
+                AnyTransaction::Postgres(transaction) => transaction.commit().await,
             }
         };
         self.deadline.bound(committed).await
@@ -367,7 +377,7 @@ impl Tx {
         let rolled_back = async {
             match self.transaction {
                 AnyTransaction::Sqlite(transaction) => transaction.rollback().await.map_err(sqlite::store_error),
-                AnyTransaction::Postgres(transaction) => transaction.rollback().await.map_err(postgres::store_error),
+                AnyTransaction::Postgres(transaction) => transaction.rollback().await,
             }
         };
         self.deadline.bound(rolled_back).await

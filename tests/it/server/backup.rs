@@ -173,7 +173,7 @@ fn key_id(dir: &Path) -> String {
 async fn open_in(dir: &Path, database: &Database) -> Store {
     let config = match database {
         Database::Sqlite => DatabaseConfig::Sqlite(dir.join("semblance.db")),
-        Database::Postgres(url) => DatabaseConfig::Postgres { url: url.clone().into(), password: None },
+        Database::Postgres(url) => DatabaseConfig::Postgres { url: url.clone().into(), password_file: None },
     };
     let options = OpenOptions {
         mode: OpenMode::Create,

@@ -18,6 +18,8 @@ pub(super) enum Wire {
     Cut,
     /// It carries a COMMIT there, and is silent on that connection from then on.
     SilentAfterCommit,
+    /// It carries a transaction up to the first update of a row there, and is silent on that connection from then on.
+    SilentInTransaction,
 }
 
 /// The wire.
@@ -61,7 +63,7 @@ async fn carry(client: TcpStream, target: String, mut wire: watch::Receiver<Wire
     loop {
         let now = *wire.borrow_and_update();
         match now {
-            Wire::Whole | Wire::SilentAfterCommit => {}
+            Wire::Whole | Wire::SilentAfterCommit | Wire::SilentInTransaction => {}
             Wire::Cut => return,
             // Nothing is read any more, and nothing closed, until the connection is cut.
             Wire::Silent => {
@@ -82,6 +84,13 @@ async fn carry(client: TcpStream, target: String, mut wire: watch::Receiver<Wire
                 _ => return,
             },
             read = from_server.read(&mut down) => match read {
+                // The end of a statement that updated a row.
+                Ok(n) if down[..n].windows(8).any(|word| word == b"UPDATE 1")
+                    && *wire.borrow() == Wire::SilentInTransaction =>
+                {
+                    let _ = wire.wait_for(|wire| *wire == Wire::Cut).await;
+                    return;
+                }
                 Ok(n) if n > 0 && to_client.write_all(&down[..n]).await.is_ok() => {}
                 _ => return,
             },
