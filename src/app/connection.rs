@@ -16,9 +16,10 @@ use tower::{Service, ServiceExt as _};
 
 use super::proxy_protocol::read_header;
 use crate::api::{Answers, Drain, Peer, Request, Response, Version, end_connection, is_health_check, no_place};
-use crate::compute::{Admission, RateLimiter, Ticket};
+use crate::compute::{Admission, RateLimiter, Refusal, Ticket};
 use crate::domain::{Clock, Networks, client_key};
 use crate::settings::{ClientFrom, Server};
+use crate::telemetry::Metrics;
 
 /// Seconds between two log lines about refused connections.
 const REFUSAL_LOG_INTERVAL_S: f64 = 60.0;
@@ -44,6 +45,8 @@ pub(super) struct ConnectionLimiter {
     shares: Admission,
     /// [`RESERVED_CONNECTIONS`].
     reserved: Admission,
+    /// Counts the refused connections.
+    metrics: Arc<Metrics>,
     trusted_proxies: Networks,
     /// Connections of trusted proxies begin with a header of the PROXY protocol, and the others are refused.
     proxy_protocol: bool,
@@ -65,7 +68,9 @@ impl<S: Send + 'static> Accept<TcpStream, S> for ConnectionLimiter {
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let limiter = self.clone();
         Box::pin(async move {
-            let (connection, peer) = limiter.admit(stream).await?;
+            let peer = stream.peer_addr()?.ip().to_canonical();
+            let (connection, peer) =
+                limiter.admit(stream, peer).await.map_err(|refused| limiter.record_refusal(peer, refused))?;
             let requests = Arc::clone(&connection.requests);
             let is_reserved = connection.is_reserved;
             Ok((connection, Counted { service, requests, peer, is_reserved }))
@@ -76,11 +81,12 @@ impl<S: Send + 'static> Accept<TcpStream, S> for ConnectionLimiter {
 impl ConnectionLimiter {
     /// A limiter for this number of connections. `proxy_protocol`: whether the listener expects it where the settings
     /// name it.
-    pub(super) fn new(connections: usize, proxy_protocol: bool, server: &Server) -> Self {
+    pub(super) fn new(connections: usize, proxy_protocol: bool, server: &Server, metrics: Arc<Metrics>) -> Self {
         Self {
             tickets: Admission::new(connections, 1.0),
             shares: Admission::new(connections, server.peer_share),
             reserved: Admission::new(RESERVED_CONNECTIONS, 1.0),
+            metrics,
             trusted_proxies: server.trusted_proxies.clone(),
             proxy_protocol: proxy_protocol && server.client_from == ClientFrom::ProxyProtocol,
             refusal_log: Arc::new(RateLimiter::new(1.0 / REFUSAL_LOG_INTERVAL_S, 1)),
@@ -90,11 +96,10 @@ impl ConnectionLimiter {
         }
     }
 
-    async fn admit(&self, mut stream: TcpStream) -> io::Result<(Connection, Peer)> {
-        let peer = stream.peer_addr()?.ip().to_canonical();
+    async fn admit(&self, mut stream: TcpStream, peer: IpAddr) -> Result<(Connection, Peer), Refused> {
         let is_proxy = self.trusted_proxies.contains(peer);
         let is_local = is_local(peer, &stream);
-        let ticket = match self.ticket(&self.tickets, "", peer) {
+        let ticket = match take_ticket(&self.tickets, "") {
             Err(error) if is_proxy || !is_local => return Err(error),
             ticket => ticket,
         };
@@ -103,14 +108,14 @@ impl ConnectionLimiter {
         if self.proxy_protocol {
             if is_proxy {
                 let header = read_header(&mut stream, self.head_timeout).await;
-                (client, received) = header.map_err(|error| self.refused(peer, error))?;
+                (client, received) = header.map_err(|error| Refused { reason: "proxy_header", error })?;
             } else if !is_local {
                 let reason = "it is not in server.trusted_proxies, and only proxies may connect";
-                return Err(self.refused(peer, io::Error::new(io::ErrorKind::PermissionDenied, reason)));
+                return Err(Refused { reason: "not_a_proxy", error: io::Error::other(reason) });
             }
         }
         let tickets = ticket.and_then(|ticket| {
-            let share = client.map(|client| self.ticket(&self.shares, &client_key(client), client)).transpose()?;
+            let share = client.map(|client| take_ticket(&self.shares, &client_key(client))).transpose()?;
             Ok((ticket, share))
         });
         let (tickets, is_reserved) = match tickets {
@@ -138,21 +143,31 @@ impl ConnectionLimiter {
         Ok((connection, Peer(client.unwrap_or(peer))))
     }
 
-    fn ticket(&self, tickets: &Admission, holder: &str, peer: IpAddr) -> io::Result<Ticket> {
-        tickets.try_take(holder).map_err(|refused| {
-            let reason = format!("{refused:?}: see server.connections and server.peer_share");
-            self.refused(peer, io::Error::other(reason))
-        })
-    }
-
-    /// Logs a refusal now and then.
-    fn refused(&self, peer: IpAddr, error: io::Error) -> io::Error {
+    /// Counts a refusal, and logs one now and then.
+    fn record_refusal(&self, peer: IpAddr, Refused { reason, error }: Refused) -> io::Error {
+        self.metrics.connection_refused(reason);
         let limiter = self.refusal_log.as_ref().as_ref();
         if limiter.is_some_and(|limiter| limiter.check(&(), Clock::system().instant()).is_ok()) {
             tracing::warn!(%peer, %error, "connections are refused");
         }
         error
     }
+}
+
+/// A connection that is closed at once.
+struct Refused {
+    /// As the metric names it.
+    reason: &'static str,
+    error: io::Error,
+}
+
+fn take_ticket(tickets: &Admission, holder: &str) -> Result<Ticket, Refused> {
+    tickets.try_take(holder).map_err(|refusal| match refusal {
+        Refusal::Full => Refused { reason: "full", error: io::Error::other("server.connections are open") },
+        Refusal::ShareUsed => {
+            Refused { reason: "share_used", error: io::Error::other("the peer has its share: server.peer_share") }
+        }
+    })
 }
 
 /// Whether the peer is on this machine.

@@ -1,6 +1,7 @@
 //! The addresses that the server answers on.
 
 use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
@@ -11,6 +12,7 @@ use super::StartError;
 use super::connection::ConnectionLimiter;
 use crate::api::{self, ApiState, Routes};
 use crate::settings::Settings;
+use crate::telemetry::Metrics;
 
 /// The most bytes of a request's head, after HTTP/2 header decompression. The longest head that a client of the API
 /// needs, an id of 128 characters in the path and some headers, is far shorter. A longer head is answered with 431, as
@@ -44,13 +46,13 @@ pub(super) struct Listener {
 
 impl Listener {
     /// The listener of the API, and that of the operators if it is separate.
-    pub(super) fn all(settings: &Settings) -> Result<Vec<Self>, StartError> {
+    pub(super) fn all(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Vec<Self>, StartError> {
         let server = &settings.server;
         let bind = |address, routes, connections| -> Result<Self, StartError> {
             let unusable = |source| StartError::Listen { address, source };
             let socket = TcpListener::bind(address).map_err(unusable)?;
             socket.set_nonblocking(true).map_err(unusable)?;
-            let limiter = ConnectionLimiter::new(connections, routes != Routes::Operators, server);
+            let limiter = ConnectionLimiter::new(connections, routes != Routes::Operators, server, Arc::clone(metrics));
             let head_timeout = Duration::from_secs(server.head_timeout_s);
             Ok(Self { address: socket.local_addr().map_err(unusable)?, socket, routes, head_timeout, limiter })
         };

@@ -102,7 +102,7 @@ impl App {
             &licences(&pack)?,
             journal,
         );
-        let listeners = Listener::all(&settings)?;
+        let listeners = Listener::all(&settings, &metrics)?;
         Ok(Self {
             settings,
             listeners,
