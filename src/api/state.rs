@@ -145,6 +145,7 @@ impl ApiState {
         let Limiters { photos, store, uploads, .. } = self.admission().limiters();
         let held = self.service().held();
         let store_clock = self.service().applications().store_clock();
+        let pool = self.service().pool_usage();
         let journal = self.0.journal.as_ref().map(|journal| journal.backlog()).unwrap_or_default();
         Gauges {
             ready: self.service().is_ready() && !self.is_stopping(),
@@ -165,6 +166,10 @@ impl ApiState {
             clock_offset_ms: store_clock.offset_ms(),
             staleness: self.service().replicator().staleness(),
             stale_galleries: self.service().replicator().stale_galleries(),
+            writable: self.service().writability().fault().is_none(),
+            database_connections: pool.in_use,
+            database_connections_capacity: pool.capacity,
+            database_calls_waiting: pool.waiting,
         }
     }
 }

@@ -42,7 +42,7 @@ use crate::domain::{
 use crate::engine::{Analyze, AnalyzeError};
 use crate::gallery::{Matcher, MatcherFeed, Ranked};
 use crate::image::Photo;
-use crate::store::Store;
+use crate::store::{PoolUsage, Store};
 use idempotency::InFlight;
 use retention::Holds;
 use snapshots::Snapshots;
@@ -159,6 +159,11 @@ impl Service {
     /// [`Error::Stale`] when the last successful poll is longer ago than [`Policy::max_stale`].
     pub fn require_fresh_keys(&self) -> Result<(), Error> {
         if self.replicator.is_stale() { Err(Error::Stale) } else { Ok(()) }
+    }
+
+    /// How busy the connections to the database are.
+    pub fn pool_usage(&self) -> PoolUsage {
+        self.store.pool.pool_usage()
     }
 
     /// Searches the gallery of a caller, if it follows the store closely enough.

@@ -39,4 +39,6 @@ pub use record::{
 };
 pub use retention::{ClockReading, Expired, Hold, RetentionRecord, RetentionStore};
 pub use seal::SealedRow;
-pub use traits::{AppStore, HintStore, KeyStore, Scrubber, SnapshotStore, Store, TemplateStore, WriteProbe};
+pub use traits::{
+    AppStore, HintStore, KeyStore, PoolGauge, PoolUsage, Scrubber, SnapshotStore, Store, TemplateStore, WriteProbe,
+};

@@ -125,6 +125,7 @@ async fn unlock(db: Db, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Res
         backup: store.clone(),
         retention: store.clone(),
         probe: store.clone(),
+        pool: store.clone(),
         keys: store,
         hints,
         journal_key,

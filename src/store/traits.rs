@@ -213,6 +213,23 @@ pub trait WriteProbe: Send + Sync {
     async fn probe(&self) -> Result<(), StoreError>;
 }
 
+/// How busy the connections to the database are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct PoolUsage {
+    /// Connections in use.
+    pub in_use: usize,
+    /// Maximum connections.
+    pub capacity: usize,
+    /// Calls that wait for a connection.
+    pub waiting: usize,
+}
+
+/// Reports how busy the connections to the database are.
+pub trait PoolGauge: Send + Sync {
+    /// The usage of this moment.
+    fn pool_usage(&self) -> PoolUsage;
+}
+
 /// Shortens the wait for what other nodes write. It is only a hint: a replica that follows the revisions misses nothing
 /// without it.
 #[async_trait]
@@ -238,6 +255,8 @@ pub struct Store {
     pub keys: Arc<dyn KeyStore>,
     /// Whether the database can be written.
     pub probe: Arc<dyn WriteProbe>,
+    /// How busy its connections are.
+    pub pool: Arc<dyn PoolGauge>,
     /// Notifications of changes.
     pub hints: Arc<dyn HintStore>,
     /// Events for the journal.

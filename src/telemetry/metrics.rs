@@ -90,6 +90,14 @@ pub struct Gauges {
     pub staleness: Duration,
     /// Galleries that are not searched because they have not followed the store for too long.
     pub stale_galleries: usize,
+    /// Whether the last attempt to write to the database succeeded.
+    pub writable: bool,
+    /// Connections to the database in use.
+    pub database_connections: usize,
+    /// Maximum connections to the database.
+    pub database_connections_capacity: usize,
+    /// Calls that wait for a connection to the database.
+    pub database_calls_waiting: usize,
 }
 
 #[derive(Default)]
@@ -114,6 +122,10 @@ struct GaugeFamilies {
     clock_offset: Gauge<f64, AtomicU64>,
     staleness: Gauge<f64, AtomicU64>,
     stale_galleries: Gauge,
+    writable: Gauge,
+    pool_in_use: Gauge,
+    pool_capacity: Gauge,
+    pool_waiting: Gauge,
 }
 
 /// Counts and durations since the server started.
@@ -237,6 +249,13 @@ impl Metrics {
         r.register_with_unit("staleness", help, Unit::Seconds, gauges.staleness.clone());
         let help = "Galleries whose searches get 503 because they have not followed the database for too long";
         r.register("stale_galleries", help, gauges.stale_galleries.clone());
+        let help = "1 if the last attempt to write to the database succeeded, otherwise 0";
+        r.register("writable", help, gauges.writable.clone());
+        r.register("database_connections", "Connections to the database in use", gauges.pool_in_use.clone());
+        let help = "Maximum connections to the database";
+        r.register("database_connections_capacity", help, gauges.pool_capacity.clone());
+        let help = "Calls that wait for a connection to the database";
+        r.register("database_calls_waiting", help, gauges.pool_waiting.clone());
         self
     }
 
@@ -316,6 +335,10 @@ impl GaugeFamilies {
         self.clock_offset.set(now.clock_offset_ms as f64 / 1000.0);
         self.staleness.set(now.staleness.as_secs_f64());
         self.stale_galleries.set(whole(now.stale_galleries));
+        self.writable.set(now.writable.into());
+        self.pool_in_use.set(whole(now.database_connections));
+        self.pool_capacity.set(whole(now.database_connections_capacity));
+        self.pool_waiting.set(whole(now.database_calls_waiting));
         // A removed gallery must not stay in the output.
         for family in [&self.templates, &self.samples, &self.bytes, &self.unreadable, &self.held] {
             family.clear();

@@ -31,6 +31,7 @@ pub(in crate::store) struct PgPool(Arc<Shared>);
 struct Shared {
     connector: Connector,
     permits: Arc<Semaphore>,
+    max_connections: usize,
     /// The one that was used last is at the end.
     idle: Mutex<Vec<Idle>>,
     /// Raised when all connections that were made before are to be closed.
@@ -57,6 +58,7 @@ impl PgPool {
         Self(Arc::new(Shared {
             connector,
             permits: Arc::new(Semaphore::new(max_connections.max(1) as usize)),
+            max_connections: max_connections.max(1) as usize,
             idle: Mutex::default(),
             generation: watch::Sender::new(0),
             timeout,
@@ -65,6 +67,12 @@ impl PgPool {
 
     pub(super) fn connector(&self) -> &Connector {
         &self.0.connector
+    }
+
+    /// Connections in use, and their maximum.
+    pub(in crate::store) fn usage(&self) -> (usize, usize) {
+        let Shared { permits, max_connections, .. } = &*self.0;
+        (max_connections.saturating_sub(permits.available_permits()), *max_connections)
     }
 
     pub(super) fn timeout(&self) -> Duration {

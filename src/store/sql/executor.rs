@@ -5,19 +5,21 @@
 //! things that only one of the two does.
 
 use std::fs::File;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
+use sqlx::Transaction;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgRow, Postgres};
-use sqlx::query::Query;
-use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool, SqliteRow};
-use sqlx::{Database, Decode, Encode, Row as _, Transaction, Type};
+use sqlx::sqlite::{Sqlite, SqliteConnection, SqlitePool};
 use tokio::time::Instant;
 
+use super::value::query;
+pub(in crate::store) use super::value::{DbRow, Value, values};
 use crate::store::error::StoreError;
 use crate::store::postgres::{PgPool, PgSession};
 use crate::store::scrub::{PendingScrub, ScrubGuard};
+use crate::store::traits::PoolUsage;
 use crate::store::{postgres, sqlite};
 
 /// How long a call may take.
@@ -68,13 +70,16 @@ pub(in crate::store) struct Db {
     pub(in crate::store) timeout: Duration,
     /// Set by transactions that erase something.
     pub(in crate::store) pending_scrub: PendingScrub,
+    /// Calls that wait for a connection.
+    waiting: AtomicUsize,
     /// Held while a file is read that no process has opened to write.
     pub(in crate::store) read_lock: Option<File>,
 }
 
 impl Db {
     pub(in crate::store) fn new(read: Pool, write: Pool, timeout: Duration) -> Self {
-        Self { read, write, timeout, pending_scrub: PendingScrub::at_open(), read_lock: None }
+        let pending_scrub = PendingScrub::at_open();
+        Self { read, write, timeout, pending_scrub, waiting: AtomicUsize::new(0), read_lock: None }
     }
 
     pub(super) fn deadline(&self, limit: Limit) -> Deadline {
@@ -86,9 +91,36 @@ impl Db {
         Deadline(Some(Instant::now() + self.timeout * timeouts))
     }
 
+    /// Counts a call as waiting until it has its connection.
+    async fn acquire<T>(&self, connection: impl Future<Output = T>) -> T {
+        struct Waiting<'a>(&'a AtomicUsize);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
+        connection.await
+    }
+
+    pub(super) fn usage(&self) -> PoolUsage {
+        let (in_use, capacity) = match (&self.read, &self.write) {
+            (Pool::Sqlite(read), Pool::Sqlite(write)) => {
+                [read, write].iter().fold((0, 0), |(in_use, capacity), pool| {
+                    let open = pool.size() as usize;
+                    let max = pool.options().get_max_connections() as usize;
+                    (in_use + open.saturating_sub(pool.num_idle()), capacity + max)
+                })
+            }
+            (_, Pool::Postgres(pool)) | (Pool::Postgres(pool), _) => pool.usage(),
+        };
+        PoolUsage { in_use, capacity, waiting: self.waiting.load(Ordering::Relaxed) }
+    }
+
     /// A connection to read from.
     pub(in crate::store) async fn reader(&self, limit: Limit) -> Result<Session, StoreError> {
-        Session::new(&self.read, self.deadline(limit)).await
+        self.acquire(Session::new(&self.read, self.deadline(limit))).await
     }
 
     /// A connection to write to. Each statement commits by itself.
@@ -98,17 +130,17 @@ impl Db {
 
     /// The same for an attempt of [`Db::transact`].
     pub(super) async fn writer_within(&self, deadline: Deadline) -> Result<Session, StoreError> {
-        Session::new(&self.write, deadline).await
+        self.acquire(Session::new(&self.write, deadline)).await
     }
 
     /// Begins a transaction that writes, in an attempt of [`Db::transact`].
     pub(super) async fn begin(&self, deadline: Deadline) -> Result<Tx, StoreError> {
-        Tx::begin(&self.write, &self.pending_scrub, deadline).await
+        self.acquire(Tx::begin(&self.write, &self.pending_scrub, deadline)).await
     }
 
     /// Begins a transaction that reads whole tables. Its statements have no time limit.
     pub(in crate::store) async fn begin_scan(&self) -> Result<Tx, StoreError> {
-        let mut tx = Tx::begin(&self.read, &self.pending_scrub, Deadline(None)).await?;
+        let mut tx = self.acquire(Tx::begin(&self.read, &self.pending_scrub, Deadline(None))).await?;
         tx.lift_statement_timeout().await?;
         Ok(tx)
     }
@@ -394,63 +426,5 @@ impl Executor for Tx {
 
     fn deadline(&self) -> Deadline {
         self.deadline
-    }
-}
-
-/// A value that is bound to a statement. NULL has a type, which Postgres needs.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::store) enum Value<'a> {
-    Text(Option<&'a str>),
-    Bytes(Option<&'a [u8]>),
-    Integer(Option<i64>),
-    Real(Option<f64>),
-    Boolean(bool),
-}
-
-/// The values of a statement, in the order of its parameters.
-macro_rules! values {
-    ($($value:expr),* $(,)?) => { &[$($crate::store::sql::executor::Value::from($value)),*] };
-}
-pub(in crate::store) use values;
-
-fn query<'q, D>(sql: &'static str, values: &[Value<'q>]) -> Query<'q, D, D::Arguments>
-where
-    D: Database,
-    Option<&'q str>: Encode<'q, D> + Type<D>,
-    Option<&'q [u8]>: Encode<'q, D> + Type<D>,
-    Option<i64>: Encode<'q, D> + Type<D>,
-    Option<f64>: Encode<'q, D> + Type<D>,
-    bool: Encode<'q, D> + Type<D>,
-{
-    values.iter().fold(sqlx::query(sql), |query, value| match value {
-        Value::Text(text) => query.bind(*text),
-        Value::Bytes(bytes) => query.bind(*bytes),
-        Value::Integer(integer) => query.bind(*integer),
-        Value::Real(real) => query.bind(*real),
-        Value::Boolean(boolean) => query.bind(*boolean),
-    })
-}
-
-/// A row of a result.
-pub(in crate::store) enum DbRow {
-    Sqlite(SqliteRow),
-    Postgres(PgRow),
-}
-
-/// A type that a column of either database decodes to.
-pub(in crate::store) trait Column<'r>:
-    Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres>
-{
-}
-
-impl<'r, T> Column<'r> for T where T: Decode<'r, Sqlite> + Type<Sqlite> + Decode<'r, Postgres> + Type<Postgres> {}
-
-impl DbRow {
-    /// The value of a column. The error names the column.
-    pub(in crate::store) fn get<'r, T: Column<'r>>(&'r self, column: &str) -> Result<T, StoreError> {
-        match self {
-            Self::Sqlite(row) => row.try_get(column).map_err(sqlite::store_error),
-            Self::Postgres(row) => row.try_get(column).map_err(postgres::store_error),
-        }
     }
 }

@@ -18,4 +18,5 @@ pub(super) mod snapshots;
 pub(super) mod sql_store;
 pub(super) mod templates;
 mod time;
+mod value;
 mod write_probe;

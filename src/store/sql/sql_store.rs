@@ -11,6 +11,7 @@ use crate::store::error::StoreError;
 use crate::store::keyring::{Keyring, SEAL_CHECK};
 use crate::store::outbox::{LEASE, OutboxEvent};
 use crate::store::seal::Sealer;
+use crate::store::traits::{PoolGauge, PoolUsage};
 
 /// The traits of the store for one database.
 #[derive(Debug)]
@@ -22,6 +23,12 @@ pub(in crate::store) struct SqlStore {
     pub(in crate::store) clock: Clock,
     /// The node whose journal gets the events of this process, if it has a journal.
     pub(in crate::store) node: OnceLock<Uuid>,
+}
+
+impl PoolGauge for SqlStore {
+    fn pool_usage(&self) -> PoolUsage {
+        self.db.usage()
+    }
 }
 
 impl SqlStore {

@@ -42,3 +42,25 @@ async fn events_that_no_journal_has_recorded_are_counted() {
     eventually("its lines are on disk", async || value(&server, "semblance_journal_lines_waiting").await == 0.0).await;
     assert_eq!(value(&server, "semblance_journal_lines_lost_total").await, 0.0);
 }
+
+/// A trusted proxy that does not speak the PROXY protocol is refused, and counted.
+#[cfg(target_os = "linux")] // elsewhere 127.0.0.2 is not this machine
+#[tokio::test]
+async fn refused_connections_are_counted_by_reason() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let settings =
+        [("SEMBLANCE_SERVER_TRUSTED_PROXIES", "127.0.0.2"), ("SEMBLANCE_SERVER_CLIENT_FROM", "proxy-protocol")];
+    let server = Server::start_in(tempfile::tempdir().unwrap(), &Database::sqlite(), &settings).await;
+    for _ in 0..3 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+        let address = server.url().strip_prefix("http://").unwrap().parse().unwrap();
+        let mut stream = socket.connect(address).await.unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await; // closed or reset
+        assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
+    }
+    let refused = r#"semblance_connections_refused_total{reason="proxy_header"}"#;
+    assert_eq!(value(&server, refused).await, 3.0);
+}

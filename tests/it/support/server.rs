@@ -92,6 +92,7 @@ impl Parts {
                 outbox: store.clone(),
                 retention: store.clone(),
                 probe: store.clone(),
+                pool: store.clone(),
                 keys: store.clone(),
                 hints: store.clone(),
                 backup: store.clone(),

@@ -13,9 +13,9 @@ use semblance::store::backup::{BackupError, BackupSink, BackupStore, RecordSourc
 use semblance::store::{
     AppRecord, AppStore, Changes, Claim, ClockReading, DatedTemplate, EnrollmentReply, ErasureReason, Executed,
     Expired, GalleryPosition, HintStore, Hold, IdempotencyStore, InsertError, KeptReply, Key, KeyHash, KeyId,
-    KeyStatus, KeyStore, NodePosition, OnConflict, OutboxBacklog, OutboxEvent, OutboxStore, PreviousKey, Refusal,
-    Resealed, RetentionRecord, RetentionStore, SampleCursor, SampleRecord, Scrubber, SnapshotId, SnapshotStore,
-    StoreError, TemplateList, TemplatePage, TemplateRecord, TemplateStore, WriteProbe,
+    KeyStatus, KeyStore, NodePosition, OnConflict, OutboxBacklog, OutboxEvent, OutboxStore, PoolGauge, PoolUsage,
+    PreviousKey, Refusal, Resealed, RetentionRecord, RetentionStore, SampleCursor, SampleRecord, Scrubber, SnapshotId,
+    SnapshotStore, StoreError, TemplateList, TemplatePage, TemplateRecord, TemplateStore, WriteProbe,
 };
 use tokio::sync::RwLock;
 use uuid::Uuid;
@@ -431,6 +431,13 @@ impl KeyStore for MemoryStore {
 impl WriteProbe for MemoryStore {
     async fn probe(&self) -> Result<(), StoreError> {
         self.state(|_| ())
+    }
+}
+
+/// It has no connections.
+impl PoolGauge for MemoryStore {
+    fn pool_usage(&self) -> PoolUsage {
+        PoolUsage::default()
     }
 }
 
