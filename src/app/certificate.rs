@@ -32,12 +32,12 @@ pub enum TlsError {
         source: std::io::Error,
     },
     /// A file does not have what it should.
-    #[error("{path} has no {wanted}: {found}")]
+    #[error("{path} has no {expected}: {found}")]
     Content {
         /// The file.
         path: PathBuf,
         /// A certificate, or a private key.
-        wanted: &'static str,
+        expected: &'static str,
         /// What it has instead.
         found: String,
     },
@@ -148,9 +148,9 @@ fn load(cert: &Path, key: &Path) -> Result<(ServerConfig, Option<SystemTime>), T
     };
     let chain_text = read(cert)?;
     let key_text = zeroize::Zeroizing::new(read(key)?);
-    let content = |path: &Path, wanted, text: &[u8]| {
+    let content = |path: &Path, expected, text: &[u8]| {
         let path = path.to_owned();
-        TlsError::Content { path, wanted, found: found_instead(text) }
+        TlsError::Content { path, expected, found: found_instead(text) }
     };
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&chain_text)
         .collect::<Result<_, _>>()

@@ -152,6 +152,13 @@ impl Applications {
         }
     }
 
+    /// The outcome of a change of an application, which is in force on this node when this returns.
+    async fn changed(&self, found: Result<bool, StoreError>) -> Result<bool, Error> {
+        let found = found?;
+        self.refresh_cache().await;
+        Ok(found)
+    }
+
     /// Refreshes the cache after a durable change. An error is logged only: the change succeeded, and the next poll
     /// refreshes the cache.
     async fn refresh_cache(&self) {
@@ -216,9 +223,7 @@ impl Applications {
     /// # Errors
     /// When the store fails.
     pub async fn set_key(&self, credentials: &Credentials, overlap: Duration) -> Result<bool, Error> {
-        let found = self.store.set_key(&credentials.app_id, hash(&credentials.app_key), overlap).await?;
-        self.refresh_cache().await;
-        Ok(found)
+        self.changed(self.store.set_key(&credentials.app_id, hash(&credentials.app_key), overlap).await).await
     }
 
     /// Sets whether age, gender and race are reported to an application; `false` when the application does not exist.
@@ -226,9 +231,7 @@ impl Applications {
     /// # Errors
     /// When the store fails.
     pub async fn set_attributes(&self, app: &AppId, reported: bool) -> Result<bool, Error> {
-        let found = self.store.set_attributes(app, reported).await?;
-        self.refresh_cache().await;
-        Ok(found)
+        self.changed(self.store.set_attributes(app, reported).await).await
     }
 
     /// Sets how long templates are kept after their enrollment (whole seconds); `None`: without limit. `false` when the
@@ -237,9 +240,7 @@ impl Applications {
     /// # Errors
     /// When the store fails.
     pub async fn set_retention(&self, app: &AppId, retention: Option<Duration>) -> Result<bool, Error> {
-        let found = self.store.set_retention(app, retention).await?;
-        self.refresh_cache().await;
-        Ok(found)
+        self.changed(self.store.set_retention(app, retention).await).await
     }
 
     /// Sets what happens to a likely mix-up; `false` when the application does not exist.
@@ -247,9 +248,7 @@ impl Applications {
     /// # Errors
     /// When the store fails.
     pub async fn set_guard(&self, app: &AppId, guard: Guard) -> Result<bool, Error> {
-        let found = self.store.set_guard(app, guard).await?;
-        self.refresh_cache().await;
-        Ok(found)
+        self.changed(self.store.set_guard(app, guard).await).await
     }
 
     /// Sets the minimum quality of a photo that is enrolled; `None`: no limit. `false` when the application does not
@@ -258,9 +257,7 @@ impl Applications {
     /// # Errors
     /// When the store fails.
     pub async fn set_min_quality(&self, app: &AppId, min_quality: Option<f64>) -> Result<bool, Error> {
-        let found = self.store.set_min_quality(app, min_quality).await?;
-        self.refresh_cache().await;
-        Ok(found)
+        self.changed(self.store.set_min_quality(app, min_quality).await).await
     }
 
     /// Sets the most templates of an application; `None`: no limit. `false` when the application does not exist.
@@ -268,9 +265,7 @@ impl Applications {
     /// # Errors
     /// When the store fails.
     pub async fn set_max_templates(&self, app: &AppId, max: Option<u64>) -> Result<bool, Error> {
-        let found = self.store.set_max_templates(app, max).await?;
-        self.refresh_cache().await;
-        Ok(found)
+        self.changed(self.store.set_max_templates(app, max).await).await
     }
 
     /// Sets the most samples of an application; `None`: no limit. `false` when the application does not exist.
@@ -278,9 +273,7 @@ impl Applications {
     /// # Errors
     /// When the store fails.
     pub async fn set_max_samples(&self, app: &AppId, max: Option<u64>) -> Result<bool, Error> {
-        let found = self.store.set_max_samples(app, max).await?;
-        self.refresh_cache().await;
-        Ok(found)
+        self.changed(self.store.set_max_samples(app, max).await).await
     }
 
     /// The applications with a retention period, and the period.

@@ -8,8 +8,9 @@ use crate::api::extract::{Authenticated, ONE_PHOTO, Query, RequestKey, TemplateP
 use crate::api::outcome::Outcome;
 use crate::api::{ApiError, ApiState, reply};
 use crate::domain::IdempotencyKey;
+use crate::image::Photo;
 use crate::service::{Caller, EnrollOptions, Enrolled, Enrollment, EnrollmentRequest, Error, Once};
-use crate::store::{Fingerprint, KeptReply};
+use crate::store::KeptReply;
 
 pub(in crate::api) async fn add(
     State(api): State<ApiState>,
@@ -26,14 +27,10 @@ pub(in crate::api) async fn add(
     let mut form = read_form(&api, &caller, request, ONE_PHOTO).await?;
     let template = form.template_id(&audit)?;
     let photo = form.photo()?;
-    let request =
-        EnrollmentRequest { extends: false, template: template.as_ref(), replace, photo_options, photo: &photo };
-    let once = match begin(&api, &caller, known, request).await? {
-        Begun::First(once) => once,
-        Begun::Repeated(kept, fingerprint) => {
-            drop(photo); // it gives back what others need
-            return repeat(&api, &caller, &audit, kept, fingerprint).await;
-        }
+    let request = EnrollmentRequest { extends: false, template: template.as_ref(), replace, photo_options };
+    let (photo, once) = match begin(&api, &caller, &audit, known, request, photo).await? {
+        Begun::First(photo, once) => (photo, once),
+        Begun::Repeated(answer) => return Ok(answer),
     };
     let new = api.service().new_sample(&caller, photo, photo_options).await?;
     let _place = api.admission().enter_store(&caller).await?;
@@ -56,14 +53,10 @@ pub(in crate::api) async fn add_sample(
     api.admission().check_store(&caller)?;
     let known = look_up(&api, &caller, key).await?;
     let photo = read_form(&api, &caller, request, ONE_PHOTO).await?.photo()?;
-    let request =
-        EnrollmentRequest { extends: true, template: Some(&template), replace: false, photo_options, photo: &photo };
-    let once = match begin(&api, &caller, known, request).await? {
-        Begun::First(once) => once,
-        Begun::Repeated(kept, fingerprint) => {
-            drop(photo); // it gives back what others need
-            return repeat(&api, &caller, &audit, kept, fingerprint).await;
-        }
+    let request = EnrollmentRequest { extends: true, template: Some(&template), replace: false, photo_options };
+    let (photo, once) = match begin(&api, &caller, &audit, known, request, photo).await? {
+        Begun::First(photo, once) => (photo, once),
+        Begun::Repeated(answer) => return Ok(answer),
     };
     let new = api.service().new_sample(&caller, photo, photo_options).await?;
     let _place = api.admission().enter_store(&caller).await?;
@@ -89,23 +82,27 @@ async fn look_up(api: &ApiState, caller: &Caller, key: RequestKey) -> Result<Opt
 /// How a request begins.
 enum Begun {
     /// It is to be executed; with a key, once.
-    First(Option<Once>),
-    /// A request with its key was executed before.
-    Repeated(KeptReply, Fingerprint),
+    First(Photo, Option<Once>),
+    /// A request with its key was executed before: the same answer again.
+    Repeated(Audited),
 }
 
 async fn begin(
     api: &ApiState,
     caller: &Caller,
+    audit: &Audit,
     known: Option<Known>,
     request: EnrollmentRequest<'_>,
+    photo: Photo,
 ) -> Result<Begun, ApiError> {
-    let Some(Known { key, kept }) = known else { return Ok(Begun::First(None)) };
-    let fingerprint = request.fingerprint().await;
-    Ok(match kept {
-        Some(kept) => Begun::Repeated(kept, fingerprint),
-        None => Begun::First(Some(api.service().begin_once(caller, key, fingerprint)?)),
-    })
+    let Some(Known { key, kept }) = known else { return Ok(Begun::First(photo, None)) };
+    let fingerprint = request.fingerprint(&photo).await;
+    let Some(kept) = kept else {
+        return Ok(Begun::First(photo, Some(api.service().begin_once(caller, key, fingerprint)?)));
+    };
+    drop(photo); // it gives back what others need
+    let _place = api.admission().enter_store(caller).await?;
+    Ok(Begun::Repeated(repeated(audit, api.service().repeat(caller, fingerprint, kept).await?)))
 }
 
 fn render(api: &ApiState, enrolled: &Enrolled) -> Result<String, Error> {
@@ -123,11 +120,6 @@ fn enrolled(audit: &Audit, enrollment: Enrollment, outcomes: [&str; 2]) -> Audit
         }
         Enrollment::Repeated(kept) => repeated(audit, kept),
     }
-}
-
-async fn repeat(api: &ApiState, caller: &Caller, audit: &Audit, kept: KeptReply, fingerprint: Fingerprint) -> Answer {
-    let _place = api.admission().enter_store(caller).await?;
-    Ok(repeated(audit, api.service().repeat(caller, fingerprint, kept).await?))
 }
 
 /// The reply of an equal request before.

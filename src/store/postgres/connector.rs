@@ -1,4 +1,4 @@
-//! Makes connections: tries the servers of the URL in turn until one is the wanted kind.
+//! Makes connections: tries the servers of the URL in turn until one is of the required kind.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The URL of a Postgres: one host or several, and which of them is wanted.
+//! The URL of a Postgres: one host or several, and which kind of server is required.
 
 use std::str::FromStr as _;
 
@@ -129,7 +129,7 @@ impl Hosts {
     }
 }
 
-/// The parameters for SQLx, and the wanted kind of server.
+/// The parameters for SQLx, and the required kind of server.
 fn parameters(query: &str) -> Result<(Zeroizing<String>, Option<TargetSession>), OpenError> {
     let invalid = |name, message: &str| OpenError::UrlParameter { name, message: message.to_owned() };
     let mut kept = form_urlencoded::Serializer::new(String::new());

@@ -211,7 +211,7 @@ impl SqlStore {
         Ok(Changes::List { changes, unreadable: opened.unreadable, tag })
     }
 
-    /// The log after a position, without samples; the answer where there is none.
+    /// The log after a position, without samples; `Err` is the final answer if no changes can be listed.
     async fn log_page(
         &self,
         app: &AppId,
