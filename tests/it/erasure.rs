@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-use semblance::domain::{AppId, Clock, Embedding, EnrollRules, ModelTag, SampleId, TemplateId, TransactionId};
+use crate::support::open_options;
+use semblance::domain::{AppId, Embedding, EnrollRules, ModelTag, SampleId, TemplateId, TransactionId};
 use semblance::gallery::Sample;
 use semblance::store::{
-    AppRecord, DatabaseConfig, EnrollmentReply, ErasureReason, Fingerprint, Key, KeyHash, KeySource, OnConflict,
-    OpenMode, OpenOptions, Store, open,
+    AppRecord, DatabaseConfig, EnrollmentReply, ErasureReason, Fingerprint, Key, KeyHash, KeySource, OnConflict, Store,
+    open,
 };
 use sqlx::Connection as _;
 
@@ -17,16 +18,7 @@ const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1
 async fn open_in(dir: &Path) -> Store {
     let key = KeySource::Given(Key::all_from_text(KEY).unwrap());
     let database = DatabaseConfig::Sqlite(dir.join("test.db"));
-    let options = OpenOptions {
-        mode: OpenMode::Create,
-        database,
-        key,
-        connections: 4,
-        timeout: Duration::from_secs(10),
-        samples_per_template: 32,
-        clock: Clock::system(),
-    };
-    open(&options).await.unwrap()
+    open(&open_options(database, key)).await.unwrap()
 }
 
 fn sample(seed: u32) -> Sample {

@@ -9,9 +9,9 @@ use semblance::compute::PoolConfig;
 use semblance::domain::{AppId, Calibration, Embedding, ModelTag, SampleId, TemplateId, TestClock};
 use semblance::gallery::{IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher, Sample, brute_force};
 use semblance::service::{Policy, Service, SnapshotConfig};
-use semblance::store::{DatabaseConfig, ErasureReason, Key, KeySource, OnConflict, OpenMode, OpenOptions, Store, open};
+use semblance::store::{DatabaseConfig, ErasureReason, Key, KeySource, OnConflict, OpenOptions, Store, open};
 
-use crate::support::ScriptedEngine;
+use crate::support::{ScriptedEngine, open_options};
 
 pub(crate) const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
@@ -120,17 +120,7 @@ impl Fixture {
             Some(url) => DatabaseConfig::Postgres { url: url.clone().into(), password_file: None },
             None => DatabaseConfig::Sqlite(self.dir.path().join("test.db")),
         };
-        let clock = self.time.clock();
-        let timeout = Duration::from_secs(10);
-        let options = OpenOptions {
-            mode: OpenMode::Create,
-            database,
-            key,
-            connections: 4,
-            timeout,
-            samples_per_template: 32,
-            clock,
-        };
+        let options = OpenOptions { clock: self.time.clock(), ..open_options(database, key) };
         let store = open(&options).await.unwrap();
         let pool = PoolConfig { name: "search", threads: 1, queue: 64, deadline: Duration::from_secs(60) };
         let matcher = Arc::new(MemoryMatcher::new(pool));

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use crate::support::open_options;
 use semblance::domain::{
-    AppId, Clock, Embedding, EnrollRules, Guard, ModelTag, Quota, Revision, SampleId, TemplateId, TestClock,
+    AppId, Embedding, EnrollRules, Guard, ModelTag, Quota, Revision, SampleId, TemplateId, TestClock,
 };
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{
     AppRecord, Changes, DatabaseConfig, ErasureReason, InsertError, Key, KeyFile, KeyHash, KeyId, KeySource,
-    OnConflict, OpenError, OpenMode, OpenOptions, Refusal, SampleFault, SnapshotId, Store, StoreError, open,
+    OnConflict, OpenError, OpenOptions, Refusal, SampleFault, SnapshotId, Store, StoreError, open,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -72,15 +73,7 @@ impl Fixture {
     }
 
     fn options(&self, key: KeySource) -> OpenOptions {
-        OpenOptions {
-            mode: OpenMode::Create,
-            database: self.database.clone(),
-            key,
-            connections: 4,
-            timeout: Duration::from_secs(10),
-            samples_per_template: 32,
-            clock: self.time.clock(),
-        }
+        OpenOptions { clock: self.time.clock(), ..open_options(self.database.clone(), key) }
     }
 
     async fn open(&self) -> Store {
@@ -997,15 +990,7 @@ async fn a_node_waits_for_the_migrations_of_another() {
     sqlx::query("SELECT pg_advisory_lock($1)").bind(lock).execute(&mut other).await.unwrap();
     let timeout = Duration::from_millis(300);
     let key = KeySource::Given(Key::all_from_text(KEY).unwrap());
-    let options = OpenOptions {
-        mode: OpenMode::Create,
-        database: fixture.database.clone(),
-        key,
-        connections: 4,
-        timeout,
-        samples_per_template: 32,
-        clock: Clock::system(),
-    };
+    let options = OpenOptions { timeout, ..open_options(fixture.database.clone(), key) };
     let waiting = tokio::spawn(async move { open(&options).await.map(drop) });
     tokio::time::sleep(timeout * 4).await;
     assert!(!waiting.is_finished(), "it waits for longer than the statement timeout");

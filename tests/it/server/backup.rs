@@ -6,16 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use semblance::domain::{AppId, Clock, Embedding, EnrollRules, ModelTag, SampleId};
+use semblance::domain::{AppId, Embedding, EnrollRules, ModelTag, SampleId};
 use semblance::gallery::{IndexedTemplate, Sample};
-use semblance::store::{
-    AppRecord, DatabaseConfig, KeyFile, KeyHash, KeySource, OnConflict, OpenMode, OpenOptions, Store, open,
-};
+use semblance::store::{AppRecord, DatabaseConfig, KeyFile, KeyHash, KeySource, OnConflict, OpenOptions, Store, open};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::process::{Database, Server, command};
-use crate::support::{eventually, figure};
+use crate::support::{eventually, figure, open_options};
 
 /// How a database gets to another place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,16 +173,8 @@ async fn open_in(dir: &Path, database: &Database) -> Store {
         Database::Sqlite => DatabaseConfig::Sqlite(dir.join("semblance.db")),
         Database::Postgres(url) => DatabaseConfig::Postgres { url: url.clone().into(), password_file: None },
     };
-    let options = OpenOptions {
-        mode: OpenMode::Create,
-        database: config,
-        key: KeySource::File { file: KeyFile::new(dir.join("sealing.key")), create: true },
-        connections: 4,
-        timeout: Duration::from_secs(20),
-        samples_per_template: 32,
-        clock: Clock::system(),
-    };
-    open(&options).await.unwrap()
+    let key = KeySource::File { file: KeyFile::new(dir.join("sealing.key")), create: true };
+    open(&OpenOptions { timeout: Duration::from_secs(20), ..open_options(config, key) }).await.unwrap()
 }
 
 /// A gallery of so many templates, which need no photos, and the id of its application.
@@ -236,7 +226,7 @@ async fn kill_after(dir: &Path, database: &Database, arguments: &[&str], delay: 
     was_running
 }
 
-const MANY: u32 = 5000;
+const TEMPLATES: u32 = 5000;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupted_restore_is_harmless_on_sqlite() {
@@ -257,7 +247,7 @@ async fn an_interrupted_restore_is_harmless_on_postgres() {
 async fn an_interrupted_restore_is_harmless(targets: Vec<Database>, kind: &str) {
     let place = tempfile::tempdir().unwrap();
     let from = tempfile::tempdir().unwrap();
-    let id = filled(from.path(), &Database::sqlite(), MANY).await;
+    let id = filled(from.path(), &Database::sqlite(), TEMPLATES).await;
     let file = place.path().join("a.backup");
     backup(from.path(), &Database::sqlite(), &file);
     let restore = ["restore", file.to_str().unwrap()];
@@ -279,12 +269,12 @@ async fn an_interrupted_restore_is_harmless(targets: Vec<Database>, kind: &str) 
         let (done, printed) = run(dir.path(), target, &restore);
         assert_eq!(done, count == 0, "it is all there, or nothing is: {printed}");
         let store = open_in(dir.path(), target).await;
-        assert_eq!(store.templates.count(&id).await.unwrap(), MANY as usize);
+        assert_eq!(store.templates.count(&id).await.unwrap(), TEMPLATES as usize);
     }
     assert!(interrupted > 0, "no kill was early enough");
     figure(
         &format!("restore into {kind}, killed"),
-        &format!("{interrupted} of {} kills midway; then {MANY} templates each time", others.len()),
+        &format!("{interrupted} of {} kills midway; then {TEMPLATES} templates each time", others.len()),
     );
 }
 
@@ -292,13 +282,13 @@ async fn an_interrupted_restore_is_harmless(targets: Vec<Database>, kind: &str) 
 async fn an_interrupted_backup_leaves_no_file_under_its_name() {
     let database = Database::sqlite();
     let dir = tempfile::tempdir().unwrap();
-    filled(dir.path(), &database, MANY).await;
+    filled(dir.path(), &database, TEMPLATES).await;
     let file = dir.path().join("a.backup");
     let start = Instant::now();
     backup(dir.path(), &database, &file);
     let length = start.elapsed();
     let bytes = std::fs::metadata(&file).unwrap().len();
-    figure("backup of SQLite", &format!("{MANY} templates in {} ms, {} KiB", length.as_millis(), bytes >> 10));
+    figure("backup of SQLite", &format!("{TEMPLATES} templates in {} ms, {} KiB", length.as_millis(), bytes >> 10));
     let (done, printed) = run(dir.path(), &database, &["backup", file.to_str().unwrap()]);
     assert!(!done && printed.contains("--force replaces it"), "{printed}");
     let other = dir.path().join("b.backup");
@@ -325,7 +315,7 @@ async fn an_interrupted_backup_leaves_no_file_under_its_name() {
 
 fn run_check(dir: &Path, file: &Path) {
     let (done, printed) = run(dir, &Database::sqlite(), &["restore", "--check", file.to_str().unwrap()]);
-    assert!(done && printed.contains(&format!("{MANY} templates")), "{printed}");
+    assert!(done && printed.contains(&format!("{TEMPLATES} templates")), "{printed}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

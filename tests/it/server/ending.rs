@@ -32,11 +32,12 @@ async fn admitted_requests_finish_before_shutdown() {
     let mut whole = TcpStream::connect(&address).await.unwrap();
     let mut half = TcpStream::connect(&address).await.unwrap();
     half.write_all(&[request.as_bytes(), sent].concat()).await.unwrap();
-    eventually("the partial upload is admitted", async || metric(&server, "upload_memory_bytes").await > 0).await;
+    eventually("the partial upload is admitted", async || server.metric("semblance_upload_memory_bytes").await > 0.0)
+        .await;
     whole.write_all(&[request.as_bytes(), &body[..]].concat()).await.unwrap();
     let answered = async || tokio::time::timeout(Duration::ZERO, whole.readable()).await.is_ok();
     eventually("the other request is admitted or answered", async || {
-        metric(&server, "tickets_in_use").await > 0 || answered().await
+        server.metric("semblance_tickets_in_use").await > 0.0 || answered().await
     })
     .await;
     server.terminate();
@@ -65,10 +66,4 @@ async fn admitted_requests_finish_before_shutdown() {
         assert!(lines.iter().any(|line| line["transactionId"] == id && line["status"] == 200), "{id}: {printed}");
     }
     server.command(&database, &["journal", "verify"]);
-}
-
-async fn metric(server: &Server, name: &str) -> u64 {
-    let text = server.text("/metrics").await;
-    let line = text.lines().find_map(|line| line.strip_prefix("semblance_")?.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap().parse().unwrap()
 }

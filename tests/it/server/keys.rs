@@ -6,15 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use semblance::domain::{AppId, Clock, Embedding, EnrollRules, ModelTag, SampleId};
+use semblance::domain::{AppId, Embedding, EnrollRules, ModelTag, SampleId};
 use semblance::gallery::{IndexedTemplate, Sample};
-use semblance::store::{
-    AppRecord, DatabaseConfig, KeyFile, KeyHash, KeySource, OnConflict, OpenMode, OpenOptions, Store, open,
-};
+use semblance::store::{AppRecord, DatabaseConfig, KeyFile, KeyHash, KeySource, OnConflict, Store, open};
 use serde_json::Value;
 
 use super::faults::Disk;
 use super::process::{App, Database, Server, command, try_start};
+use crate::support::open_options;
 
 /// The output of `key status`: (id, active, data keys sealed under it).
 fn keys(server: &Server, database: &Database) -> Vec<(String, bool, u64)> {
@@ -199,16 +198,7 @@ async fn keys_in_a_read_only_folder_are_rotated() {
 async fn open_in(dir: &Path) -> Store {
     let key = KeySource::File { file: KeyFile::new(dir.join("sealing.key")), create: true };
     let database = DatabaseConfig::Sqlite(dir.join("semblance.db"));
-    let options = OpenOptions {
-        mode: OpenMode::Create,
-        database,
-        key,
-        connections: 4,
-        timeout: Duration::from_secs(10),
-        samples_per_template: 32,
-        clock: Clock::system(),
-    };
-    open(&options).await.unwrap()
+    open(&open_options(database, key)).await.unwrap()
 }
 
 async fn everything(dir: &Path, app: &AppId) -> Vec<IndexedTemplate> {

@@ -3,23 +3,16 @@
 use super::process::{Database, Server};
 use crate::support::eventually;
 
-/// The value of a metric without labels.
-async fn value(server: &Server, name: &str) -> f64 {
-    let metrics = server.text("/metrics").await;
-    let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("{name} is missing: {metrics}")).parse().unwrap()
-}
-
 #[tokio::test]
 async fn memory_and_descriptors_of_the_process() {
     if !cfg!(target_os = "linux") {
         return crate::support::skipped("server::metrics", "only Linux reports them");
     }
     let server = Server::start(&Database::sqlite()).await;
-    let megabytes = value(&server, "process_resident_memory_bytes").await / 1_048_576.0;
+    let megabytes = server.metric("process_resident_memory_bytes").await / 1_048_576.0;
     assert!((20.0..4096.0).contains(&megabytes), "models and database take memory: {megabytes} MiB");
-    let open = value(&server, "process_open_fds").await;
-    let max = value(&server, "process_max_fds").await;
+    let open = server.metric("process_open_fds").await;
+    let max = server.metric("process_max_fds").await;
     assert!(open > 5.0 && open < max, "{open} of {max}");
 }
 
@@ -32,15 +25,15 @@ async fn events_that_no_journal_has_recorded_are_counted() {
     let app = server.first_app();
     app.add("person_a_1.jpg", &[("templateId", "a")]).await;
     app.delete("a").await;
-    eventually("the first run and the erasure wait", async || value(&server, "semblance_outbox_events").await == 2.0)
+    eventually("the first run and the erasure wait", async || server.metric("semblance_outbox_events").await == 2.0)
         .await;
-    assert!(value(&server, "semblance_outbox_oldest_age_seconds").await > 0.0);
+    assert!(server.metric("semblance_outbox_oldest_age_seconds").await > 0.0);
     server.stop();
     let server = Server::start_in(server.into_dir(), &database, &[]).await;
-    eventually("the journal has recorded them", async || value(&server, "semblance_outbox_events").await == 0.0).await;
-    assert_eq!(value(&server, "semblance_outbox_oldest_age_seconds").await, 0.0);
-    eventually("its lines are on disk", async || value(&server, "semblance_journal_lines_waiting").await == 0.0).await;
-    assert_eq!(value(&server, "semblance_journal_lines_lost_total").await, 0.0);
+    eventually("the journal has recorded them", async || server.metric("semblance_outbox_events").await == 0.0).await;
+    assert_eq!(server.metric("semblance_outbox_oldest_age_seconds").await, 0.0);
+    eventually("its lines are on disk", async || server.metric("semblance_journal_lines_waiting").await == 0.0).await;
+    assert_eq!(server.metric("semblance_journal_lines_lost_total").await, 0.0);
 }
 
 /// A trusted proxy that does not speak the PROXY protocol is refused, and counted.
@@ -62,5 +55,5 @@ async fn refused_connections_are_counted_by_reason() {
         assert!(answer.is_empty(), "{}", String::from_utf8_lossy(&answer));
     }
     let refused = r#"semblance_connections_refused_total{reason="proxy_header"}"#;
-    assert_eq!(value(&server, refused).await, 3.0);
+    assert_eq!(server.metric(refused).await, 3.0);
 }

@@ -193,6 +193,13 @@ impl Server {
         std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").is_ok()
     }
 
+    /// The value of a metric, named with its labels.
+    pub(super) async fn metric(&self, name: &str) -> f64 {
+        let metrics = self.text("/metrics").await;
+        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value.unwrap_or_else(|| panic!("{name} is missing: {metrics}")).parse().unwrap()
+    }
+
     pub(super) async fn text(&self, path: &str) -> String {
         reqwest_client().get(format!("{}{path}", self.url)).send().await.unwrap().text().await.unwrap()
     }

@@ -7,6 +7,7 @@ pub mod form;
 pub mod index;
 pub mod json;
 pub mod postgres;
+mod report;
 pub mod schema;
 pub mod server;
 pub mod skip;
@@ -20,6 +21,7 @@ pub use form::Form;
 pub use json::Json;
 pub use server::{Parts, Server, Setup};
 pub use skip::skipped;
+pub use store::open_options;
 pub use wait::{eventually, eventually_blocking, eventually_some};
 pub use wire::{Answer, Call};
 

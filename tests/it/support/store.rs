@@ -1,4 +1,4 @@
-//! A store in memory. Its time does not pass.
+//! A store in memory, whose time does not pass, and the options with which tests open real ones.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -7,15 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use semblance::domain::{AppId, Guard, IdempotencyKey, ModelTag, Revision, TemplateId};
+use semblance::domain::{AppId, Clock, Guard, IdempotencyKey, ModelTag, Revision, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
 use semblance::store::backup::{BackupError, BackupSink, BackupStore, RecordSource, RowCounts};
 use semblance::store::{
-    AppRecord, AppStore, Changes, Claim, ClockReading, DatedTemplate, EnrollmentReply, ErasureReason, Executed,
-    Expired, GalleryPosition, HintStore, Hold, IdempotencyStore, InsertError, KeptReply, Key, KeyHash, KeyId,
-    KeyStatus, KeyStore, NodePosition, OnConflict, OutboxBacklog, OutboxEvent, OutboxStore, PoolGauge, PoolUsage,
-    PreviousKey, Refusal, Resealed, RetentionRecord, RetentionStore, SampleCursor, SampleRecord, Scrubber, SnapshotId,
-    SnapshotStore, StoreError, TemplateList, TemplatePage, TemplateRecord, TemplateStore, WriteProbe,
+    AppRecord, AppStore, Changes, Claim, ClockReading, DatabaseConfig, DatedTemplate, EnrollmentReply, ErasureReason,
+    Executed, Expired, GalleryPosition, HintStore, Hold, IdempotencyStore, InsertError, KeptReply, Key, KeyHash, KeyId,
+    KeySource, KeyStatus, KeyStore, NodePosition, OnConflict, OpenMode, OpenOptions, OutboxBacklog, OutboxEvent,
+    OutboxStore, PoolGauge, PoolUsage, PreviousKey, Refusal, Resealed, RetentionRecord, RetentionStore, SampleCursor,
+    SampleRecord, Scrubber, SnapshotId, SnapshotStore, StoreError, TemplateList, TemplatePage, TemplateRecord,
+    TemplateStore, WriteProbe,
 };
 use tokio::sync::RwLock;
 use uuid::Uuid;
@@ -431,6 +432,19 @@ impl KeyStore for MemoryStore {
 impl WriteProbe for MemoryStore {
     async fn probe(&self) -> Result<(), StoreError> {
         self.state(|_| ())
+    }
+}
+
+/// Options that create the database where needed.
+pub fn open_options(database: DatabaseConfig, key: KeySource) -> OpenOptions {
+    OpenOptions {
+        mode: OpenMode::Create,
+        database,
+        key,
+        connections: 4,
+        timeout: Duration::from_secs(10),
+        samples_per_template: 32,
+        clock: Clock::system(),
     }
 }
 
