@@ -80,6 +80,11 @@ text_id! {
 }
 
 text_id! {
+    /// An administrator: a person who uses the administration API or the console.
+    AdministratorId, 64
+}
+
+text_id! {
     /// A template: one enrolled identity within an application. Opaque, case-sensitive text.
     TemplateId, 128
 }

@@ -4,6 +4,7 @@
 //! that can be wrong is checked when it is made, so that code further in never
 //! has to ask again.
 
+mod actor;
 mod analysis;
 mod clock;
 mod embedding;
@@ -22,13 +23,14 @@ mod score;
 mod similarity;
 mod time;
 
+pub use actor::Actor;
 pub use analysis::{Analysis, AnalysisRequest, Check, Checks, PhotoOptions, Subject, TenantKey, Timings};
 pub use clock::{Clock, ClockTrust, RandomError, TestClock, fill_random, random_uuid, stopwatch};
 pub use embedding::{Embedding, EmbeddingError, ModelTag};
 pub use face::{BoundingBox, Landmarks, Point, Pose};
 pub use fault::{PhotoFault, Shortfall};
 pub use guard::{CurveError, EnrollRules, FalseMatchCurve, Guard, Quota};
-pub use id::{AppId, IdError, Revision, SampleId, TemplateId, TransactionId};
+pub use id::{AdministratorId, AppId, IdError, Revision, SampleId, TemplateId, TransactionId};
 pub use idempotency_key::{IdempotencyKey, IdempotencyKeyError};
 pub use journal_position::JournalPosition;
 pub use line_window::LineWindow;

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use super::{Error, StoreClock};
-use crate::domain::{AppId, Clock, EnrollRules, Guard, TransactionId, fill_random};
+use crate::domain::{Actor, AdministratorId, AppId, Clock, EnrollRules, Guard, TransactionId, fill_random};
 use crate::store::{AppRecord, AppStore, ErasureReason, KeyHash, PreviousKey, StoreError, TemplateStore};
 
 /// An authenticated caller.
@@ -27,6 +27,8 @@ pub struct Caller {
     pub rules: EnrollRules,
     /// The transaction of its request.
     pub transaction: TransactionId,
+    /// Who calls on its behalf.
+    pub actor: Actor,
 }
 
 /// The credentials of an application, shown once when they are made.
@@ -83,6 +85,12 @@ struct CachedApp {
     attributes: bool,
     retention: Option<Duration>,
     rules: EnrollRules,
+}
+
+impl CachedApp {
+    fn caller(&self, app: AppId, transaction: TransactionId, actor: Actor) -> Caller {
+        Caller { app, attributes: self.attributes, rules: self.rules, transaction, actor }
+    }
 }
 
 /// Templates of a deleted application that are removed in one transaction.
@@ -146,10 +154,17 @@ impl Applications {
         let is_previous = presented.0.ct_eq(&previous.map_or(NO_KEY, |previous| previous.hash).0);
         match app {
             Some(app) if bool::from(is_current | is_previous) && found.is_some() => {
-                Ok(Caller { app, attributes: expected.attributes, rules: expected.rules, transaction })
+                Ok(expected.caller(app, transaction, Actor::Application))
             }
             Some(_) | None => Err(Error::Unauthenticated),
         }
+    }
+
+    /// An administrator who acts for an application; `None` when the application does not exist. What the administrator
+    /// may do is checked before.
+    pub fn act_for(&self, app: &AppId, administrator: AdministratorId, transaction: TransactionId) -> Option<Caller> {
+        let cache = self.cache.load();
+        Some(cache.get(app)?.caller(app.clone(), transaction, Actor::Administrator(administrator)))
     }
 
     /// The outcome of a change of an application, which is in force on this node when this returns.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use semblance::domain::{AppId, EnrollRules, Revision, TransactionId};
+use semblance::domain::{Actor, AppId, EnrollRules, Revision, TransactionId};
 use semblance::gallery::{
     Applied, Change, Export, Frames, GallerySize, IndexedTemplate, MatcherFeed, MemoryMatcher, NotAGallery,
 };
@@ -115,6 +115,7 @@ async fn a_gallery_that_is_not_followed_is_not_searched_for_ever(fixture: Fixtur
             attributes: false,
             rules: EnrollRules::default(),
             transaction: TransactionId::random(),
+            actor: Actor::Application,
         };
         let photo = Photo::new(crate::support::photo("ann"));
         let outcome = node.service.identify(&caller, photo, IdentifyOptions::default()).await;
