@@ -10,13 +10,32 @@ use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 
 use super::outcome::Outcome;
-use crate::domain::{AppId, Similarity, TemplateId};
-use crate::journal::Entry;
+use crate::domain::{Actor, AdministratorId, AppId, SampleId, Similarity, TemplateId};
+use crate::journal::{Entry, EntryActor};
+use crate::service::Caller;
 
 /// The entry of one request. A handler fills it while it works; the request log reads it at the end, also when the
 /// client goes away before.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Audit(Arc<Mutex<Entry>>);
+pub(super) struct Audit(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    entry: Entry,
+    lines: Lines,
+}
+
+/// Which requests of a route have a line in the journal. Refused ones always have, within bounds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Lines {
+    /// Each one.
+    #[default]
+    Each,
+    /// One for a minute, with a count: lists and searches.
+    Counted,
+    /// None of those that succeed: what a console polls.
+    Never,
+}
 
 /// A success, with its outcome in the journal. Only [`Audit`] makes one, so no handler of an operation can succeed
 /// without an entry.
@@ -26,26 +45,73 @@ impl Audit {
     /// For a request of this client.
     pub(super) fn new(client: Option<IpAddr>) -> Self {
         let client = client.map(|client| client.to_string());
-        Self(Arc::new(Mutex::new(Entry { client, ..Entry::default() })))
+        let entry = Entry { client, ..Entry::default() };
+        Self(Arc::new(Mutex::new(State { entry, lines: Lines::Each })))
     }
 
     fn change(&self, change: impl FnOnce(&mut Entry)) {
-        change(&mut self.0.lock());
+        change(&mut self.0.lock().entry);
     }
 
     /// The entry so far.
     pub(super) fn entry(&self) -> Entry {
-        self.0.lock().clone()
+        self.0.lock().entry.clone()
+    }
+
+    /// Which requests have a line.
+    pub(super) fn lines(&self) -> Lines {
+        self.0.lock().lines
+    }
+
+    /// Sets which requests have a line.
+    pub(super) fn set_lines(&self, lines: Lines) {
+        let mut state = self.0.lock();
+        state.lines = lines;
+        state.entry.is_listing = lines == Lines::Counted;
     }
 
     /// Whether the credentials were good.
     pub(super) fn is_authenticated(&self) -> bool {
-        self.0.lock().app.is_some()
+        self.0.lock().entry.actor.is_some()
     }
 
-    /// Notes who calls.
-    pub(super) fn caller(&self, app: &AppId) {
+    /// Notes who calls for which application.
+    pub(super) fn caller(&self, caller: &Caller) {
+        self.change(|entry| {
+            entry.app = Some(caller.app.as_str().to_owned());
+            entry.actor = Some(EntryActor::from(&caller.actor));
+        });
+    }
+
+    /// Notes which administrator calls.
+    pub(super) fn administrator(&self, id: &AdministratorId) {
+        let actor = Actor::Administrator(id.clone());
+        self.change(|entry| entry.actor = Some(EntryActor::from(&actor)));
+    }
+
+    /// Notes which application it is about.
+    #[allow(dead_code, reason = "for resources of the administration")]
+    pub(super) fn app(&self, app: &AppId) {
         self.change(|entry| entry.app = Some(app.as_str().to_owned()));
+    }
+
+    /// Notes which key of an application it is about.
+    #[allow(dead_code, reason = "for resources of the administration")]
+    pub(super) fn key(&self, id: &str) {
+        self.change(|entry| entry.key_id = Some(id.to_owned()));
+    }
+
+    /// Notes which sample it is about.
+    #[allow(dead_code, reason = "for resources of the administration")]
+    pub(super) fn sample(&self, sample: SampleId) {
+        self.change(|entry| entry.sample_id = Some(sample.to_string()));
+    }
+
+    /// Notes the names of the fields that changed, never their values.
+    #[allow(dead_code, reason = "for resources of the administration")]
+    pub(super) fn changed<'a>(&self, fields: impl IntoIterator<Item = &'a str>) {
+        let fields = fields.into_iter().map(str::to_owned).collect();
+        self.change(|entry| entry.changed = fields);
     }
 
     /// Notes which template it is about.

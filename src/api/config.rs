@@ -1,5 +1,6 @@
 //! The settings of the HTTP side.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::ForwardedHeader;
@@ -33,9 +34,35 @@ impl Shape {
     }
 }
 
+/// How a listener serves `/metrics`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetricsOn {
+    /// Not at all.
+    Absent,
+    /// With the sums of all applications: everyone who can reach the API can read them.
+    Totals,
+    /// With the ids of applications.
+    ByApplication,
+}
+
+/// The settings of the administration.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct AdminConfig {
+    /// Whether the listeners speak TLS.
+    pub is_tls: bool,
+    /// Whether it may be used over plain HTTP from other machines.
+    pub plain_http: bool,
+    /// The names in `Host` that are allowed, beside those of this machine and the address that it listens on.
+    pub hosts: Vec<String>,
+    /// The address that it listens on.
+    pub listen: Option<IpAddr>,
+}
+
 /// The HTTP side's settings.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ApiConfig {
+    /// The administration.
+    pub admin: AdminConfig,
     /// The layout of replies.
     pub shape: Shape,
     /// Maximum bytes of a request body with one photo, form included; a request with two photos may have twice that.
@@ -77,8 +104,6 @@ pub struct ApiConfig {
     pub requests_per_second: f64,
     /// Requests of one application that may arrive at once.
     pub burst: u32,
-    /// Whether `/metrics` has a label with the application's id.
-    pub metrics_by_app: bool,
     /// Templates on a page without `limit`.
     pub page_default: usize,
     /// Maximum templates on a page.
@@ -88,6 +113,7 @@ pub struct ApiConfig {
 impl Default for ApiConfig {
     fn default() -> Self {
         Self {
+            admin: AdminConfig::default(),
             shape: Shape::Both,
             max_body_bytes: 20 * 1024 * 1024,
             max_parts: 64,
@@ -109,7 +135,6 @@ impl Default for ApiConfig {
             retry_after_s: 1,
             requests_per_second: 0.0,
             burst: 1,
-            metrics_by_app: true,
             page_default: 100,
             page_max: 1000,
         }

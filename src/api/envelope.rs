@@ -103,8 +103,7 @@ fn render(response: &mut Response, mut id: TransactionId, retry_after_s: u64) ->
     };
     if let Some(error) = &failure {
         let body = error.body();
-        let info = serde_json::Value::from(body.info.as_ref());
-        let result = format!(r#"{{"status":"error","code":{},"info":{info}}}"#, body.code);
+        let result = body.result();
         set_json(response, format!(r#"{{"transactionId":"{id}","result":{result}}}"#));
         *response.status_mut() = body.status;
         if let Some(seconds) = error.retry_after(retry_after_s) {

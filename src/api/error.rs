@@ -8,9 +8,11 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::domain::{Check, DecodeFault, PhotoFault};
-use crate::service::Error;
+use crate::service::{AdminError, Error};
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -42,9 +44,70 @@ pub enum ApiError {
     /// Rate limit or concurrency share of the application exceeded.
     #[error("too many requests; try again in {0:?}")]
     TooMany(Duration),
+    /// Fields of a body or a query cannot be used.
+    #[error("fields cannot be used: {}", names(.0))]
+    InvalidFields(Vec<FieldFault>),
+    /// The cursor of a page is foreign, altered, expired, or of another filter.
+    #[error("the cursor is not valid here")]
+    BadCursor,
+    /// The body is of a media type that the endpoint does not read.
+    #[error("the body must be {0}")]
+    WrongMediaType(&'static str),
+    /// The administrator may not do it, or not in this way.
+    #[error(transparent)]
+    Forbidden(#[from] Forbidden),
+    /// The `Host` of a request is not a name of the administration.
+    #[error("the host name is not allowed")]
+    WrongHost,
     /// A handler panicked.
     #[error("a handler panicked: {0}")]
     Panicked(String),
+}
+
+/// A field that cannot be used, and why. The text does not repeat the value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FieldFault {
+    /// The name, with dots between levels: `limits.perSecond`.
+    pub field: String,
+    /// What it must be.
+    pub info: String,
+}
+
+/// Why an administrator is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Forbidden {
+    /// The role may not.
+    #[error("the role of this administrator may not do this")]
+    Role,
+    /// The administrator only looks and identifies.
+    #[error("this administrator may not change anything")]
+    Change,
+    /// The last sign-in or confirmation is too long ago.
+    #[error("sign in again, or confirm the session: the last confirmation is more than 10 minutes ago")]
+    NotFresh,
+    /// The CSRF token or the origin of a request with a cookie is missing or wrong.
+    #[error("the CSRF token or the origin of the request is missing or wrong")]
+    Csrf,
+    /// The administration is used over plain HTTP from another machine.
+    #[error("use HTTPS: without it the administration answers on this machine only")]
+    NoTls,
+}
+
+impl Forbidden {
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Role => "roleTooLow",
+            Self::Change => "mayNotChange",
+            Self::NotFresh => "freshSessionRequired",
+            Self::Csrf => "csrf",
+            Self::NoTls => "tlsRequired",
+        }
+    }
+}
+
+/// The names of fields. A name may be made up, so it is cut.
+fn names(faults: &[FieldFault]) -> String {
+    faults.iter().map(|fault| fault.field.chars().take(64).collect::<String>()).collect::<Vec<_>>().join(", ")
 }
 
 /// What a client sees of a failure.
@@ -56,12 +119,55 @@ pub struct ErrorBody {
     pub code: u16,
     /// `result.info`.
     pub info: Cow<'static, str>,
+    /// `result.reason`: a word for programs. The public API has one only where [`ApiError::body`] says so.
+    pub reason: Option<&'static str>,
+    /// `result.details`: an object whose members depend on the reason.
+    pub details: Option<Value>,
+    /// `result.fields`: the fields at fault.
+    pub fields: Vec<FieldFault>,
+}
+
+impl ErrorBody {
+    /// The same, with a word for programs.
+    fn reason(self, reason: &'static str) -> Self {
+        Self { reason: Some(reason), ..self }
+    }
+
+    /// The same, with details of the reason.
+    fn details(self, details: Value) -> Self {
+        Self { details: Some(details), ..self }
+    }
+
+    /// The `result` of the reply, as JSON.
+    pub(super) fn result(&self) -> String {
+        let mut result =
+            format!(r#"{{"status":"error","code":{},"info":{}"#, self.code, Value::from(self.info.as_ref()));
+        let fields = (!self.fields.is_empty()).then(|| json!(self.fields));
+        let members = [("reason", self.reason.map(Value::from)), ("details", self.details.clone()), ("fields", fields)];
+        for (name, value) in members {
+            if let Some(value) = value {
+                result.push_str(&format!(r#","{name}":{value}"#));
+            }
+        }
+        result.push('}');
+        result
+    }
 }
 
 impl ApiError {
     /// A request that cannot be understood.
     pub fn bad_request(info: impl Into<Cow<'static, str>>) -> Self {
         Self::BadRequest(info.into())
+    }
+
+    /// A field that cannot be used. `info` is what it must be, and does not repeat its value.
+    pub(super) fn field(field: impl Into<String>, info: impl Into<String>) -> Self {
+        Self::InvalidFields(vec![FieldFault { field: field.into(), info: info.into() }])
+    }
+
+    /// Something that a path names does not exist, or the caller may not know of it.
+    pub(super) fn no_such(what: &'static str) -> Self {
+        Self::Service(AdminError::NotFound(what).into())
     }
 
     /// Why a photo was not decoded, if that is the failure. Clients get the fixed text of code 4.
@@ -85,6 +191,18 @@ impl ApiError {
             Self::NotBuilt => body(S::NOT_IMPLEMENTED, 501, "this endpoint is not supported by this server"),
             Self::Stopping => body(S::SERVICE_UNAVAILABLE, 503, "server is stopping, try again later"),
             Self::TooMany(_) => body(S::TOO_MANY_REQUESTS, 429, "too many requests, try again later"),
+            Self::InvalidFields(faults) => {
+                let info = format!("fields cannot be used: {}", names(faults));
+                ErrorBody { fields: faults.clone(), ..body(S::BAD_REQUEST, 400, info).reason("invalidFields") }
+            }
+            Self::BadCursor => body(S::BAD_REQUEST, 400, "cursor is not valid here, begin again").reason("badCursor"),
+            Self::WrongMediaType(expected) => {
+                body(S::UNSUPPORTED_MEDIA_TYPE, 415, format!("request body must be {expected}"))
+            }
+            Self::Forbidden(forbidden) => body(S::FORBIDDEN, 403, forbidden.to_string()).reason(forbidden.reason()),
+            Self::WrongHost => {
+                body(S::MISDIRECTED_REQUEST, 421, "this host name is not allowed, see admin.hosts").reason("wrongHost")
+            }
             Self::Panicked(_) => body(S::INTERNAL_SERVER_ERROR, 500, INTERNAL),
         }
     }
@@ -94,6 +212,7 @@ impl ApiError {
     pub(super) fn retry_after(&self, usual: u64) -> Option<u64> {
         match self {
             Self::TooMany(wait) => Some((wait.as_millis().div_ceil(1000) as u64).max(1)),
+            Self::Service(Error::Administration(_)) => None,
             error => match error.body().status {
                 StatusCode::SERVICE_UNAVAILABLE | StatusCode::CONFLICT => Some(usual.max(1)),
                 _ => None,
@@ -140,12 +259,29 @@ fn service_body(error: &Error) -> ErrorBody {
         Error::NotInstalled(Check::Liveness) => body(S::NOT_IMPLEMENTED, 501, "no liveness model is installed"),
         Error::NotInstalled(Check::Deepfake) => body(S::NOT_IMPLEMENTED, 501, "no deepfake model is installed"),
         Error::Unauthenticated => body(S::UNAUTHORIZED, 401, "APP-ID or APP-KEY is missing or wrong"),
+        Error::Administration(error) => administration_body(*error),
         Error::Busy => body(S::SERVICE_UNAVAILABLE, 503, "server is busy, try again later"),
         Error::Loading => body(S::SERVICE_UNAVAILABLE, 503, "server is starting, try again later"),
         Error::Stale => body(S::SERVICE_UNAVAILABLE, 503, "database has not been read for too long, try again later"),
         Error::StoreUnavailable(_) => body(S::SERVICE_UNAVAILABLE, 503, "database is not available, try again later"),
         Error::Internal(_) => body(S::INTERNAL_SERVER_ERROR, 500, INTERNAL),
     }
+}
+
+fn administration_body(error: AdminError) -> ErrorBody {
+    use StatusCode as S;
+    let (status, reason) = match error {
+        AdminError::Unauthenticated => (S::UNAUTHORIZED, "signInRequired"),
+        AdminError::NotFound(what) => {
+            return body(S::NOT_FOUND, 404, error.to_string()).reason("notFound").details(json!({ "what": what }));
+        }
+        AdminError::NameTaken => (S::CONFLICT, "nameTaken"),
+        AdminError::LastOwner => (S::CONFLICT, "lastOwner"),
+        AdminError::TooManyTokens(max) => {
+            return body(S::CONFLICT, 409, error.to_string()).reason("tooManyTokens").details(json!({ "max": max }));
+        }
+    };
+    body(status, status.as_u16(), error.to_string()).reason(reason)
 }
 
 fn photo_body(fault: PhotoFault) -> ErrorBody {
@@ -164,7 +300,7 @@ fn photo_body(fault: PhotoFault) -> ErrorBody {
 }
 
 fn body(status: StatusCode, code: u16, info: impl Into<Cow<'static, str>>) -> ErrorBody {
-    ErrorBody { status, code, info: info.into() }
+    ErrorBody { status, code, info: info.into(), reason: None, details: None, fields: Vec::new() }
 }
 
 impl From<PhotoFault> for ApiError {

@@ -5,6 +5,7 @@
 //! handler of about ten lines. A handler takes what it needs in the order in which a request may be refused: credentials,
 //! query, models, room within the limits, and only then the body. Business rules are in `service`, not here.
 
+mod admin;
 mod admission;
 mod answers;
 mod audit;
@@ -27,15 +28,17 @@ mod request_log;
 mod reserved;
 mod routes;
 mod schema;
+mod sign_in_limits;
 mod state;
 
+pub use admin::{AdminRouteInfo, admin_routes};
 pub use admission::Limiters;
 pub use answers::{AnswerPlace, Answers};
 pub use axum::http::{Request, Version};
 pub use axum::response::Response;
-pub use config::{ApiConfig, Shape};
+pub use config::{AdminConfig, ApiConfig, MetricsOn, Shape};
 pub use drain::Drain;
-pub use error::{ApiError, ErrorBody};
+pub use error::{ApiError, ErrorBody, FieldFault, Forbidden};
 pub use forwarded::{ForwardedError, ForwardedHeader};
 pub use peer::Peer;
 pub use refusal_log::WINDOW as REFUSAL_LOG_WINDOW;

@@ -5,7 +5,7 @@ use std::time::Instant;
 use axum::extract::MatchedPath;
 use axum::http::{Method, StatusCode};
 
-use super::audit::Audit;
+use super::audit::{Audit, Lines};
 use super::{ApiError, ApiState};
 use crate::domain::{Clock, TransactionId, stopwatch};
 use crate::journal::Entry;
@@ -41,6 +41,9 @@ impl RequestLog {
     /// Writes the line in the journal. Only requests to the API are operations.
     fn journal(&self, status: u16, failure: Option<&ApiError>) {
         if !self.route().starts_with("/api/") {
+            return;
+        }
+        if status < 400 && self.audit.lines() == Lines::Never {
             return;
         }
         let code = failure.map_or(0, |error| error.body().code);

@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use axum::body::Bytes;
 use axum::handler::Handler;
-use axum::http::{Method, StatusCode};
+use axum::http::Method;
 use axum::middleware::{from_fn_with_state, map_response_with_state};
-use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, delete, get, post};
 use axum::{Extension, Router};
 use tower::Layer;
@@ -14,31 +13,33 @@ use tower::util::{MapRequestLayer, option_layer};
 
 use super::handlers::{add, delete as delete_template, identify, inspect, ops, templates, unsupported, verify};
 use super::openapi::{self, Endpoint, OpenApi, Operation, Parameter};
-use super::{ApiConfig, ApiError, ApiState, cors, envelope, path};
+use super::{ApiConfig, ApiError, ApiState, MetricsOn, admin, cors, envelope, path};
 
-/// Which part of the table a listener serves.
+/// What a listener serves. Health checks are everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Routes {
-    /// All of it.
-    All,
-    /// All but the routes for operators.
-    Public,
-    /// The routes for operators, and the health checks.
-    Operators,
+pub struct Routes {
+    /// Whether it serves the public API.
+    pub api: bool,
+    /// Whether it serves the administration: its API and the console.
+    pub administration: bool,
+    /// Whether it serves `/metrics`.
+    pub metrics: MetricsOn,
 }
 
 impl Routes {
+    /// Everything.
+    pub const ALL: Self = Self { api: true, administration: true, metrics: MetricsOn::ByApplication };
+
     fn has(self, path: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Public => !OPERATOR_PATHS.contains(&path),
-            Self::Operators => OPERATOR_PATHS.contains(&path) || HEALTH_PATHS.contains(&path),
+        match path {
+            path if HEALTH_PATHS.contains(&path) => true,
+            METRICS_PATH => self.metrics != MetricsOn::Absent,
+            _ => self.api,
         }
     }
 }
 
-/// Routes with figures of all applications.
-const OPERATOR_PATHS: [&str; 1] = ["/metrics"];
+const METRICS_PATH: &str = "/metrics";
 
 /// Routes that every listener serves.
 pub(super) const HEALTH_PATHS: [&str; 2] = ["/healthz", "/readyz"];
@@ -112,7 +113,7 @@ pub fn openapi(config: &ApiConfig, max_candidates: usize) -> Bytes {
     openapi::document(table().iter().map(|route| &route.endpoint), config, max_candidates)
 }
 
-/// The HTTP side of a listener. A route outside its part of the table does not exist there.
+/// The HTTP side of a listener. A route that it does not serve does not exist there.
 pub fn router(api: ApiState, part: Routes) -> Router {
     let document = openapi(api.config(), api.service().policy().max_candidates);
     let mut methods: BTreeMap<_, MethodRouter<ApiState>> = BTreeMap::new();
@@ -122,24 +123,21 @@ pub fn router(api: ApiState, part: Routes) -> Router {
             methods.insert(path, others.merge(handler));
         }
     }
-    let routes = methods
+    let enveloped = from_fn_with_state(api.clone(), envelope::wrap);
+    let public = methods
         .into_iter()
-        .fold(Router::new(), |router, (path, methods)| router.route(path, methods.fallback(other_method)))
+        .fold(Router::new(), |router, (path, methods)| router.route(path, methods.fallback(ops::other_method)))
         .fallback(|| async { ApiError::NoSuchEndpoint })
         .layer(Extension(OpenApi(document)))
-        .layer(from_fn_with_state(api.clone(), envelope::wrap))
-        .layer(option_layer(cors::layer(&api.config().cors_origins)))
+        .layer(Extension(part.metrics))
+        .layer(enveloped.clone())
+        .layer(option_layer(cors::layer(&api.config().cors_origins)));
+    // Never with CORS: pages of other origins have no business there.
+    let administration = if part.administration { admin::routes(&api).layer(enveloped) } else { Router::new() };
+    let routes = public
+        .merge(administration)
         .layer(map_response_with_state(api.clone(), envelope::security_headers))
         .with_state(api);
     // Routing happens before the layers of a router, so the path is tidied around the router.
     Router::new().fallback_service(MapRequestLayer::new(path::tidy).layer(routes))
-}
-
-/// axum adds `Allow` to this response.
-async fn other_method(method: Method) -> Response {
-    if method == Method::OPTIONS {
-        StatusCode::NO_CONTENT.into_response()
-    } else {
-        ApiError::NoSuchMethod.into_response()
-    }
 }

@@ -10,6 +10,7 @@ use axum::body::Bytes;
 use super::admission::{Admission, Limiters};
 use super::peer::{Client, ClientLimits};
 use super::refusal_log::RefusalLog;
+use super::sign_in_limits::SignInLimits;
 use super::{ApiConfig, ApiError, Drain};
 use crate::compute::{RateLimiter, Ticket};
 use crate::domain::{AppId, Clock};
@@ -28,6 +29,7 @@ struct Inner {
     licences: Bytes,
     draining: AtomicBool,
     refusals: RefusalLog,
+    sign_ins: SignInLimits,
 }
 
 /// The state of the HTTP side. Cheap to clone.
@@ -62,6 +64,7 @@ impl ApiState {
             licences,
             draining: AtomicBool::new(false),
             refusals: RefusalLog::default(),
+            sign_ins: SignInLimits::default(),
         }))
     }
 
@@ -111,6 +114,11 @@ impl ApiState {
         self.0.clients.check_unauthenticated(client).map_err(ApiError::TooMany)
     }
 
+    /// The rates of sign-ins and of administrators.
+    pub(super) fn sign_ins(&self) -> &SignInLimits {
+        &self.0.sign_ins
+    }
+
     /// How the rest of a body is drained after its response.
     pub(super) fn drain(&self, is_authenticated: bool, client: Option<IpAddr>) -> Drain {
         if is_authenticated {
@@ -139,8 +147,8 @@ impl ApiState {
         self.0.draining.load(Ordering::Acquire) || self.admission().is_stopping()
     }
 
-    /// The figures that are read at a scrape instead of counted.
-    pub(super) fn gauges(&self) -> Gauges {
+    /// The figures that are read at a scrape instead of counted, with or without ids of applications.
+    pub(super) fn gauges(&self, by_app: bool) -> Gauges {
         let feed = self.service().feed();
         let Limiters { photos, store, uploads, .. } = self.admission().limiters();
         let held = self.service().held();
@@ -156,7 +164,7 @@ impl ApiState {
             store_requests_capacity: store.capacity(),
             upload_bytes: uploads.in_use(),
             upload_bytes_capacity: uploads.capacity(),
-            by_app: self.config().metrics_by_app,
+            by_app,
             galleries: feed.loaded().into_iter().map(|app| (app.clone(), feed.size(&app))).collect(),
             unreadable: self.service().replicator().unreadable(),
             journal_waiting: journal.waiting,

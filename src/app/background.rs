@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::certificate::Tls;
 use super::outbox_relay::OutboxRelay;
 use super::stopping::BACKGROUND_TIMEOUT;
-use crate::service::{Replicator, Service, Writability};
+use crate::service::{Administrators, Replicator, Service, Writability};
 use crate::settings::Settings;
 use crate::store::{HintStore, KeyStore, Scrubber, StoreError};
 use crate::telemetry::Metrics;
@@ -41,6 +41,9 @@ const CONFIRMATION_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The pause between two searches for expired replies.
 const REPLY_EXPIRE_INTERVAL: Duration = Duration::from_secs(20);
+
+/// The pause between two times at which the last use of sessions and tokens is stored.
+const ADMINISTRATORS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// The pause before a task that panicked is restarted; it doubles with each further panic.
 const RESTART_BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60) };
@@ -75,6 +78,7 @@ impl Background {
             spawn_supervised("write probe", Arc::clone(service.writability()), Writability::watch),
             spawn_supervised("expire", service.clone(), expire),
             spawn_supervised("expire replies", service.clone(), expire_replies),
+            spawn_supervised("administrators", Arc::clone(service.administrators()), maintain_administrators),
             spawn_supervised("relay", Arc::clone(relay), move |relay| relay.run(poll_interval)),
             spawn_supervised("outbox backlog", Arc::clone(relay), OutboxRelay::measure_backlog),
             spawn_supervised("reload", reloaded, move |reloaded| reload(reloaded, reload_interval)),
@@ -245,6 +249,16 @@ async fn expire_replies(service: Service) {
                     break;
                 }
             }
+        }
+    }
+}
+
+/// Stores when sessions and tokens were last used, and deletes those that are over, for as long as the server runs.
+async fn maintain_administrators(administrators: Arc<Administrators>) {
+    loop {
+        tokio::time::sleep(ADMINISTRATORS_INTERVAL).await;
+        if let Err(error) = administrators.maintain().await {
+            tracing::debug!(%error, "the last use of sessions is not stored yet");
         }
     }
 }

@@ -10,8 +10,8 @@ use hyper_util::rt::TokioTimer;
 
 use super::StartError;
 use super::connection::ConnectionLimiter;
-use crate::api::{self, ApiState, Routes};
-use crate::settings::Settings;
+use crate::api::{self, ApiState, MetricsOn, Routes};
+use crate::settings::{AdminListen, Settings};
 use crate::telemetry::Metrics;
 
 /// The most bytes of a request's head, after HTTP/2 header decompression. The longest head that a client of the API
@@ -30,7 +30,7 @@ const MAX_RESETS: usize = 20;
 /// The most bytes of one response that wait for a peer which opens a window over HTTP/2 but does not read.
 const MAX_UNSENT_BYTES: usize = 64 * 1024;
 
-/// The most connections at the operators' address, if it is separate, so that it answers while the API is overloaded.
+/// The most connections at the address of the administration, if it is separate, so that it answers while the API is overloaded.
 const MAX_OPERATOR_CONNECTIONS: usize = 64;
 
 /// A bound address and the routes that it serves.
@@ -45,24 +45,46 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// The listener of the API, and that of the operators if it is separate.
+    /// The listener of the API, and that of the administration if it is separate. Where nothing is set for the latter and
+    /// its usual port is taken, the server runs without it: an upgrade or a second server on a machine must not fail.
     pub(super) fn all(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Vec<Self>, StartError> {
         let server = &settings.server;
-        let bind = |address, routes, connections| -> Result<Self, StartError> {
+        let bind = |address, routes: Routes, connections| -> Result<Self, StartError> {
             let unusable = |source| StartError::Listen { address, source };
             let socket = TcpListener::bind(address).map_err(unusable)?;
             socket.set_nonblocking(true).map_err(unusable)?;
-            let limiter = ConnectionLimiter::new(connections, routes != Routes::Operators, server, Arc::clone(metrics));
+            let limiter = ConnectionLimiter::new(connections, routes.api, server, Arc::clone(metrics));
             let head_timeout = Duration::from_secs(server.head_timeout_s);
             Ok(Self { address: socket.local_addr().map_err(unusable)?, socket, routes, head_timeout, limiter })
         };
+        let api = |administration, metrics| {
+            bind(settings.listen, Routes { api: true, administration, metrics }, server.connections)
+        };
+        let own = |address| {
+            let routes = Routes { api: false, administration: true, metrics: MetricsOn::ByApplication };
+            bind(address, routes, server.connections.min(MAX_OPERATOR_CONNECTIONS))
+        };
         match settings.admin.listen {
-            None => Ok(vec![bind(settings.listen, Routes::All, server.connections)?]),
-            Some(admin) => Ok(vec![
-                bind(settings.listen, Routes::Public, server.connections)?,
-                bind(admin, Routes::Operators, server.connections.min(MAX_OPERATOR_CONNECTIONS))?,
-            ]),
+            AdminListen::Off => Ok(vec![api(false, MetricsOn::Totals)?]),
+            AdminListen::Api => Ok(vec![api(true, MetricsOn::Totals)?]),
+            AdminListen::At(address) => Ok(vec![api(false, MetricsOn::Absent)?, own(address)?]),
+            AdminListen::Default => {
+                let mut all = vec![api(false, MetricsOn::Totals)?];
+                match own(AdminListen::DEFAULT) {
+                    Ok(administration) => all.push(administration),
+                    Err(error) => tracing::warn!(
+                        %error,
+                        "the administration is not served; set admin.listen to a free address, or to \"off\""
+                    ),
+                }
+                Ok(all)
+            }
         }
+    }
+
+    /// Whether it serves the administration.
+    pub(super) fn has_administration(&self) -> bool {
+        self.routes.administration
     }
 
     /// The bound address, with the port that the system chose if the setting is port 0.

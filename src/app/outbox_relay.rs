@@ -6,8 +6,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::stopping::{JOURNAL_STEP_TIMEOUT, blocking_within};
-use crate::domain::{Clock, JournalPosition, rfc3339};
-use crate::journal::{Entry, Journal};
+use crate::domain::{Actor, Clock, JournalPosition, rfc3339};
+use crate::journal::{Entry, EntryActor, Journal};
 use crate::store::outbox::LEASE;
 use crate::store::{NodePosition, OutboxEvent, OutboxStore, StoreError};
 use crate::telemetry::Metrics;
@@ -145,7 +145,9 @@ impl OutboxRelay {
             self.report(journal.position()).await?;
             if lost > 0 {
                 let text = format!("{lost} lines are missing: they could not be written when the server stopped");
-                self.outbox.enqueue(&OutboxEvent::new(self.clock.now(), "journal", None, &text)).await?;
+                self.outbox
+                    .enqueue(&OutboxEvent::new(self.clock.now(), "journal", None, &text).by(Actor::Server))
+                    .await?;
             }
             Ok::<_, StoreError>(())
         };
@@ -165,7 +167,11 @@ impl From<OutboxEvent> for Entry {
             operation: event.operation,
             outcome: Some(event.detail),
             template_id: event.template,
+            sample_id: event.sample.map(|sample| sample.to_string()),
+            key_id: event.key,
+            changed: event.changed,
             revision: event.revision,
+            actor: event.actor.as_ref().map(EntryActor::from),
             ..Self::default()
         }
     }

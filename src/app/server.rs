@@ -18,16 +18,19 @@ use super::stopping::{THREADS_TIMEOUT, blocking_within};
 use super::{
     StartError, credentials, journal_dir, licences, model_pack, open_store, shape, start_engine, start_matcher, tls,
 };
-use crate::api::{ApiConfig, ApiState, ForwardedHeader, Limiters, REFUSAL_LOG_WINDOW};
+use crate::api::{AdminConfig, ApiConfig, ApiState, ForwardedHeader, Limiters, REFUSAL_LOG_WINDOW};
 use crate::compute::{FairLimiter, FairSlots, MemoryBudget};
-use crate::domain::{Calibration, Clock, ClockTrust};
+use crate::domain::{Actor, Calibration, Clock, ClockTrust};
 use crate::engine::{EnginePool, ModelPack};
 use crate::gallery::MemoryMatcher;
 use crate::journal::{Journal, JournalConfig, JournalKey};
-use crate::service::{Credentials, Policy, Service, SnapshotConfig};
-use crate::settings::{ClientFrom, Settings, SimilarityKind};
+use crate::service::{Bootstrap, Credentials, Policy, Service, SnapshotConfig};
+use crate::settings::{AdminListen, ClientFrom, Settings, SimilarityKind};
 use crate::store::{HintStore, KeyStore, OpenMode, OutboxEvent, Scrubber, Store};
 use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
+
+/// The file in the data folder with the token of the first owner.
+const ADMIN_TOKEN_FILE: &str = "admin.token";
 
 /// What the first run created.
 #[derive(Debug)]
@@ -36,6 +39,8 @@ pub struct FirstRun {
     pub credentials: Credentials,
     /// The file that holds them, for its owner only.
     pub file: PathBuf,
+    /// The first owner of the administration, and the file with its token; `None` when an administrator existed.
+    pub bootstrap: Option<(Bootstrap, PathBuf)>,
 }
 
 /// A server that is bound to its addresses.
@@ -86,6 +91,7 @@ impl App {
             Clock::system(),
         );
         service.applications().refresh().await?;
+        service.administrators().refresh().await?;
         service.observe_clock().await?;
         let clock_trust = service.applications().store_clock().trust();
         let journal = journal(&settings, &store, &pack, data_lock.node_id, clock_trust).await?;
@@ -132,6 +138,13 @@ impl App {
     pub fn urls(&self) -> impl Iterator<Item = String> {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
         self.listeners.iter().map(move |listener| format!("{scheme}://{}", listener.address()))
+    }
+
+    /// The URL of the administration; `None` where it is not served.
+    pub fn administration_url(&self) -> Option<String> {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let listener = self.listeners.iter().find(|listener| listener.has_administration())?;
+        Some(format!("{scheme}://{}", listener.address()))
     }
 
     /// Makes the running server read its certificate and its sealing keys again.
@@ -288,8 +301,17 @@ fn api_config(settings: &Settings) -> ApiConfig {
         connections: settings.server.connections,
         peer_share: settings.server.peer_share,
         unauthenticated_per_second: settings.limits.unauthenticated_per_s,
-        // Public metrics do not contain application ids.
-        metrics_by_app: settings.admin.listen.is_some(),
+        admin: AdminConfig {
+            is_tls: settings.tls_files().is_some(),
+            plain_http: settings.admin.plain_http,
+            hosts: settings.admin.hosts.clone(),
+            listen: match settings.admin.listen {
+                AdminListen::Off => None,
+                AdminListen::Default => Some(AdminListen::DEFAULT.ip()),
+                AdminListen::At(address) => Some(address.ip()),
+                AdminListen::Api => Some(settings.listen.ip()),
+            },
+        },
         ..ApiConfig::default()
     }
 }
@@ -316,7 +338,21 @@ async fn first_run(
         return Ok(None);
     }
     relay
-        .enqueue(&OutboxEvent::new(Clock::system().now(), "app create", Some(&credentials.app_id), "first run"))
+        .enqueue(
+            &OutboxEvent::new(Clock::system().now(), "app create", Some(&credentials.app_id), "first run")
+                .by(Actor::Server),
+        )
         .await?;
-    Ok(Some(FirstRun { credentials, file }))
+    let bootstrap = bootstrap(settings, service).await?;
+    Ok(Some(FirstRun { credentials, file, bootstrap }))
+}
+
+/// Makes the first owner and writes its token to a file that only the owner of the data folder can read. Only at the first
+/// run: where applications exist, `semblance admin token` makes one.
+async fn bootstrap(settings: &Settings, service: &Service) -> Result<Option<(Bootstrap, PathBuf)>, StartError> {
+    let Some(bootstrap) = service.administrators().bootstrap().await? else { return Ok(None) };
+    let file = settings.data.join(ADMIN_TOKEN_FILE);
+    let written = credentials::write_private(&file, format!("{}\n", bootstrap.token).as_bytes());
+    written.map_err(|source| StartError::Data { path: file.clone(), source })?;
+    Ok(Some((bootstrap, file)))
 }

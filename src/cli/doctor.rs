@@ -10,7 +10,7 @@ use super::output::outln;
 use crate::app::{self, StartError};
 use crate::domain::{Clock, rfc3339};
 use crate::service::{ClockDoubt, StoreClock};
-use crate::settings::{Settings, UserFolders};
+use crate::settings::{AdminListen, Settings, UserFolders};
 use crate::store::{OpenError, OpenMode};
 use crate::telemetry::error_chain;
 
@@ -28,8 +28,13 @@ pub(super) async fn run(settings: Settings) -> Result<(), CliError> {
     report("data folder", data_folder(&settings.data))?;
     report("models", models(&settings))?;
     report("address", address(settings.listen))?;
-    if let Some(admin) = settings.admin.listen {
-        report("address for operators", address(admin))?;
+    match settings.admin.listen {
+        AdminListen::At(admin) => report("address of the administration", address(admin))?,
+        AdminListen::Default => {
+            let free = address(AdminListen::DEFAULT).unwrap_or_else(|taken| format!("not served: {taken}"));
+            report("address of the administration", Ok(free))?;
+        }
+        AdminListen::Api | AdminListen::Off => {}
     }
     report("certificate", certificate(&settings))?;
     report("sealing key", key(&settings))?;

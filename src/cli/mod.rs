@@ -31,7 +31,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 
 use crate::app::StartError;
-use crate::domain::{AppId, Clock, stopwatch};
+use crate::domain::{Actor, AppId, Clock, stopwatch};
 use crate::lifecycle;
 use crate::settings::{Overrides, Settings};
 use crate::store::{BackupError, OutboxEvent, Scrubber, Store, StoreError};
@@ -169,7 +169,7 @@ impl CliError {
 
 /// Adds a command to the journal of the running server, or of the next one to start.
 async fn journal_command(store: &Store, command: &str, app: Option<&AppId>, detail: &str) -> Result<(), StoreError> {
-    store.outbox.enqueue(&OutboxEvent::new(Clock::system().now(), command, app, detail)).await
+    store.outbox.enqueue(&OutboxEvent::new(Clock::system().now(), command, app, detail).by(Actor::Command)).await
 }
 
 /// Longest wait of a command for readers that keep it from scrubbing what it removed.

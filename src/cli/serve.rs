@@ -11,6 +11,7 @@ use super::CliError;
 use super::output::{flush, outln};
 use crate::app::{App, FirstRun};
 use crate::lifecycle::{ReloadSignal, StopSignal, StopSignals};
+use crate::service::Bootstrap;
 use crate::settings::{Overrides, Settings};
 use crate::telemetry;
 
@@ -19,7 +20,7 @@ pub(super) struct Arguments {
     /// Address and port of the API.
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// Address and port of the operator endpoints, apart from the API.
+    /// Address and port of the administration, `api` (where the API is) or `off`.
     #[arg(long, value_name = "ADDR")]
     admin_listen: Option<String>,
     /// PEM file with the certificate chain.
@@ -73,7 +74,7 @@ pub(super) async fn run(settings: Settings, overrides: Overrides) -> Result<(), 
 
 /// Prints where the server answers, and what the first run created.
 fn announce(app: &App) -> Result<(), CliError> {
-    if let Some(FirstRun { credentials, file }) = app.first_run() {
+    if let Some(FirstRun { credentials, file, bootstrap }) = app.first_run() {
         let file = file.display();
         // Anything else than a terminal may keep what it reads, such as the log of a container.
         if std::io::stdout().is_terminal() {
@@ -82,10 +83,27 @@ fn announce(app: &App) -> Result<(), CliError> {
         } else {
             outln!("First run: the application {} was created. Its key is in {file}", credentials.app_id)?;
         }
+        if let Some((bootstrap, file)) = bootstrap {
+            announce_owner(app, bootstrap, &file.display().to_string())?;
+        }
     }
     let urls: Vec<String> = app.urls().collect();
     outln!("Semblance {} serves {}", env!("CARGO_PKG_VERSION"), urls.join(" and for operators "))?;
     flush()
+}
+
+/// Prints how the first owner of the administration signs in. The code in the link is a fragment, which browsers send
+/// nowhere.
+fn announce_owner(app: &App, bootstrap: &Bootstrap, file: &str) -> Result<(), CliError> {
+    if !std::io::stdout().is_terminal() {
+        outln!("First run: the token of the first owner of the administration is in {file}")?;
+        return Ok(());
+    }
+    outln!("The token of the first owner of the administration, valid for 7 days, is in\n{file}")?;
+    if let Some(url) = app.administration_url() {
+        outln!("Sign in with this link, once and within a day:\n\n  {url}/console#code={}\n", bootstrap.code)?;
+    }
+    Ok(())
 }
 
 /// Waits for the signal that stops the server. Returns how long it keeps serving after that, not ready: load balancers

@@ -1,8 +1,9 @@
 //! Who does something.
 
 use std::fmt;
+use std::str::FromStr;
 
-use super::AdministratorId;
+use super::{AdministratorId, IdError};
 
 /// Who enrolls, changes or erases something, as stored and as recorded in the journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,13 +18,85 @@ pub enum Actor {
     Server,
 }
 
+impl Actor {
+    /// The kind of actor, as a journal line names it: `key`, `admin`, `command` or `server`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Application => "key",
+            Self::Administrator(_) => "admin",
+            Self::Command => "command",
+            Self::Server => "server",
+        }
+    }
+
+    /// The id of the actor, where it has one.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Self::Administrator(id) => Some(id.as_str()),
+            Self::Application | Self::Command | Self::Server => None,
+        }
+    }
+}
+
+const ADMINISTRATOR: &str = "administrator:";
+
+/// The stored form.
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Application => f.write_str("application"),
-            Self::Administrator(id) => write!(f, "administrator:{id}"),
+            Self::Administrator(id) => write!(f, "{ADMINISTRATOR}{id}"),
             Self::Command => f.write_str("command"),
             Self::Server => f.write_str("server"),
         }
+    }
+}
+
+/// A text that is not the stored form of an actor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ActorError {
+    /// The kind is unknown, as of a newer version.
+    #[error("names no known kind of actor")]
+    Kind,
+    /// The id is not valid.
+    #[error("an actor's id {0}")]
+    Id(#[from] IdError),
+}
+
+impl FromStr for Actor {
+    type Err = ActorError;
+
+    fn from_str(text: &str) -> Result<Self, ActorError> {
+        match text {
+            "application" => Ok(Self::Application),
+            "command" => Ok(Self::Command),
+            "server" => Ok(Self::Server),
+            text => {
+                let id = text.strip_prefix(ADMINISTRATOR).ok_or(ActorError::Kind)?;
+                Ok(Self::Administrator(id.parse()?))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_actor_is_read_as_it_is_stored() {
+        let administrator = Actor::Administrator("ada".parse().unwrap());
+        for (actor, text) in [
+            (Actor::Application, "application"),
+            (administrator, "administrator:ada"),
+            (Actor::Command, "command"),
+            (Actor::Server, "server"),
+        ] {
+            assert_eq!(actor.to_string(), text);
+            assert_eq!(text.parse(), Ok(actor));
+        }
+        assert_eq!("".parse::<Actor>(), Err(ActorError::Kind));
+        assert_eq!("robot:1".parse::<Actor>(), Err(ActorError::Kind));
+        assert_eq!("administrator:".parse::<Actor>(), Err(ActorError::Id(IdError::Empty)));
     }
 }

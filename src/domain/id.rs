@@ -85,6 +85,16 @@ text_id! {
 }
 
 text_id! {
+    /// A token of an administrator. It is part of the token's text, and no secret.
+    AdminTokenId, 32
+}
+
+text_id! {
+    /// A session of the console. It is not the secret in the cookie.
+    AdminSessionId, 64
+}
+
+text_id! {
     /// A template: one enrolled identity within an application. Opaque, case-sensitive text.
     TemplateId, 128
 }

@@ -5,6 +5,7 @@
 //! has to ask again.
 
 mod actor;
+mod administrator;
 mod analysis;
 mod clock;
 mod embedding;
@@ -23,14 +24,17 @@ mod score;
 mod similarity;
 mod time;
 
-pub use actor::Actor;
+pub use actor::{Actor, ActorError};
+pub use administrator::{Role, RoleError, administrator_name};
 pub use analysis::{Analysis, AnalysisRequest, Check, Checks, PhotoOptions, Subject, TenantKey, Timings};
 pub use clock::{Clock, ClockTrust, RandomError, TestClock, fill_random, random_uuid, stopwatch};
 pub use embedding::{Embedding, EmbeddingError, ModelTag};
 pub use face::{BoundingBox, Landmarks, Point, Pose};
 pub use fault::{PhotoFault, Shortfall};
 pub use guard::{CurveError, EnrollRules, FalseMatchCurve, Guard, Quota};
-pub use id::{AdministratorId, AppId, IdError, Revision, SampleId, TemplateId, TransactionId};
+pub use id::{
+    AdminSessionId, AdminTokenId, AdministratorId, AppId, IdError, Revision, SampleId, TemplateId, TransactionId,
+};
 pub use idempotency_key::{IdempotencyKey, IdempotencyKeyError};
 pub use journal_position::JournalPosition;
 pub use line_window::LineWindow;

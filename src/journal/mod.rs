@@ -28,7 +28,7 @@ pub use receipt::{ReceiptFault, ReceiptKey, check_receipt};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
-use crate::domain::{Clock, ClockTrust, JournalPosition, rfc3339};
+use crate::domain::{Actor, Clock, ClockTrust, JournalPosition, rfc3339};
 
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -47,9 +47,15 @@ pub struct Entry {
     /// The IP address of the client; absent when it is not a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
-    /// The application; absent when the credentials were wrong.
+    /// Who did it; absent when the credentials were wrong, and in lines of versions that did not record it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<EntryActor>,
+    /// The application; absent when the credentials were wrong, and for what concerns no application.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
+    /// The id of the application's key: the one that the request carried, or the one that was changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_id: Option<String>,
     /// Method and route; [`ERASURE`]; a command, such as `gallery export`; or `journal` for the journal itself.
     pub operation: String,
     /// HTTP status; 499 when the client disconnected before the response; 0 when it is not a request.
@@ -65,6 +71,12 @@ pub struct Entry {
     /// The template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_id: Option<String>,
+    /// The sample.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_id: Option<String>,
+    /// The names of the fields that changed, never their values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed: Vec<String>,
     /// The revision of the gallery that an erasure made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
@@ -79,6 +91,25 @@ pub struct Entry {
     /// How long a request took, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ms: Option<f64>,
+    /// Whether it is a list or a search: of equal ones in one minute, one line counts all but the first. Not written.
+    #[serde(skip)]
+    pub is_listing: bool,
+}
+
+/// Who did something.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntryActor {
+    /// `key`, `admin`, `command` or `server`.
+    pub kind: String,
+    /// The id of the administrator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+}
+
+impl From<&Actor> for EntryActor {
+    fn from(actor: &Actor) -> Self {
+        Self { kind: actor.kind().to_owned(), id: actor.id().map(str::to_owned) }
+    }
 }
 
 /// The operation of lines that record the erasure of a template. Each has a receipt (see [`check_receipt`]).

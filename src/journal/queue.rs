@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
-use super::{Entry, JournalBacklog};
+use super::{Entry, EntryActor, JournalBacklog};
 use crate::domain::{Clock, LineWindow, rfc3339};
 
 /// Lines that may wait for the disk.
@@ -24,6 +24,11 @@ const WINDOW: Duration = Duration::from_secs(10);
 
 /// The operation of a listing.
 const LISTING: &str = "GET /api/v1.0/templates";
+
+/// Lists and searches of one kind by one administrator that have a line of their own in one [`ADMIN_WINDOW`]; one line
+/// counts the others. A console searches with every letter that is typed.
+const ADMIN_LISTINGS: u64 = 1;
+const ADMIN_WINDOW: Duration = Duration::from_secs(60);
 
 const fn window() -> LineWindow {
     LineWindow::new(BOUNDED_LINES, WINDOW)
@@ -53,9 +58,32 @@ struct State {
     /// Entries that the writer has taken and that are not on disk yet.
     being_written: usize,
     unauthenticated: LineWindow,
-    /// The listings of each application that has sent any in its window.
-    listings: HashMap<String, LineWindow>,
+    /// The listings of each caller that has sent any in its window.
+    listings: HashMap<Listing, LineWindow>,
     closed: bool,
+}
+
+/// Listings that are counted together.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Listing {
+    /// The administrator; `None`: the application itself.
+    administrator: Option<String>,
+    app: Option<String>,
+    operation: String,
+}
+
+impl Listing {
+    /// The entry that counts them.
+    fn count(&self, more: u64, within: Duration) -> Entry {
+        let seconds = within.as_secs();
+        let text = match self.administrator {
+            Some(_) => format!("{more} more of {}, within {seconds} s", self.operation),
+            None => format!("{more} more listings, within {seconds} s"),
+        };
+        let actor = |id: &String| EntryActor { kind: "admin".to_owned(), id: Some(id.clone()) };
+        let actor = self.administrator.as_ref().map(actor);
+        Entry { app: self.app.clone(), actor, outcome: Some(text), ..Entry::default() }
+    }
 }
 
 impl Default for State {
@@ -81,25 +109,33 @@ impl State {
 
     /// Whether the entry of a request has a line of its own.
     fn admits(&mut self, entry: &Entry, now: Instant) -> bool {
-        match &entry.app {
-            None => self.unauthenticated.admits(now),
-            Some(app) if entry.operation == LISTING && entry.code == 0 => {
-                self.listings.entry(app.clone()).or_insert_with(window).admits(now)
-            }
-            Some(_) => true,
+        let administrator = entry.actor.as_ref().and_then(|actor| actor.id.clone());
+        if entry.app.is_none() && administrator.is_none() {
+            return self.unauthenticated.admits(now);
         }
+        if entry.code != 0 || !(entry.is_listing || entry.operation == LISTING) {
+            return true;
+        }
+        let new = || match administrator {
+            Some(_) => LineWindow::new(ADMIN_LISTINGS, ADMIN_WINDOW),
+            None => window(),
+        };
+        let operation = entry.operation.clone();
+        let listing = Listing { administrator: administrator.clone(), app: entry.app.clone(), operation };
+        self.listings.entry(listing).or_insert_with(new).admits(now)
     }
 
-    /// The entries that count what had no line in the windows that are over, or in all: an application, if it is one's,
-    /// and the text.
-    fn close_windows(&mut self, now: Instant, at_once: bool) -> Vec<(Option<String>, String)> {
+    /// The entries that count what had no line in the windows that are over, or in all.
+    fn close_windows(&mut self, now: Instant, at_once: bool) -> Vec<Entry> {
         let seconds = WINDOW.as_secs();
         let more = self.unauthenticated.close(now, at_once);
-        let text = |more| (None, format!("{more} more requests without good credentials, within {seconds} s"));
-        let mut closed: Vec<_> = more.map(text).into_iter().collect();
-        self.listings.retain(|app, listings| {
-            let more = listings.close(now, at_once);
-            closed.extend(more.map(|more| (Some(app.clone()), format!("{more} more listings, within {seconds} s"))));
+        let text = |more| format!("{more} more requests without good credentials, within {seconds} s");
+        let mut closed: Vec<_> =
+            more.map(|more| Entry { outcome: Some(text(more)), ..Entry::default() }).into_iter().collect();
+        self.listings.retain(|listing, listings| {
+            if let Some(more) = listings.close(now, at_once) {
+                closed.push(listing.count(more, listings.length()));
+            }
             listings.is_open()
         });
         closed
@@ -123,9 +159,8 @@ impl Queue {
     }
 
     /// An entry about the journal itself.
-    fn meta_entry(&self, text: String) -> Entry {
-        let time = rfc3339(self.clock.now());
-        Entry { time, operation: super::JOURNAL.to_owned(), outcome: Some(text), ..Entry::default() }
+    fn meta_entry(&self, entry: Entry) -> Entry {
+        Entry { time: rfc3339(self.clock.now()), operation: super::JOURNAL.to_owned(), ..entry }
     }
 
     /// Queues the entry of a request.
@@ -134,8 +169,8 @@ impl Queue {
         let full = state.waiting.len() >= MAX_LINES || state.bytes >= MAX_BYTES;
         let now = self.clock.instant();
         // The line of a window comes before the next window.
-        for (app, text) in state.close_windows(now, false) {
-            state.push(Entry { app, ..self.meta_entry(text) }.into());
+        for count in state.close_windows(now, false) {
+            state.push(self.meta_entry(count).into());
         }
         if !state.admits(&entry, now) {
             drop(state);
@@ -168,13 +203,13 @@ impl Queue {
         state.being_written = 0;
         loop {
             let closed = state.closed;
-            for (app, text) in state.close_windows(self.clock.instant(), closed) {
-                state.push(Entry { app, ..self.meta_entry(text) }.into());
+            for count in state.close_windows(self.clock.instant(), closed) {
+                state.push(self.meta_entry(count).into());
             }
             let missed = std::mem::take(&mut state.missed);
             if missed > 0 {
                 let text = format!("{missed} lines are missing: they came faster than they could be written");
-                state.waiting.push_front(self.meta_entry(text).into());
+                state.waiting.push_front(self.meta_entry(Entry { outcome: Some(text), ..Entry::default() }).into());
             }
             if !state.waiting.is_empty() {
                 let count = state.waiting.len().min(BATCH_LINES);
@@ -265,6 +300,30 @@ mod tests {
         let last = lines.last().unwrap();
         assert_eq!(last.app.as_deref(), Some("a"));
         assert_eq!(last.outcome.as_deref(), Some("7 more listings, within 10 s"));
+    }
+
+    #[test]
+    fn searches_of_an_administrator_have_one_line_a_minute() {
+        let queue = Queue::default();
+        let actor = |id: &str| Some(EntryActor { kind: "admin".to_owned(), id: Some(id.to_owned()) });
+        let entry = |id: &str, operation: &str, is_listing| Entry {
+            actor: actor(id),
+            operation: operation.to_owned(),
+            is_listing,
+            ..of(Some("a"), "")
+        };
+        for _ in 0..8 {
+            queue.record(entry("ada", "search", true));
+            queue.record(entry("ada", "change", false));
+        }
+        queue.record(entry("bo", "search", true));
+        queue.record(Entry { app: None, ..entry("bo", "search", true) });
+        let lines = all(&queue);
+        let count = |operation: &str| lines.iter().filter(|line| line.operation == operation).count();
+        assert_eq!((count("search"), count("change")), (3, 8), "{lines:?}");
+        let last = lines.last().unwrap();
+        assert_eq!((last.actor.clone(), last.app.as_deref()), (actor("ada"), Some("a")));
+        assert_eq!(last.outcome.as_deref(), Some("7 more of search, within 60 s"));
     }
 
     #[test]

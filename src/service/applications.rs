@@ -160,6 +160,11 @@ impl Applications {
         }
     }
 
+    /// Whether an application exists, as of the last poll.
+    pub fn exists(&self, app: &AppId) -> bool {
+        self.cache.load().contains_key(app)
+    }
+
     /// An administrator who acts for an application; `None` when the application does not exist. What the administrator
     /// may do is checked before.
     pub fn act_for(&self, app: &AppId, administrator: AdministratorId, transaction: TransactionId) -> Option<Caller> {

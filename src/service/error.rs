@@ -1,5 +1,6 @@
 //! The errors of the use cases. Status codes and error numbers are in `api::error` only.
 
+use super::admin_error::AdminError;
 use crate::domain::{Check, PhotoFault, Similarity, TemplateId};
 use crate::gallery::MatchError;
 use crate::store::{InsertError, LimitReached, Refusal, StoreError};
@@ -48,6 +49,9 @@ pub enum Error {
     /// The credentials are wrong or missing.
     #[error("the credentials are wrong")]
     Unauthenticated,
+    /// The administration of administrators refuses it.
+    #[error(transparent)]
+    Administration(#[from] AdminError),
     /// Too much work is waiting, or the server is stopping.
     #[error("the server is busy")]
     Busy,

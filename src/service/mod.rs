@@ -3,6 +3,8 @@
 //! One file per use case. [`Service`] is a plain struct of trait objects; a dynamic call costs nothing compared with a
 //! model run.
 
+mod admin_error;
+mod administrators;
 mod applications;
 mod enroll;
 mod error;
@@ -23,6 +25,11 @@ mod writability;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use admin_error::AdminError;
+pub use administrators::{
+    AdministratorPatch, Administrators, BOOTSTRAP_LIFE, Bootstrap, Credential, FRESH, NewAdministrator, NewSession,
+    NewToken, SignInFrom, SignedIn, Via, idle_end, session_end,
+};
 pub use applications::{Applications, Caller, Credentials};
 pub use enroll::{EnrollOptions, Enrolled, Enrollment, NewSample, Render};
 pub use error::{Error, Suspicion};
@@ -42,7 +49,7 @@ use crate::domain::{
 use crate::engine::{Analyze, AnalyzeError};
 use crate::gallery::{Matcher, MatcherFeed, Ranked};
 use crate::image::Photo;
-use crate::store::{PoolUsage, Store};
+use crate::store::{CursorKey, PoolUsage, Store};
 use idempotency::InFlight;
 use retention::Holds;
 use snapshots::Snapshots;
@@ -73,6 +80,7 @@ pub struct Service {
     store: Store,
     replicator: Arc<Replicator>,
     applications: Arc<Applications>,
+    administrators: Arc<Administrators>,
     writability: Arc<Writability>,
     policy: Policy,
     holds: Arc<Holds>,
@@ -94,10 +102,12 @@ impl Service {
         let snapshots =
             snapshots.map(|config| Snapshots::new(config, store.snapshots.clone(), Arc::clone(&feed), model.clone()));
         let applications = Arc::new(Applications::new(store.apps.clone(), clock.clone()));
+        let administrators = Arc::new(Administrators::new(store.administrators.clone(), clock.clone()));
         let replicator = Replicator::new(
             store.clone(),
             Arc::clone(&feed),
             Arc::clone(&applications),
+            Arc::clone(&administrators),
             model,
             clock,
             snapshots,
@@ -112,6 +122,7 @@ impl Service {
             store,
             replicator: Arc::new(replicator),
             applications,
+            administrators,
             policy,
             holds: Arc::default(),
             in_flight: Arc::default(),
@@ -126,6 +137,16 @@ impl Service {
     /// The applications and their credentials.
     pub fn applications(&self) -> &Arc<Applications> {
         &self.applications
+    }
+
+    /// The administrators, their tokens and sessions.
+    pub fn administrators(&self) -> &Arc<Administrators> {
+        &self.administrators
+    }
+
+    /// The key that seals the cursors of pages.
+    pub fn cursor_key(&self) -> &CursorKey {
+        &self.store.cursor_key
     }
 
     /// Keeps the galleries equal to the store.

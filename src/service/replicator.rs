@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use parking_lot::Mutex;
 
-use super::Applications;
 use super::loader::{Loader, Loading};
 use super::replica::{Replica, Shared, index_pool};
 use super::snapshots::Snapshots;
+use super::{Administrators, Applications};
 use crate::domain::{AppId, Clock, ModelTag, Revision};
 use crate::gallery::MatcherFeed;
 use crate::store::{Store, StoreError};
@@ -27,6 +27,7 @@ use crate::store::{Store, StoreError};
 pub struct Replicator {
     shared: Arc<Shared>,
     applications: Arc<Applications>,
+    administrators: Arc<Administrators>,
     replicas: Mutex<HashMap<AppId, Arc<Replica>>>,
     loaded: AtomicBool,
     reachable: AtomicBool,
@@ -41,6 +42,7 @@ impl Replicator {
         store: Store,
         feed: Arc<dyn MatcherFeed>,
         applications: Arc<Applications>,
+        administrators: Arc<Administrators>,
         model: ModelTag,
         clock: Clock,
         snapshots: Option<Snapshots>,
@@ -51,6 +53,7 @@ impl Replicator {
         Self {
             shared: Arc::new(Shared { store, feed, model, clock, loader, snapshots, pool: index_pool() }),
             applications,
+            administrators,
             replicas: Mutex::default(),
             loaded: AtomicBool::new(false),
             reachable: AtomicBool::new(false),
@@ -133,7 +136,7 @@ impl Replicator {
         }
     }
 
-    /// One round: refreshes the applications, reads the revisions, loads new galleries, advances those that are behind,
+    /// One round: refreshes applications and administrators, reads the revisions, loads new galleries, advances those that are behind,
     /// reloads those that the store no longer has as they were, and unloads those of deleted applications.
     ///
     /// # Errors
@@ -157,6 +160,7 @@ impl Replicator {
     async fn round(&self, limit: Duration) -> Result<(), StoreError> {
         let began = self.shared.clock.instant();
         self.applications.refresh().await?;
+        self.administrators.refresh().await?;
         let positions = self.shared.store.templates.revisions().await?;
         *self.polled_at.lock() = began;
         self.unload_others(&positions.iter().map(|(app, _)| app).collect()).await?;

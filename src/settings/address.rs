@@ -1,9 +1,27 @@
 //! Addresses to listen on, as people write them.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
+
+/// Where the administration answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AdminListen {
+    /// At [`AdminListen::DEFAULT`], if that is free.
+    Default,
+    /// At an address of its own, and only there.
+    At(SocketAddr),
+    /// Where the API does.
+    Api,
+    /// Nowhere.
+    Off,
+}
+
+impl AdminListen {
+    /// The address where nothing is set: of this machine only.
+    pub const DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8081);
+}
 
 /// The forms of an address.
 const FORMS: &str = "must be an address with a port such as 127.0.0.1:8080, 0.0.0.0:8080 (all addresses), [::1]:8080, \
@@ -25,13 +43,17 @@ pub(super) fn address<'de, D: Deserializer<'de>>(text: D) -> Result<SocketAddr, 
     parse(&String::deserialize(text)?).ok_or_else(|| D::Error::custom(FORMS))
 }
 
-/// An address, or `None` for an empty text.
-pub(super) fn address_or_none<'de, D: Deserializer<'de>>(text: D) -> Result<Option<SocketAddr>, D::Error> {
+/// Where the administration answers.
+pub(super) fn admin_listen<'de, D: Deserializer<'de>>(text: D) -> Result<AdminListen, D::Error> {
     let text = String::deserialize(text)?;
-    if text.is_empty() {
-        return Ok(None);
+    match text.trim() {
+        "" => Ok(AdminListen::Default),
+        "api" => Ok(AdminListen::Api),
+        "off" => Ok(AdminListen::Off),
+        text => {
+            parse(text).map(AdminListen::At).ok_or_else(|| D::Error::custom(format!("{FORMS}, \"api\" or \"off\"")))
+        }
     }
-    parse(&text).map(Some).ok_or_else(|| D::Error::custom(FORMS))
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod user;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+pub use address::AdminListen;
 use environment::{is_of_kubernetes, meant};
 use renamed::{GivenNames, new_variable, old_variables};
 pub use sections::{
@@ -333,7 +334,7 @@ mod tests {
     fn the_defaults_are_valid() {
         let settings = load(&[], &[]).unwrap();
         assert_eq!(settings.listen.to_string(), "127.0.0.1:8080");
-        assert_eq!(settings.admin.listen, None);
+        assert_eq!(settings.admin.listen, AdminListen::Default);
         assert_eq!(settings.matching.threshold, 0.75);
     }
 
@@ -407,6 +408,7 @@ mod tests {
         for (key, value, text) in [
             ("listen", "nowhere", "listen = \"nowhere\": must be an address with a port such as 127.0.0.1:8080"),
             ("admin.listen", "9090x", "admin.listen = \"9090x\": must be an address with a port such as"),
+            ("admin.hosts", "https://faces.example", "admin.hosts: must be host names without scheme"),
             ("limits.body_bytes", "many", "limits.body_bytes = \"many\": must be a whole number"),
             ("limits.body_bytes", "7", "limits.body_bytes = 7: must be at least 1024 bytes"),
             ("limits.app_burst", "-1", "limits.app_burst = -1: "),
@@ -437,8 +439,11 @@ mod tests {
             let settings = load(&[("SEMBLANCE_ADMIN_LISTEN", text)], &[("listen", text)]).unwrap();
             assert_eq!(
                 (settings.listen.to_string(), settings.admin.listen),
-                (address.to_owned(), Some(settings.listen))
+                (address.to_owned(), AdminListen::At(settings.listen))
             );
+        }
+        for (text, listen) in [("", AdminListen::Default), ("api", AdminListen::Api), ("off", AdminListen::Off)] {
+            assert_eq!(load(&[("SEMBLANCE_ADMIN_LISTEN", text)], &[]).unwrap().admin.listen, listen, "{text}");
         }
     }
 

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use super::SettingsError;
-use super::address::{address, address_or_none};
+use super::address::{AdminListen, address, admin_listen};
 use crate::domain::{Networks, PhotoFormats};
 
 /// A text that never shows in logs or dumps.
@@ -67,9 +67,13 @@ pub struct Settings {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
-    /// Where alone `/metrics` answers; `None`: where the API does.
-    #[serde(deserialize_with = "address_or_none")]
-    pub listen: Option<SocketAddr>,
+    /// Where the administration answers.
+    #[serde(deserialize_with = "admin_listen")]
+    pub listen: AdminListen,
+    /// The host names under which it is reached.
+    pub hosts: Vec<String>,
+    /// Whether other machines may use it without TLS.
+    pub plain_http: bool,
 }
 
 /// `[database]`
@@ -248,6 +252,16 @@ pub enum LogFormat {
     Json,
 }
 
+/// Whether a text can be a host name or an address in a `Host` header.
+fn is_host_name(text: &str) -> bool {
+    let is_address = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'))
+        .is_some_and(|text| text.parse::<IpAddr>().is_ok());
+    let is_name = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+    is_address || is_name
+}
+
 impl Settings {
     pub(super) fn validated(mut self) -> Result<Self, SettingsError> {
         // Without the value, which `Settings::load_from` adds.
@@ -264,6 +278,9 @@ impl Settings {
         // A request with two photos may have twice the bytes.
         if self.limits.upload_bytes != 0 && self.limits.upload_bytes / 2 < self.limits.body_bytes {
             return wrong("limits.upload_bytes", "must be at least twice limits.body_bytes");
+        }
+        if self.admin.hosts.iter().any(|host| !is_host_name(host)) {
+            return wrong("admin.hosts", "must be host names without scheme, port and path, such as faces.example.org");
         }
         let timeouts = [
             ("server.head_timeout_s", self.server.head_timeout_s),

@@ -25,6 +25,9 @@ pub(super) const SEAL_CHECK: &str = "sealing check";
 /// The row of `meta` with the sealed key of the journal.
 pub(super) const JOURNAL_KEY: &str = "journal key";
 
+/// The row of `meta` with the sealed key of cursors.
+pub(super) const CURSOR_KEY: &str = "cursor key";
+
 /// The row of `meta` with the id of the database: random, and kept by a backup and a copy.
 pub(super) const DATABASE_ID: &str = "database id";
 
@@ -140,6 +143,11 @@ impl Keyring {
         self.sealer(sealed_under(sealed)?)?.open_key(JOURNAL_KEY.as_bytes(), sealed)
     }
 
+    /// Opens the key of cursors.
+    pub(super) fn open_cursor_key(&self, sealed: &[u8]) -> Result<Key, SealError> {
+        self.sealer(sealed_under(sealed)?)?.open_key(CURSOR_KEY.as_bytes(), sealed)
+    }
+
     /// Seals sealed bytes under another key; `None` when they are under it already.
     pub(super) fn rewrap(&self, to: &Sealer, aad: &[u8], sealed: &[u8]) -> Result<Option<Vec<u8>>, SealError> {
         let from = sealed_under(sealed)?;
@@ -152,6 +160,12 @@ impl Keyring {
 
 fn sealers(keys: &[Key]) -> Sealers {
     keys.iter().map(|key| (key.id(), Arc::new(Sealer::new(key)))).collect()
+}
+
+/// A random cursor key, sealed.
+pub(super) fn new_cursor_key(active: &Key) -> Result<Vec<u8>, StoreError> {
+    let key = Key::random().map_err(|error| StoreError::Failed(Box::new(error)))?;
+    Ok(Sealer::new(active).seal_bytes(CURSOR_KEY.as_bytes(), key.0.as_ref())?)
 }
 
 /// The sealed journal key of a database that has none: random for a new database. Older versions derived it from the

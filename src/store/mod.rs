@@ -6,9 +6,11 @@
 //! Every write of a gallery begins by raising that gallery's revision under a row lock, so revisions have no gaps and
 //! commit in order, and a replica that follows them misses nothing.
 
+mod administrators;
 pub mod backup;
 mod config;
 mod continuity;
+mod cursor_key;
 mod error;
 mod idempotency;
 mod key;
@@ -26,8 +28,13 @@ mod sql;
 mod sqlite;
 mod traits;
 
+pub use administrators::{
+    AdminChange, AdminCodeRecord, AdminSessionRecord, AdminState, AdminStore, AdminTokenRecord, AdministratorRecord,
+    LastUse, SessionsOver, TokenChange,
+};
 pub use backup::{BackupError, BackupFile, BackupStore, BackupWriter};
 pub use config::{DatabaseConfig, KeySource, OpenMode, OpenOptions};
+pub use cursor_key::{CursorError, CursorKey};
 pub use error::{InsertError, LimitReached, OpenError, Refusal, StoreError};
 pub use idempotency::{EnrollmentReply, Executed, Fingerprint, IdempotencyStore, KeptReply, REPLY_MAX_AGE};
 pub use key::{Key, KeyError, KeyFile, KeyId, LockedKeyFile};

@@ -5,8 +5,10 @@ use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 
 use super::config::{DatabaseConfig, OpenMode, OpenOptions};
+use super::cursor_key::CursorKey;
 use super::error::{OpenError, StoreError};
-use super::keyring::{self, DATABASE_ID, JOURNAL_KEY, Keyring, SEAL_CHECK};
+use super::key::Key;
+use super::keyring::{self, CURSOR_KEY, DATABASE_ID, JOURNAL_KEY, Keyring, SEAL_CHECK};
 use super::sql::executor::{Db, Executor, Limit, Pool, values};
 use super::sql::keys::check_keys_given;
 use super::sql::opener::Opener;
@@ -100,6 +102,7 @@ async fn unlock(db: Db, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Res
         }
     };
     let journal_key = keys.open_journal_key(&sealed).map_err(StoreError::from)?.0;
+    let cursor_key = cursor_key(&db, &keys, &key, options.mode).await?;
     let id = match read_meta(&db, DATABASE_ID).await? {
         None if options.mode != OpenMode::Read => Some(init_meta(&db, DATABASE_ID, random_uuid().as_bytes()).await?),
         id => id,
@@ -117,6 +120,7 @@ async fn unlock(db: Db, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Res
     });
     Ok(Store {
         apps: store.clone(),
+        administrators: store.clone(),
         templates: store.clone(),
         idempotency: store.clone(),
         snapshots: store.clone(),
@@ -129,8 +133,29 @@ async fn unlock(db: Db, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Res
         keys: store,
         hints,
         journal_key,
+        cursor_key: Arc::new(cursor_key),
         database_id,
     })
+}
+
+/// The key of cursors. One that cannot be opened, because a node of an older version has activated another sealing key,
+/// is replaced: only cursors that are in use end.
+async fn cursor_key(db: &Db, keys: &Keyring, active: &Key, mode: OpenMode) -> Result<CursorKey, OpenError> {
+    let open = |sealed: &[u8]| keys.open_cursor_key(sealed).map(|key| CursorKey::new(&key));
+    let known = read_meta(db, CURSOR_KEY).await?;
+    if let Some(Ok(key)) = known.as_deref().map(open) {
+        return Ok(key);
+    }
+    let new = keyring::new_cursor_key(active)?;
+    if mode == OpenMode::Read {
+        return Ok(open(&new).map_err(StoreError::from)?);
+    }
+    if let Some(unreadable) = known {
+        let mut writer = db.writer(Limit::Unbounded).await?;
+        let sql = "DELETE FROM meta WHERE name = $1 AND value = $2";
+        writer.execute(sql, values![CURSOR_KEY, unreadable.as_slice()]).await?;
+    }
+    Ok(open(&init_meta(db, CURSOR_KEY, &new).await?).map_err(StoreError::from)?)
 }
 
 async fn read_meta(db: &Db, name: &str) -> Result<Option<Vec<u8>>, StoreError> {

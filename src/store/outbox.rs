@@ -11,33 +11,41 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::error::StoreError;
-use crate::domain::{AppId, JournalPosition, Revision, TemplateId, TransactionId, random_uuid};
+use crate::domain::{Actor, AppId, JournalPosition, Revision, SampleId, TemplateId, TransactionId, random_uuid};
 
 /// Why a template is erased.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErasureReason {
     /// One word, as in the receipt.
     pub name: &'static str,
     /// The request that erases it.
     pub transaction: Option<TransactionId>,
+    /// Who erases it.
+    pub actor: Actor,
 }
 
 impl ErasureReason {
     /// Its retention period is over.
-    pub const RETENTION: Self = Self { name: "retention", transaction: None };
-    /// Its application is deleted.
-    pub const APPLICATION: Self = Self { name: "application", transaction: None };
+    pub const RETENTION: Self = Self { name: "retention", transaction: None, actor: Actor::Server };
+    /// Its application is deleted, by a command.
+    pub const APPLICATION: Self = Self { name: "application", transaction: None, actor: Actor::Command };
     /// An import replaces it.
-    pub const IMPORT: Self = Self { name: "import", transaction: None };
+    pub const IMPORT: Self = Self { name: "import", transaction: None, actor: Actor::Command };
 
     /// A client deletes it.
     pub fn delete(transaction: TransactionId) -> Self {
-        Self { name: "delete", transaction: Some(transaction) }
+        Self { name: "delete", transaction: Some(transaction), actor: Actor::Application }
     }
 
     /// A client replaces it.
     pub fn replace(transaction: TransactionId) -> Self {
-        Self { name: "replace", transaction: Some(transaction) }
+        Self { name: "replace", transaction: Some(transaction), actor: Actor::Application }
+    }
+
+    /// The same, by another actor.
+    #[must_use]
+    pub fn by(self, actor: Actor) -> Self {
+        Self { actor, ..self }
     }
 }
 
@@ -60,6 +68,14 @@ pub struct OutboxEvent {
     pub revision: Option<u64>,
     /// The reason, or the outcome.
     pub detail: String,
+    /// Who did it; `None` in events of versions that did not record it.
+    pub actor: Option<Actor>,
+    /// The sample that it is about.
+    pub sample: Option<SampleId>,
+    /// The id of the application's key that it is about.
+    pub key: Option<String>,
+    /// The names of the fields that changed, never their values.
+    pub changed: Vec<String>,
 }
 
 impl OutboxEvent {
@@ -72,12 +88,13 @@ impl OutboxEvent {
         app: &AppId,
         template: &TemplateId,
         revision: Revision,
-        reason: ErasureReason,
+        reason: &ErasureReason,
     ) -> Self {
         Self {
             transaction: reason.transaction.map(|transaction| transaction.0),
             template: Some(template.as_str().to_owned()),
             revision: Some(revision.0),
+            actor: Some(reason.actor.clone()),
             ..Self::new(at, Self::ERASURE, Some(app), reason.name)
         }
     }
@@ -93,7 +110,29 @@ impl OutboxEvent {
             template: None,
             revision: None,
             detail: detail.to_owned(),
+            actor: None,
+            sample: None,
+            key: None,
+            changed: Vec::new(),
         }
+    }
+
+    /// The same, by an actor.
+    #[must_use]
+    pub fn by(self, actor: Actor) -> Self {
+        Self { actor: Some(actor), ..self }
+    }
+
+    /// The same, with the names of the fields that changed.
+    #[must_use]
+    pub fn changing(self, fields: &[&str]) -> Self {
+        Self { changed: fields.iter().map(|&field| field.to_owned()).collect(), ..self }
+    }
+
+    /// The same, as a part of a request.
+    #[must_use]
+    pub fn within(self, transaction: TransactionId) -> Self {
+        Self { transaction: Some(transaction.0), ..self }
     }
 }
 

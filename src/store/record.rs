@@ -8,8 +8,8 @@ use super::outbox::ErasureReason;
 use crate::domain::{AppId, EnrollRules, ModelTag, Revision, SampleId, TemplateId};
 use crate::gallery::{Change, IndexedTemplate};
 
-/// SHA-256 of an APP-KEY. The key itself is never stored.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// SHA-256 of a secret: an APP-KEY, a token, a one-time code, a session. The secret itself is never stored.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyHash(pub [u8; 32]);
 
 impl std::fmt::Debug for KeyHash {
@@ -82,7 +82,7 @@ pub struct DatedTemplate {
 }
 
 /// What to do when a template with the same id exists.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OnConflict {
     /// Refuse: a biometric is never overwritten silently.
     Refuse,

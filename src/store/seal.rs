@@ -128,12 +128,12 @@ impl fmt::Debug for Sealer {
     }
 }
 
-fn cipher(key: &Key) -> Aes256Gcm {
+pub(super) fn cipher(key: &Key) -> Aes256Gcm {
     Aes256Gcm::new((&*key.0).into())
 }
 
 /// Appends a random nonce, the ciphertext and the tag.
-fn encrypt(cipher: &Aes256Gcm, aad: &[u8], text: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
+pub(super) fn encrypt(cipher: &Aes256Gcm, aad: &[u8], text: &[u8], out: &mut Vec<u8>) -> Result<(), SealError> {
     let mut nonce = [0u8; NONCE];
     fill_random(&mut nonce).map_err(|_| SealError::Random)?;
     out.reserve_exact(NONCE + text.len() + TAG);
@@ -146,7 +146,7 @@ fn encrypt(cipher: &Aes256Gcm, aad: &[u8], text: &[u8], out: &mut Vec<u8>) -> Re
 }
 
 /// Opens what [`encrypt`] appended. The buffer is wiped when it is dropped.
-fn decrypt(cipher: &Aes256Gcm, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
+pub(super) fn decrypt(cipher: &Aes256Gcm, aad: &[u8], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
     let (nonce, rest) = sealed.split_first_chunk::<NONCE>().ok_or(SealError::Format)?;
     let (text, tag) = rest.split_last_chunk::<TAG>().ok_or(SealError::Format)?;
     let mut plain = Zeroizing::new(text.to_vec());

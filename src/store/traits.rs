@@ -7,7 +7,9 @@ use async_trait::async_trait;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
+use super::administrators::AdminStore;
 use super::backup::BackupStore;
+use super::cursor_key::CursorKey;
 use super::error::{InsertError, Refusal, StoreError};
 use super::idempotency::IdempotencyStore;
 use super::key::{Key, KeyId};
@@ -243,6 +245,8 @@ pub trait HintStore: Send + Sync {
 pub struct Store {
     /// Applications.
     pub apps: Arc<dyn AppStore>,
+    /// Administrators, their tokens and sessions.
+    pub administrators: Arc<dyn AdminStore>,
     /// Templates.
     pub templates: Arc<dyn TemplateStore>,
     /// Enrollments that are executed once, however often they are requested.
@@ -269,4 +273,6 @@ pub struct Store {
     pub retention: Arc<dyn RetentionStore>,
     /// The key of the journal. It does not change when another sealing key is activated.
     pub journal_key: Zeroizing<[u8; 32]>,
+    /// Seals the cursors of pages. All nodes have the same.
+    pub cursor_key: Arc<CursorKey>,
 }

@@ -32,7 +32,7 @@ impl FromRequestParts<ApiState> for Authenticated {
         match api.service().applications().authenticate(app_id, app_key, transaction) {
             Ok(caller) => {
                 tracing::Span::current().record("app", caller.app.as_str());
-                audit.caller(&caller.app);
+                audit.caller(&caller);
                 api.check_rate(&caller.app)?;
                 Ok(Self { caller, audit })
             }

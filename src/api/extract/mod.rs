@@ -14,5 +14,6 @@ pub(super) use caller::Authenticated;
 pub(super) use form::{ONE_PHOTO, TWO_PHOTOS, read_form};
 pub(super) use idempotency::{IDEMPOTENCY_KEY, RequestKey};
 pub(super) use query::Query;
+pub(super) use stream::read_capped;
 pub(super) use template::read_template_id;
 pub(super) use template_id::TemplatePath;

@@ -68,6 +68,12 @@ pub(super) fn within(
     })
 }
 
+/// Reads a small body to its end.
+pub(in crate::api) async fn read_capped(request: Request, cap: usize) -> Result<Vec<u8>, ApiError> {
+    let Capped { body, .. } = capped(request, cap)?;
+    collect(body, Vec::new()).await
+}
+
 /// Reads a stream to its end.
 pub(super) async fn collect(
     mut stream: impl Stream<Item = Result<Bytes, ReadError>> + Unpin,

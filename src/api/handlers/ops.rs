@@ -4,13 +4,13 @@ use std::borrow::Cow;
 
 use axum::Extension;
 use axum::extract::{RawQuery, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use crate::api::openapi::OpenApi;
 use crate::api::outcome::Outcome;
 use crate::api::reply::Readiness;
-use crate::api::{ApiError, ApiState};
+use crate::api::{ApiError, ApiState, MetricsOn};
 use crate::service::{Error, Service};
 use crate::telemetry::Metrics;
 
@@ -75,8 +75,8 @@ fn notes(service: &Service) -> Vec<String> {
     clock.into_iter().chain(held).collect()
 }
 
-pub(in crate::api) async fn metrics(State(api): State<ApiState>) -> Response {
-    match api.metrics().render(&api.gauges()) {
+pub(in crate::api) async fn metrics(State(api): State<ApiState>, Extension(on): Extension<MetricsOn>) -> Response {
+    match api.metrics().render(&api.gauges(on == MetricsOn::ByApplication)) {
         Ok(text) => Outcome::plain(([(header::CONTENT_TYPE, Metrics::CONTENT_TYPE)], text)),
         Err(error) => ApiError::from(Error::Internal(error.into())).into_response(),
     }
@@ -88,4 +88,13 @@ pub(in crate::api) async fn openapi(Extension(OpenApi(document)): Extension<Open
 
 pub(in crate::api) async fn licences(State(api): State<ApiState>) -> Response {
     Outcome::plain(([(header::CONTENT_TYPE, JSON)], api.licences()))
+}
+
+/// axum adds `Allow` to this response.
+pub(in crate::api) async fn other_method(method: Method) -> Response {
+    if method == Method::OPTIONS {
+        StatusCode::NO_CONTENT.into_response()
+    } else {
+        ApiError::NoSuchMethod.into_response()
+    }
 }

@@ -301,8 +301,8 @@ pub(in crate::api) const METRICS: Operation = Operation {
     id: "metrics",
     summary: "Metrics in the OpenMetrics text format.",
     description: Some(
-        "Figures of all applications. If the setting `admin.listen` names a separate address, only that address \
-         serves them, and this one answers 404.",
+        "Figures of all applications. If the setting `admin.listen` names an address, only that address serves them, and \
+         this one answers 404.",
     ),
     replies: &[Reply { media_type: "application/openmetrics-text", ..Reply::ok("All metrics.", plain_text) }],
     ..HEALTHZ

@@ -53,11 +53,11 @@ pub(super) async fn import(
         }
         batch.push(template);
         if batch.len() == BATCH {
-            insert(store, app, &batch, on_conflict, &mut imported).await?;
+            insert(store, app, &batch, &on_conflict, &mut imported).await?;
             batch.clear();
         }
     }
-    insert(store, app, &batch, on_conflict, &mut imported).await?;
+    insert(store, app, &batch, &on_conflict, &mut imported).await?;
     Ok(imported)
 }
 
@@ -65,13 +65,13 @@ async fn insert(
     store: &Store,
     app: &AppId,
     templates: &[DatedTemplate],
-    on_conflict: OnConflict,
+    on_conflict: &OnConflict,
     imported: &mut Imported,
 ) -> Result<(), CliError> {
     if templates.is_empty() {
         return Ok(());
     }
-    let revisions = store.templates.insert_dated(app, templates, on_conflict).await?;
+    let revisions = store.templates.insert_dated(app, templates, on_conflict.clone()).await?;
     for (DatedTemplate { template, .. }, revision) in templates.iter().zip(revisions) {
         match revision {
             Ok(_) => {

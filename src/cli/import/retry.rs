@@ -43,7 +43,7 @@ pub(super) async fn write(
     let mut pauses = RETRY_PAUSES.iter();
     while !open.is_empty() {
         let batch: Vec<IndexedTemplate> = open.iter().filter_map(|at| templates.get(*at).cloned()).collect();
-        match store.templates.insert_all(app, &batch, on_conflict).await {
+        match store.templates.insert_all(app, &batch, on_conflict.clone()).await {
             Ok(revisions) => {
                 for (at, revision) in open.iter().zip(revisions) {
                     refused[*at] = revision.err();

@@ -113,7 +113,7 @@ impl AppStore for SqlStore {
                     .fetch_all("SELECT template_id FROM templates WHERE app_id = $1 ORDER BY template_id", values![id])
                     .await?;
                 for row in &templates {
-                    write.erase(&row.template_id("template_id")?, ErasureReason::APPLICATION).await?;
+                    write.erase(&row.template_id("template_id")?, &ErasureReason::APPLICATION).await?;
                     write.skip_change();
                 }
                 write.tx.execute("DELETE FROM applications WHERE app_id = $1", values![id]).await?;

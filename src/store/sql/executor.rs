@@ -376,6 +376,11 @@ impl Tx {
         self.execute_on_postgres("LOCK TABLE applications IN EXCLUSIVE MODE").await
     }
 
+    /// Waits for all changes of administrators, and blocks new ones; readers go on. SQLite has one writer at a time.
+    pub(in crate::store) async fn lock_administrators(&mut self) -> Result<(), StoreError> {
+        self.execute_on_postgres("LOCK TABLE administrators IN EXCLUSIVE MODE").await
+    }
+
     /// Commits, and notifies other nodes. The notification is skipped before the queue of Postgres is full, which
     /// would fail the commit.
     pub(in crate::store) async fn commit_and_notify(mut self) -> Result<(), StoreError> {

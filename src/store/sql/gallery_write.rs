@@ -104,7 +104,7 @@ impl GalleryWrite<'_> {
 
     /// Deletes a template and, with it, the keys of all snapshots that may hold it; an outbox event records it.
     /// `false` when the template does not exist.
-    pub(super) async fn erase(&mut self, template: &TemplateId, reason: ErasureReason) -> Result<bool, StoreError> {
+    pub(super) async fn erase(&mut self, template: &TemplateId, reason: &ErasureReason) -> Result<bool, StoreError> {
         let samples = if self.counted.is_some() { self.stored_samples(template).await? } else { None };
         let deleted = self
             .tx
@@ -131,11 +131,11 @@ impl GalleryWrite<'_> {
         template: &TemplateId,
         samples: &[Sample],
         dated: Option<&DatedTemplate>,
-        on_conflict: OnConflict,
+        on_conflict: &OnConflict,
     ) -> Result<Revision, InsertError> {
         self.admit(template, samples.len(), on_conflict).await?;
         let created_at = dated.and_then(|dated| dated.created_at);
-        if !self.insert_template(template, created_at, on_conflict).await? && on_conflict != OnConflict::Extend {
+        if !self.insert_template(template, created_at, on_conflict).await? && *on_conflict != OnConflict::Extend {
             return Err(Refusal::Exists.into());
         }
         for (at, sample) in samples.iter().enumerate() {
@@ -159,7 +159,7 @@ impl GalleryWrite<'_> {
         if self.stored_samples(template).await?.is_none() {
             return Ok(None);
         }
-        self.admit(template, 1, OnConflict::Extend).await?;
+        self.admit(template, 1, &OnConflict::Extend).await?;
         let sealer = self.sealer().await?;
         self.insert_sample(&sealer, template, sample, None).await?;
         Ok(Some(self.append_change(template).await?))
@@ -170,7 +170,7 @@ impl GalleryWrite<'_> {
         &mut self,
         template: &TemplateId,
         created_at: Option<SystemTime>,
-        on_conflict: OnConflict,
+        on_conflict: &OnConflict,
     ) -> Result<bool, StoreError> {
         if let OnConflict::Replace(reason) = on_conflict {
             self.erase(template, reason).await?;
@@ -260,11 +260,11 @@ impl GalleryWrite<'_> {
         &mut self,
         template: &TemplateId,
         adds: usize,
-        on_conflict: OnConflict,
+        on_conflict: &OnConflict,
     ) -> Result<(), InsertError> {
         let adds = adds as u64;
         self.admit_to_template(adds)?;
-        if on_conflict != OnConflict::Extend && !self.quota.is_set() {
+        if *on_conflict != OnConflict::Extend && !self.quota.is_set() {
             return Ok(());
         }
         let stored = self.stored_samples(template).await?;

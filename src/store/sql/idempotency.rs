@@ -31,6 +31,7 @@ impl IdempotencyStore for SqlStore {
         reply: &EnrollmentReply,
     ) -> Result<Executed, InsertError> {
         let key = &key_hash(key);
+        let on_conflict = &on_conflict;
         self.db
             .transact(Limit::Request, |deadline| async move {
                 let mut write = self.begin_write(app, deadline).await?;

@@ -10,7 +10,7 @@ use super::sql_store::SqlStore;
 use crate::domain::ModelTag;
 use crate::store::error::{OpenError, StoreError};
 use crate::store::key::KeyId;
-use crate::store::keyring::{JOURNAL_KEY, SEAL_CHECK, SUPERSEDED};
+use crate::store::keyring::{CURSOR_KEY, JOURNAL_KEY, SEAL_CHECK, SUPERSEDED};
 use crate::store::record::{KeyStatus, Resealed, SampleCursor};
 use crate::store::seal::{SampleRef, Sealed, Sealer, reply_key_aad, sealed_under, snapshot_key_aad};
 use crate::store::traits::KeyStore;
@@ -52,9 +52,12 @@ impl KeyStore for SqlStore {
                 superseded.retain(|id| *id != key);
                 set_superseded(&mut tx, &superseded).await?;
                 set_meta(&mut tx, SEAL_CHECK, &sealer.check()?).await?;
-                let journal_key = tx.fetch_one("SELECT value FROM meta WHERE name = $1", values![JOURNAL_KEY]).await?;
-                if let Some(rewrapped) = self.keys.rewrap(&sealer, JOURNAL_KEY.as_bytes(), journal_key.get("value")?)? {
-                    set_meta(&mut tx, JOURNAL_KEY, &rewrapped).await?;
+                for name in [JOURNAL_KEY, CURSOR_KEY] {
+                    let sql = "SELECT value FROM meta WHERE name = $1";
+                    let Some(row) = tx.fetch_optional(sql, values![name]).await? else { continue };
+                    if let Some(rewrapped) = self.keys.rewrap(&sealer, name.as_bytes(), row.get("value")?)? {
+                        set_meta(&mut tx, name, &rewrapped).await?;
+                    }
                 }
                 tx.commit().await
             })

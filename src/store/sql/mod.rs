@@ -1,5 +1,7 @@
 //! The traits of the store over SQL, once for both databases.
 
+mod administrator_rows;
+pub(super) mod administrators;
 pub(super) mod apps;
 pub(super) mod backup;
 pub(super) mod executor;

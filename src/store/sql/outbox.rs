@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::executor::{DbRow, Executor, Limit, values};
 use super::row::{self, corrupt};
 use super::sql_store::SqlStore;
-use crate::domain::{JournalPosition, random_uuid};
+use crate::domain::{JournalPosition, SampleId, random_uuid};
 use crate::store::error::StoreError;
 use crate::store::outbox::{Claim, NodePosition, OutboxBacklog, OutboxEvent, OutboxStore};
 
@@ -47,7 +47,8 @@ impl OutboxStore for SqlStore {
                      SELECT notice_id FROM outbox WHERE node IS NULL OR node = $1 OR claimed_until < $4
                      ORDER BY happened_at, notice_id LIMIT $5
                  ) AND (node IS NULL OR node = $1 OR claimed_until < $4)
-                 RETURNING notice_id, happened_at, operation, transaction_id, app_id, template_id, revision, detail",
+                 RETURNING notice_id, happened_at, operation, transaction_id, app_id, template_id, revision, detail,
+                           actor, sample_id, key_id, changed",
                 values![&node, &id, now + lease, now, limit],
             )
             .await?;
@@ -110,6 +111,14 @@ fn event(row: &DbRow) -> Result<OutboxEvent, StoreError> {
         template: row.get("template_id")?,
         revision: revision.and_then(|revision| u64::try_from(revision).ok()),
         detail: row.get("detail")?,
+        // The kind of a newer version is left out: the line matters more.
+        actor: row.get::<Option<&str>>("actor")?.and_then(|actor| actor.parse().ok()),
+        sample: row.optional_uuid("sample_id")?.map(SampleId),
+        key: row.get("key_id")?,
+        changed: row
+            .get::<Option<&str>>("changed")?
+            .map(|changed| changed.split(',').map(str::to_owned).collect())
+            .unwrap_or_default(),
     })
 }
 

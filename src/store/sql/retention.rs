@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::executor::{Connection, DbRow, Deadline, Executor, Limit, values};
 use super::row;
 use super::sql_store::SqlStore;
+use crate::domain::Actor;
 use crate::domain::{AppId, rfc3339};
 use crate::store::error::StoreError;
 use crate::store::outbox::{ErasureReason, OutboxEvent};
@@ -49,7 +50,7 @@ impl RetentionStore for SqlStore {
                 set_meta_time(&mut tx, CLOCK_CONFIRMED, before.now).await?;
                 let seen = before.seen.map_or_else(|| "never".to_owned(), rfc3339);
                 let detail = format!("confirmed: {}, last seen: {seen}", rfc3339(before.now));
-                let event = OutboxEvent::new(before.now, "retention confirm-clock", None, &detail);
+                let event = OutboxEvent::new(before.now, "retention confirm-clock", None, &detail).by(Actor::Command);
                 self.insert_event(&mut tx, &event).await?;
                 tx.commit().await?;
                 Ok(before)
@@ -120,7 +121,11 @@ impl RetentionStore for SqlStore {
                 let at = self.now(&mut tx).await?;
                 let before = rfc3339(hold.enrolled_before);
                 let detail = format!("confirmed: {} templates enrolled before {before}", hold.templates);
-                self.insert_event(&mut tx, &OutboxEvent::new(at, "retention confirm", Some(app), &detail)).await?;
+                self.insert_event(
+                    &mut tx,
+                    &OutboxEvent::new(at, "retention confirm", Some(app), &detail).by(Actor::Command),
+                )
+                .await?;
                 tx.commit().await?;
                 Ok(Some(hold))
             })
@@ -184,7 +189,7 @@ impl SqlStore {
         let (mut expired, mut confirmed) = (Expired::default(), 0_i64);
         for row in &rows {
             let id = row.template_id("template_id")?;
-            write.erase(&id, ErasureReason::RETENTION).await?;
+            write.erase(&id, &ErasureReason::RETENTION).await?;
             expired.revision = Some(write.append_change(&id).await?);
             expired.erased += 1;
             confirmed += i64::from(row.get::<i64>("created_at")? < rule.confirmed_before);

@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use uuid::Uuid;
 
 use super::executor::{DbRow, Value};
-use crate::domain::{AppId, Guard, ModelTag, Revision, SampleId, TemplateId, random_uuid};
+use crate::domain::{
+    AdminSessionId, AdminTokenId, AdministratorId, AppId, Guard, ModelTag, Revision, SampleId, TemplateId, random_uuid,
+};
 use crate::store::error::StoreError;
 use crate::store::record::{KeyHash, SnapshotId};
 
@@ -74,6 +76,10 @@ impl DbRow {
         self.get::<&str>(column)?.parse().map_err(|_| corrupt(column))
     }
 
+    pub(super) fn administrator_id(&self, column: &str) -> Result<AdministratorId, StoreError> {
+        self.get::<&str>(column)?.parse().map_err(|_| corrupt(column))
+    }
+
     pub(super) fn template_id(&self, column: &str) -> Result<TemplateId, StoreError> {
         self.get::<&str>(column)?.parse().map_err(|_| corrupt(column))
     }
@@ -120,6 +126,9 @@ value_from! {
     Option<&'a str>: |text| Self::Text(text);
     &'a AppId: |id| Self::Text(Some(id.as_str()));
     &'a TemplateId: |id| Self::Text(Some(id.as_str()));
+    &'a AdministratorId: |id| Self::Text(Some(id.as_str()));
+    &'a AdminTokenId: |id| Self::Text(Some(id.as_str()));
+    &'a AdminSessionId: |id| Self::Text(Some(id.as_str()));
     &'a ModelTag: |model| Self::Text(Some(model.as_str()));
     &'a [u8]: |bytes| Self::Bytes(Some(bytes));
     &'a [u8; 32]: |bytes| Self::Bytes(Some(bytes));

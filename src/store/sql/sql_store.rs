@@ -42,11 +42,13 @@ impl SqlStore {
     /// Adds an event to the outbox. Where this process has a journal, its node has claimed the event.
     pub(super) async fn insert_event(&self, db: &mut impl Executor, event: &OutboxEvent) -> Result<(), StoreError> {
         let node = self.node.get();
+        let actor = event.actor.as_ref().map(ToString::to_string);
+        let changed = (!event.changed.is_empty()).then(|| event.changed.join(","));
         db.execute(
             "INSERT INTO outbox
-                 (notice_id, happened_at, operation, transaction_id, app_id, template_id, revision, detail, node,
-                  claimed_until)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                 (notice_id, happened_at, operation, transaction_id, app_id, template_id, revision, detail, actor,
+                  sample_id, key_id, changed, node, claimed_until)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)",
             values![
                 &event.id,
                 event.at,
@@ -56,6 +58,10 @@ impl SqlStore {
                 event.template.as_deref(),
                 event.revision.map(Revision),
                 event.detail.as_str(),
+                actor.as_deref(),
+                event.sample.as_ref().map(|sample| &sample.0),
+                event.key.as_deref(),
+                changed.as_deref(),
                 node,
                 node.map(|_| event.at + LEASE),
             ],

@@ -24,6 +24,7 @@ impl TemplateStore for SqlStore {
         sample: &Sample,
         on_conflict: OnConflict,
     ) -> Result<Revision, InsertError> {
+        let on_conflict = &on_conflict;
         self.db
             .transact(Limit::Request, |deadline| async move {
                 let mut write = self.begin_write(app, deadline).await?;
@@ -41,7 +42,7 @@ impl TemplateStore for SqlStore {
         on_conflict: OnConflict,
     ) -> Result<Vec<Result<Revision, Refusal>>, StoreError> {
         let templates: Vec<_> = templates.iter().map(|template| (template, None)).collect();
-        self.insert_each(app, &templates, on_conflict).await
+        self.insert_each(app, &templates, &on_conflict).await
     }
 
     async fn insert_dated(
@@ -51,7 +52,7 @@ impl TemplateStore for SqlStore {
         on_conflict: OnConflict,
     ) -> Result<Vec<Result<Revision, Refusal>>, StoreError> {
         let templates: Vec<_> = templates.iter().map(|dated| (&dated.template, Some(dated))).collect();
-        self.insert_each(app, &templates, on_conflict).await
+        self.insert_each(app, &templates, &on_conflict).await
     }
 
     async fn count(&self, app: &AppId) -> Result<usize, StoreError> {
@@ -82,6 +83,7 @@ impl TemplateStore for SqlStore {
         template: &TemplateId,
         reason: ErasureReason,
     ) -> Result<Option<Revision>, StoreError> {
+        let reason = &reason;
         self.db
             .transact(Limit::Request, |deadline| async move {
                 let mut write = self.begin_write(app, deadline).await?;
@@ -111,6 +113,7 @@ impl TemplateStore for SqlStore {
         if is_none {
             return Ok(Vec::new());
         }
+        let reason = &reason;
         self.db
             .transact(Limit::Bulk, |deadline| async move {
                 let mut write = self.begin_write(app, deadline).await?;
@@ -191,7 +194,7 @@ impl SqlStore {
         &self,
         app: &AppId,
         templates: &[(&IndexedTemplate, Option<&DatedTemplate>)],
-        on_conflict: OnConflict,
+        on_conflict: &OnConflict,
     ) -> Result<Vec<Result<Revision, Refusal>>, StoreError> {
         self.db
             .transact(Limit::Bulk, |deadline| async move {

@@ -5,7 +5,7 @@ use semblance::domain::{Embedding, ModelTag, Revision, SampleId};
 use semblance::gallery::Sample;
 use semblance::store::{OnConflict, TemplateStore as _};
 
-use semblance::api::ApiConfig;
+use semblance::api::{MetricsOn, Routes};
 
 use crate::support::schema::Schema;
 use crate::support::{Answer, Form, Server, Setup, eventually, photo};
@@ -107,8 +107,8 @@ async fn metrics_count_requests_and_stages() {
 
 #[tokio::test]
 async fn public_metrics_hide_app_ids() {
-    let config = ApiConfig { metrics_by_app: false, ..ApiConfig::default() };
-    let server = Server::with(Setup { config, ..Setup::default() }).await;
+    let routes = Routes { metrics: MetricsOn::Totals, ..Routes::ALL };
+    let server = Server::with(Setup { routes, ..Setup::default() }).await;
     let other = server.service.applications().create("other").await.unwrap();
     server.service.replicator().poll().await.unwrap();
     server.enroll("ann", &photo("ann")).await;

@@ -89,6 +89,7 @@ pub(super) fn command(data: &Path, database: &Database) -> Command {
     command
         .env("SEMBLANCE_DATA", data)
         .env("SEMBLANCE_LISTEN", "127.0.0.1:0")
+        .env("SEMBLANCE_ADMIN_LISTEN", "off") // its usual port is one server's only
         .env("SEMBLANCE_COMPUTE_INFERENCE_THREADS", "1")
         .env("SEMBLANCE_DATABASE_POLL_MS", "200")
         .env("SEMBLANCE_SERVER_DRAIN_S", "0")

@@ -40,7 +40,7 @@ async fn a_template_has_a_limited_number_of_samples(fixture: Fixture) {
     assert_eq!(extended, [Err(too_many()), Err(too_many()), Ok(Revision(3))]);
     // A replacement that is refused erases nothing.
     let replace = OnConflict::Replace(ErasureReason::IMPORT);
-    assert_eq!(insert_all(&[of("full", 33)], replace).await, [Err(too_many())]);
+    assert_eq!(insert_all(&[of("full", 33)], replace.clone()).await, [Err(too_many())]);
     let sizes: Vec<_> = all(&store, &a).await.iter().map(|t| (t.id.to_string(), t.samples.len())).collect();
     assert_eq!(sizes, [("full".to_owned(), 32), ("one".to_owned(), 32)]);
     assert_eq!(insert_all(&[of("full", 2)], replace).await, [Ok(Revision(4))]);
@@ -143,15 +143,16 @@ async fn quotas_hold_after_any_writes(fixture: Fixture) {
         let node = &nodes[random.below(2)];
         let name = format!("t{}", random.below(8));
         let adds = 1 + random.below(3) as u32;
-        let on_conflict =
-            [OnConflict::Refuse, OnConflict::Replace(ErasureReason::IMPORT), OnConflict::Extend][random.below(3)];
+        let on_conflict = [OnConflict::Refuse, OnConflict::Replace(ErasureReason::IMPORT), OnConflict::Extend]
+            [random.below(3)]
+        .clone();
         match random.below(12) {
             0..=4 => {
                 let other = of(&format!("t{}", random.below(8)), adds);
                 let batch = [of(&name, adds), other];
-                let written = node.templates.insert_all(&a, &batch, on_conflict).await.unwrap();
+                let written = node.templates.insert_all(&a, &batch, on_conflict.clone()).await.unwrap();
                 for (template, written) in batch.iter().zip(written) {
-                    let due = expected.insert(template.id.as_str(), u64::from(adds), on_conflict);
+                    let due = expected.insert(template.id.as_str(), u64::from(adds), on_conflict.clone());
                     assert_eq!(written.map(drop), due, "step {step}");
                     refused += usize::from(due.is_err());
                 }

@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use semblance::api::{ApiConfig, ApiState, Limiters, Routes, router};
+use semblance::api::{AdminConfig, ApiConfig, ApiState, Limiters, MetricsOn, Routes, router};
 use semblance::compute::{FairLimiter, FairSlots, MemoryBudget, Ticket};
 use semblance::domain::{Calibration, Clock};
 use semblance::engine::Analyze;
 use semblance::service::{Credentials, Policy, Service};
-use semblance::store::Store;
+use semblance::store::{CursorKey, Store};
 use semblance::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
+use super::administrators::MemoryAdministrators;
 use super::index::PlainIndex;
 use super::store::MemoryStore;
 use super::{Answer, Call, Form, ScriptedEngine};
@@ -34,6 +35,8 @@ pub struct Setup {
     /// Whether the first poll of the store has happened.
     pub loaded: bool,
     pub clock: Clock,
+    /// What the listener serves.
+    pub routes: Routes,
 }
 
 impl Default for Setup {
@@ -47,7 +50,8 @@ impl Default for Setup {
             max_stale: Some(Duration::from_secs(900)),
         };
         Self {
-            config: ApiConfig::default(),
+            // The router without a listener knows no peer.
+            config: ApiConfig { admin: plain_http(), ..ApiConfig::default() },
             policy,
             photos: 8,
             store: 64,
@@ -55,8 +59,14 @@ impl Default for Setup {
             share: 1.0,
             loaded: true,
             clock: Clock::system(),
+            routes: Routes { metrics: MetricsOn::ByApplication, ..Routes::ALL },
         }
     }
+}
+
+/// The administration may be used without TLS.
+pub fn plain_http() -> AdminConfig {
+    AdminConfig { plain_http: true, ..AdminConfig::default() }
 }
 
 /// The server without a socket: what answers, and what is behind it.
@@ -65,6 +75,7 @@ pub struct Parts {
     pub app: Credentials,
     pub engine: Arc<ScriptedEngine>,
     pub store: Arc<MemoryStore>,
+    pub administrators: Arc<MemoryAdministrators>,
     pub service: Service,
     pub limiters: Limiters,
 }
@@ -79,12 +90,14 @@ impl Parts {
     pub async fn around(engine: Arc<ScriptedEngine>, outer: Arc<dyn Analyze>, setup: Setup) -> Self {
         let metrics = Arc::new(Metrics::new());
         let (store, index) = (Arc::new(MemoryStore::default()), Arc::new(PlainIndex::default()));
+        let administrators = Arc::new(MemoryAdministrators::default());
         let service = Service::new(
             Arc::new(MeasuredAnalyze::new(outer, Arc::clone(&metrics))),
             Arc::new(MeasuredMatcher::new(index.clone(), Arc::clone(&metrics))),
             index,
             Store {
                 apps: store.clone(),
+                administrators: administrators.clone(),
                 templates: store.clone(),
                 idempotency: store.clone(),
                 snapshots: store.clone(),
@@ -98,6 +111,7 @@ impl Parts {
                 backup: store.clone(),
                 database_id: Default::default(),
                 journal_key: Default::default(),
+                cursor_key: Arc::new(CursorKey::random().unwrap()),
             },
             None,
             setup.policy,
@@ -116,7 +130,7 @@ impl Parts {
         };
         let licences = serde_json::json!({"models": [{"name": "scripted", "licence": "none"}]});
         let state = ApiState::new(service.clone(), limiters.clone(), metrics, setup.config, &licences, None);
-        Self { router: router(state, Routes::All), app, engine, store, service, limiters }
+        Self { router: router(state, setup.routes), app, engine, store, administrators, service, limiters }
     }
 }
 
@@ -126,6 +140,7 @@ pub struct Server {
     pub app: Credentials,
     pub engine: Arc<ScriptedEngine>,
     pub store: Arc<MemoryStore>,
+    pub administrators: Arc<MemoryAdministrators>,
     pub service: Service,
     pub limiters: Limiters,
     task: JoinHandle<()>,
@@ -141,11 +156,11 @@ impl Server {
     }
 
     pub async fn serving(parts: Parts) -> Self {
-        let Parts { router, app, engine, store, service, limiters } = parts;
+        let Parts { router, app, engine, store, administrators, service, limiters } = parts;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let addr = listener.local_addr().unwrap();
         let task = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { addr, app, engine, store, service, limiters, task }
+        Self { addr, app, engine, store, administrators, service, limiters, task }
     }
 
     /// Counts a photo of the first application as one that waits.

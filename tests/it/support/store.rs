@@ -215,7 +215,8 @@ impl TemplateStore for MemoryStore {
         on_conflict: OnConflict,
     ) -> Result<Vec<Result<Revision, Refusal>>, StoreError> {
         self.gallery(app, |gallery| {
-            let insert = |template: &IndexedTemplate| gallery.put(&template.id, template.samples.clone(), on_conflict);
+            let insert =
+                |template: &IndexedTemplate| gallery.put(&template.id, template.samples.clone(), on_conflict.clone());
             templates.iter().map(insert).collect()
         })
     }

@@ -1,0 +1,6 @@
+//! One resource, or one family of resources, per file: its bodies, its replies and its handlers.
+
+pub(super) mod administrators;
+pub(super) mod session;
+pub(super) mod sessions;
+pub(super) mod tokens;

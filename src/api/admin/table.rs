@@ -1,0 +1,114 @@
+//! Every route of the administration API, in one table.
+
+use super::handlers::{administrators, session, sessions, tokens};
+use super::{Access, AdminRoute, Operation};
+use crate::api::audit::Lines;
+
+/// The table. Paths are below [`BASE`](super::BASE).
+pub(super) fn table() -> Vec<AdminRoute> {
+    let op = Operation::new;
+    vec![
+        // Sessions of the one who calls.
+        AdminRoute::post(
+            "/session",
+            Access::PUBLIC,
+            session::sign_in,
+            op("signIn", "Sign in with a token or a one-time code")
+                .takes::<session::SignIn>()
+                .gives::<session::SessionView>()
+                .refuses(&["tlsRequired"]),
+        ),
+        AdminRoute::get(
+            "/session",
+            Access::ANY,
+            session::read,
+            op("getSession", "Who is signed in").gives::<session::SessionView>(),
+        )
+        .lines(Lines::Never),
+        AdminRoute::delete("/session", Access::ANY, session::sign_out, op("signOut", "Sign out")),
+        AdminRoute::post(
+            "/session/confirm",
+            Access::ANY,
+            session::confirm,
+            op("confirmSession", "Present a token again, for changes that need a fresh session")
+                .takes::<session::Confirmation>()
+                .gives::<session::SessionView>(),
+        ),
+        // Administrators.
+        AdminRoute::get(
+            "/administrators",
+            Access::OWNER,
+            administrators::list,
+            op("listAdministrators", "List administrators").gives::<administrators::AdministratorPage>(),
+        )
+        .lines(Lines::Counted),
+        AdminRoute::post(
+            "/administrators",
+            Access::OWNER.fresh(),
+            administrators::create,
+            op("createAdministrator", "Create an administrator")
+                .takes::<administrators::CreateAdministrator>()
+                .gives::<administrators::AdministratorView>()
+                .refuses(&["nameTaken"]),
+        ),
+        AdminRoute::get(
+            "/administrators/{adminId}",
+            Access::OWNER,
+            administrators::read,
+            op("getAdministrator", "Read an administrator").gives::<administrators::AdministratorView>(),
+        ),
+        AdminRoute::patch(
+            "/administrators/{adminId}",
+            Access::OWNER.fresh(),
+            administrators::change,
+            op("changeAdministrator", "Change an administrator")
+                .takes::<administrators::ChangeAdministrator>()
+                .gives::<administrators::AdministratorView>()
+                .refuses(&["nameTaken", "lastOwner"]),
+        ),
+        AdminRoute::delete(
+            "/administrators/{adminId}",
+            Access::OWNER.fresh(),
+            administrators::remove,
+            op("deleteAdministrator", "Delete an administrator with its tokens and sessions").refuses(&["lastOwner"]),
+        ),
+        AdminRoute::post(
+            "/administrators/{adminId}/invitations",
+            Access::OWNER.fresh(),
+            administrators::invite,
+            op("inviteAdministrator", "Make a one-time code for signing in").gives::<administrators::Invitation>(),
+        ),
+        AdminRoute::post(
+            "/administrators/{adminId}/tokens",
+            Access::ANY.fresh(),
+            tokens::create,
+            op("createToken", "Make a token")
+                .takes::<tokens::CreateToken>()
+                .gives::<tokens::CreatedToken>()
+                .refuses(&["tooManyTokens"]),
+        ),
+        AdminRoute::delete(
+            "/tokens/{tokenId}",
+            Access::ANY.fresh(),
+            tokens::end_token,
+            op("endToken", "End a token and the sessions that were made with it"),
+        ),
+        // Sessions of all.
+        AdminRoute::get(
+            "/sessions",
+            Access::ANY,
+            sessions::list,
+            op("listSessions", "List sessions").gives::<sessions::SessionList>(),
+        )
+        .lines(Lines::Counted),
+        AdminRoute::delete("/sessions/{sessionId}", Access::ANY, sessions::end, op("endSession", "End a session")),
+        AdminRoute::post(
+            "/sessions/end",
+            Access::ANY,
+            sessions::end_all,
+            op("endSessions", "End all sessions of one administrator")
+                .takes::<sessions::EndSessions>()
+                .gives::<sessions::Ended>(),
+        ),
+    ]
+}
