@@ -51,6 +51,7 @@ use crate::gallery::{Matcher, MatcherFeed, Ranked};
 use crate::image::Photo;
 use crate::store::{CursorKey, PoolUsage, Store};
 use idempotency::InFlight;
+use replicator::Callers;
 use retention::Holds;
 use snapshots::Snapshots;
 
@@ -106,8 +107,7 @@ impl Service {
         let replicator = Replicator::new(
             store.clone(),
             Arc::clone(&feed),
-            Arc::clone(&applications),
-            Arc::clone(&administrators),
+            Callers { applications: Arc::clone(&applications), administrators: Arc::clone(&administrators) },
             model,
             clock,
             snapshots,

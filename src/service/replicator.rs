@@ -23,11 +23,16 @@ use crate::domain::{AppId, Clock, ModelTag, Revision};
 use crate::gallery::MatcherFeed;
 use crate::store::{Store, StoreError};
 
+/// Who may call, as read with every poll.
+pub(super) struct Callers {
+    pub(super) applications: Arc<Applications>,
+    pub(super) administrators: Arc<Administrators>,
+}
+
 /// Follows the store's revisions.
 pub struct Replicator {
     shared: Arc<Shared>,
-    applications: Arc<Applications>,
-    administrators: Arc<Administrators>,
+    callers: Callers,
     replicas: Mutex<HashMap<AppId, Arc<Replica>>>,
     loaded: AtomicBool,
     reachable: AtomicBool,
@@ -41,8 +46,7 @@ impl Replicator {
     pub(super) fn new(
         store: Store,
         feed: Arc<dyn MatcherFeed>,
-        applications: Arc<Applications>,
-        administrators: Arc<Administrators>,
+        callers: Callers,
         model: ModelTag,
         clock: Clock,
         snapshots: Option<Snapshots>,
@@ -52,8 +56,7 @@ impl Replicator {
         let loader = Loader::new(store.templates.clone(), model.clone(), clock.clone());
         Self {
             shared: Arc::new(Shared { store, feed, model, clock, loader, snapshots, pool: index_pool() }),
-            applications,
-            administrators,
+            callers,
             replicas: Mutex::default(),
             loaded: AtomicBool::new(false),
             reachable: AtomicBool::new(false),
@@ -159,8 +162,8 @@ impl Replicator {
 
     async fn round(&self, limit: Duration) -> Result<(), StoreError> {
         let began = self.shared.clock.instant();
-        self.applications.refresh().await?;
-        self.administrators.refresh().await?;
+        self.callers.applications.refresh().await?;
+        self.callers.administrators.refresh().await?;
         let positions = self.shared.store.templates.revisions().await?;
         *self.polled_at.lock() = began;
         self.unload_others(&positions.iter().map(|(app, _)| app).collect()).await?;

@@ -79,7 +79,8 @@ async fn authenticate(gate: &Gate, parts: &Parts, transport: &Transport) -> Resu
             let signed_in = service.administrators().authenticate_session(secret).await;
             // Not counted: a console with many calls whose session has ended must be able to sign in again.
             let signed_in = signed_in.map_err(|error| known_error(&gate.api, error))?;
-            if !is_safe(&parts.method) && !(transport.is_same_origin(parts, true) && has_csrf_token(parts, secret)) {
+            let is_own = || transport.is_same_origin(parts, true) && has_csrf_token(parts, secret);
+            if !is_safe(&parts.method) && !is_own() {
                 return Err(Forbidden::Csrf.into());
             }
             Passed { signed_in, secret: Some(secret.to_owned()) }

@@ -1,6 +1,7 @@
 //! The wire contract: whole answers, and every corner that the documents leave open.
 
 mod add;
+mod admin;
 mod credentials;
 mod delete;
 mod errors;

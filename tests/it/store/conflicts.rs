@@ -92,6 +92,7 @@ async fn a_deadlock_is_repeated() {
             .await
             .unwrap();
         let (store, a) = (store.clone(), a.clone());
+        let replaced = replaced.clone();
         let write = tokio::spawn(async move {
             if round == 0 {
                 store.templates.insert(&a, &id("x"), &sample(3), replaced).await.map(drop).unwrap();

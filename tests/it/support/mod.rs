@@ -1,6 +1,7 @@
 //! What several tests need: a server on a port of its own with doubles behind its three seams, a
 //! Postgres database, cryptography for the HTTP client.
 
+pub mod admin;
 pub mod administrators;
 pub mod engine;
 pub mod figure;

@@ -1,0 +1,4 @@
+//! The administration API, on the wire.
+
+mod administrators;
+mod sessions;
