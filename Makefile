@@ -7,7 +7,7 @@ CARGO ?= cargo
 TARGET = $${CARGO_TARGET_DIR:-target}
 BINARY = $(TARGET)/release/semblance
 
-.PHONY: setup run test clients fmt lint doc book sbom secrets pin clean
+.PHONY: setup run test clients fmt lint doc book sbom dist install deb secrets pin clean
 
 setup:
 	$(PYTHON) scripts/setup.py --with-photos
@@ -24,6 +24,8 @@ test:
 	$(PYTHON) scripts/postgres.py run -- $(CARGO) test --profile ci --locked --no-fail-fast
 	$(PYTHON) tests/clients/run.py --prepare
 	$(PYTHON) tests/clients/run.py --quick --binary $(TARGET)/ci/semblance
+	$(PYTHON) scripts/dist.py --binary $(TARGET)/ci/semblance --output $(TARGET)/ci/dist
+	$(PYTHON) scripts/try_dist.py $(TARGET)/ci/dist/semblance-*.tar.gz .cache/photos/person_a_1.jpg
 	@$(PYTHON) scripts/skipped.py
 
 # Every HTTP client and reverse proxy that this machine has, in full; `make test` runs a quick form.
@@ -44,6 +46,21 @@ doc:
 # The bill of materials of the server, CycloneDX: target/sbom.json.
 sbom:
 	$(PYTHON) scripts/sbom.py
+
+# One archive for machines of this kind, in target/dist: program, models, documents, licenses, bill of materials, installer.
+dist: setup
+	$(PYTHON) scripts/dist.py
+
+# Installs as the archive does: PREFIX, default /opt/semblance, with a systemd unit; DESTDIR for packages.
+install: dist
+	$(TARGET)/dist/semblance-*/install.sh
+
+# A Debian package of the same files, in target/debian. Needs cargo-deb.
+deb: dist
+	rm -rf $(TARGET)/dist/stage
+	DESTDIR=$(TARGET)/dist/stage UNIT_DIR=/usr/lib/systemd/system COMMAND_DIR=/usr/bin \
+		$(TARGET)/dist/semblance-*/install.sh
+	$(CARGO) deb --no-build --locked
 
 # A book of the documents in target/book; needs mdbook.
 book:

@@ -106,7 +106,7 @@ fn the_manifests_grant_the_time_that_a_stop_needs() {
     for (file, line) in [
         ("docker-compose.yml", format!("stop_grace_period: {GRACE_S}s")),
         ("docs/guides/kubernetes.md", format!("terminationGracePeriodSeconds: {GRACE_S}")),
-        ("docs/guides/systemd.md", format!("TimeoutStopSec={GRACE_S}")),
+        ("packaging/semblance.service", format!("TimeoutStopSec={GRACE_S}")),
     ] {
         let text = std::fs::read_to_string(root.join(file)).unwrap();
         assert!(text.lines().any(|known| known.trim().starts_with(&line)), "{file} has no line {line}");
