@@ -15,7 +15,7 @@ use super::migrate::{Pending, migrator, pending};
 use super::traits::HintStore;
 use crate::domain::stopwatch;
 
-const MIGRATIONS: [(i64, &str, &str); 11] = [
+const MIGRATIONS: [(i64, &str, &str); 12] = [
     (1, "first", include_str!("../../migrations/sqlite/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/sqlite/0002_attributes.sql")),
     (3, "snapshots", include_str!("../../migrations/sqlite/0003_snapshots.sql")),
@@ -27,6 +27,7 @@ const MIGRATIONS: [(i64, &str, &str); 11] = [
     (9, "quotas", include_str!("../../migrations/sqlite/0009_quotas.sql")),
     (10, "retention", include_str!("../../migrations/sqlite/0010_retention.sql")),
     (11, "idempotency", include_str!("../../migrations/sqlite/0011_idempotency.sql")),
+    (12, "administration", include_str!("../../migrations/sqlite/0012_administration.sql")),
 ];
 
 /// Rows that SQLite reads ahead of the one that is processed. A gallery is read while its rows are opened; with these
