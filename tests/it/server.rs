@@ -7,6 +7,7 @@ mod clock;
 mod closing;
 mod cluster;
 mod connections;
+mod console;
 mod continuity;
 mod crash;
 mod database;

@@ -1,0 +1,23 @@
+// Every page of the console, and the entries of the rail in their order.
+
+import { may } from "./session.js";
+import { page } from "./router.js";
+
+/** `nav` names the entry: its text is the message `nav.<nav>`, its symbol the icon of that name. */
+export const NAV = [
+  { nav: "overview", path: "" },
+  { nav: "journal", path: "journal", may: may.audit },
+  { nav: "applications", path: "applications", may: may.own },
+  { nav: "access", path: "access", may: may.own },
+];
+
+const applications = (name) => async () => ({ default: (await import("./pages/applications.js"))[name] });
+
+page("", { nav: "overview" }, () => import("./pages/overview.js"));
+page("journal", { nav: "journal", may: may.audit }, () => import("./pages/journal.js"));
+page("applications", { nav: "applications", may: may.own }, applications("default"));
+page("applications/new", { nav: "applications", may: may.own }, applications("create"));
+page("applications/:appId", { nav: "applications", may: may.own }, applications("one"));
+page("access", { nav: "access", may: may.own }, () => import("./pages/access.js"));
+page("access/:adminId", { nav: "access", may: may.own }, async () => ({ default: (await import("./pages/access.js")).person }));
+page("account", {}, () => import("./pages/account.js"));
