@@ -9,6 +9,7 @@ export const NAV = [
   { nav: "journal", path: "journal", may: may.audit },
   { nav: "applications", path: "applications", may: may.own },
   { nav: "access", path: "access", may: may.own },
+  { nav: "system", path: "system" },
 ];
 
 const applications = (name) => async () => ({ default: (await import("./pages/applications.js"))[name] });
@@ -20,4 +21,5 @@ page("applications/new", { nav: "applications", may: may.own }, applications("cr
 page("applications/:appId", { nav: "applications", may: may.own }, applications("one"));
 page("access", { nav: "access", may: may.own }, () => import("./pages/access.js"));
 page("access/:adminId", { nav: "access", may: may.own }, async () => ({ default: (await import("./pages/access.js")).person }));
+page("system", { nav: "system" }, () => import("./pages/system.js"));
 page("account", {}, () => import("./pages/account.js"));

@@ -25,6 +25,7 @@ pub(super) const FILES: &[(&str, &[u8])] = files![
     "pages/journal.js",
     "pages/overview.js",
     "pages/signin.js",
+    "pages/system.js",
     "policies.js",
     "router.js",
     "session.js",
