@@ -29,7 +29,7 @@ export function tokenTable(one, { changed }) {
     const done = await confirm({ title: t("tokens.endTitle", { name: token.name }), text: t("tokens.endText"), verb: t("tokens.end"), act: () => api.delete(at`tokens/${token.tokenId}`) });
     if (done) (toast(t("tokens.ended", { name: token.name }), "good"), changed());
   };
-  const list = table({
+  const list = one.tokens && table({
     caption: t("tokens.title"),
     columns: [
       { title: t("name"), cell: (token) => token.name },
@@ -38,10 +38,11 @@ export function tokenTable(one, { changed }) {
       { title: t("expires"), cell: (token) => when(token.expiresAt, t("never")) },
       { title: "", cell: (token) => button(t("tokens.end"), () => end(token), { kind: "danger", small: true }), end: true },
     ],
-    load: async () => ({ items: one.tokens ?? [] }),
+    load: async () => ({ items: one.tokens }),
     empty: empty(t("tokens.none"), t("tokens.noneText")),
   });
-  return card(t("tokens.title"), button(t("tokens.add"), add, { symbol: "plus" }), list);
+  // Only owners are given the list.
+  return card(t("tokens.title"), button(t("tokens.add"), add, { symbol: "plus" }), one.tokens ? list : h("p", { class: "quiet" }, t("tokens.own")));
 }
 
 /** The sessions, with a button that ends all of them. */

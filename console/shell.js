@@ -115,7 +115,7 @@ function build() {
     h("header", { class: "top" }, chooser(), search(), h("span", { class: "grow" }), dot, account()),
     h("div", { class: "column" }, lost, main),
   );
-  put(document.body, frame);
+  put(document.body, frame, document.querySelector(".toasts"));
   watch();
   timer = setInterval(watch, POLL_SECONDS * 1000);
 }
@@ -224,7 +224,7 @@ function end() {
 
 async function signInPage() {
   const { default: page } = await import("./pages/signin.js");
-  put(document.body, page());
+  put(document.body, page(), document.querySelector(".toasts"));
   document.querySelector("input")?.focus();
 }
 
@@ -249,7 +249,7 @@ export function prepare() {
   connect({
     connection,
     confirm: askAgain,
-    ended: () => session && (toast(t("sessionEnded"), "bad"), end()),
+    ended: () => session && (end(), toast(t("sessionEnded"), "bad")),
   });
   addEventListener("keydown", (event) => {
     const typing = event.target.closest?.("input, textarea, select, [contenteditable]");

@@ -146,6 +146,7 @@ export default {
   "tokens.endTitle": "End the token “{name}”?",
   "tokens.endText": "It is refused from now on, and the sessions that it opened end.",
   "tokens.ended": "The token “{name}” has ended.",
+  "tokens.own": "A token lets you sign in without an invitation.",
 
   "sessions.title": "Sessions",
   "sessions.client": "Browser",
@@ -432,5 +433,22 @@ export default {
 
   "check.good": "good",
   "check.warning": "warning",
-  "check.failed": "failed"
+  "check.failed": "failed",
+
+  "problem.stopping": "The server is stopping",
+  "problem.sealingKeyMissing": "A sealing key is missing",
+  "problem.loading": "Galleries are being loaded",
+  "problem.engineNotReady": "The recognition is not ready",
+  "problem.databaseStale": "The database was not read for too long",
+  "problem.databaseAway": "The database does not answer",
+  "problem.databaseReadOnly": "The database cannot be written",
+  "problem.galleriesStale": "Galleries do not follow the database",
+  "problem.clockInDoubt": "The clock is in doubt, so expiry is paused",
+  "problem.expiryHeld": "Expiry waits for a confirmation",
+  "problem.journalLost": "Journal lines were lost",
+  "problem.journalBehind": "The journal is behind",
+  "problem.journalBroken": "The journal does not verify",
+  "problem.unreadableSamples": "Samples cannot be opened",
+  "problem.diskNearlyFull": "The disk is nearly full",
+  "problem.certificateEnds": "The certificate ends soon"
 };

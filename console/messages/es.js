@@ -146,6 +146,7 @@ export default {
   "tokens.endTitle": "¿Anular el token «{name}»?",
   "tokens.endText": "Se rechaza desde ahora, y terminan las sesiones que abrió.",
   "tokens.ended": "El token «{name}» está anulado.",
+  "tokens.own": "Un token le permite entrar sin invitación.",
 
   "sessions.title": "Sesiones",
   "sessions.client": "Navegador",
@@ -432,5 +433,22 @@ export default {
 
   "check.good": "bien",
   "check.warning": "aviso",
-  "check.failed": "fallo"
+  "check.failed": "fallo",
+
+  "problem.stopping": "El servidor se está deteniendo",
+  "problem.sealingKeyMissing": "Falta una clave de cifrado",
+  "problem.loading": "Se están cargando las galerías",
+  "problem.engineNotReady": "El reconocimiento no está listo",
+  "problem.databaseStale": "Hace demasiado que no se lee la base de datos",
+  "problem.databaseAway": "La base de datos no responde",
+  "problem.databaseReadOnly": "No se puede escribir en la base de datos",
+  "problem.galleriesStale": "Hay galerías que no siguen a la base de datos",
+  "problem.clockInDoubt": "El reloj no es fiable; la caducidad está en pausa",
+  "problem.expiryHeld": "La caducidad espera una confirmación",
+  "problem.journalLost": "Se han perdido líneas del diario",
+  "problem.journalBehind": "El diario va con retraso",
+  "problem.journalBroken": "El diario no se verifica",
+  "problem.unreadableSamples": "Hay muestras que no se pueden abrir",
+  "problem.diskNearlyFull": "El disco está casi lleno",
+  "problem.certificateEnds": "El certificado caduca pronto"
 };

@@ -46,8 +46,9 @@ function sentence({ counts }) {
 const problems = (list) =>
   list.map((problem) =>
     notice(
-      "warn",
-      h("p", null, h("strong", null, known(`problem.${problem.kind}`) ? t(`problem.${problem.kind}`) : (problem.info ?? problem.text ?? problem.kind))),
+      problem.severity === "critical" ? "bad" : "warn",
+      known(`problem.${problem.kind}`) && h("p", null, h("strong", null, t(`problem.${problem.kind}`))),
+      h("p", null, problem.info ?? problem.kind),
       problem.remedy && h("p", null, problem.remedy),
       problem.since && h("p", { class: "quiet" }, t("overview.since"), " ", when(problem.since)),
     ),

@@ -118,7 +118,7 @@ async fn sessions_begin_and_end() {
     look_at(&mut other, "dialog-confirm");
     other.eval("[...document.querySelectorAll('dialog button')].find((node) => node.type === 'submit').click()");
     other.shows("Ended.");
-    one.click("Applications");
+    one.click("Access");
     one.shows("Your session has ended.");
     one.until("document.querySelector('.sign-in') && !document.querySelector('.rail')");
     one.problems(); // the 401
