@@ -11,10 +11,8 @@ const DAY = 86400;
 const GROUPS = {
   recognition: [
     { name: "threshold", kind: "number", attributes: { min: 0, max: 1, step: "any" } },
-    { name: "targetFpir", kind: "number", attributes: { min: 0, max: 1, step: "any" } },
     { name: "minQuality", kind: "number", attributes: { min: 0, max: 1, step: "any" } },
     { name: "guard", kind: "select", options: ["off", "warn", "refuse"] },
-    { name: "faces", kind: "select", options: ["one", "largest"] },
     { name: "attributes", kind: "checkbox" },
   ],
   limits: [
@@ -23,31 +21,22 @@ const GROUPS = {
     { of: "limits", name: "share", kind: "number", attributes: { min: 0, max: 1, step: "any" } },
     { of: "quotas", name: "templates", kind: "number", attributes: { min: 0, step: 1 } },
     { of: "quotas", name: "samples", kind: "number", attributes: { min: 0, step: 1 } },
-    { of: "quotas", name: "samplesPerTemplate", kind: "number", attributes: { min: 1, step: 1 } },
   ],
   privacy: [
     { name: "retentionSeconds", kind: "number", scale: DAY, attributes: { min: 0, step: "any" } },
     { name: "requireConsent", kind: "checkbox" },
     { name: "nameSearch", kind: "checkbox" },
     { name: "keepCrops", kind: "checkbox" },
-    { name: "keepProbesSeconds", kind: "number", scale: DAY, attributes: { min: 0, step: "any" } },
-    { name: "keepTraces", kind: "checkbox" },
-    { name: "recordLastSeen", kind: "checkbox" },
   ],
 };
 
-/** A policy as the API gives it: the value alone, or with its source. */
-function read(app, { of, name }) {
-  const found = of ? app[of]?.[name] : app[name];
-  if (found === undefined) return undefined;
-  if (found !== null && typeof found === "object" && "value" in found) return found;
-  return { value: found, source: found === null ? "server" : "application" };
-}
+/** A policy as the API gives it: `{value, source}`; undefined where the server has none. */
+const read = (app, { of, name }) => (of ? app[of] : app)[name];
 
 function entry(app, spec) {
   const found = read(app, spec);
   if (!found) return null;
-  const own = found.source === "application" || found.source === "target";
+  const own = found.source === "application";
   const scaled = (value) => (spec.scale && value !== null ? value / spec.scale : value);
   const text = t(`policy.${spec.name}`);
   const hints = [known(`policy.about.${spec.name}`) && t(`policy.about.${spec.name}`), !own && spec.kind === "number" && found.value !== null && t("policy.ofServer", { value: String(scaled(found.value)) })];

@@ -169,9 +169,9 @@ export const empty = (title, text, action) => h("div", { class: "empty" }, h("h3
 export const skeleton = (rows = 4) =>
   h("div", { class: "skeleton", role: "status", "aria-label": t("loading") }, Array.from({ length: rows }, () => h("span")));
 
-/** Shows what `load` brings: a skeleton after 150 ms, an error with a way to try again. Returns the place. */
-export function pending(load, draw, { rows } = {}) {
-  const place = h("div", { class: "place" });
+/** Shows what `load` brings: a skeleton after 150 ms, an error with a way to try again. Returns the place. `page` spaces several parts. */
+export function pending(load, draw, { rows, page } = {}) {
+  const place = h("div", { class: page ? "place page" : "place" });
   const run = async () => {
     const timer = setTimeout(() => place.firstChild || put(place, skeleton(rows)), 150);
     try {
@@ -426,7 +426,7 @@ export const tabs = (label, links) =>
   h("nav", { class: "tabs", "aria-label": label }, links.map(({ text, href, current }) => h("a", { href, "aria-current": current ? "page" : undefined }, text)));
 
 /** A word of the API as a badge, with the tone of its meaning. */
-const TONES = { active: "good", ok: "good", ready: "good", good: "good", signed: "good", match: "good", ending: "warn", degraded: "warn", weak: "warn", pending: "warn", suspended: "bad", ended: "quiet", down: "bad", failed: "bad", disabled: "bad", refused: "warn", running: "warn" };
+const TONES = { active: "good", ok: "good", ready: "good", good: "good", signed: "good", match: "good", ending: "warn", degraded: "warn", weak: "warn", pending: "warn", suspended: "bad", ended: "quiet", down: "bad", failed: "bad", disabled: "bad", refused: "warn", running: "warn", passed: "good", loading: "warn" };
 export const state = (value) => badge(word("state", value), TONES[value] ?? "quiet");
 
 /** Saves a text or a blob as a file. */

@@ -19,18 +19,19 @@ export default function page({ signal }) {
       { title: t("state"), cell: (app) => state(app.state) },
       { title: t("nav.people"), cell: (app) => number(app.templates), end: true },
       { title: t("samples"), cell: (app) => number(app.samples), end: true },
-      { title: t("applications.threshold"), cell: (app) => number(policy(app.threshold), 3), end: true },
+      { title: t("applications.threshold"), cell: (app) => number(app.threshold.value, 3), end: true },
       { title: t("applications.expectedFpir"), cell: (app) => fpir(app.expectedFpir), end: true },
     ],
-    load: async () => ({ items: (await api.get("applications", undefined, { signal })).applications }),
+    load: async ({ cursor }) => {
+      const found = await api.get("applications", { cursor }, { signal });
+      return { items: found.applications, nextCursor: found.nextCursor };
+    },
     href: (app) => href(`applications/${segment(app.appId)}`),
     empty: empty(t("noApplication.title"), t("noApplication.own")),
   });
   const add = h("a", { class: "button primary", href: href("applications/new") }, t("applications.new"));
   return h("div", { class: "page" }, head(t("nav.applications"), { lead: t("applications.lead"), action: add }), list);
 }
-
-const policy = (value) => (value !== null && typeof value === "object" ? value.value : value);
 
 /** How often a person who is not enrolled is matched. */
 const fpir = (value) => (value === null || value === undefined ? "–" : value > 0 && value < 0.5 ? t("applications.oneIn", { n: number(Math.round(1 / value)) }) : percent(value, 1));
@@ -68,7 +69,7 @@ export function one({ params, query, signal }) {
   const view = pending(
     () => request("GET", path, { signal }),
     ({ result, etag }) => {
-      const app = result.application ?? result;
+      const app = result.application;
       const self = href(`applications/${segment(app.appId)}`);
       const link = (name) => ({ text: t(`applications.part.${name}`), href: name === "keys" ? self : `${self}?part=${name}`, current: part === name });
       const suspended = app.state === "suspended";
@@ -87,7 +88,7 @@ export function one({ params, query, signal }) {
             [t("keys.appId"), code(app.appId)],
             [t("nav.people"), number(app.templates)],
             [t("samples"), number(app.samples)],
-            [t("applications.threshold"), number(policy(app.threshold), 3)],
+            [t("applications.threshold"), number(app.threshold.value, 3)],
             [t("applications.expectedFpir"), fpir(app.expectedFpir)],
             [t("created"), when(app.createdAt)],
           ]),
@@ -136,7 +137,7 @@ function danger(app, etag, view) {
       act: () => api.delete(at`applications/${app.appId}`, { confirmName: app.name }),
     });
     if (!done) return;
-    toast(t("applications.deleted", { name: app.name }), "good");
+    toast(t(done.complete ? "applications.gone" : "applications.deleted", { name: app.name }), "good");
     await resume();
     go(href("applications"));
   };
@@ -172,7 +173,7 @@ async function addKey(app, changed) {
   );
   if (!made) return;
   changed();
-  await showKey(t("keys.made", { name: made.key.name ?? "" }), app.appId, made.appKey);
+  await showKey(t("keys.made", { name: made.key.name }), app.appId, made.appKey);
 }
 
 function keyTable(app, { signal }) {
@@ -180,7 +181,7 @@ function keyTable(app, { signal }) {
   const list = table({
     caption: t("keys.title"),
     columns: [
-      { title: t("name"), cell: (key) => h("div", null, key.name ?? t("keys.unnamed"), h("div", { class: "hint" }, key.hint ? t("keys.hint", { hint: key.hint }) : key.keyId)) },
+      { title: t("name"), cell: (key) => h("div", null, key.name, h("div", { class: "hint" }, key.hint ? t("keys.hint", { hint: key.hint }) : key.keyId)) },
       { title: t("keys.scopes"), cell: (key) => h("div", { class: "badges" }, key.scopes.length === SCOPES.length ? badge(t("keys.allScopes")) : key.scopes.map((scope) => badge(word("scope", scope)))) },
       { title: t("state"), cell: (key) => h("div", null, state(key.state), key.endsAt && key.state === "ending" && h("div", { class: "hint" }, t("keys.ends"), " ", when(key.endsAt))) },
       { title: t("created"), cell: (key) => when(key.createdAt) },
@@ -197,20 +198,20 @@ function keyTable(app, { signal }) {
     return h(
       "div",
       { class: "actions" },
-      button(t("keys.rotate"), () => rotate(app, key, list.refresh), { small: true, label: t("keys.rotateLabel", { name: key.name ?? key.keyId }) }),
-      button(t(suspended ? "applications.resume" : "applications.suspend"), () => setState(key, suspended ? "active" : "suspended"), { small: true, label: t(suspended ? "keys.resumeLabel" : "keys.suspendLabel", { name: key.name ?? key.keyId }) }),
-      button(t("tokens.end"), () => end(key), { small: true, kind: "danger", label: t("keys.endLabel", { name: key.name ?? key.keyId }) }),
+      button(t("keys.rotate"), () => rotate(app, key, list.refresh), { small: true, label: t("keys.rotateLabel", { name: key.name }) }),
+      button(t(suspended ? "applications.resume" : "applications.suspend"), () => setState(key, suspended ? "active" : "suspended"), { small: true, label: t(suspended ? "keys.resumeLabel" : "keys.suspendLabel", { name: key.name }) }),
+      button(t("tokens.end"), () => end(key), { small: true, kind: "danger", label: t("keys.endLabel", { name: key.name }) }),
     );
   }
   async function setState(key, state) {
     // A leaked key is suspended with one click; it can be resumed, so nothing asks first.
     await api.patch(`${path}/${segment(key.keyId)}`, { state });
-    toast(t(state === "suspended" ? "keys.suspended" : "keys.resumed", { name: key.name ?? key.keyId }), "good");
+    toast(t(state === "suspended" ? "keys.suspended" : "keys.resumed", { name: key.name }), "good");
     list.refresh();
   }
   async function end(key) {
-    const done = await confirm({ title: t("keys.endTitle", { name: key.name ?? key.keyId }), text: t("keys.endText"), verb: t("keys.endVerb"), act: () => api.delete(`${path}/${segment(key.keyId)}`) });
-    if (done) (toast(t("keys.ended", { name: key.name ?? key.keyId }), "good"), list.refresh());
+    const done = await confirm({ title: t("keys.endTitle", { name: key.name }), text: t("keys.endText"), verb: t("keys.endVerb"), act: () => api.delete(`${path}/${segment(key.keyId)}`) });
+    if (done) (toast(t("keys.ended", { name: key.name }), "good"), list.refresh());
   }
   return card(t("keys.title"), null, list);
 }
@@ -219,7 +220,7 @@ function keyTable(app, { signal }) {
 async function rotate(app, key, changed) {
   const action = actionKey();
   const overlaps = [[0, t("keys.overlapNone")], ...[3600, DAY, 7 * DAY, 30 * DAY].map((seconds) => [seconds, duration(seconds)])];
-  const made = await dialog(t("keys.rotateTitle", { name: key.name ?? key.keyId }), (close) => [
+  const made = await dialog(t("keys.rotateTitle", { name: key.name }), (close) => [
     h("p", null, t("keys.rotateText")),
     form({
       fields: [field({ name: "overlap", label: t("keys.overlap"), kind: "select", value: DAY, options: overlaps, hint: t("keys.overlapHint") })],
@@ -230,6 +231,6 @@ async function rotate(app, key, changed) {
   if (!made) return;
   changed();
   const { endsAt } = made.replaced;
-  await showKey(t("keys.made", { name: made.key.name ?? "" }), app.appId, made.appKey);
+  await showKey(t("keys.made", { name: made.key.name }), app.appId, made.appKey);
   toast(endsAt && new Date(endsAt) > Date.now() ? t("keys.oldEnds", { span: duration((new Date(endsAt) - Date.now()) / 1000) }) : t("keys.oldEnded"), "good");
 }

@@ -2,12 +2,12 @@
 
 import { h } from "../dom.js";
 import { t, known, word, dateTime } from "../i18n.js";
-import { api, segment } from "../api.js";
+import { api, request, segment } from "../api.js";
 import { may } from "../session.js";
 import { href, setQuery } from "../router.js";
 import { applications, applicationName } from "../shell.js";
-import { badge, button, code, copyButton, dialog, empty, facts, field, head, pending, table, toast } from "../ui.js";
-import { jobFile } from "../jobs.js";
+import { badge, button, code, copyButton, dialog, empty, facts, field, head, notice, pending, save, table, toast } from "../ui.js";
+import { run } from "../jobs.js";
 
 const FILTERS = ["from", "to", "operation", "outcome", "appId", "templateId", "actor"];
 const OPERATIONS = ["identify", "verify", "add", "delete", "erasure", "templates", "app", "key", "session", "admin", "retention", "backup"];
@@ -42,13 +42,13 @@ export default function page({ query, signal }) {
       { title: t("journal.operation"), cell: (line) => operation(line.operation) },
       { title: t("journal.outcome"), cell: (line) => outcome(line) },
       { title: t("application"), cell: (line) => line.appId && applicationName(line.appId) },
-      { title: t("journal.templateId"), cell: (line) => line.templateId ?? line.template },
+      { title: t("journal.templateId"), cell: (line) => line.templateId },
       { title: t("journal.actor"), cell: (line) => actor(line) },
     ],
     load: async ({ cursor }) => {
       const found = await api.post("journal/search", { ...body(), cursor, limit: 50 }, { signal });
       about.textContent = found.complete === false && found.scannedTo ? t("journal.scannedTo", { time: dateTime(found.scannedTo) }) : "";
-      return { items: found.lines.map((line) => (typeof line === "string" ? { ...JSON.parse(line), raw: line } : line)), nextCursor: found.nextCursor };
+      return { items: found.lines, nextCursor: found.nextCursor };
     },
     open: details,
     empty: empty(t("journal.none"), t("journal.noneText")),
@@ -66,7 +66,10 @@ export default function page({ query, signal }) {
     for (const name of ["from", "to"]) if (values[name]) values[name] = new Date(values[name]).toISOString();
     apply(values);
   });
-  const download = (format) => jobFile(() => api.post("journal/export", { ...body(), format }), `journal.${format === "csv" ? "csv" : "ndjson"}`, signal);
+  const download = async (format) => {
+    const response = await request("POST", "journal/export", { body: { ...body(), format }, signal, raw: true });
+    save(await response.blob(), `journal.${format}`);
+  };
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone;
   return h(
     "div",
@@ -86,15 +89,14 @@ const operation = (name) => (known(`operation.${name}`) ? t(`operation.${name}`)
 
 function outcome(line) {
   if (line.outcome) return known(`outcome.${line.outcome}`) ? t(`outcome.${line.outcome}`) : line.outcome;
-  if (line.status === undefined) return null;
+  if (!line.status) return null;
   return badge(`${line.status}${line.code && line.code !== line.status ? ` / ${line.code}` : ""}`, line.status >= 500 ? "bad" : line.status >= 400 ? "warn" : "good");
 }
 
-const actor = (line) => (line.actor ? (typeof line.actor === "string" ? line.actor : [line.actor.kind, line.actor.id].filter(Boolean).join(" ")) : line.client);
+const actor = ({ actor, keyId, client }) => (actor ? [word("actor", actor.kind), " ", actor.id ?? keyId] : client);
 
 /** One line with all its members, as they stand in the file. */
 function details(line) {
-  const { raw, ...members } = line;
   const show = (value) => (value !== null && typeof value === "object" ? h("code", null, JSON.stringify(value)) : typeof value === "number" ? String(value) : value);
   const both = `${dateTime(line.time, undefined, true)} · ${dateTime(line.time, "UTC", true)} UTC`;
   return dialog(
@@ -106,8 +108,8 @@ function details(line) {
         line.transactionId && [t("error.transaction"), code(line.transactionId)],
         line.templateId && line.appId && may.operate() && [t("journal.templateId"), h("a", { href: href(`people/${segment(line.templateId)}`, line.appId) }, line.templateId)],
       ]),
-      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("journal.members") }, h("table", null, h("caption", { class: "outside" }, t("journal.members")), h("tbody", null, Object.entries(members).map(([name, value]) => h("tr", null, h("th", { scope: "row" }, name), h("td", null, show(value))))))),
-      h("div", { class: "actions" }, raw && copyButton(raw)),
+      h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": t("journal.members") }, h("table", null, h("caption", { class: "outside" }, t("journal.members")), h("tbody", null, Object.entries(line).map(([name, value]) => h("tr", null, h("th", { scope: "row" }, name), h("td", null, show(value))))))),
+      h("div", { class: "actions" }, copyButton(JSON.stringify(line))),
     ],
     { wide: true },
   );
@@ -119,12 +121,23 @@ function status(signal) {
     () => api.get("journal/status", undefined, { signal }),
     (found) => {
       const verify = async () => {
-        const job = await jobFile(() => api.post("journal/verify"), null, signal);
-        if (job) toast(t(job.failure ? "journal.verifyFailed" : "journal.verified"), job.failure ? "bad" : "good");
+        const { result, failure } = await run(() => api.post("journal/verify"), { signal });
+        toast(result?.ok ? t("journal.verified") : (result?.fault ?? failure), result?.ok ? "good" : "bad");
         view.refresh();
       };
-      const at = found.verifiedAt;
-      return h("div", { class: "card-head" }, h("p", null, at ? t("journal.verifiedTo", { n: found.verifiedTo, time: dateTime(at) }) : t("journal.notVerified")), button(t("journal.verify"), verify));
+      const { verification } = found;
+      return h(
+        "div",
+        { class: "page" },
+        !found.enabled && notice("warn", h("p", null, t("journal.off"))),
+        verification?.fault && notice("bad", h("p", null, verification.fault)),
+        h(
+          "div",
+          { class: "card-head" },
+          h("p", null, found.verifiedAt ? t("journal.verifiedTo", { n: found.verifiedTo, time: dateTime(found.verifiedAt) }) : t("journal.notVerified"), " ", found.last && t("journal.last", { n: found.last.n })),
+          button(t("journal.verify"), verify),
+        ),
+      );
     },
     { rows: 1 },
   );

@@ -1,11 +1,12 @@
 // What is wrong now, if anything, and what happened today.
 
 import { h } from "../dom.js";
-import { t, word, known, number, percent, dateTime } from "../i18n.js";
+import { t, word, known, number, bytes, percent, dateTime } from "../i18n.js";
 import { api, segment } from "../api.js";
 import { may } from "../session.js";
 import { href } from "../router.js";
-import { bars, card, empty, head, notice, pending, sparkline, table, when } from "../ui.js";
+import { applicationName } from "../shell.js";
+import { badge, bars, card, empty, head, notice, pending, sparkline, table, when } from "../ui.js";
 
 const HOUR = 3600;
 const REFUSALS = ["code1", "code2", "code3", "code4", "code5", "code6", "code9", "code429", "code503", "failed"];
@@ -23,12 +24,12 @@ export default function page({ signal, onLeave }) {
     },
     ({ overview, figures }) => [
       overview.problems.length ? problems(overview.problems) : notice("good", h("p", null, sentence(overview.today))),
-      h("div", { class: "grid" }, traffic(figures), latency(figures), outcomes(overview.today)),
-      galleries(overview.galleries ?? []),
-      expiries(overview.expiries ?? []),
+      h("div", { class: "grid" }, h("div", { class: "page" }, traffic(figures), latency(figures)), outcomes(overview.today)),
+      galleries(overview.galleries),
+      expiries(overview.expiries),
     ],
+    { page: true },
   );
-  view.classList.add("page");
   const timer = setInterval(() => document.hidden || view.contains(document.activeElement) || view.refresh(), REFRESH_SECONDS * 1000);
   onLeave(() => clearInterval(timer));
   return h("div", { class: "page" }, head(t("nav.overview")), view);
@@ -48,7 +49,7 @@ const problems = (list) =>
     notice(
       problem.severity === "critical" ? "bad" : "warn",
       known(`problem.${problem.kind}`) && h("p", null, h("strong", null, t(`problem.${problem.kind}`))),
-      h("p", null, problem.info ?? problem.kind),
+      h("p", null, problem.info),
       problem.remedy && h("p", null, problem.remedy),
       problem.since && h("p", { class: "quiet" }, t("overview.since"), " ", when(problem.since)),
     ),
@@ -93,11 +94,11 @@ function galleries(list) {
   const rows = table({
     caption: t("overview.galleries"),
     columns: [
-      { title: t("application"), cell: (gallery) => gallery.name ?? gallery.appId },
-      { title: t("nav.people"), cell: (gallery) => number(gallery.templates), end: true },
+      { title: t("application"), cell: (gallery) => applicationName(gallery.appId) },
+      { title: t("nav.people"), cell: (gallery) => number(gallery.people), end: true },
       { title: t("samples"), cell: (gallery) => number(gallery.samples), end: true },
-      { title: t("applications.threshold"), cell: (gallery) => number(gallery.threshold?.value ?? gallery.threshold, 3), end: true },
-      { title: t("applications.expectedFpir"), cell: (gallery) => (gallery.expectedFpir ? t("applications.oneIn", { n: number(Math.round(1 / gallery.expectedFpir)) }) : "–"), end: true },
+      { title: t("overview.index"), cell: (gallery) => bytes(gallery.searchIndexBytes), end: true },
+      { title: t("overview.held"), cell: (gallery) => (gallery.held ? badge(number(gallery.held), "warn") : "0"), end: true },
     ],
     load: async () => ({ items: list }),
     href: may.own() ? (gallery) => href(`applications/${segment(gallery.appId)}`) : undefined,
@@ -111,6 +112,6 @@ function expiries(list) {
   return card(
     t("overview.expiries"),
     null,
-    h("ul", { class: "bars" }, list.map((one) => h("li", null, h("div", null, h("span", null, word("expiry", one.kind), one.name && ` · ${one.name}`), when(one.at ?? one.endsAt))))),
+    h("ul", { class: "bars" }, list.map((one) => h("li", null, h("div", null, h("span", null, word("expiry", one.kind)), when(one.at))))),
   );
 }

@@ -1,10 +1,11 @@
 // The server itself: health, models, store, backups, settings in force, checks.
 
 import { h } from "../dom.js";
-import { t, word, known, number, bytes, duration } from "../i18n.js";
+import { t, word, number, bytes, duration } from "../i18n.js";
 import { api, at, actionKey } from "../api.js";
 import { may } from "../session.js";
 import { href } from "../router.js";
+import { applicationName } from "../shell.js";
 import { badge, button, card, code, confirm, empty, facts, field, head, notice, pending, state, table, tabs, toast, when } from "../ui.js";
 import { run } from "../jobs.js";
 
@@ -18,8 +19,6 @@ export default function page({ query, signal }) {
   return h("div", { class: "page" }, head(t("nav.system")), parts.length > 1 && tabs(t("nav.system"), parts.map(link)), content(signal));
 }
 
-const text = (value) => (value === null || value === undefined ? "–" : typeof value === "boolean" ? t(value ? "yes" : "no") : typeof value === "number" ? number(value) : typeof value === "object" ? JSON.stringify(value) : String(value));
-
 function server(signal) {
   const load = async () => {
     const [system, nodes] = await Promise.all([api.get("system", undefined, { signal }), api.get("nodes", undefined, { signal })]);
@@ -29,15 +28,24 @@ function server(signal) {
     await api.post("system/reload");
     toast(t("system.reloaded"), "good");
   };
-  return pending(load, ({ system, nodes }) => [
+  const resume = async () => {
+    const done = await confirm({ title: t("system.resumeTitle"), text: t("system.resumeText"), verb: t("system.resume"), danger: false, act: () => api.post("system/expiry/resume") });
+    if (done) (toast(t("saved"), "good"), view.refresh());
+  };
+  const view = pending(load, ({ system, nodes }) => [
+    system.expiryPaused && notice("warn", h("p", null, t("problem.clockInDoubt")), button(t("system.resume"), resume)),
     card(
       t("system.part.server"),
       button(t("system.reload"), reload),
       facts([
         [t("system.version"), system.version],
-        [t("system.uptime"), system.uptimeSeconds === undefined ? null : duration(system.uptimeSeconds)],
-        [t("system.node"), system.nodeId && code(system.nodeId)],
+        [t("system.uptime"), duration(system.uptimeSeconds)],
+        [t("system.node"), code(system.nodeId)],
+        [t("system.pack"), system.modelPack],
+        [t("system.processor"), t("system.cores", { count: system.cores, processor: system.processor })],
+        system.disk && [t("system.disk"), t("system.free", { free: bytes(system.disk.freeBytes), total: bytes(system.disk.totalBytes) })],
         [t("system.certificate"), system.certificateEndsAt ? when(system.certificateEndsAt) : t("system.noTls")],
+        [t("system.clock"), t("ms", { n: system.clockOffsetMs })],
       ]),
     ),
     card(
@@ -47,65 +55,70 @@ function server(signal) {
         caption: t("system.nodes"),
         columns: [
           { title: t("system.node"), cell: (node) => h("code", null, node.nodeId) },
-          { title: t("system.version"), cell: (node) => node.version },
+          { title: t("system.version"), cell: (node) => [node.version ?? "–", node.here && [" ", badge(t("system.here"))]] },
           { title: t("sessions.lastSeen"), cell: (node) => when(node.lastSeenAt) },
-          { title: t("state"), cell: (node) => node.ready !== undefined && node.ready !== null && state(node.ready ? "ready" : "down") },
-          { title: t("system.writable"), cell: (node) => node.writable !== undefined && node.writable !== null && t(node.writable ? "yes" : "no") },
-          { title: t("system.behindBy"), cell: (node) => number(node.behindBy), end: true },
+          { title: t("state"), cell: (node) => node.ready !== null && state(node.ready ? "ready" : "down") },
+          { title: t("system.writable"), cell: (node) => node.writable !== null && t(node.writable ? "yes" : "no") },
+          { title: t("system.clock"), cell: (node) => node.clockOffsetMs !== null && t("ms", { n: node.clockOffsetMs }), end: true },
         ],
         load: async () => ({ items: nodes }),
       }),
     ),
-  ]);
+  ], { page: true });
+  return view;
 }
 
 function models(signal) {
   const check = async () => {
-    const job = await run(() => api.post("models/check"), { signal });
-    toast(t(job.state === "failed" ? "system.modelsFail" : "system.modelsGood"), job.state === "failed" ? "bad" : "good");
-    view.refresh();
+    const { result, failure } = await run(() => api.post("models/check"), { signal });
+    if (result?.ok) return toast(t("system.modelsGood"), "good");
+    toast(result?.fault ?? failure ?? t("job.failed"), "bad");
   };
-  const view = pending(
+  return pending(
     () => api.get("models", undefined, { signal }),
-    ({ models }) => [
-      h("div", { class: "card-head" }, h("p", { class: "lead" }, t("system.modelsLead")), may.own() && button(t("system.modelsCheck"), check)),
+    (found) => [
       h(
         "div",
-        { class: "grid" },
-        models.map((model) =>
-          card(
-            model.title ?? model.name ?? model.role,
-            model.golden && (typeof model.golden === "string" ? state(model.golden) : state(model.golden.state)),
-            facts([
-              [t("system.role"), Array.isArray(model.role) ? model.role.join(", ") : (model.role ?? (model.roles ?? []).join(", "))],
-              [t("system.license"), model.licence ?? model.license],
-              model.source && [t("system.source"), model.source],
-              model.sha256 && [t("system.digest"), h("span", null, h("code", { title: model.sha256 }, `${model.sha256.slice(0, 16)}…`))],
-              ...Object.entries(model.figures ?? {}).map(([name, value]) => [name, text(value)]),
-            ]),
-          ),
-        ),
+        { class: "card-head" },
+        h("p", { class: "lead" }, t("system.modelsLead", { pack: found.pack })),
+        h("div", { class: "actions" }, state(found.goldenState), may.own() && button(t("system.modelsCheck"), check)),
       ),
+      h("div", { class: "grid" }, found.models.map(model)),
+      found.runtime && h("p", { class: "hint" }, t("system.runtime", { name: found.runtime.title, license: found.runtime.licence })),
     ],
+    { page: true },
   );
-  view.classList.add("page");
-  return view;
 }
 
+const model = (one) =>
+  card(
+    one.title ?? one.name ?? one.id,
+    one.role && badge([one.role].flat().join(", ")),
+    facts([
+      [t("system.license"), one.licence],
+      [t("system.source"), one.source],
+      one.copyright && [t("system.copyright"), one.copyright],
+      one.sha256 && [t("system.digest"), h("code", { title: one.sha256 }, `${one.sha256.slice(0, 16)}…`)],
+      ...Object.entries(one.measured ?? {}).map(([name, value]) => [name, typeof value === "number" ? number(value, value % 1 ? 4 : 0) : String(value)]),
+    ]),
+  );
+
 function store(signal) {
+  const keys = async () => ({ items: (await api.get("store", { sealingKeys: true }, { signal })).sealingKeys });
   return pending(
     () => api.get("store", undefined, { signal }),
     (found) => [
-      found.reachable === false && notice("bad", h("p", null, t("system.unreachable"))),
-      found.unreadableSamples > 0 && notice("warn", h("p", null, t("system.unreadable", { count: found.unreadableSamples }))),
+      !found.reachable && notice("bad", h("p", null, t("system.unreachable"))),
+      found.writeFault && notice("bad", h("p", null, found.writeFault)),
+      found.unreadable.map((one) => notice("warn", h("p", null, t("system.unreadable", { count: one.people, name: applicationName(one.appId) })))),
       card(
         t("system.part.store"),
-        null,
+        state(found.reachable && found.writable ? "ready" : "degraded"),
         facts([
           [t("system.kind"), found.kind],
-          [t("system.size"), bytes(found.sizeBytes ?? found.size)],
-          [t("system.schema"), text(found.schema)],
-          found.pool && [t("system.pool"), t("system.poolUse", { used: found.pool.inUse ?? found.pool.used ?? 0, all: found.pool.size ?? found.pool.max ?? 0 })],
+          found.bytes !== null && [t("system.size"), bytes(found.bytes)],
+          [t("system.pool"), t("system.poolUse", { used: found.pool.inUse, all: found.pool.capacity })],
+          [t("system.staleness"), t("system.seconds", { n: number(found.stalenessSeconds, 1) })],
         ]),
       ),
       card(
@@ -114,46 +127,52 @@ function store(signal) {
         table({
           caption: t("system.keys"),
           columns: [
-            { title: t("name"), cell: (key) => h("code", null, key.name) },
+            { title: t("name"), cell: (key) => h("code", null, key.keyName) },
             { title: t("state"), cell: (key) => (key.inForce ? badge(t("system.inForce"), "good") : badge(t("system.retired"))) },
-            { title: t("system.given"), cell: (key) => (key.given === false ? badge(t("system.keyMissing"), "bad") : t("yes")) },
-            { title: t("system.sealed"), cell: (key) => text(key.sealed), end: true },
+            { title: t("system.given"), cell: (key) => (key.given ? t("yes") : badge(t("system.keyMissing"), "bad")) },
+            { title: t("system.sealed"), cell: (key) => number(key.sealed), end: true },
           ],
-          load: async () => ({ items: found.sealingKeys ?? [] }),
+          load: keys,
         }),
       ),
     ],
+    { page: true },
   );
 }
 
 function backups(signal) {
-  const make = async () => {
-    const job = await run(() => api.post("backups", {}, { idempotencyKey: actionKey() }), { signal });
-    toast(job.state === "failed" ? (job.failure?.info ?? job.failure ?? t("job.failed")) : t("system.backupMade"), job.state === "failed" ? "bad" : "good");
+  const finish = (job, text) => {
+    toast(job.failure ?? text, job.failure ? "bad" : "good");
     list.refresh();
   };
-  const test = async (backup) => {
-    const job = await run(() => api.post(at`backups/${backup.id ?? backup.backupId}/test`), { signal });
-    toast(job.state === "failed" ? (job.failure?.info ?? job.failure ?? t("job.failed")) : t("system.backupGood"), job.state === "failed" ? "bad" : "good");
-    list.refresh();
-  };
+  const make = async () => finish(await run(() => api.post("backups", {}, { idempotencyKey: actionKey() }), { signal }), t("system.backupMade"));
+  const test = async (backup) => finish(await run(() => api.post(at`backups/${backup.backupId}/test`), { signal }), t("system.backupGood"));
   const remove = async (backup) => {
-    const done = await confirm({ title: t("system.backupDeleteTitle"), text: t("system.backupDeleteText"), verb: t("remove"), act: () => api.delete(at`backups/${backup.id ?? backup.backupId}`) });
+    const done = await confirm({ title: t("system.backupDeleteTitle"), text: t("system.backupDeleteText"), verb: t("remove"), act: () => api.delete(at`backups/${backup.backupId}`) });
     if (done) (toast(t("system.backupDeleted"), "good"), list.refresh());
   };
   const list = table({
     caption: t("system.part.backups"),
     columns: [
       { title: t("created"), cell: (backup) => when(backup.createdAt) },
-      { title: t("system.size"), cell: (backup) => bytes(backup.sizeBytes ?? backup.size), end: true },
-      { title: t("system.needs"), cell: (backup) => (backup.keys ?? []).map((key) => h("code", null, key, " ")) },
+      { title: t("system.size"), cell: (backup) => bytes(backup.bytes), end: true },
+      { title: t("system.needs"), cell: (backup) => backup.keyNames.map((key) => h("code", null, key, " ")) },
       { title: t("system.tested"), cell: (backup) => when(backup.testedAt, t("never")) },
       { title: "", cell: (backup) => h("div", { class: "actions" }, button(t("system.backupTest"), () => test(backup), { small: true }), button(t("remove"), () => remove(backup), { small: true, kind: "danger" })), end: true },
     ],
-    load: async () => ({ items: (await api.get("backups", undefined, { signal })).backups }),
+    load: async () => {
+      try {
+        return { items: (await api.get("backups", undefined, { signal })).backups };
+      } catch (error) {
+        if (error.reason !== "backupsOff") throw error;
+        start.hidden = true;
+        return { items: [] };
+      }
+    },
     empty: empty(t("system.noBackup"), t("system.noBackupText")),
   });
-  return card(t("system.part.backups"), button(t("system.backupMake"), make, { kind: "primary" }), h("p", { class: "hint" }, t("system.backupHint")), list);
+  const start = button(t("system.backupMake"), make, { kind: "primary" });
+  return card(t("system.part.backups"), start, h("p", { class: "hint" }, t("system.backupHint")), list);
 }
 
 function settings(signal) {
@@ -162,15 +181,15 @@ function settings(signal) {
     ({ settings }) => {
       const search = field({ name: "search", label: t("system.settingSearch"), kind: "search" });
       const own = field({ name: "own", label: t("system.settingsOwn"), kind: "checkbox" });
-      const value = (one) => (one.value === null ? (one.isSet ? badge(t("system.secret")) : "–") : h("code", null, typeof one.value === "string" ? one.value || "\"\"" : JSON.stringify(one.value)));
-      const source = (one) => [word("source", one.source), one.fileLine && ` · ${t("system.line", { line: String(one.fileLine) })}`, one.variable && [" · ", h("code", null, one.variable)]];
+      const value = (one) => (one.value === null ? (one.isSet ? badge(t("system.secret")) : "–") : [h("code", null, typeof one.value === "string" ? one.value || "\"\"" : JSON.stringify(one.value)), one.inForce !== undefined && h("div", { class: "hint" }, t("system.chosen", { value: String(one.inForce) }))]);
+      const source = (one) => [word("source", one.source), one.file && [" ", h("code", null, one.file)], one.fileLine && ` · ${t("system.line", { line: String(one.fileLine) })}`, one.variable && [" ", h("code", null, one.variable)]];
       const list = table({
         caption: t("system.part.settings"),
         columns: [
           { title: t("system.setting"), cell: (one) => h("code", null, one.key) },
           { title: t("system.value"), cell: value },
           { title: t("system.from"), cell: source },
-          { title: t("system.reloadable"), cell: (one) => reloads(one.reloadable) },
+          { title: t("system.reloadable"), cell: (one) => t(one.reloadable ? "reload.setting" : one.fileReloadable ? "reload.content" : "reload.nothing") },
         ],
         load: async () => ({ items: settings.filter((one) => one.key.includes(search.read() ?? "") && (!own.read() || one.source !== "default")) }),
       });
@@ -181,13 +200,11 @@ function settings(signal) {
   );
 }
 
-const reloads = (value) => (typeof value === "string" ? (known(`reload.${value}`) ? t(`reload.${value}`) : value) : t(value ? "reload.setting" : "reload.nothing"));
-
 function doctor(signal) {
   return pending(
     () => api.post("system/doctor", {}, { signal }),
     ({ checks }) => {
-      const bad = checks.filter((check) => check.ok === false).length;
+      const bad = checks.filter((check) => !check.ok).length;
       return card(
         t("system.part.doctor"),
         null,
@@ -207,4 +224,4 @@ function doctor(signal) {
   );
 }
 
-const outcome = (check) => (check.ok === false ? badge(t("check.failed"), "bad") : check.outcome === "warning" || check.warning ? badge(t("check.warning"), "warn") : badge(t("check.good"), "good"));
+const outcome = (check) => (!check.ok ? badge(t("check.failed"), "bad") : check.warning ? badge(t("check.warning"), "warn") : badge(t("check.good"), "good"));
