@@ -17,6 +17,7 @@ export function button(text, press, { kind, symbol, type = "button", label, disa
   );
   if (press)
     node.addEventListener("click", async (event) => {
+      if (isBusy(node)) return;
       const work = press(event);
       if (!(work instanceof Promise)) return;
       await busy(node, work).catch(report);
@@ -28,17 +29,17 @@ export function button(text, press, { kind, symbol, type = "button", label, disa
 export const buttonLink = (text, href, { kind, symbol, download } = {}) =>
   h("a", { href, class: `button ${kind ?? ""}`, download }, symbol && icon(symbol), h("span", null, text));
 
-/** Disables a button while work goes on. */
+/** A button does nothing while its work goes on. It keeps the focus, so it is not disabled. */
 export async function busy(node, work) {
-  node.disabled = true;
-  node.setAttribute("aria-busy", "true");
+  node.setAttribute("aria-disabled", "true");
   try {
     return await work;
   } finally {
-    node.disabled = false;
-    node.removeAttribute("aria-busy");
+    node.removeAttribute("aria-disabled");
   }
 }
+
+const isBusy = (node) => node.getAttribute("aria-disabled") === "true";
 
 /** Title of a page with one primary action at its right. Sets the title of the document, too. */
 export function head(title, { action, lead, back } = {}) {
@@ -317,7 +318,7 @@ export function form({ fields, verb, save, kind = "primary", extra }) {
   const named = fields.filter((field) => field.read);
   node.addEventListener("submit", async (event) => {
     event.preventDefault();
-    if (submit.disabled) return;
+    if (isBusy(submit)) return;
     put(trouble);
     for (const field of named) field.fail(field.input?.required && field.read() === null ? t("required") : null);
     const wrong = named.find((field) => field.input?.getAttribute("aria-invalid"));
