@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::domain::{Check, DecodeFault, PhotoFault};
 use crate::service::{AdminError, Error};
+use crate::store::ChangeRefusal;
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -241,6 +242,8 @@ fn service_body(error: &Error) -> ErrorBody {
         Error::TemplateExists => body(S::BAD_REQUEST, 400, "Template already exists"),
         Error::LimitReached(limit) => body(S::BAD_REQUEST, 400, limit.to_string()),
         Error::TemplateNotFound => body(S::BAD_REQUEST, 400, "Template not found"),
+        Error::Change(refusal) => change_body(refusal),
+        Error::NotComparable => body(S::BAD_REQUEST, 400, "Template has no sample of the model in use, enroll a photo"),
         Error::Refused(Check::Liveness) => body(S::BAD_REQUEST, 400, "photo did not pass the liveness check"),
         Error::Refused(Check::Deepfake) => body(S::BAD_REQUEST, 400, "photo did not pass the deepfake check"),
         Error::LowQuality { measured, required } => body(
@@ -282,6 +285,22 @@ fn administration_body(error: AdminError) -> ErrorBody {
         }
     };
     body(status, status.as_u16(), error.to_string()).reason(reason)
+}
+
+/// The public API answers an unknown template with 400, as the vendor's does.
+fn change_body(refusal: &ChangeRefusal) -> ErrorBody {
+    use StatusCode as S;
+    match refusal {
+        ChangeRefusal::NoTemplate => body(S::BAD_REQUEST, 400, "Template not found"),
+        ChangeRefusal::NoTarget => body(S::BAD_REQUEST, 400, "The other template is not found"),
+        ChangeRefusal::NoSample => body(S::BAD_REQUEST, 400, "Sample not found"),
+        ChangeRefusal::TargetExists => body(S::BAD_REQUEST, 400, "Template already exists"),
+        ChangeRefusal::SameTemplate => body(S::BAD_REQUEST, 400, "both templates are the same"),
+        ChangeRefusal::LastSample => {
+            body(S::BAD_REQUEST, 400, "this is the last sample of its template, delete the template instead")
+        }
+        ChangeRefusal::Limit(limit) => body(S::BAD_REQUEST, 400, limit.to_string()),
+    }
 }
 
 fn photo_body(fault: PhotoFault) -> ErrorBody {

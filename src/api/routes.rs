@@ -11,7 +11,9 @@ use axum::{Extension, Router};
 use tower::Layer;
 use tower::util::{MapRequestLayer, option_layer};
 
-use super::handlers::{add, delete as delete_template, identify, inspect, ops, templates, unsupported, verify};
+use super::handlers::{
+    add, delete as delete_template, identify, inspect, ops, samples, templates, unsupported, verify,
+};
 use super::openapi::{self, Endpoint, OpenApi, Operation, Parameter};
 use super::{ApiConfig, ApiError, ApiState, MetricsOn, admin, console, cors, envelope, path};
 
@@ -94,6 +96,14 @@ fn table() -> Vec<Route> {
         Route::get("/api/v1.0/templates/{templateId}", templates::one, openapi::TEMPLATE),
         Route::delete("/api/v1.0/templates/{templateId}", templates::remove, openapi::REMOVE_TEMPLATE),
         Route::post("/api/v1.0/templates/{templateId}/samples", add::add_sample, openapi::ADD_SAMPLE),
+        Route::post("/api/v1.0/templates/{templateId}/verify", samples::verify, openapi::VERIFY_TEMPLATE),
+        Route::post("/api/v1.0/templates/{templateId}/merge", samples::merge, openapi::MERGE_TEMPLATES),
+        Route::delete("/api/v1.0/templates/{templateId}/samples/{sampleId}", samples::remove, openapi::REMOVE_SAMPLE),
+        Route::post(
+            "/api/v1.0/templates/{templateId}/samples/{sampleId}/move",
+            samples::move_sample,
+            openapi::MOVE_SAMPLE,
+        ),
         // For operators and orchestrators.
         Route::get("/healthz", ops::healthz, openapi::HEALTHZ),
         Route::get("/readyz", ops::readyz, openapi::READYZ),

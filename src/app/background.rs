@@ -236,10 +236,12 @@ async fn expire(service: Service) {
     }
 }
 
-/// Deletes the expired replies of requests with an `Idempotency-Key`, for as long as the server runs.
+/// Deletes the expired replies of requests with an `Idempotency-Key`, and crops that are no longer kept, for as long as
+/// the server runs.
 async fn expire_replies(service: Service) {
     loop {
         tokio::time::sleep(REPLY_EXPIRE_INTERVAL).await;
+        erase_unkept_crops(&service).await;
         loop {
             match service.expire_replies().await {
                 Ok(0) => break,
@@ -248,6 +250,20 @@ async fn expire_replies(service: Service) {
                     tracing::debug!(%error, "expired replies are not deleted yet");
                     break;
                 }
+            }
+        }
+    }
+}
+
+/// Erases the crops of applications that no longer keep them.
+async fn erase_unkept_crops(service: &Service) {
+    loop {
+        match service.erase_unkept_crops().await {
+            Ok(0) => return,
+            Ok(crops) => tracing::info!(crops, "crops of applications that no longer keep them are erased"),
+            Err(error) => {
+                tracing::debug!(%error, "crops that are no longer kept are not erased yet");
+                return;
             }
         }
     }

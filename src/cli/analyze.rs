@@ -42,6 +42,7 @@ pub(super) async fn run(mut settings: Settings, arguments: Arguments) -> Result<
         quality: true,
         checks,
         attributes: settings.policy.attributes,
+        crop: false,
         subject,
         tenant: TenantKey::default(),
     };

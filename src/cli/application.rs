@@ -50,6 +50,15 @@ pub(super) enum Command {
         #[arg(value_enum)]
         reported: Switch,
     },
+    /// Set whether a crop of each enrolled face is kept (a JPEG of 224 pixels, sealed), so that people can be shown and
+    /// embeddings made again by another model. Takes effect within a second; `off` also erases the crops that are there.
+    Crops {
+        /// The application's id.
+        id: String,
+        /// `on` or `off`.
+        #[arg(value_enum)]
+        kept: Switch,
+    },
     /// Set what happens when an enrollment may be a mix-up: a photo unlike the other samples of its template, or a face
     /// that is already enrolled under another id. Takes effect within a second.
     Guard {
@@ -145,6 +154,9 @@ fn maximum(text: &str) -> Result<Maximum, String> {
     }
 }
 
+/// Crops that are erased in one transaction.
+const CROPS_BATCH: usize = 1000;
+
 /// The longest period: some ten million years, which the database can still add to a time.
 const LONGEST_PERIOD: Duration = Duration::from_secs(u32::MAX as u64 * 86_400);
 
@@ -214,6 +226,17 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             let text = if reported == Switch::On { "reported" } else { "not reported" };
             journal_command(&store, "app attributes", Some(&id), text).await?;
             outln!("{id}: attributes are {text}")?;
+        }
+        Command::Crops { id, kept } => {
+            let id = parse(&id)?;
+            if !applications.set_keep_crops(&id, kept == Switch::On).await? {
+                return Err(unknown(&id));
+            }
+            let text = if kept == Switch::On { "kept" } else { "not kept" };
+            journal_command(&store, "app crops", Some(&id), text).await?;
+            while store.samples.erase_unkept_crops(CROPS_BATCH).await? > 0 {}
+            scrub_removed(&*store.scrubber).await?;
+            outln!("{id}: crops are {text}")?;
         }
         Command::Retention { id, period } => {
             let id = parse(&id)?;
@@ -296,6 +319,7 @@ async fn list(applications: &Applications, json: bool) -> Result<(), CliError> {
                     "min_quality": record.rules.min_quality,
                     "max_templates": record.rules.quota.templates,
                     "max_samples": record.rules.quota.samples,
+                    "keep_crops": record.keep_crops,
                 })
             )?;
         } else {

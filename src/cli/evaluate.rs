@@ -79,6 +79,7 @@ async fn embed(
         quality: false,
         checks: Checks::default(),
         attributes: false,
+        crop: false,
         subject: Subject::Central,
         tenant: TenantKey::default(),
     };

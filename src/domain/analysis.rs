@@ -4,7 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::{AppId, BoundingBox, Demography, Embedding, Landmarks, Pose, Quality, Verdict};
+use super::{AppId, BoundingBox, Demography, Embedding, FaceCrop, Landmarks, Pose, Quality, Verdict};
 
 /// A check with a model of its own, made only on request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -116,6 +116,8 @@ pub struct AnalysisRequest {
     pub quality: bool,
     /// Estimate age, gender and race, where a model for it is installed.
     pub attributes: bool,
+    /// Cut the face out of the photo.
+    pub crop: bool,
     /// Whose face.
     pub subject: Subject,
     /// The application that it is done for.
@@ -158,6 +160,8 @@ pub struct Analysis {
     pub demography: Demography,
     /// The embedding, if requested.
     pub embedding: Option<Embedding>,
+    /// The part of the photo around the face, if requested.
+    pub crop: Option<FaceCrop>,
     /// The liveness verdict (high is live), if requested.
     pub liveness: Option<Verdict>,
     /// The deepfake verdict (high is genuine), if requested.

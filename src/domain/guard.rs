@@ -128,6 +128,16 @@ impl FalseMatchCurve {
         10f64.powf(a.log_rate + slope * (cosine - a.cosine)).min(1.0)
     }
 
+    /// The same, if the cosine is between measured points: beyond them a rate is only an estimate.
+    pub fn measured_rate(&self, cosine: Cosine) -> Option<f64> {
+        let measured = self.0.first()?.cosine..=self.0.last()?.cosine;
+        // A cosine is stored with less precision than the points.
+        let at = f64::from(cosine.get());
+        let is_measured =
+            measured.contains(&at) || [measured.start(), measured.end()].iter().any(|edge| (*edge - at).abs() < 1e-6);
+        is_measured.then(|| self.rate(cosine))
+    }
+
     /// The cosine that a share of the comparisons of different people reaches.
     pub fn cutoff(&self, rate: f64) -> Cosine {
         let log_rate = rate.max(f64::MIN_POSITIVE).log10();
@@ -184,6 +194,15 @@ mod tests {
         assert_eq!(curve().cutoff(0.0).get(), FalseMatchCurve::MAX_CUTOFF as f32);
         assert!((curve().cutoff(1e-2).get() - 0.310).abs() < 1e-6);
         assert_eq!(curve().rate(Cosine::clamped(-1.0)), 1.0);
+    }
+
+    #[test]
+    fn a_rate_is_measured_between_the_points_only() {
+        let measured = |cosine: f32| curve().measured_rate(Cosine::clamped(cosine));
+        assert_eq!(measured(0.371), None);
+        assert_eq!(measured(0.64), None);
+        assert!(measured(0.372).is_some() && measured(0.632).is_some());
+        assert!((measured(0.505).unwrap().log10() + 5.0).abs() < 1e-4);
     }
 
     #[test]

@@ -72,6 +72,24 @@ impl Calibration {
         }
     }
 
+    /// The cosine that has a similarity; `None` where none, or more than one, has it: at 0 and below when similarities are
+    /// calibrated, and outside of -1 to 1.
+    pub fn cosine(self, similarity: f64) -> Option<Cosine> {
+        let cosine = match self {
+            Self::Cosine => similarity,
+            Self::Calibrated { .. } if similarity <= 0.0 => return None,
+            Self::Calibrated { operating_point } => {
+                let t = f64::from(operating_point);
+                if similarity < Self::ACCEPT {
+                    t * similarity / Self::ACCEPT
+                } else {
+                    t + (1.0 - t) * (similarity - Self::ACCEPT) / (1.0 - Self::ACCEPT)
+                }
+            }
+        };
+        (-1.0..=1.0).contains(&cosine).then(|| Cosine::clamped(cosine as f32))
+    }
+
     /// Turns a cosine into a similarity.
     pub fn similarity(self, cosine: Cosine) -> Similarity {
         let c = f64::from(cosine.get());
@@ -115,7 +133,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn what_no_single_cosine_has_is_no_cosine() {
+        let c = Calibration::calibrated(T).unwrap();
+        for similarity in [0.0, -0.2, 1.1, f64::NAN] {
+            assert_eq!(c.cosine(similarity), None, "{similarity}");
+        }
+        assert_eq!(Calibration::Cosine.cosine(-0.5), Some(Cosine::clamped(-0.5)));
+        assert_eq!(Calibration::Cosine.cosine(f64::NAN), None);
+    }
+
     proptest! {
+        #[test]
+        fn a_similarity_leads_back_to_its_cosine(cosine in 0.001f32..=1.0, t in 0.01f32..0.99) {
+            for map in [Calibration::calibrated(t).unwrap(), Calibration::Cosine] {
+                let back = map.cosine(map.similarity(Cosine::clamped(cosine)).get()).unwrap();
+                prop_assert!((back.get() - cosine).abs() < 1e-5);
+            }
+        }
+
         #[test]
         fn the_map_is_monotone_and_stays_in_range(a in -1.0f32..=1.0, b in -1.0f32..=1.0, t in 0.01f32..0.99) {
             let map = Calibration::calibrated(t).unwrap();

@@ -16,7 +16,7 @@ use crate::domain::{
 };
 use crate::image::align::TEMPLATE;
 use crate::image::measure::measure;
-use crate::image::{DecodeLimits, Photo, Scaler, SimilarityTransform, UprightImage, decode};
+use crate::image::{DecodeLimits, Photo, Scaler, SimilarityTransform, UprightImage, decode, face_crop};
 
 /// How an engine is set up.
 #[derive(Debug, Clone)]
@@ -167,6 +167,7 @@ impl Engine {
         let found = &chosen.outputs;
         let quality = self.quality(&image, &chosen, request);
         let pose = pose(&detection.landmarks, found)?;
+        let crop = request.crop.then(|| face_crop(&mut self.scaler, &image, &detection.landmarks)).flatten();
         timings.assess = start.elapsed();
 
         Ok(Analysis {
@@ -178,6 +179,7 @@ impl Engine {
             quality,
             demography: if request.attributes { demography(found) } else { Demography::default() },
             embedding: request.embedding.then_some(chosen.embedding),
+            crop,
             liveness: request.checks.liveness.then(|| self.verdict(Check::Liveness, found)).flatten(),
             deepfake: request.checks.deepfake.then(|| self.verdict(Check::Deepfake, found)).flatten(),
             timings,

@@ -2,9 +2,10 @@
 //!
 //! [`decode()`] makes the only kind of image that the engine reads, an [`UprightImage`]. [`Scaler`] resamples a square
 //! [`Window`] of it to a detector's size, or a [`TurnedWindow`]. [`align()`] warps a face to the canonical frame,
-//! [`crop()`] to any [`Frame`]. [`tensor`] lays pixels out for a model. [`measure`] computes quality measures by formulas.
+//! [`crop()`] to any [`Frame`], and [`face_crop()`] cuts it out to be kept. [`tensor`] lays pixels out for a model. [`measure`] computes quality measures by formulas.
 
 pub mod align;
+mod crop;
 mod decode;
 mod orient;
 mod photo;
@@ -16,6 +17,7 @@ pub mod measure;
 pub mod tensor;
 
 pub use align::{AlignedFace, Frame, SimilarityTransform, align, crop};
+pub use crop::{FACE_CROP, face_crop};
 pub use decode::{DecodeLimits, decode};
 pub use photo::Photo;
 pub use resize::{Scaler, Window};

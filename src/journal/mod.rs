@@ -71,7 +71,7 @@ pub struct Entry {
     /// The template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template_id: Option<String>,
-    /// The sample.
+    /// The sample, where a line is about one and not about the whole template.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample_id: Option<String>,
     /// The names of the fields that changed, never their values.
@@ -112,7 +112,7 @@ impl From<&Actor> for EntryActor {
     }
 }
 
-/// The operation of lines that record the erasure of a template. Each has a receipt (see [`check_receipt`]).
+/// The operation of lines that record the erasure of a template, or of one sample. Each has a receipt (see [`check_receipt`]).
 pub const ERASURE: &str = "erasure";
 
 /// The operation of lines about the journal itself.

@@ -25,6 +25,8 @@ pub struct Caller {
     pub attributes: bool,
     /// Its rules of enrollment.
     pub rules: EnrollRules,
+    /// Whether crops of the faces that it enrolls are kept.
+    pub keep_crops: bool,
     /// The transaction of its request.
     pub transaction: TransactionId,
     /// Who calls on its behalf.
@@ -67,6 +69,7 @@ impl Credentials {
             attributes: true,
             retention: None,
             rules: EnrollRules::default(),
+            keep_crops: false,
         }
     }
 }
@@ -85,11 +88,12 @@ struct CachedApp {
     attributes: bool,
     retention: Option<Duration>,
     rules: EnrollRules,
+    keep_crops: bool,
 }
 
 impl CachedApp {
     fn caller(&self, app: AppId, transaction: TransactionId, actor: Actor) -> Caller {
-        Caller { app, attributes: self.attributes, rules: self.rules, transaction, actor }
+        Caller { app, attributes: self.attributes, rules: self.rules, keep_crops: self.keep_crops, transaction, actor }
     }
 }
 
@@ -124,8 +128,8 @@ impl Applications {
     /// When the store cannot be read; the cache stays as it was.
     pub async fn refresh(&self) -> Result<(), StoreError> {
         let apps = self.store.list().await?.into_iter().map(|app| {
-            let AppRecord { id, key_hash, previous_key, attributes, retention, rules, .. } = app;
-            (id, CachedApp { key_hash, previous_key, attributes, retention, rules })
+            let AppRecord { id, key_hash, previous_key, attributes, retention, rules, keep_crops, .. } = app;
+            (id, CachedApp { key_hash, previous_key, attributes, retention, rules, keep_crops })
         });
         self.cache.store(Arc::new(apps.collect()));
         Ok(())
@@ -143,6 +147,7 @@ impl Applications {
             attributes: false,
             retention: None,
             rules: EnrollRules::default(),
+            keep_crops: false,
         };
         let presented = hash(app_key);
         let app = app_id.parse::<AppId>().ok();
@@ -294,6 +299,15 @@ impl Applications {
     /// When the store fails.
     pub async fn set_max_samples(&self, app: &AppId, max: Option<u64>) -> Result<bool, Error> {
         self.changed(self.store.set_max_samples(app, max).await).await
+    }
+
+    /// Sets whether crops of the faces that an application enrolls are kept; `false` when the application does not exist.
+    /// Crops that were kept before are erased when it is switched off, within a minute.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_keep_crops(&self, app: &AppId, keep: bool) -> Result<bool, Error> {
+        self.changed(self.store.set_keep_crops(app, keep).await).await
     }
 
     /// The applications with a retention period, and the period.

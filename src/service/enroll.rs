@@ -1,16 +1,16 @@
 //! Enroll: a photo becomes a template, or another sample of one.
 
-use super::{Caller, Error, Once, PhotoOptions, Service, Suspicion};
-use crate::domain::{Analysis, Check, Embedding, Measure, SampleId, TemplateId};
+use super::{Caller, Error, Once, PhotoOptions, Service, Suspicion, embedding};
+use crate::domain::{Analysis, AnalysisRequest, Check, Measure, SampleId, TemplateId};
 use crate::gallery::Sample;
 use crate::image::Photo;
-use crate::store::{ErasureReason, Executed, KeptReply, OnConflict};
+use crate::store::{EnrolledSample, ErasureReason, Executed, KeptReply, OnConflict};
 
 /// A photo that was analyzed to be enrolled.
 #[derive(Debug, Clone)]
 pub struct NewSample {
     analysis: Analysis,
-    sample: Sample,
+    sample: EnrolledSample,
 }
 
 /// How a template is enrolled.
@@ -62,14 +62,14 @@ impl Service {
         render: Render<'_>,
     ) -> Result<Enrollment, Error> {
         let NewSample { analysis, sample } = new;
-        let warnings = match self.guard(caller, options.template.as_ref(), false, &sample.embedding).await {
+        let warnings = match self.guard(caller, options.template.as_ref(), false, &sample.sample.embedding).await {
             Ok(warnings) => warnings,
             Err(error) => return self.refused_once(caller, once.as_ref(), error).await,
         };
         let template = options.template.unwrap_or_else(TemplateId::random);
         let replace = OnConflict::Replace(ErasureReason::replace(caller.transaction).by(caller.actor.clone()));
         let on_conflict = if options.replace { replace } else { OnConflict::Refuse };
-        let enrolled = Enrolled { template, sample: sample.id, analysis, warnings };
+        let enrolled = Enrolled { template, sample: sample.sample.id, analysis, warnings };
         let result = render(&enrolled)?;
         let (app, template) = (&caller.app, &enrolled.template);
         let executed = match &once {
@@ -96,11 +96,11 @@ impl Service {
         render: Render<'_>,
     ) -> Result<Enrollment, Error> {
         let NewSample { analysis, sample } = new;
-        let warnings = match self.guard(caller, Some(&template), true, &sample.embedding).await {
+        let warnings = match self.guard(caller, Some(&template), true, &sample.sample.embedding).await {
             Ok(warnings) => warnings,
             Err(error) => return self.refused_once(caller, once.as_ref(), error).await,
         };
-        let enrolled = Enrolled { template, sample: sample.id, analysis, warnings };
+        let enrolled = Enrolled { template, sample: sample.sample.id, analysis, warnings };
         let result = render(&enrolled)?;
         let (app, template) = (&caller.app, &enrolled.template);
         let executed = match &once {
@@ -155,8 +155,10 @@ impl Service {
         photo: Photo,
         photo_options: PhotoOptions,
     ) -> Result<NewSample, Error> {
-        let (analysis, embedding): (Analysis, Embedding) =
-            self.analyze_for_matching(caller, photo, photo_options).await?;
+        let request = self.analysis_request(caller, photo_options, true);
+        let request = AnalysisRequest { crop: caller.keep_crops, ..request };
+        let mut analysis = self.analyze.analyze(photo, request).await?;
+        let embedding = embedding(&analysis)?;
         if self.policy.refuse_failed_checks
             && let Some(check) = failed_check(&analysis)
         {
@@ -168,7 +170,13 @@ impl Service {
                 return Err(Error::LowQuality { measured, required });
             }
         }
-        Ok(NewSample { analysis, sample: Sample { id: SampleId::random(), embedding } })
+        let sample = EnrolledSample {
+            sample: Sample { id: SampleId::random(), embedding },
+            enrolled_by: caller.actor.clone(),
+            quality: analysis.quality[Measure::Crfiqa],
+            crop: analysis.crop.take(),
+        };
+        Ok(NewSample { analysis, sample })
     }
 }
 

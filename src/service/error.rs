@@ -3,7 +3,7 @@
 use super::admin_error::AdminError;
 use crate::domain::{Check, PhotoFault, Similarity, TemplateId};
 use crate::gallery::MatchError;
-use crate::store::{InsertError, LimitReached, Refusal, StoreError};
+use crate::store::{ChangeError, ChangeRefusal, InsertError, LimitReached, Refusal, StoreError};
 
 /// Why a use case has no result.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +20,12 @@ pub enum Error {
     /// No template of that id exists.
     #[error("there is no template of that id")]
     TemplateNotFound,
+    /// A change of a template or a sample is refused.
+    #[error(transparent)]
+    Change(#[from] ChangeRefusal),
+    /// The template has no sample that a photo can be compared with.
+    #[error("the template has no sample of the model in use that can be read")]
+    NotComparable,
     /// The photo failed a check, and the policy refuses such photos.
     #[error("the photo failed the {0:?} check")]
     Refused(Check),
@@ -111,6 +117,15 @@ impl From<InsertError> for Error {
             InsertError::Refused(Refusal::Exists) => Self::TemplateExists,
             InsertError::Refused(Refusal::Limit(limit)) => Self::LimitReached(limit),
             InsertError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ChangeError> for Error {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Refused(refusal) => Self::Change(refusal),
+            ChangeError::Store(error) => error.into(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod applications;
 mod enroll;
 mod error;
 mod guard;
+mod health;
 mod idempotency;
 mod identify;
 mod inspect;
@@ -16,6 +17,7 @@ mod loader;
 mod replica;
 mod replicator;
 mod retention;
+mod samples;
 mod snapshots;
 mod store_clock;
 mod templates;
@@ -33,13 +35,15 @@ pub use administrators::{
 pub use applications::{Applications, Caller, Credentials};
 pub use enroll::{EnrollOptions, Enrolled, Enrollment, NewSample, Render};
 pub use error::{Error, Suspicion};
+pub use health::{Health, HealthFinding, HealthState};
 pub use idempotency::{EnrollmentRequest, Once};
-pub use identify::{Identified, IdentifyOptions, Match};
+pub use identify::{Candidate, Examined, Identified, IdentifyOptions, Match};
 pub use loader::Loading;
 pub use replicator::Replicator;
+pub use samples::MergePreview;
 pub use snapshots::SnapshotConfig;
 pub use store_clock::{ClockDoubt, MAX_OFFSET, StoreClock};
-pub use verify::Verified;
+pub use verify::{Probe, Verified, VerifiedTemplate};
 pub use writability::Writability;
 
 use crate::domain::{
@@ -214,7 +218,8 @@ impl Service {
     fn analysis_request(&self, caller: &Caller, options: PhotoOptions, embedding: bool) -> AnalysisRequest {
         let PhotoOptions { checks, subject } = options;
         let attributes = self.policy.attributes && caller.attributes;
-        AnalysisRequest { embedding, quality: true, checks, attributes, subject, tenant: TenantKey::new(&caller.app) }
+        let tenant = TenantKey::new(&caller.app);
+        AnalysisRequest { embedding, quality: true, checks, attributes, crop: false, subject, tenant }
     }
 
     async fn analyze(
@@ -235,15 +240,18 @@ impl Service {
         options: PhotoOptions,
     ) -> Result<(Analysis, Embedding), Error> {
         let analysis = self.analyze(caller, photo, options, true).await?;
-        match analysis.embedding.clone() {
-            Some(embedding) => Ok((analysis, embedding)),
-            None => Err(Error::internal("the engine returned no embedding")),
-        }
+        let embedding = embedding(&analysis)?;
+        Ok((analysis, embedding))
     }
 
     fn similarity(&self, cosine: Cosine) -> Similarity {
         self.policy.calibration.similarity(cosine)
     }
+}
+
+/// The embedding of an analysis that was to have one.
+fn embedding(analysis: &Analysis) -> Result<Embedding, Error> {
+    analysis.embedding.clone().ok_or_else(|| Error::internal("the engine returned no embedding"))
 }
 
 impl From<AnalyzeError> for Error {

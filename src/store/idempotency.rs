@@ -13,9 +13,8 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::error::{InsertError, StoreError};
-use super::record::OnConflict;
+use super::record::{EnrolledSample, OnConflict};
 use crate::domain::{AppId, IdempotencyKey, Revision, TemplateId, TransactionId};
-use crate::gallery::Sample;
 
 /// How long a reply is kept at least.
 pub const REPLY_MAX_AGE: Duration = Duration::from_secs(86_400);
@@ -102,7 +101,7 @@ pub trait IdempotencyStore: Send + Sync {
         app: &AppId,
         key: &IdempotencyKey,
         template: &TemplateId,
-        sample: &Sample,
+        sample: &EnrolledSample,
         on_conflict: OnConflict,
         reply: &EnrollmentReply,
     ) -> Result<Executed, InsertError>;
@@ -113,7 +112,7 @@ pub trait IdempotencyStore: Send + Sync {
         app: &AppId,
         key: &IdempotencyKey,
         template: &TemplateId,
-        sample: &Sample,
+        sample: &EnrolledSample,
         reply: &EnrollmentReply,
     ) -> Result<Option<Executed>, InsertError>;
 

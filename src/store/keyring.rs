@@ -123,6 +123,16 @@ impl Keyring {
         }
     }
 
+    /// Opens the crop of a sample with the sample's wrapped data key.
+    pub(super) fn open_crop(
+        &self,
+        sample: &SampleRef<'_>,
+        sealed: &[u8],
+        data_key: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        self.sealer(sealed_under(data_key)?)?.open_crop(sample, sealed, data_key)
+    }
+
     /// Opens a text with its wrapped data key.
     pub(super) fn open_text(
         &self,

@@ -21,6 +21,7 @@ pub mod outbox;
 mod postgres;
 mod record;
 pub mod retention;
+mod samples;
 mod scrub;
 mod seal;
 pub mod snapshot_file;
@@ -41,10 +42,12 @@ pub use key::{Key, KeyError, KeyFile, KeyId, LockedKeyFile};
 pub use open::{accept, migrate, open};
 pub use outbox::{Claim, ErasureReason, NodePosition, OutboxBacklog, OutboxEvent, OutboxStore};
 pub use record::{
-    AppRecord, Changes, DatedTemplate, GalleryPosition, KeyHash, KeyStatus, OnConflict, PreviousKey, Resealed,
-    SampleCursor, SampleFault, SampleRecord, SnapshotId, TemplateList, TemplatePage, TemplateRecord, UnreadableSample,
+    AppRecord, Changes, DatedTemplate, EnrolledSample, GalleryPosition, KeyHash, KeyStatus, OnConflict, PreviousKey,
+    Resealed, SampleCursor, SampleFault, SampleRecord, SnapshotId, TemplateList, TemplatePage, TemplateRecord,
+    UnreadableSample,
 };
 pub use retention::{ClockReading, Expired, Hold, RetentionRecord, RetentionStore};
+pub use samples::{ChangeError, ChangeRefusal, ChangedBy, Merge, Merged, SampleMove, SampleStore};
 pub use seal::SealedRow;
 pub use traits::{
     AppStore, HintStore, KeyStore, PoolGauge, PoolUsage, Scrubber, SnapshotStore, Store, TemplateStore, WriteProbe,

@@ -122,6 +122,7 @@ async fn unlock(db: Db, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Res
         apps: store.clone(),
         administrators: store.clone(),
         templates: store.clone(),
+        samples: store.clone(),
         idempotency: store.clone(),
         snapshots: store.clone(),
         scrubber: store.clone(),

@@ -79,8 +79,14 @@ pub struct OutboxEvent {
 }
 
 impl OutboxEvent {
-    /// The operation of a template's erasure.
+    /// The operation of an erasure: of a template, or of one sample.
     pub const ERASURE: &str = "erasure";
+    /// The operation of a sample that moves to another template.
+    pub const MOVE: &str = "move";
+    /// The operation of a template that is merged into another.
+    pub const MERGE: &str = "merge";
+    /// The operation of a template that gets another id.
+    pub const RENAME: &str = "rename";
 
     /// A template is erased.
     pub fn erasure(

@@ -26,7 +26,7 @@ use super::error::{OpenError, StoreError};
 use super::migrate::{Pending, migrator, pending};
 use crate::domain::stopwatch;
 
-const MIGRATIONS: [(i64, &str, &str); 12] = [
+const MIGRATIONS: [(i64, &str, &str); 13] = [
     (1, "first", include_str!("../../migrations/postgres/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/postgres/0002_attributes.sql")),
     (3, "snapshots", include_str!("../../migrations/postgres/0003_snapshots.sql")),
@@ -39,6 +39,7 @@ const MIGRATIONS: [(i64, &str, &str); 12] = [
     (10, "retention", include_str!("../../migrations/postgres/0010_retention.sql")),
     (11, "idempotency", include_str!("../../migrations/postgres/0011_idempotency.sql")),
     (12, "administration", include_str!("../../migrations/postgres/0012_administration.sql")),
+    (13, "samples", include_str!("../../migrations/postgres/0013_samples.sql")),
 ];
 
 /// Notifies other nodes when its transaction commits. It is only a hint, and skipped before the queue of a listener
@@ -219,7 +220,8 @@ const MAY_VACUUM: &str = "
         OR (SELECT pg_has_role(datdba, 'USAGE') FROM pg_database WHERE datname = current_database())
         OR CASE WHEN current_setting('server_version_num')::int >= 170000
                 THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END) AS may
-    FROM pg_class c WHERE c.oid IN ('samples'::regclass, 'snapshots'::regclass, 'idempotency'::regclass)";
+    FROM pg_class c WHERE c.oid IN ('samples'::regclass, 'crops'::regclass, 'snapshots'::regclass,
+                                     'idempotency'::regclass)";
 
 /// Lets Postgres overwrite deleted rows. It takes as long as the tables are large, so it has a connection and a time
 /// limit of its own. A role that may not do it leaves it to the autovacuum of the server.
@@ -232,6 +234,7 @@ pub(super) async fn vacuum(pool: &PgPool) -> Result<(), StoreError> {
     let vacuumed = async {
         if sqlx::raw_sql(MAY_VACUUM).fetch_one(&mut connection).await?.try_get("may")? {
             sqlx::query("VACUUM samples").execute(&mut connection).await?;
+            sqlx::query("VACUUM crops").execute(&mut connection).await?;
             sqlx::query("VACUUM snapshots").execute(&mut connection).await?;
             sqlx::query("VACUUM idempotency").execute(&mut connection).await?;
         } else if !WARNED.swap(true, Ordering::Relaxed) {

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use super::error::StoreError;
 use super::key::KeyId;
 use super::outbox::ErasureReason;
-use crate::domain::{AppId, EnrollRules, ModelTag, Revision, SampleId, TemplateId};
-use crate::gallery::{Change, IndexedTemplate};
+use crate::domain::{Actor, AppId, EnrollRules, FaceCrop, ModelTag, Revision, SampleId, TemplateId, Verdict};
+use crate::gallery::{Change, IndexedTemplate, Sample};
 
 /// SHA-256 of a secret: an APP-KEY, a token, a one-time code, a session. The secret itself is never stored.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -37,6 +37,8 @@ pub struct AppRecord {
     pub retention: Option<Duration>,
     /// Which enrollments are refused.
     pub rules: EnrollRules,
+    /// Whether crops of the faces that it enrolls are kept.
+    pub keep_crops: bool,
 }
 
 /// A key that was replaced.
@@ -49,7 +51,7 @@ pub struct PreviousKey {
 }
 
 /// A template as listed: no embeddings.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TemplateRecord {
     /// Its id.
     pub id: TemplateId,
@@ -60,7 +62,7 @@ pub struct TemplateRecord {
 }
 
 /// A sample as listed: no embedding.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SampleRecord {
     /// Its id.
     pub id: SampleId,
@@ -68,6 +70,32 @@ pub struct SampleRecord {
     pub model: ModelTag,
     /// When it was added (whole milliseconds).
     pub created_at: SystemTime,
+    /// Who enrolled it, in the text form of [`Actor`]; `None`: a version before did not record it.
+    pub enrolled_by: Option<String>,
+    /// The quality (`crfiqa`) of its photo, with the verdict of that moment; `None`: it was not measured.
+    pub quality: Option<Verdict>,
+    /// Whether a crop is kept.
+    pub has_crop: bool,
+}
+
+/// A sample that is enrolled, with what is stored beside its embedding.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EnrolledSample {
+    /// The sample.
+    pub sample: Sample,
+    /// Who enrolls it.
+    pub enrolled_by: Actor,
+    /// The quality (`crfiqa`) of its photo, if it was measured.
+    pub quality: Option<Verdict>,
+    /// The part of its photo around the face, if it is kept.
+    pub crop: Option<FaceCrop>,
+}
+
+impl EnrolledSample {
+    /// A sample that a command enrolls, without a photo.
+    pub fn by_command(sample: Sample) -> Self {
+        Self { sample, enrolled_by: Actor::Command, quality: None, crop: None }
+    }
 }
 
 /// A template with the times of an earlier enrollment, as an export holds it.
@@ -93,7 +121,7 @@ pub enum OnConflict {
 }
 
 /// Templates as listed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct TemplateList {
     /// In byte order of their ids.
     pub templates: Vec<TemplateRecord>,

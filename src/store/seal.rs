@@ -4,7 +4,8 @@
 //! Each sample is sealed with AES-256-GCM under a random key of its own, its data key, and the data key under the
 //! sealing key. The associated data of both names application, template, sample and model, so a row that was moved does
 //! not open. Destroying the few bytes of a wrapped data key destroys the sample, also where its ciphertext is still
-//! kept. A new sealing key costs only a new wrapping of the data keys.
+//! kept. A new sealing key costs only a new wrapping of the data keys. The crop of a face, where one is kept, is sealed
+//! under the data key of its sample, and ends with it.
 //!
 //! Formats: sealed under a sealing key: 1 (1 byte), key id (4), nonce (12), ciphertext, tag. Sealed under
 //! a data key: 2 (1 byte), nonce (12), ciphertext, tag. An embedding is its f32 little-endian numbers.
@@ -73,6 +74,11 @@ fn text_aad(data_key_aad: &[u8]) -> &[u8] {
     data_key_aad.get(DATA_KEY.len()..).unwrap_or_default()
 }
 
+/// The associated data of a crop: it differs from that of the embedding under the same data key.
+fn crop_aad(data_key_aad: &[u8]) -> Vec<u8> {
+    [b"crop ", text_aad(data_key_aad)].concat()
+}
+
 /// The associated data of a snapshot's key.
 pub(super) fn snapshot_key_aad(app: &AppId, id: SnapshotId) -> Vec<u8> {
     [b"snapshot key ", id.0.as_bytes().as_slice(), app.as_str().as_bytes()].concat()
@@ -106,6 +112,16 @@ impl From<SealError> for StoreError {
 pub(super) struct Sealed {
     /// The text, under its data key.
     pub(super) text: Vec<u8>,
+    /// The data key, under the sealing key.
+    pub(super) data_key: Vec<u8>,
+}
+
+/// A sample with its crop, sealed under one data key.
+pub(super) struct SealedSample {
+    /// The embedding, under the data key.
+    pub(super) embedding: Vec<u8>,
+    /// The crop, under the data key.
+    pub(super) crop: Option<Vec<u8>>,
     /// The data key, under the sealing key.
     pub(super) data_key: Vec<u8>,
 }
@@ -155,6 +171,17 @@ pub(super) fn decrypt(cipher: &Aes256Gcm, aad: &[u8], sealed: &[u8]) -> Result<Z
     Ok(plain)
 }
 
+/// Seals a text under a data key.
+fn seal_under(key: &Key, aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, SealError> {
+    let mut sealed = vec![UNDER_DATA_KEY];
+    encrypt(&cipher(key), aad, plain, &mut sealed)?;
+    Ok(sealed)
+}
+
+fn embedding_bytes(embedding: &Embedding) -> Zeroizing<Vec<u8>> {
+    Zeroizing::new(embedding.values().iter().flat_map(|v| v.to_le_bytes()).collect())
+}
+
 fn embedding(plain: &[u8], model: &ModelTag) -> Result<Embedding, SealError> {
     let (numbers, rest) = plain.as_chunks::<4>();
     if !rest.is_empty() {
@@ -175,18 +202,46 @@ impl Sealer {
 
     /// Seals an embedding under a data key of its own.
     pub(super) fn seal(&self, sample: &SampleRef<'_>, embedding: &Embedding) -> Result<Sealed, SealError> {
-        let plain: Zeroizing<Vec<u8>> =
-            Zeroizing::new(embedding.values().iter().flat_map(|v| v.to_le_bytes()).collect());
-        self.seal_text(&sample.data_key_aad(), &plain)
+        self.seal_text(&sample.data_key_aad(), &embedding_bytes(embedding))
+    }
+
+    /// Seals an embedding and the crop of its face under one data key of their own.
+    pub(super) fn seal_sample(
+        &self,
+        sample: &SampleRef<'_>,
+        embedding: &Embedding,
+        crop: Option<&[u8]>,
+    ) -> Result<SealedSample, SealError> {
+        let data_key_aad = sample.data_key_aad();
+        let (key, data_key) = self.new_data_key(&data_key_aad)?;
+        let sealed = seal_under(&key, text_aad(&data_key_aad), &embedding_bytes(embedding))?;
+        let crop = crop.map(|crop| seal_under(&key, &crop_aad(&data_key_aad), crop)).transpose()?;
+        Ok(SealedSample { embedding: sealed, crop, data_key })
+    }
+
+    /// Opens the crop of a sample with the sample's wrapped data key.
+    pub(super) fn open_crop(
+        &self,
+        sample: &SampleRef<'_>,
+        sealed: &[u8],
+        data_key: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, SealError> {
+        let data_key_aad = sample.data_key_aad();
+        let [UNDER_DATA_KEY, sealed @ ..] = sealed else { return Err(SealError::Format) };
+        decrypt(&cipher(&self.open_key(&data_key_aad, data_key)?), &crop_aad(&data_key_aad), sealed)
+    }
+
+    /// A random data key, and the same sealed under the sealing key.
+    fn new_data_key(&self, data_key_aad: &[u8]) -> Result<(Key, Vec<u8>), SealError> {
+        let key = Key::random().map_err(|_| SealError::Random)?;
+        let sealed = self.seal_bytes(data_key_aad, key.0.as_ref())?;
+        Ok((key, sealed))
     }
 
     /// Seals plain bytes under a data key of their own. `data_key_aad` is the associated data of that key.
     pub(super) fn seal_text(&self, data_key_aad: &[u8], plain: &[u8]) -> Result<Sealed, SealError> {
-        let key = Key::random().map_err(|_| SealError::Random)?;
-        let mut text = vec![UNDER_DATA_KEY];
-        encrypt(&cipher(&key), text_aad(data_key_aad), plain, &mut text)?;
-        let data_key = self.seal_bytes(data_key_aad, key.0.as_ref())?;
-        Ok(Sealed { text, data_key })
+        let (key, data_key) = self.new_data_key(data_key_aad)?;
+        Ok(Sealed { text: seal_under(&key, text_aad(data_key_aad), plain)?, data_key })
     }
 
     /// Opens what [`Sealer::seal_text`] sealed.
@@ -329,6 +384,26 @@ mod tests {
         };
         each(&sealed, &|sealed| sealer.open(&here, sealed, Some(&data_key)).is_ok());
         each(&data_key, &|data_key| sealer.open(&here, &sealed, Some(data_key)).is_ok());
+    }
+
+    #[test]
+    fn a_crop_opens_for_its_sample_only_and_is_no_embedding() {
+        let sealer = Sealer::new(&Key::from_text(KEY).unwrap());
+        let (app, template, other): (AppId, TemplateId, TemplateId) =
+            ("a".parse().unwrap(), "t".parse().unwrap(), "u".parse().unwrap());
+        let model = ModelTag::new("m");
+        let embedding = Embedding::new(&[0.1, -0.7, 0.3], model.clone()).unwrap();
+        let here = sample(&app, &template, &model);
+        let sealed = sealer.seal_sample(&here, &embedding, Some(b"a small jpeg")).unwrap();
+        let crop = sealed.crop.unwrap();
+        assert_eq!(sealer.open_crop(&here, &crop, &sealed.data_key).unwrap().as_slice(), b"a small jpeg");
+        assert_eq!(sealer.open(&here, &sealed.embedding, Some(&sealed.data_key)), Ok(embedding));
+        let swapped = sealer.open_crop(&here, &sealed.embedding, &sealed.data_key);
+        assert_eq!(swapped.unwrap_err(), SealError::Damaged);
+        assert_eq!(sealer.open(&here, &crop, Some(&sealed.data_key)), Err(SealError::Damaged));
+        let there = sample(&app, &other, &model);
+        assert_eq!(sealer.open_crop(&there, &crop, &sealed.data_key).unwrap_err(), SealError::Damaged);
+        assert_eq!(sealer.open_crop(&here, &[], &sealed.data_key).unwrap_err(), SealError::Format);
     }
 
     /// Rows of the version before data keys.

@@ -15,7 +15,7 @@ use super::migrate::{Pending, migrator, pending};
 use super::traits::HintStore;
 use crate::domain::stopwatch;
 
-const MIGRATIONS: [(i64, &str, &str); 12] = [
+const MIGRATIONS: [(i64, &str, &str); 13] = [
     (1, "first", include_str!("../../migrations/sqlite/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/sqlite/0002_attributes.sql")),
     (3, "snapshots", include_str!("../../migrations/sqlite/0003_snapshots.sql")),
@@ -28,6 +28,7 @@ const MIGRATIONS: [(i64, &str, &str); 12] = [
     (10, "retention", include_str!("../../migrations/sqlite/0010_retention.sql")),
     (11, "idempotency", include_str!("../../migrations/sqlite/0011_idempotency.sql")),
     (12, "administration", include_str!("../../migrations/sqlite/0012_administration.sql")),
+    (13, "samples", include_str!("../../migrations/sqlite/0013_samples.sql")),
 ];
 
 /// Rows that SQLite reads ahead of the one that is processed. A gallery is read while its rows are opened; with these

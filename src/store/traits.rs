@@ -15,10 +15,11 @@ use super::idempotency::IdempotencyStore;
 use super::key::{Key, KeyId};
 use super::outbox::{ErasureReason, OutboxStore};
 use super::record::{
-    AppRecord, Changes, DatedTemplate, GalleryPosition, KeyHash, KeyStatus, OnConflict, Resealed, SampleCursor,
-    SnapshotId, TemplateList, TemplatePage, TemplateRecord,
+    AppRecord, Changes, DatedTemplate, EnrolledSample, GalleryPosition, KeyHash, KeyStatus, OnConflict, Resealed,
+    SampleCursor, SnapshotId, TemplateList, TemplatePage, TemplateRecord,
 };
 use super::retention::RetentionStore;
+use super::samples::SampleStore;
 use crate::domain::{AppId, Guard, ModelTag, Revision, TemplateId};
 use crate::gallery::{IndexedTemplate, Sample};
 
@@ -56,6 +57,10 @@ pub trait AppStore: Send + Sync {
     /// Sets the most samples of the application; `None`: no limit. An application that has more keeps them.
     async fn set_max_samples(&self, id: &AppId, max: Option<u64>) -> Result<bool, StoreError>;
 
+    /// Sets whether crops of the faces that are enrolled from now on are kept. Those that were kept before are erased
+    /// when it is switched off, by [`SampleStore::erase_unkept_crops`].
+    async fn set_keep_crops(&self, id: &AppId, keep: bool) -> Result<bool, StoreError>;
+
     /// Deletes an application with its gallery, and adds an event to the outbox for every template.
     async fn delete(&self, id: &AppId) -> Result<bool, StoreError>;
 }
@@ -69,11 +74,11 @@ pub trait TemplateStore: Send + Sync {
         &self,
         app: &AppId,
         template: &TemplateId,
-        sample: &Sample,
+        sample: &EnrolledSample,
         on_conflict: OnConflict,
     ) -> Result<Revision, InsertError>;
 
-    /// Enrolls several templates with their samples in one transaction. Returns the revision of each, or why it is
+    /// Enrolls several templates with their samples in one transaction, for a command. Returns the revision of each, or why it is
     /// refused.
     async fn insert_all(
         &self,
@@ -98,7 +103,7 @@ pub trait TemplateStore: Send + Sync {
         &self,
         app: &AppId,
         template: &TemplateId,
-        sample: &Sample,
+        sample: &EnrolledSample,
     ) -> Result<Option<Revision>, InsertError>;
 
     /// Removes a template with its samples; `None` when it does not exist.
@@ -249,6 +254,8 @@ pub struct Store {
     pub administrators: Arc<dyn AdminStore>,
     /// Templates.
     pub templates: Arc<dyn TemplateStore>,
+    /// Changes of single samples, and of whose they are.
+    pub samples: Arc<dyn SampleStore>,
     /// Enrollments that are executed once, however often they are requested.
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// The keys of snapshots.

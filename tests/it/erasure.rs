@@ -4,12 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::support::open_options;
-use semblance::domain::{AppId, Embedding, EnrollRules, ModelTag, SampleId, TemplateId, TransactionId};
+use crate::support::{enrolled, open_options};
+use semblance::domain::{
+    Actor, AppId, Embedding, EnrollRules, FaceCrop, ModelTag, SampleId, TemplateId, TransactionId,
+};
 use semblance::gallery::Sample;
 use semblance::store::{
-    AppRecord, DatabaseConfig, EnrollmentReply, ErasureReason, Fingerprint, Key, KeyHash, KeySource, OnConflict, Store,
-    open,
+    AppRecord, ChangedBy, DatabaseConfig, EnrolledSample, EnrollmentReply, ErasureReason, Fingerprint, Key, KeyHash,
+    KeySource, Merge, OnConflict, SampleMove, Store, open,
 };
 use sqlx::Connection as _;
 
@@ -39,6 +41,7 @@ async fn with_app(store: &Store, name: &str) -> AppId {
         attributes: true,
         retention: None,
         rules: EnrollRules::default(),
+        keep_crops: false,
     };
     assert!(store.apps.create(&record).await.unwrap());
     id
@@ -94,7 +97,7 @@ async fn no_file_keeps_a_reply_of_a_removed_template() {
         };
         let (key, id) = (format!("k{n}").parse().unwrap(), format!("t{n}").parse().unwrap());
         let (idempotency, refuse) = (&store.idempotency, OnConflict::Refuse);
-        idempotency.insert_once(&app, &key, &id, &sample(n), refuse, &reply).await.unwrap();
+        idempotency.insert_once(&app, &key, &id, &enrolled(sample(n)), refuse, &reply).await.unwrap();
     }
     let url = format!("sqlite://{}", dir.path().join("test.db").display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
@@ -136,7 +139,7 @@ async fn no_file_keeps_a_key_or_ciphertext_of_a_removed_template() {
         (0..400u32).map(|n| format!("{:08x}", n.wrapping_mul(2_654_435_761)).parse().unwrap()).collect();
     for (seed, id) in ids.iter().enumerate() {
         let app = if seed % 4 == 3 { &doomed } else { &kept };
-        store.templates.insert(app, id, &sample(seed as u32), OnConflict::Refuse).await.unwrap();
+        store.templates.insert(app, id, &enrolled(sample(seed as u32)), OnConflict::Refuse).await.unwrap();
     }
     let before = rows(&dir.path().join("test.db")).await;
     let all: HashSet<[u8; 12]> = before.values().flat_map(|(sealed, key)| pieces(sealed, key)).collect();
@@ -147,7 +150,11 @@ async fn no_file_keeps_a_key_or_ciphertext_of_a_removed_template() {
             0 => assert!(store.templates.remove(&kept, id, ErasureReason::IMPORT).await.unwrap().is_some()),
             1 => {
                 let other = sample(9000 + seed as u32);
-                store.templates.insert(&kept, id, &other, OnConflict::Replace(ErasureReason::IMPORT)).await.unwrap();
+                store
+                    .templates
+                    .insert(&kept, id, &enrolled(other), OnConflict::Replace(ErasureReason::IMPORT))
+                    .await
+                    .unwrap();
             }
             _ => {}
         }
@@ -163,6 +170,79 @@ async fn no_file_keeps_a_key_or_ciphertext_of_a_removed_template() {
         .collect();
     let gone: HashSet<[u8; 12]> = all.difference(&stay).copied().collect();
     assert!(stay.len() > 4000 && gone.len() > 12_000);
+    assert_eq!(found_in(dir.path(), &stay), stay);
+    assert_eq!(found_in(dir.path(), &gone).len(), 0, "of {} pieces", gone.len());
+}
+
+/// The same for a sample that is erased, moved, or renamed with its template, and for its crop: what is left is sealed
+/// under other data keys.
+#[tokio::test]
+async fn no_file_keeps_the_old_seal_of_a_sample_that_was_erased_or_moved() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_in(dir.path()).await;
+    let app = with_app(&store, "a").await;
+    let id = |kind: &str, n: u32| -> TemplateId { format!("{kind}{n}").parse().unwrap() };
+    let mut second = Vec::new();
+    for n in 0..40u32 {
+        for kind in ["erased", "moved", "target", "merged", "renamed", "kept"] {
+            for seed in [n, n + 1000] {
+                let crop = (0..300).map(|i| format!("{kind} {seed} {i}; ")).collect::<String>();
+                let crop = Some(FaceCrop::new(crop.into_bytes()));
+                let new = EnrolledSample { crop, ..enrolled(sample(seed)) };
+                store.templates.insert(&app, &id(kind, n), &new, OnConflict::Extend).await.unwrap();
+                if seed >= 1000 {
+                    second.push((kind, n, new.sample.id));
+                }
+            }
+        }
+    }
+    let file = dir.path().join("test.db");
+    let read = || async {
+        let url = format!("sqlite://{}", file.display());
+        let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+        let sql = "SELECT s.template_id, s.sample_id, s.sealed, s.data_key, c.sealed FROM samples s
+                   JOIN crops c ON c.template_id = s.template_id AND c.sample_id = s.sample_id";
+        let rows: Vec<(String, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>)> =
+            sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        rows
+    };
+    let before = read().await;
+    assert_eq!(before.len(), 480);
+    for (kind, n, sample) in second {
+        let by = &ChangedBy { actor: Actor::Command, transaction: None };
+        let samples = &store.samples;
+        match kind {
+            "erased" => {
+                samples.remove_sample(&app, &id(kind, n), sample, ErasureReason::IMPORT).await.unwrap();
+            }
+            "moved" => {
+                let (from, to) = (id(kind, n), id("target", n));
+                let change = SampleMove { from: &from, sample, to: &to, remove_empty: false };
+                samples.move_sample(&app, change, by).await.unwrap();
+            }
+            "merged" => {
+                let merge = Merge { from: &id(kind, n), into: &id("kept", n) };
+                samples.merge(&app, merge, by).await.unwrap();
+            }
+            "renamed" => {
+                samples.rename(&app, &id(kind, n), &id("new", n), by).await.unwrap();
+            }
+            _ => {}
+        }
+    }
+    while !store.scrubber.scrub().await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let after = read().await;
+    assert_eq!(after.len(), 440);
+    let all = |rows: &[(String, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>)]| -> HashSet<[u8; 12]> {
+        rows.iter().flat_map(|(_, _, sealed, key, crop)| [pieces(sealed, key), pieces(crop, &[])].concat()).collect()
+    };
+    let stay = all(&after);
+    let gone: HashSet<[u8; 12]> = all(&before).difference(&stay).copied().collect();
+    // Erased: one sample each. Moved: one. Merged and renamed: two.
+    assert!(gone.len() > 240 * 300 && stay.len() > 440 * 300, "{} {}", gone.len(), stay.len());
     assert_eq!(found_in(dir.path(), &stay), stay);
     assert_eq!(found_in(dir.path(), &gone).len(), 0, "of {} pieces", gone.len());
 }

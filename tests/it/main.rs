@@ -13,6 +13,7 @@ mod architecture;
 mod clients;
 mod console;
 mod contract;
+mod crops;
 mod damage;
 mod decode;
 mod erasure;

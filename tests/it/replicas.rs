@@ -114,6 +114,7 @@ async fn a_gallery_that_is_not_followed_is_not_searched_for_ever(fixture: Fixtur
             app: app.clone(),
             attributes: false,
             rules: EnrollRules::default(),
+            keep_crops: false,
             transaction: TransactionId::random(),
             actor: Actor::Application,
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::support::open_options;
+use crate::support::{enrolled, open_options};
 use semblance::domain::{
     AppId, Embedding, EnrollRules, Guard, ModelTag, Quota, Revision, SampleId, TemplateId, TestClock,
 };
@@ -128,6 +128,7 @@ mod idempotency;
 mod limits;
 mod outbox;
 mod pages;
+mod samples;
 
 conformance! {
     applications_are_created_listed_rekeyed_and_deleted
@@ -197,6 +198,7 @@ fn record(name: &str) -> AppRecord {
         attributes: true,
         retention: None,
         rules: EnrollRules::default(),
+        keep_crops: false,
     }
 }
 
@@ -207,7 +209,7 @@ async fn with_app(store: &Store, name: &str) -> AppId {
 }
 
 async fn insert(store: &Store, app: &AppId, template: &str, sample: &Sample) -> Result<Revision, InsertError> {
-    store.templates.insert(app, &id(template), sample, OnConflict::Refuse).await
+    store.templates.insert(app, &id(template), &enrolled(sample.clone()), OnConflict::Refuse).await
 }
 
 async fn all(store: &Store, app: &AppId) -> Vec<IndexedTemplate> {
@@ -307,15 +309,22 @@ async fn replacing_removes_every_old_sample(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
     insert(&store, &a, "x", &sample(1)).await.unwrap();
-    store.templates.add_sample(&a, &id("x"), &sample(2)).await.unwrap().unwrap();
+    store.templates.add_sample(&a, &id("x"), &enrolled(sample(2))).await.unwrap().unwrap();
     let new = sample(3);
     assert_eq!(
-        store.templates.insert(&a, &id("x"), &new, OnConflict::Replace(ErasureReason::IMPORT)).await.unwrap(),
+        store
+            .templates
+            .insert(&a, &id("x"), &enrolled(new.clone()), OnConflict::Replace(ErasureReason::IMPORT))
+            .await
+            .unwrap(),
         Revision(3)
     );
     assert_eq!(all(&store, &a).await, [IndexedTemplate { id: id("x"), samples: vec![new] }]);
-    let fresh =
-        store.templates.insert(&a, &id("y"), &sample(4), OnConflict::Replace(ErasureReason::IMPORT)).await.unwrap();
+    let fresh = store
+        .templates
+        .insert(&a, &id("y"), &enrolled(sample(4)), OnConflict::Replace(ErasureReason::IMPORT))
+        .await
+        .unwrap();
     assert_eq!(fresh, Revision(4), "replacing a missing template inserts it");
 }
 
@@ -433,7 +442,7 @@ async fn insert_all_extends_templates_with_samples(fixture: Fixture) {
     assert_eq!(samples("unknown").await, []);
     let other = ModelTag::new("another");
     assert_eq!(store.templates.samples(&app, &other, &id("b")).await.unwrap(), []);
-    let one = store.templates.insert(&app, &id("a"), &sample(4), OnConflict::Extend).await.unwrap();
+    let one = store.templates.insert(&app, &id("a"), &enrolled(sample(4)), OnConflict::Extend).await.unwrap();
     assert_eq!((one, samples("a").await.len()), (Revision(4), 2));
 }
 
@@ -454,7 +463,7 @@ async fn a_removal_deletes_the_snapshot_keys_of_its_gallery(fixture: Fixture) {
     assert!(!known(&two, first).await, "a key belongs to its application");
 
     // Additions keep the keys, and so do calls that change nothing.
-    store.templates.add_sample(&one, &id("a"), &sample(3)).await.unwrap();
+    store.templates.add_sample(&one, &id("a"), &enrolled(sample(3))).await.unwrap();
     insert(&store, &one, "c", &sample(4)).await.unwrap();
     assert!(insert(&store, &one, "c", &sample(4)).await.is_err());
     assert_eq!(store.templates.remove(&one, &id("zzz"), ErasureReason::IMPORT).await.unwrap(), None);
@@ -464,7 +473,11 @@ async fn a_removal_deletes_the_snapshot_keys_of_its_gallery(fixture: Fixture) {
     assert!(!known(&one, first).await && known(&two, other).await);
     let second = fresh();
     store.snapshots.register(&one, second).await.unwrap();
-    store.templates.insert(&one, &id("c"), &sample(5), OnConflict::Replace(ErasureReason::IMPORT)).await.unwrap();
+    store
+        .templates
+        .insert(&one, &id("c"), &enrolled(sample(5)), OnConflict::Replace(ErasureReason::IMPORT))
+        .await
+        .unwrap();
     assert!(!known(&one, second).await);
     let third = fresh();
     store.snapshots.register(&one, third).await.unwrap();
@@ -477,10 +490,10 @@ async fn a_removal_deletes_the_snapshot_keys_of_its_gallery(fixture: Fixture) {
 async fn add_sample_needs_an_existing_template(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
-    assert_eq!(store.templates.add_sample(&a, &id("x"), &sample(1)).await.unwrap(), None);
+    assert_eq!(store.templates.add_sample(&a, &id("x"), &enrolled(sample(1))).await.unwrap(), None);
     assert_eq!(revision(&store, &a).await, Revision(0));
     insert(&store, &a, "x", &sample(1)).await.unwrap();
-    assert_eq!(store.templates.add_sample(&a, &id("x"), &sample(2)).await.unwrap(), Some(Revision(2)));
+    assert_eq!(store.templates.add_sample(&a, &id("x"), &enrolled(sample(2))).await.unwrap(), Some(Revision(2)));
     assert_eq!(all(&store, &a).await[0].samples.len(), 2);
 }
 
@@ -546,7 +559,7 @@ async fn load_returns_one_model_in_pages(fixture: Fixture) {
     let a = with_app(&store, "a").await;
     let other = ModelTag::new("other-model");
     insert(&store, &a, "both", &sample(1)).await.unwrap();
-    store.templates.add_sample(&a, &id("both"), &sample_of(2, other.clone())).await.unwrap();
+    store.templates.add_sample(&a, &id("both"), &enrolled(sample_of(2, other.clone()))).await.unwrap();
     insert(&store, &a, "other", &sample_of(3, other.clone())).await.unwrap();
     insert(&store, &a, "zebra", &sample(4)).await.unwrap();
     let mut seen = Vec::new();
@@ -573,7 +586,7 @@ async fn changes_carry_the_current_state(fixture: Fixture) {
     assert_eq!(store.templates.changes(&a, &model(), Revision(0).into(), 10).await.unwrap(), Changes::none());
     insert(&store, &a, "x", &sample(1)).await.unwrap();
     insert(&store, &a, "y", &sample(2)).await.unwrap();
-    store.templates.add_sample(&a, &id("x"), &sample(3)).await.unwrap();
+    store.templates.add_sample(&a, &id("x"), &enrolled(sample(3))).await.unwrap();
     store.templates.remove(&a, &id("y"), ErasureReason::IMPORT).await.unwrap();
     let Changes::List { changes, .. } = store.templates.changes(&a, &model(), Revision(0).into(), 10).await.unwrap()
     else {
@@ -739,7 +752,7 @@ async fn rows_without_data_keys_open(fixture: Fixture) {
     let a = with_app(&store, "a").await;
     with_a_row_before_data_keys(&fixture, &store, &a).await;
     assert_eq!(all(&store, &a).await[0].samples[0].embedding, sample(1).embedding);
-    store.templates.add_sample(&a, &id("x"), &sample(2)).await.unwrap().unwrap();
+    store.templates.add_sample(&a, &id("x"), &enrolled(sample(2))).await.unwrap().unwrap();
     assert_eq!(all(&store, &a).await[0].samples.len(), 2);
     let Changes::List { changes, .. } = store.templates.changes(&a, &model(), Revision(0).into(), 10).await.unwrap()
     else {
@@ -842,7 +855,7 @@ async fn a_new_sealing_key_is_activated_under_load(fixture: Fixture) {
                     let name = id(&format!("{writer}-{}", last % 7));
                     store
                         .templates
-                        .insert(&a, &name, &sample, OnConflict::Replace(ErasureReason::IMPORT))
+                        .insert(&a, &name, &enrolled(sample.clone()), OnConflict::Replace(ErasureReason::IMPORT))
                         .await
                         .unwrap();
                     if last % 5 == 0 {

@@ -2,10 +2,11 @@
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
+use uuid::Uuid;
 
 use crate::api::audit::Audit;
 use crate::api::{ApiError, ApiState};
-use crate::domain::TemplateId;
+use crate::domain::{SampleId, TemplateId};
 
 /// The usual name of the field or parameter.
 pub(super) const NAME: &str = "templateId";
@@ -24,6 +25,26 @@ impl FromRequestParts<ApiState> for TemplatePath {
     }
 }
 
+/// The sample that a path names, after its template.
+pub(in crate::api) struct SamplePath {
+    pub(in crate::api) template: TemplateId,
+    pub(in crate::api) sample: SampleId,
+}
+
+impl FromRequestParts<ApiState> for SamplePath {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, api: &ApiState) -> Result<Self, ApiError> {
+        let Ok(audit) = Audit::from_request_parts(parts, api).await;
+        let path = Path::<(String, String)>::from_request_parts(parts, api).await;
+        let Path((template, sample)) = path.map_err(|rejection| ApiError::from_status(rejection.status()))?;
+        let template = audited_template_id(&audit, &template)?;
+        let sample = Uuid::try_parse(&sample).map_err(|_| ApiError::bad_request("sampleId must be a UUID"))?;
+        audit.sample(SampleId(sample));
+        Ok(Self { template, sample: SampleId(sample) })
+    }
+}
+
 /// Parses the id of the template that a request is about, and notes it for the journal.
 pub(super) fn audited_template_id(audit: &Audit, text: &str) -> Result<TemplateId, ApiError> {
     let template = parse_template_id(NAME, text)?;
@@ -32,6 +53,6 @@ pub(super) fn audited_template_id(audit: &Audit, text: &str) -> Result<TemplateI
 }
 
 /// Parses a template id that came under a name.
-pub(super) fn parse_template_id(name: &str, text: &str) -> Result<TemplateId, ApiError> {
+pub(in crate::api) fn parse_template_id(name: &str, text: &str) -> Result<TemplateId, ApiError> {
     text.parse().map_err(|error| ApiError::bad_request(format!("{name} {error}")))
 }

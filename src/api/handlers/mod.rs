@@ -6,6 +6,7 @@ pub(super) mod delete;
 pub(super) mod identify;
 pub(super) mod inspect;
 pub(super) mod ops;
+pub(super) mod samples;
 pub(super) mod templates;
 pub(super) mod unsupported;
 pub(super) mod verify;

@@ -14,8 +14,9 @@ use serde_json::{Map, Value, json};
 
 use super::ApiConfig;
 pub(super) use operation::{
-    ADD, ADD_SAMPLE, DEEPFAKE, DELETE, DOC_VERIFY, HEALTHZ, IDENTIFY, LICENCES, LIVENESS, METRICS, OPENAPI, Operation,
-    READYZ, REMOVE_TEMPLATE, TEMPLATE, TEMPLATES, VERIFY, unsupported,
+    ADD, ADD_SAMPLE, DEEPFAKE, DELETE, DOC_VERIFY, HEALTHZ, IDENTIFY, LICENCES, LIVENESS, MERGE_TEMPLATES, METRICS,
+    MOVE_SAMPLE, OPENAPI, Operation, READYZ, REMOVE_SAMPLE, REMOVE_TEMPLATE, TEMPLATE, TEMPLATES, VERIFY,
+    VERIFY_TEMPLATE, unsupported,
 };
 use operation::{Failure, RequestBody, Tag};
 pub(super) use parameter::Parameter;
@@ -198,6 +199,23 @@ impl RequestBody {
                     }),
                 )]
             }
+            Self::Move => json_content(json!({
+                "type": "object",
+                "properties": {
+                    "to": reference("schemas", "TemplateId"),
+                    "removeEmpty": {
+                        "type": "boolean",
+                        "default": false,
+                        "description": "Remove the template if this was its last sample, instead of refusing.",
+                    },
+                },
+                "required": ["to"],
+            })),
+            Self::Merge => json_content(json!({
+                "type": "object",
+                "properties": { "from": reference("schemas", "TemplateId") },
+                "required": ["from"],
+            })),
             Self::TemplateId => ["application/json", "application/x-www-form-urlencoded", "multipart/form-data"]
                 .map(|media_type| (media_type, template_id.clone()))
                 .to_vec(),
@@ -206,6 +224,10 @@ impl RequestBody {
             (self == Self::TemplateId).then_some("JSON under any label, an urlencoded form, or a multipart form.");
         RequestBodyObject { required: true, description, content: Content(content) }
     }
+}
+
+fn json_content(schema: Value) -> Vec<(&'static str, Value)> {
+    vec![("application/json", schema)]
 }
 
 /// A form with a photo and other fields, or the photo alone.

@@ -5,7 +5,8 @@ use schemars::{Schema, SchemaGenerator};
 use super::generator::{Done, Enveloped, Health, plain_text};
 use super::parameter::Parameter;
 use crate::api::reply::{
-    EnrolledReply, IdentifiedReply, InspectedReply, PageReply, Readiness, TemplateReply, VerifiedReply,
+    EnrolledReply, IdentifiedReply, InspectedReply, MergedReply, MovedReply, PageReply, Readiness, TemplateReply,
+    VerifiedReply, VerifiedTemplateReply,
 };
 
 /// One route: what it is for, what it takes, and what it answers.
@@ -60,6 +61,8 @@ pub(super) enum RequestBody {
     PhotoAndTemplateId,
     TwoPhotos,
     TemplateId,
+    Move,
+    Merge,
 }
 
 /// A success, or the answer of an endpoint without an envelope.
@@ -253,6 +256,63 @@ pub(in crate::api) const ADD_SAMPLE: Operation = Operation {
     body: Some(RequestBody::Photo),
     replies: &[ENROLLED],
     failures: ENROLL_FAILURES,
+};
+
+pub(in crate::api) const VERIFY_TEMPLATE: Operation = Operation {
+    id: "verifyTemplate",
+    tag: Tag::Templates,
+    summary: "Is the person of a template on the photo?",
+    description: Some("The photo is compared with every sample of the template; the most similar one counts."),
+    parameters: &[
+        Parameter::TemplateId,
+        Parameter::CheckLiveness,
+        Parameter::CheckDeepfake,
+        Parameter::Threshold,
+        Parameter::Faces,
+    ],
+    body: Some(RequestBody::Photo),
+    replies: &[Reply::ok("The comparison.", |generator| generator.subschema_for::<Enveloped<VerifiedTemplateReply>>())],
+    failures: PHOTO_FAILURES,
+};
+
+/// Of what needs the database and a small body.
+const CHANGE_FAILURES: &[Failure] = DELETE.failures;
+
+pub(in crate::api) const MERGE_TEMPLATES: Operation = Operation {
+    id: "mergeTemplates",
+    tag: Tag::Templates,
+    summary: "Move all samples of another template to this one, and remove the other one.",
+    description: Some(
+        "Refused with 400 when one of the templates does not exist, or this one would have too many samples. It is not \
+         undone: move samples back one by one.",
+    ),
+    parameters: &[Parameter::TemplateId],
+    body: Some(RequestBody::Merge),
+    replies: &[Reply::ok("Durable, and found by the next search.", |generator| {
+        generator.subschema_for::<Enveloped<MergedReply<'_>>>()
+    })],
+    failures: CHANGE_FAILURES,
+};
+
+pub(in crate::api) const REMOVE_SAMPLE: Operation = Operation {
+    id: "removeSample",
+    summary: "Remove a sample for good.",
+    description: Some("The last sample of a template is refused with 400: remove the template."),
+    parameters: &[Parameter::TemplateId, Parameter::SampleId],
+    replies: &[REMOVED],
+    ..TEMPLATE
+};
+
+pub(in crate::api) const MOVE_SAMPLE: Operation = Operation {
+    id: "moveSample",
+    summary: "Move a sample to another template that exists.",
+    description: Some("The last sample of a template is refused with 400, unless `removeEmpty` is true."),
+    parameters: &[Parameter::TemplateId, Parameter::SampleId],
+    body: Some(RequestBody::Move),
+    replies: &[Reply::ok("Durable, and found by the next search.", |generator| {
+        generator.subschema_for::<Enveloped<MovedReply<'_>>>()
+    })],
+    ..MERGE_TEMPLATES
 };
 
 /// Of an endpoint of the vendor that this server does not have.

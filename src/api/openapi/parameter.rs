@@ -16,12 +16,13 @@ pub(in crate::api) enum Parameter {
     Limit,
     After,
     TemplateId,
+    SampleId,
     Token,
     IdempotencyKey,
 }
 
 impl Parameter {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::CheckLiveness,
         Self::CheckDeepfake,
         Self::Replace,
@@ -31,6 +32,7 @@ impl Parameter {
         Self::Limit,
         Self::After,
         Self::TemplateId,
+        Self::SampleId,
         Self::Token,
         Self::IdempotencyKey,
     ];
@@ -46,6 +48,7 @@ impl Parameter {
             Self::Limit => "limit",
             Self::After => "after",
             Self::TemplateId => "templateId",
+            Self::SampleId => "sampleId",
             Self::Token => "token",
             Self::IdempotencyKey => "Idempotency-Key",
         }
@@ -89,6 +92,7 @@ impl Parameter {
                 optional_template_id(),
             ),
             Self::TemplateId => self.path("The template.", json!({ "$ref": "#/components/schemas/TemplateId" })),
+            Self::SampleId => self.path("The sample.", json!({ "type": "string", "format": "uuid" })),
             Self::Token => self.path("The session's token.", json!({ "type": "string" })),
             Self::IdempotencyKey => json!({
                 "name": self.name(),

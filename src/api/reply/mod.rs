@@ -5,6 +5,7 @@ mod face;
 mod modern;
 mod number;
 mod readiness;
+mod samples;
 mod seed;
 mod templates;
 
@@ -21,6 +22,7 @@ use number::Number;
 use seed::SeedFace;
 
 pub(super) use readiness::Readiness;
+pub(super) use samples::{MergedReply, MovedReply, VerifiedTemplateReply, merged, moved, verified_template};
 pub(super) use templates::{PageReply, TemplateReply, page, template};
 
 /// The outcome of a search. Both layouts are sent unless the server is set to one of them.

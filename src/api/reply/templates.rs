@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::face::Score;
 use crate::api::schema::{TemplateId, nullable};
 use crate::domain::rfc3339;
 use crate::store::{TemplateList, TemplateRecord};
@@ -28,6 +29,14 @@ struct SampleReply<'a> {
     model: &'a str,
     #[schemars(extend("format" = "date-time"))]
     created_at: String,
+    /// Who enrolled it: `application`, `command`, or an administrator. Absent if it was not recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    enrolled_by: Option<&'a str>,
+    /// The quality (`crfiqa`) of its photo when it was enrolled. Absent if it was not measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quality: Option<Score>,
+    /// Whether a crop of the photo is kept.
+    has_crop: bool,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -51,6 +60,9 @@ pub(in crate::api) fn template(template: &TemplateRecord) -> TemplateReply<'_> {
                 sample_id: sample.id.to_string(),
                 model: sample.model.as_str(),
                 created_at: rfc3339(sample.created_at),
+                enrolled_by: sample.enrolled_by.as_deref(),
+                quality: Score::new(sample.quality),
+                has_crop: sample.has_crop,
             })
             .collect(),
     }

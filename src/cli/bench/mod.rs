@@ -74,6 +74,7 @@ fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
         quality: true,
         checks,
         attributes: true,
+        crop: false,
         subject: Subject::Only,
         tenant: TenantKey::default(),
     };

@@ -176,6 +176,7 @@ fn analysis_request(faces: Subject, app: &AppId) -> AnalysisRequest {
         quality: false,
         checks: Checks::default(),
         attributes: false,
+        crop: false,
         subject: faces,
         tenant: TenantKey::new(app),
     }

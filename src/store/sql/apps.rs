@@ -21,8 +21,8 @@ impl AppStore for SqlStore {
             .execute(
                 "INSERT INTO applications
                      (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality, max_templates,
-                      max_samples)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) ON CONFLICT (app_id) DO NOTHING",
+                      max_samples, keep_crops)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (app_id) DO NOTHING",
                 &columns(app),
             )
             .await?;
@@ -38,8 +38,8 @@ impl AppStore for SqlStore {
                     .execute(
                         "INSERT INTO applications
                              (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality, max_templates,
-                              max_samples)
-                         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 WHERE NOT EXISTS (SELECT 1 FROM applications)",
+                              max_samples, keep_crops)
+                         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 WHERE NOT EXISTS (SELECT 1 FROM applications)",
                         &columns(app),
                     )
                     .await?;
@@ -54,7 +54,7 @@ impl AppStore for SqlStore {
         let rows = db
             .fetch_all(
                 "SELECT app_id, name, key_hash, created_at, attributes, former_key_hash, former_until, retention_s,
-                        guard, min_quality, max_templates, max_samples
+                        guard, min_quality, max_templates, max_samples, keep_crops
                  FROM applications ORDER BY created_at, app_id",
                 &[],
             )
@@ -99,6 +99,10 @@ impl AppStore for SqlStore {
         self.update(sql, values![id, max.map(row::integer)]).await
     }
 
+    async fn set_keep_crops(&self, id: &AppId, keep: bool) -> Result<bool, StoreError> {
+        self.update("UPDATE applications SET keep_crops = $2 WHERE app_id = $1", values![id, keep]).await
+    }
+
     async fn delete(&self, id: &AppId) -> Result<bool, StoreError> {
         self.db
             .transact(Limit::Bulk, |deadline| async move {
@@ -136,7 +140,7 @@ impl SqlStore {
     }
 }
 
-fn columns(app: &AppRecord) -> [Value<'_>; 10] {
+fn columns(app: &AppRecord) -> [Value<'_>; 11] {
     [
         Value::from(&app.id),
         Value::from(app.name.as_str()),
@@ -148,6 +152,7 @@ fn columns(app: &AppRecord) -> [Value<'_>; 10] {
         Value::from(app.rules.min_quality),
         Value::from(app.rules.quota.templates.map(row::integer)),
         Value::from(app.rules.quota.samples.map(row::integer)),
+        Value::from(app.keep_crops),
     ]
 }
 
@@ -169,6 +174,7 @@ fn record(row: &DbRow) -> Result<AppRecord, StoreError> {
         attributes: row.get("attributes")?,
         retention: row.get::<Option<i64>>("retention_s")?.map(row::duration),
         rules: EnrollRules { guard: row::guard(row.get("guard")?, &id), min_quality: row.get("min_quality")?, quota },
+        keep_crops: row.get("keep_crops")?,
         id,
     })
 }

@@ -6,12 +6,13 @@ use std::time::SystemTime;
 use super::executor::{Connection, Deadline, Executor, Pool, Tx, values};
 use super::quota::{self, Counted};
 use super::row;
+use super::sample_row::SampleRow;
 use super::sql_store::SqlStore;
 use crate::domain::{AppId, Quota, Revision, TemplateId};
-use crate::gallery::Sample;
 use crate::store::error::{InsertError, LimitReached, Refusal, StoreError};
 use crate::store::outbox::{ErasureReason, OutboxEvent};
-use crate::store::record::{DatedTemplate, OnConflict};
+use crate::store::record::{DatedTemplate, EnrolledSample, OnConflict};
+use crate::store::samples::SampleStore as _;
 use crate::store::seal::{SampleRef, Sealer};
 use crate::store::sqlite;
 
@@ -117,11 +118,17 @@ impl GalleryWrite<'_> {
             counted.templates = counted.templates.saturating_sub(1);
             counted.samples = counted.samples.saturating_sub(samples);
         }
-        self.tx.set_erasing();
-        self.tx.execute("DELETE FROM snapshots WHERE app_id = $1", values![self.app]).await?;
+        self.discard_snapshots().await?;
         let event = OutboxEvent::erasure(self.now, self.app, template, row::revision(self.next), reason);
         self.store.insert_event(&mut self.tx, &event).await?;
         Ok(true)
+    }
+
+    /// Deletes the keys of all snapshots of the gallery, and marks the transaction as one that erases something.
+    pub(super) async fn discard_snapshots(&mut self) -> Result<(), StoreError> {
+        self.tx.set_erasing();
+        self.tx.execute("DELETE FROM snapshots WHERE app_id = $1", values![self.app]).await?;
+        Ok(())
     }
 
     /// Inserts a template with its samples, as of now or of earlier times. One that is refused leaves nothing behind.
@@ -129,7 +136,7 @@ impl GalleryWrite<'_> {
         &mut self,
         sealer: &Sealer,
         template: &TemplateId,
-        samples: &[Sample],
+        samples: &[EnrolledSample],
         dated: Option<&DatedTemplate>,
         on_conflict: &OnConflict,
     ) -> Result<Revision, InsertError> {
@@ -154,7 +161,7 @@ impl GalleryWrite<'_> {
     pub(super) async fn extend(
         &mut self,
         template: &TemplateId,
-        sample: &Sample,
+        sample: &EnrolledSample,
     ) -> Result<Option<Revision>, InsertError> {
         if self.stored_samples(template).await?.is_none() {
             return Ok(None);
@@ -198,21 +205,55 @@ impl GalleryWrite<'_> {
         &mut self,
         sealer: &Sealer,
         template: &TemplateId,
-        sample: &Sample,
+        sample: &EnrolledSample,
         added_at: Option<SystemTime>,
     ) -> Result<(), StoreError> {
-        let model = sample.embedding.model();
-        let of = SampleRef { app: self.app, template, sample: sample.id, model };
-        let sealed = sealer.seal(&of, &sample.embedding)?;
-        self.tx
-            .execute(
-                "INSERT INTO samples (app_id, template_id, created_at, sample_id, model, sealed, data_key)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
-                values![self.app, template, self.time(added_at), &sample.id.0, model, &sealed.text, &sealed.data_key],
-            )
-            .await?;
+        let row = SampleRow::new(sample, self.time(added_at));
+        self.insert_row(sealer, template, &row).await?;
         if let Some(counted) = &mut self.counted {
             counted.samples += 1;
+        }
+        Ok(())
+    }
+
+    /// Seals a sample and its crop for a template, and inserts them.
+    pub(super) async fn insert_row(
+        &mut self,
+        sealer: &Sealer,
+        template: &TemplateId,
+        row: &SampleRow,
+    ) -> Result<(), StoreError> {
+        let SampleRow { sample, created_at, .. } = row;
+        let model = sample.embedding.model();
+        let of = SampleRef { app: self.app, template, sample: sample.id, model };
+        let sealed = sealer.seal_sample(&of, &sample.embedding, row.crop.as_ref().map(|crop| crop.as_slice()))?;
+        self.tx
+            .execute(
+                "INSERT INTO samples (app_id, template_id, created_at, sample_id, model, sealed, data_key, enrolled_by,
+                                      quality, quality_fine)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+                values![
+                    self.app,
+                    template,
+                    *created_at,
+                    &sample.id.0,
+                    model,
+                    &sealed.embedding,
+                    &sealed.data_key,
+                    row.enrolled_by.as_deref(),
+                    row.quality,
+                    row.quality_fine,
+                ],
+            )
+            .await?;
+        if let Some(crop) = sealed.crop {
+            self.tx
+                .execute(
+                    "INSERT INTO crops (app_id, template_id, created_at, sample_id, bytes, sealed)
+                     VALUES ($1, $2, $3, $4, $5, $6)",
+                    values![self.app, template, *created_at, &sample.id.0, crop.len(), &crop],
+                )
+                .await?;
         }
         Ok(())
     }
@@ -296,8 +337,7 @@ impl GalleryWrite<'_> {
     }
 
     fn admit_to_template(&self, samples: u64) -> Result<(), Refusal> {
-        let max = self.store.samples_per_template;
-        if samples > max { Err(LimitReached::SamplesPerTemplate(max).into()) } else { Ok(()) }
+        Ok(self.store.admit(samples)?)
     }
 
     /// The number of samples of a template; `None` when it does not exist.

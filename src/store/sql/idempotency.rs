@@ -7,11 +7,10 @@ use super::executor::{Executor, Limit, values};
 use super::gallery_write::GalleryWrite;
 use super::row::corrupt;
 use super::sql_store::SqlStore;
-use crate::domain::{AppId, IdempotencyKey, Revision, TemplateId};
-use crate::gallery::Sample;
+use crate::domain::{AppId, IdempotencyKey, Revision, SampleId, TemplateId};
 use crate::store::error::{InsertError, StoreError};
 use crate::store::idempotency::{EnrollmentReply, Executed, IdempotencyStore, KeptReply, REPLY_MAX_AGE};
-use crate::store::record::OnConflict;
+use crate::store::record::{EnrolledSample, OnConflict};
 use crate::store::seal::{Sealed, reply_key_aad};
 
 #[async_trait]
@@ -26,7 +25,7 @@ impl IdempotencyStore for SqlStore {
         app: &AppId,
         key: &IdempotencyKey,
         template: &TemplateId,
-        sample: &Sample,
+        sample: &EnrolledSample,
         on_conflict: OnConflict,
         reply: &EnrollmentReply,
     ) -> Result<Executed, InsertError> {
@@ -42,7 +41,7 @@ impl IdempotencyStore for SqlStore {
                 let sealer = write.sealer().await?;
                 let inserted = write.insert(&sealer, template, std::slice::from_ref(sample), None, on_conflict).await;
                 let executed = match inserted {
-                    Ok(revision) => write.keep_reply(key, template, revision, reply).await,
+                    Ok(revision) => write.keep_reply(key, template, sample.sample.id, revision, reply).await,
                     Err(error) => Err(error),
                 };
                 write.end(executed, true).await
@@ -55,7 +54,7 @@ impl IdempotencyStore for SqlStore {
         app: &AppId,
         key: &IdempotencyKey,
         template: &TemplateId,
-        sample: &Sample,
+        sample: &EnrolledSample,
         reply: &EnrollmentReply,
     ) -> Result<Option<Executed>, InsertError> {
         let key = &key_hash(key);
@@ -67,7 +66,9 @@ impl IdempotencyStore for SqlStore {
                     return Ok(Some(Executed::Before(before)));
                 }
                 let executed = match write.extend(template, sample).await {
-                    Ok(Some(revision)) => write.keep_reply(key, template, revision, reply).await.map(Some),
+                    Ok(Some(revision)) => {
+                        write.keep_reply(key, template, sample.sample.id, revision, reply).await.map(Some)
+                    }
                     Ok(None) => Ok(None),
                     Err(error) => Err(error),
                 };
@@ -130,6 +131,7 @@ impl GalleryWrite<'_> {
         &mut self,
         key: &[u8; 32],
         template: &TemplateId,
+        sample: SampleId,
         revision: Revision,
         reply: &EnrollmentReply,
     ) -> Result<Executed, InsertError> {
@@ -139,9 +141,9 @@ impl GalleryWrite<'_> {
         let Sealed { text, data_key } = sealer.seal_text(&aad, &reply.to_bytes()).map_err(StoreError::from)?;
         self.tx
             .execute(
-                "INSERT INTO idempotency (app_id, key_hash, template_id, revision, expires_at, sealed, data_key)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
-                values![self.app, key, template, revision, expires_at, &text, &data_key],
+                "INSERT INTO idempotency (app_id, key_hash, template_id, revision, expires_at, sealed, data_key, sample_id)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                values![self.app, key, template, revision, expires_at, &text, &data_key, &sample.0],
             )
             .await?;
         Ok(Executed::Now(revision))

@@ -15,6 +15,8 @@ mod quota;
 pub(super) mod retention;
 mod retry;
 mod row;
+mod sample_row;
+mod samples;
 pub(super) mod scrubber;
 pub(super) mod snapshots;
 pub(super) mod sql_store;

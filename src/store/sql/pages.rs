@@ -25,7 +25,10 @@ impl SqlStore {
         let mut db = self.db.reader(Limit::Request).await?;
         let rows = db
             .fetch_all(
-                "SELECT t.template_id, t.created_at, s.sample_id, s.model, s.created_at AS added_at
+                "SELECT t.template_id, t.created_at, s.sample_id, s.model, s.created_at AS added_at,
+                        s.enrolled_by, s.quality, s.quality_fine,
+                        EXISTS (SELECT 1 FROM crops c WHERE c.app_id = s.app_id AND c.template_id = s.template_id
+                                AND c.created_at = s.created_at AND c.sample_id = s.sample_id) AS has_crop
                  FROM templates t
                  LEFT JOIN samples s ON s.app_id = t.app_id AND s.template_id = t.template_id
                  WHERE t.app_id = $1 AND t.template_id = $2
@@ -47,7 +50,10 @@ impl SqlStore {
         // One more than requested shows whether there is a next page.
         let rows = db
             .fetch_all(
-                "SELECT t.template_id, t.created_at, s.sample_id, s.model, s.created_at AS added_at
+                "SELECT t.template_id, t.created_at, s.sample_id, s.model, s.created_at AS added_at,
+                        s.enrolled_by, s.quality, s.quality_fine,
+                        EXISTS (SELECT 1 FROM crops c WHERE c.app_id = s.app_id AND c.template_id = s.template_id
+                                AND c.created_at = s.created_at AND c.sample_id = s.sample_id) AS has_crop
                  FROM (SELECT app_id, template_id, created_at FROM templates
                        WHERE app_id = $1 AND template_id > $2 ORDER BY template_id LIMIT $3) t
                  LEFT JOIN samples s ON s.app_id = t.app_id AND s.template_id = t.template_id
@@ -327,6 +333,9 @@ fn records(rows: &[DbRow]) -> Result<Vec<TemplateRecord>, StoreError> {
                 id: row.sample_id("sample_id")?,
                 model: ModelTag::new(model),
                 created_at: row.time("added_at")?,
+                enrolled_by: row.get("enrolled_by")?,
+                quality: row.quality()?,
+                has_crop: row.get("has_crop")?,
             });
         }
     }

@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::executor::{DbRow, Value};
 use crate::domain::{
-    AdminSessionId, AdminTokenId, AdministratorId, AppId, Guard, ModelTag, Revision, SampleId, TemplateId, random_uuid,
+    AdminSessionId, AdminTokenId, AdministratorId, AppId, Guard, ModelTag, Revision, SampleId, TemplateId, Verdict,
+    random_uuid,
 };
 use crate::store::error::StoreError;
 use crate::store::record::{KeyHash, SnapshotId};
@@ -103,6 +104,13 @@ impl DbRow {
 
     pub(super) fn time(&self, column: &str) -> Result<SystemTime, StoreError> {
         self.get(column).map(time)
+    }
+
+    /// The quality of a sample, with its verdict.
+    pub(super) fn quality(&self) -> Result<Option<Verdict>, StoreError> {
+        let score: Option<f64> = self.get("quality")?;
+        let fine: Option<i64> = self.get("quality_fine")?;
+        Ok(score.zip(fine).map(|(score, fine)| Verdict { score, fine: fine != 0 }))
     }
 
     pub(super) fn revision(&self, column: &str) -> Result<Revision, StoreError> {

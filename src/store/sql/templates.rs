@@ -11,7 +11,7 @@ use crate::gallery::{IndexedTemplate, Sample};
 use crate::store::error::{InsertError, Refusal, StoreError};
 use crate::store::outbox::ErasureReason;
 use crate::store::record::{
-    Changes, DatedTemplate, GalleryPosition, OnConflict, TemplateList, TemplatePage, TemplateRecord,
+    Changes, DatedTemplate, EnrolledSample, GalleryPosition, OnConflict, TemplateList, TemplatePage, TemplateRecord,
 };
 use crate::store::traits::TemplateStore;
 
@@ -21,7 +21,7 @@ impl TemplateStore for SqlStore {
         &self,
         app: &AppId,
         template: &TemplateId,
-        sample: &Sample,
+        sample: &EnrolledSample,
         on_conflict: OnConflict,
     ) -> Result<Revision, InsertError> {
         let on_conflict = &on_conflict;
@@ -65,7 +65,7 @@ impl TemplateStore for SqlStore {
         &self,
         app: &AppId,
         template: &TemplateId,
-        sample: &Sample,
+        sample: &EnrolledSample,
     ) -> Result<Option<Revision>, InsertError> {
         self.db
             .transact(Limit::Request, |deadline| async move {
@@ -202,7 +202,8 @@ impl SqlStore {
                 let sealer = write.sealer().await?;
                 let mut revisions = Vec::with_capacity(templates.len());
                 for (template, dated) in templates {
-                    let inserted = write.insert(&sealer, &template.id, &template.samples, *dated, on_conflict).await;
+                    let samples: Vec<_> = template.samples.iter().cloned().map(EnrolledSample::by_command).collect();
+                    let inserted = write.insert(&sealer, &template.id, &samples, *dated, on_conflict).await;
                     revisions.push(match inserted {
                         Ok(revision) => Ok(revision),
                         Err(InsertError::Refused(refusal)) => Err(refusal),

@@ -13,6 +13,7 @@ mod openapi;
 mod ops;
 mod query;
 mod routes;
+mod samples;
 mod stale;
 mod templates;
 mod upload;

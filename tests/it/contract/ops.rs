@@ -208,7 +208,11 @@ async fn a_slow_gallery_does_not_delay_others() {
         let embedding = Embedding::new(&[0.6, 0.8], ModelTag::new("scripted")).unwrap();
         let sample = Sample { id: SampleId::random(), embedding };
         let id = format!("t{round}").parse().unwrap();
-        server.store.insert(&server.app.app_id, &id, &sample, OnConflict::Refuse).await.unwrap();
+        server
+            .store
+            .insert(&server.app.app_id, &id, &crate::support::enrolled(sample.clone()), OnConflict::Refuse)
+            .await
+            .unwrap();
         let start = Instant::now();
         while feed.revision(&server.app.app_id) != Some(Revision(round)) {
             assert!(start.elapsed() < Duration::from_secs(20), "another's change is not seen");

@@ -190,6 +190,7 @@ async fn filled(dir: &Path, database: &Database, count: u32) -> AppId {
         attributes: true,
         retention: None,
         rules: EnrollRules::default(),
+        keep_crops: false,
     };
     assert!(store.apps.create(&record).await.unwrap());
     let template = |n: u32| {

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::faults::Disk;
 use super::process::{App, Database, Server, command, try_start};
-use crate::support::open_options;
+use crate::support::{enrolled, open_options};
 
 /// The output of `key status`: (id, active, data keys sealed under it).
 fn keys(server: &Server, database: &Database) -> Vec<(String, bool, u64)> {
@@ -220,6 +220,7 @@ async fn an_app(store: &Store) -> AppId {
         attributes: true,
         retention: None,
         rules,
+        keep_crops: false,
     };
     store.apps.create(&record).await.unwrap();
     app
@@ -268,7 +269,7 @@ async fn of_two_rotations_the_later_one_wins() {
     let app = an_app(&store).await;
     let embedding = Embedding::new(&[0.6, 0.8], ModelTag::new("m")).unwrap();
     let sample = Sample { id: SampleId::random(), embedding };
-    store.templates.insert(&app, &"t".parse().unwrap(), &sample, OnConflict::Refuse).await.unwrap();
+    store.templates.insert(&app, &"t".parse().unwrap(), &enrolled(sample), OnConflict::Refuse).await.unwrap();
     let first = store.keys.status().await.unwrap().active;
     let second = file.lock().unwrap().add().unwrap().id();
     let url = format!("sqlite://{}", dir.path().join("semblance.db").display());

@@ -42,7 +42,8 @@ async fn serialization_failures_are_repeated() {
                 for n in 0..10 {
                     let name = format!("w{writer}-{n}");
                     insert(&store, &a, &name, &sample(writer * 100 + n)).await.unwrap();
-                    let added = store.templates.add_sample(&a, &id(&name), &sample(writer * 100 + n + 50)).await;
+                    let added =
+                        store.templates.add_sample(&a, &id(&name), &enrolled(sample(writer * 100 + n + 50))).await;
                     added.unwrap().unwrap();
                     if n % 2 == 1 {
                         let removed = store.templates.remove(&a, &id(&name), ErasureReason::IMPORT).await;
@@ -95,7 +96,7 @@ async fn a_deadlock_is_repeated() {
         let replaced = replaced.clone();
         let write = tokio::spawn(async move {
             if round == 0 {
-                store.templates.insert(&a, &id("x"), &sample(3), replaced).await.map(drop).unwrap();
+                store.templates.insert(&a, &id("x"), &enrolled(sample(3)), replaced).await.map(drop).unwrap();
             } else {
                 store.templates.remove(&a, &id("y"), ErasureReason::IMPORT).await.unwrap().unwrap();
             }

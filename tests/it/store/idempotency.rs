@@ -25,7 +25,7 @@ fn reply(seed: u8) -> EnrollmentReply {
 }
 
 async fn insert_once(store: &Store, app: &AppId, name: &str, template: &str, reply: &EnrollmentReply) -> Executed {
-    let sample = sample(u32::from(reply.fingerprint.0[0]));
+    let sample = enrolled(sample(u32::from(reply.fingerprint.0[0])));
     store.idempotency.insert_once(app, &key(name), &id(template), &sample, OnConflict::Refuse, reply).await.unwrap()
 }
 
@@ -43,12 +43,14 @@ async fn an_enrollment_with_a_key_is_executed_once(fixture: Fixture) {
     let before = KeptReply { template: id("x"), revision: Revision(1), reply: first };
     // The second request has another random id, as without `templateId`, and even another endpoint.
     assert_eq!(insert_once(&store, &a, "k", "y", &reply(2)).await, Executed::Before(before.clone()));
-    let added = store.idempotency.add_sample_once(&a, &key("k"), &id("x"), &sample(3), &reply(3)).await.unwrap();
+    let added =
+        store.idempotency.add_sample_once(&a, &key("k"), &id("x"), &enrolled(sample(3)), &reply(3)).await.unwrap();
     assert_eq!(added, Some(Executed::Before(before.clone())));
     assert_eq!(kept(&fixture.open().await, &a, "k").await, Some(before), "on every node");
     assert_eq!((all(&store, &a).await.len(), revision(&store, &a).await), (1, Revision(1)));
 
-    let added = store.idempotency.add_sample_once(&a, &key("l"), &id("x"), &sample(4), &reply(4)).await.unwrap();
+    let added =
+        store.idempotency.add_sample_once(&a, &key("l"), &id("x"), &enrolled(sample(4)), &reply(4)).await.unwrap();
     assert_eq!(added, Some(Executed::Now(Revision(2))));
     assert_eq!(kept(&store, &a, "l").await.unwrap().template, id("x"));
     assert_eq!(all(&store, &a).await[0].samples.len(), 2);
@@ -61,10 +63,13 @@ async fn a_failed_enrollment_keeps_nothing(fixture: Fixture) {
     let store = fixture.open().await;
     let a = with_app(&store, "a").await;
     insert(&store, &a, "x", &sample(1)).await.unwrap();
-    let exists =
-        store.idempotency.insert_once(&a, &key("k"), &id("x"), &sample(2), OnConflict::Refuse, &reply(2)).await;
+    let exists = store
+        .idempotency
+        .insert_once(&a, &key("k"), &id("x"), &enrolled(sample(2)), OnConflict::Refuse, &reply(2))
+        .await;
     assert!(matches!(exists, Err(InsertError::Refused(Refusal::Exists))), "{exists:?}");
-    let missing = store.idempotency.add_sample_once(&a, &key("k"), &id("y"), &sample(2), &reply(2)).await.unwrap();
+    let missing =
+        store.idempotency.add_sample_once(&a, &key("k"), &id("y"), &enrolled(sample(2)), &reply(2)).await.unwrap();
     assert_eq!(missing, None);
     assert_eq!((kept(&store, &a, "k").await, revision(&store, &a).await), (None, Revision(1)));
     assert_eq!(insert_once(&store, &a, "k", "y", &reply(3)).await, Executed::Now(Revision(2)), "the key is free");
@@ -99,15 +104,19 @@ async fn a_reply_is_erased_with_its_template(fixture: Fixture) {
     for (n, template) in (1..).zip(["deleted", "replaced", "expired", "left"]) {
         insert_once(&store, &a, template, template, &reply(n)).await;
     }
-    let added =
-        store.idempotency.add_sample_once(&a, &key("sample"), &id("deleted"), &sample(9), &reply(9)).await.unwrap();
+    let added = store
+        .idempotency
+        .add_sample_once(&a, &key("sample"), &id("deleted"), &enrolled(sample(9)), &reply(9))
+        .await
+        .unwrap();
     assert!(matches!(added, Some(Executed::Now(_))));
     store.templates.remove(&a, &id("deleted"), ErasureReason::IMPORT).await.unwrap().unwrap();
     assert_eq!(kept(&store, &a, "sample").await, None);
     assert_eq!(kept(&store, &a, "deleted").await, None);
     // The template of the new reply replaces that of the old one.
     let replace = OnConflict::Replace(ErasureReason::replace(TransactionId::random()));
-    let new = store.idempotency.insert_once(&a, &key("new"), &id("replaced"), &sample(8), replace, &reply(8)).await;
+    let new =
+        store.idempotency.insert_once(&a, &key("new"), &id("replaced"), &enrolled(sample(8)), replace, &reply(8)).await;
     assert!(matches!(new, Ok(Executed::Now(_))));
     assert_eq!(kept(&store, &a, "replaced").await, None);
     assert_eq!(kept(&store, &a, "new").await.unwrap().reply.fingerprint, Fingerprint([8; 32]));

@@ -32,9 +32,9 @@ async fn a_template_has_a_limited_number_of_samples(fixture: Fixture) {
     };
     let written = insert_all(&[of("full", 32), of("more", 33), of("one", 1)], OnConflict::Refuse).await;
     assert_eq!(written, [Ok(Revision(1)), Err(too_many()), Ok(Revision(2))]);
-    let refused = store.templates.add_sample(&a, &id("full"), &sample(1)).await;
+    let refused = store.templates.add_sample(&a, &id("full"), &enrolled(sample(1))).await;
     assert!(matches!(refused, Err(InsertError::Refused(refusal)) if refusal == too_many()), "{refused:?}");
-    let refused = store.templates.insert(&a, &id("full"), &sample(1), OnConflict::Extend).await;
+    let refused = store.templates.insert(&a, &id("full"), &enrolled(sample(1)), OnConflict::Extend).await;
     assert!(matches!(refused, Err(InsertError::Refused(refusal)) if refusal == too_many()), "{refused:?}");
     let extended = insert_all(&[of("full", 1), of("one", 32), of("one", 31)], OnConflict::Extend).await;
     assert_eq!(extended, [Err(too_many()), Err(too_many()), Ok(Revision(3))]);
@@ -44,7 +44,7 @@ async fn a_template_has_a_limited_number_of_samples(fixture: Fixture) {
     let sizes: Vec<_> = all(&store, &a).await.iter().map(|t| (t.id.to_string(), t.samples.len())).collect();
     assert_eq!(sizes, [("full".to_owned(), 32), ("one".to_owned(), 32)]);
     assert_eq!(insert_all(&[of("full", 2)], replace).await, [Ok(Revision(4))]);
-    assert_eq!(store.templates.add_sample(&a, &id("full"), &sample(9)).await.unwrap(), Some(Revision(5)));
+    assert_eq!(store.templates.add_sample(&a, &id("full"), &enrolled(sample(9))).await.unwrap(), Some(Revision(5)));
 }
 
 async fn a_template_above_the_limit_keeps_its_samples(fixture: Fixture) {
@@ -52,7 +52,7 @@ async fn a_template_above_the_limit_keeps_its_samples(fixture: Fixture) {
     let a = with_app(&generous, "a").await;
     assert_eq!(generous.templates.insert_all(&a, &[of("x", 40)], OnConflict::Refuse).await.unwrap(), [Ok(Revision(1))]);
     let store = fixture.open().await;
-    let refused = store.templates.add_sample(&a, &id("x"), &sample(1)).await;
+    let refused = store.templates.add_sample(&a, &id("x"), &enrolled(sample(1))).await;
     assert!(matches!(refused, Err(InsertError::Refused(refusal)) if refusal == too_many()), "{refused:?}");
     assert_eq!(all(&store, &a).await[0].samples.len(), 40);
     assert_eq!(store.templates.get(&a, &id("x")).await.unwrap().unwrap().samples.len(), 40);
@@ -70,7 +70,7 @@ async fn two_nodes_exceed_no_limit_together(fixture: Fixture) {
     nodes[0].templates.insert_all(&a, &[of("x", 29)], OnConflict::Refuse).await.unwrap();
     let adding = (0..12usize).map(|n| {
         let (store, a) = (nodes[n % 2].clone(), a.clone());
-        tokio::spawn(async move { store.templates.add_sample(&a, &id("x"), &sample(n as u32)).await.is_ok() })
+        tokio::spawn(async move { store.templates.add_sample(&a, &id("x"), &enrolled(sample(n as u32))).await.is_ok() })
     });
     assert_eq!(successes(adding.collect()).await, 3);
     assert!(nodes[0].apps.set_max_templates(&a, Some(5)).await.unwrap());
@@ -158,7 +158,7 @@ async fn quotas_hold_after_any_writes(fixture: Fixture) {
                 }
             }
             5 | 6 => {
-                let added = node.templates.add_sample(&a, &id(&name), &sample(1)).await;
+                let added = node.templates.add_sample(&a, &id(&name), &enrolled(sample(1))).await;
                 let exists = expected.templates.contains_key(&name);
                 match added {
                     Ok(revision) => {

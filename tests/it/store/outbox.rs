@@ -52,7 +52,7 @@ async fn every_erasure_adds_an_event(fixture: Fixture) {
     let transaction = TransactionId::random();
     store
         .templates
-        .insert(&a, &id("v"), &sample(2), OnConflict::Replace(ErasureReason::replace(transaction)))
+        .insert(&a, &id("v"), &enrolled(sample(2)), OnConflict::Replace(ErasureReason::replace(transaction)))
         .await
         .unwrap();
     let claim = store.outbox.claim(Uuid::nil(), LEASE, 10).await.unwrap();
@@ -78,12 +78,17 @@ async fn without_an_erasure_there_is_no_event(fixture: Fixture) {
     let a = with_app(&store, "a").await;
     insert(&store, &a, "x", &sample(1)).await.unwrap();
     assert!(insert(&store, &a, "x", &sample(1)).await.is_err());
-    store.templates.insert(&a, &id("new"), &sample(2), OnConflict::Replace(ErasureReason::IMPORT)).await.unwrap();
+    store
+        .templates
+        .insert(&a, &id("new"), &enrolled(sample(2)), OnConflict::Replace(ErasureReason::IMPORT))
+        .await
+        .unwrap();
     store.templates.remove(&a, &id("unknown"), ErasureReason::IMPORT).await.unwrap();
     store.templates.remove_older(&a, UNIX_EPOCH, 10, ErasureReason::RETENTION).await.unwrap();
     // A write that fails after it deleted the template rolls the event back.
     fixture.tamper("DELETE FROM meta WHERE name = 'sealing check'").await;
-    let refused = store.templates.insert(&a, &id("x"), &sample(3), OnConflict::Replace(ErasureReason::IMPORT)).await;
+    let refused =
+        store.templates.insert(&a, &id("x"), &enrolled(sample(3)), OnConflict::Replace(ErasureReason::IMPORT)).await;
     assert!(refused.is_err());
     assert_eq!(take_events(&store).await, []);
 }

@@ -75,8 +75,8 @@ async fn pages_of_changes_are_bounded_by_samples(fixture: Fixture) {
     let store = fixture.open_limited(1000).await;
     let a = with_app(&store, "a").await;
     filled(&store, &a, &[("a", 3), ("b", 300), ("c", 2)]).await;
-    store.templates.add_sample(&a, &id("c"), &sample(7)).await.unwrap();
-    store.templates.add_sample(&a, &id("a"), &sample(8)).await.unwrap();
+    store.templates.add_sample(&a, &id("c"), &enrolled(sample(7))).await.unwrap();
+    store.templates.add_sample(&a, &id("a"), &enrolled(sample(8))).await.unwrap();
     store.templates.remove(&a, &id("c"), ErasureReason::IMPORT).await.unwrap();
     let of = |covered, name: &str, samples| (covered, name.to_owned(), samples);
     let (seen, at) = changes(&store, &a, Revision(0).into(), 10).await;
@@ -100,7 +100,7 @@ async fn a_template_that_changed_often_is_read_once(fixture: Fixture) {
     let a = with_app(&store, "a").await;
     filled(&store, &a, &[("a", 200), ("b", 1)]).await;
     for seed in 0..20 {
-        store.templates.add_sample(&a, &id("a"), &sample(seed)).await.unwrap();
+        store.templates.add_sample(&a, &id("a"), &enrolled(sample(seed))).await.unwrap();
     }
     let (seen, at) = changes(&store, &a, Revision(0).into(), 1000).await;
     let expected = [(1..=1, "a".to_owned(), 220), (2..=22, "b".to_owned(), 1)];

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use semblance::domain::{
-    Analysis, AnalysisRequest, BoundingBox, Check, DecodeFault, Demography, Embedding, FalseMatchCurve, Landmarks,
-    Limit, Measure, ModelTag, PhotoFault, Point, Pose, Quality, Shortfall, Subject, Timings,
+    Analysis, AnalysisRequest, BoundingBox, Check, DecodeFault, Demography, Embedding, FaceCrop, FalseMatchCurve,
+    Landmarks, Limit, Measure, ModelTag, PhotoFault, Point, Pose, Quality, Shortfall, Subject, Timings,
 };
 use semblance::engine::{Analyze, AnalyzeError, EmbeddingSender};
 use semblance::image::Photo;
@@ -159,6 +159,7 @@ fn analysis(name: &str, request: AnalysisRequest, model: &ModelTag) -> Analysis 
         pose: Pose { pitch: 17.443319857120514, yaw: 10.05310446023941, roll: 1.412617564201355 },
         quality,
         demography,
+        crop: request.crop.then(|| FaceCrop::new(format!("crop of {name}").into_bytes())),
         embedding: request.embedding.then(|| embedding(name, model)),
         liveness: request.checks.liveness.then(|| high(0.75, live)),
         deepfake: request.checks.deepfake.then(|| high(0.9, genuine)),

@@ -23,7 +23,7 @@ pub use form::Form;
 pub use json::Json;
 pub use server::{Parts, Server, Setup};
 pub use skip::skipped;
-pub use store::open_options;
+pub use store::{enrolled, open_options};
 pub use wait::{eventually, eventually_blocking, eventually_some};
 pub use wire::{Answer, Call};
 

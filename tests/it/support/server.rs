@@ -99,6 +99,7 @@ impl Parts {
                 apps: store.clone(),
                 administrators: administrators.clone(),
                 templates: store.clone(),
+                samples: store.clone(),
                 idempotency: store.clone(),
                 snapshots: store.clone(),
                 scrubber: store.clone(),

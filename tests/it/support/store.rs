@@ -7,15 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use semblance::domain::{AppId, Clock, Guard, IdempotencyKey, ModelTag, Revision, TemplateId};
+use semblance::domain::{AppId, Clock, FaceCrop, Guard, IdempotencyKey, ModelTag, Revision, SampleId, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
 use semblance::store::backup::{BackupError, BackupSink, BackupStore, RecordSource, RowCounts};
 use semblance::store::{
-    AppRecord, AppStore, Changes, Claim, ClockReading, DatabaseConfig, DatedTemplate, EnrollmentReply, ErasureReason,
-    Executed, Expired, GalleryPosition, HintStore, Hold, IdempotencyStore, InsertError, KeptReply, Key, KeyHash, KeyId,
-    KeySource, KeyStatus, KeyStore, NodePosition, OnConflict, OpenMode, OpenOptions, OutboxBacklog, OutboxEvent,
-    OutboxStore, PoolGauge, PoolUsage, PreviousKey, Refusal, Resealed, RetentionRecord, RetentionStore, SampleCursor,
-    SampleRecord, Scrubber, SnapshotId, SnapshotStore, StoreError, TemplateList, TemplatePage, TemplateRecord,
+    AppRecord, AppStore, ChangeError, ChangeRefusal, ChangedBy, Changes, Claim, ClockReading, DatabaseConfig,
+    DatedTemplate, EnrolledSample, EnrollmentReply, ErasureReason, Executed, Expired, GalleryPosition, HintStore, Hold,
+    IdempotencyStore, InsertError, KeptReply, Key, KeyHash, KeyId, KeySource, KeyStatus, KeyStore, LimitReached, Merge,
+    Merged, NodePosition, OnConflict, OpenMode, OpenOptions, OutboxBacklog, OutboxEvent, OutboxStore, PoolGauge,
+    PoolUsage, PreviousKey, Refusal, Resealed, RetentionRecord, RetentionStore, SampleCursor, SampleMove, SampleRecord,
+    SampleStore, Scrubber, SnapshotId, SnapshotStore, StoreError, TemplateList, TemplatePage, TemplateRecord,
     TemplateStore, WriteProbe,
 };
 use tokio::sync::RwLock;
@@ -24,7 +25,7 @@ use uuid::Uuid;
 #[derive(Default)]
 struct Gallery {
     revision: Revision,
-    templates: BTreeMap<TemplateId, Vec<Sample>>,
+    templates: BTreeMap<TemplateId, Vec<EnrolledSample>>,
     changes: Vec<TemplateId>,
     replies: HashMap<IdempotencyKey, KeptReply>,
 }
@@ -36,7 +37,12 @@ impl Gallery {
         self.revision
     }
 
-    fn put(&mut self, id: &TemplateId, samples: Vec<Sample>, on_conflict: OnConflict) -> Result<Revision, Refusal> {
+    fn put(
+        &mut self,
+        id: &TemplateId,
+        samples: Vec<EnrolledSample>,
+        on_conflict: OnConflict,
+    ) -> Result<Revision, Refusal> {
         match (on_conflict, self.templates.get_mut(id)) {
             (OnConflict::Refuse, Some(_)) => return Err(Refusal::Exists),
             (OnConflict::Extend, Some(known)) => known.extend(samples),
@@ -57,7 +63,31 @@ impl Gallery {
     }
 
     fn indexed(&self, id: &TemplateId) -> IndexedTemplate {
-        IndexedTemplate { id: id.clone(), samples: self.templates.get(id).cloned().unwrap_or_default() }
+        IndexedTemplate { id: id.clone(), samples: self.samples(id) }
+    }
+
+    fn samples(&self, id: &TemplateId) -> Vec<Sample> {
+        self.templates.get(id).into_iter().flatten().map(|enrolled| enrolled.sample.clone()).collect()
+    }
+
+    /// Both templates of a change.
+    fn both(&self, from: &TemplateId, to: &TemplateId) -> Result<(), ChangeRefusal> {
+        if from == to {
+            return Err(ChangeRefusal::SameTemplate);
+        }
+        if !self.templates.contains_key(from) {
+            return Err(ChangeRefusal::NoTemplate);
+        }
+        if self.templates.contains_key(to) { Ok(()) } else { Err(ChangeRefusal::NoTarget) }
+    }
+
+    /// The replies of a template follow it.
+    fn moved(&mut self, from: &TemplateId, to: &TemplateId) -> Revision {
+        for kept in self.replies.values_mut().filter(|kept| kept.template == *from) {
+            kept.template = to.clone();
+        }
+        self.changed(from);
+        self.changed(to)
     }
 }
 
@@ -86,10 +116,17 @@ fn moment() -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(1_758_635_011_114)
 }
 
-fn record(id: &TemplateId, samples: &[Sample]) -> TemplateRecord {
+fn record(id: &TemplateId, samples: &[EnrolledSample]) -> TemplateRecord {
     let samples = samples
         .iter()
-        .map(|sample| SampleRecord { id: sample.id, model: sample.embedding.model().clone(), created_at: moment() })
+        .map(|enrolled| SampleRecord {
+            id: enrolled.sample.id,
+            model: enrolled.sample.embedding.model().clone(),
+            created_at: moment(),
+            enrolled_by: Some(enrolled.enrolled_by.to_string()),
+            quality: enrolled.quality,
+            has_crop: enrolled.crop.is_some(),
+        })
         .collect();
     TemplateRecord { id: id.clone(), created_at: moment(), samples }
 }
@@ -184,6 +221,13 @@ impl AppStore for MemoryStore {
         })
     }
 
+    async fn set_keep_crops(&self, id: &AppId, keep: bool) -> Result<bool, StoreError> {
+        self.state(|state| {
+            let app = state.apps.iter_mut().find(|app| app.id == *id);
+            app.map(|app| app.keep_crops = keep).is_some()
+        })
+    }
+
     async fn delete(&self, id: &AppId) -> Result<bool, StoreError> {
         self.state(|state| {
             state.apps.retain(|app| app.id != *id);
@@ -198,7 +242,7 @@ impl TemplateStore for MemoryStore {
         &self,
         app: &AppId,
         template: &TemplateId,
-        sample: &Sample,
+        sample: &EnrolledSample,
         on_conflict: OnConflict,
     ) -> Result<Revision, InsertError> {
         let _open = self.gate.read().await;
@@ -215,8 +259,10 @@ impl TemplateStore for MemoryStore {
         on_conflict: OnConflict,
     ) -> Result<Vec<Result<Revision, Refusal>>, StoreError> {
         self.gallery(app, |gallery| {
-            let insert =
-                |template: &IndexedTemplate| gallery.put(&template.id, template.samples.clone(), on_conflict.clone());
+            let insert = |template: &IndexedTemplate| {
+                let samples = template.samples.iter().cloned().map(EnrolledSample::by_command);
+                gallery.put(&template.id, samples.collect(), on_conflict.clone())
+            };
             templates.iter().map(insert).collect()
         })
     }
@@ -233,7 +279,7 @@ impl TemplateStore for MemoryStore {
     }
 
     async fn samples(&self, app: &AppId, _: &ModelTag, template: &TemplateId) -> Result<Vec<Sample>, StoreError> {
-        self.gallery(app, |gallery| gallery.templates.get(template).cloned().unwrap_or_default())
+        self.gallery(app, |gallery| gallery.samples(template))
     }
 
     async fn count(&self, app: &AppId) -> Result<usize, StoreError> {
@@ -244,7 +290,7 @@ impl TemplateStore for MemoryStore {
         &self,
         app: &AppId,
         template: &TemplateId,
-        sample: &Sample,
+        sample: &EnrolledSample,
     ) -> Result<Option<Revision>, InsertError> {
         let added = self.gallery(app, |gallery| {
             gallery.templates.get_mut(template)?.push(sample.clone());
@@ -353,7 +399,7 @@ impl IdempotencyStore for MemoryStore {
         app: &AppId,
         key: &IdempotencyKey,
         template: &TemplateId,
-        sample: &Sample,
+        sample: &EnrolledSample,
         on_conflict: OnConflict,
         reply: &EnrollmentReply,
     ) -> Result<Executed, InsertError> {
@@ -370,7 +416,7 @@ impl IdempotencyStore for MemoryStore {
         app: &AppId,
         key: &IdempotencyKey,
         template: &TemplateId,
-        sample: &Sample,
+        sample: &EnrolledSample,
         reply: &EnrollmentReply,
     ) -> Result<Option<Executed>, InsertError> {
         if let Some(kept) = self.kept_reply(app, key).await? {
@@ -384,6 +430,106 @@ impl IdempotencyStore for MemoryStore {
     /// Time does not pass.
     async fn expire_replies(&self, _: usize) -> Result<u64, StoreError> {
         Ok(0)
+    }
+}
+
+#[async_trait]
+impl SampleStore for MemoryStore {
+    async fn remove_sample(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        sample: SampleId,
+        _: ErasureReason,
+    ) -> Result<Revision, ChangeError> {
+        self.gallery(app, |gallery| {
+            let samples = gallery.templates.get_mut(template).ok_or(ChangeRefusal::NoTemplate)?;
+            let at = samples.iter().position(|known| known.sample.id == sample).ok_or(ChangeRefusal::NoSample)?;
+            if samples.len() == 1 {
+                return Err(ChangeRefusal::LastSample.into());
+            }
+            samples.remove(at);
+            Ok(gallery.changed(template))
+        })?
+    }
+
+    async fn move_sample(&self, app: &AppId, change: SampleMove<'_>, _: &ChangedBy) -> Result<Revision, ChangeError> {
+        let SampleMove { from, sample, to, remove_empty } = change;
+        self.gallery(app, |gallery| {
+            gallery.both(from, to)?;
+            let samples = gallery.templates.get_mut(from).ok_or(ChangeRefusal::NoTemplate)?;
+            let at = samples.iter().position(|known| known.sample.id == sample).ok_or(ChangeRefusal::NoSample)?;
+            let is_last = samples.len() == 1;
+            if is_last && !remove_empty {
+                return Err(ChangeRefusal::LastSample.into());
+            }
+            let moved = samples.remove(at);
+            if is_last {
+                gallery.templates.remove(from);
+            }
+            gallery.templates.get_mut(to).ok_or(ChangeRefusal::NoTarget)?.push(moved);
+            Ok(gallery.moved(from, to))
+        })?
+    }
+
+    async fn merge(&self, app: &AppId, merge: Merge<'_>, _: Option<TransactionId>) -> Result<Merged, ChangeError> {
+        self.gallery(app, |gallery| {
+            gallery.both(merge.from, merge.into)?;
+            let moved = gallery.templates.remove(merge.from).unwrap_or_default();
+            let samples = moved.len() as u64;
+            gallery.templates.get_mut(merge.into).ok_or(ChangeRefusal::NoTarget)?.extend(moved);
+            Ok(Merged { revision: gallery.moved(merge.from, merge.into), samples })
+        })?
+    }
+
+    async fn rename(
+        &self,
+        app: &AppId,
+        from: &TemplateId,
+        to: &TemplateId,
+        _: &ChangedBy,
+    ) -> Result<Revision, ChangeError> {
+        self.gallery(app, |gallery| {
+            match gallery.both(from, to) {
+                Err(ChangeRefusal::NoTarget) => {}
+                Err(refusal) => return Err(refusal.into()),
+                Ok(()) => return Err(ChangeRefusal::TargetExists.into()),
+            }
+            let samples = gallery.templates.remove(from).unwrap_or_default();
+            gallery.templates.insert(to.clone(), samples);
+            Ok(gallery.moved(from, to))
+        })?
+    }
+
+    fn admit(&self, _: u64) -> Result<(), LimitReached> {
+        Ok(())
+    }
+
+    async fn crop(&self, app: &AppId, template: &TemplateId, sample: SampleId) -> Result<Option<FaceCrop>, StoreError> {
+        self.gallery(app, |gallery| {
+            let samples = gallery.templates.get(template)?;
+            samples.iter().find(|known| known.sample.id == sample)?.crop.clone()
+        })
+    }
+
+    async fn crop_bytes(&self, app: &AppId) -> Result<u64, StoreError> {
+        self.gallery(app, |gallery| {
+            let crops = gallery.templates.values().flatten().filter_map(|enrolled| enrolled.crop.as_ref());
+            crops.map(|crop| crop.jpeg().len() as u64).sum()
+        })
+    }
+
+    async fn erase_unkept_crops(&self, _: usize) -> Result<u64, StoreError> {
+        self.state(|state| {
+            let State { apps, galleries } = state;
+            let off = apps.iter().filter(|app| !app.keep_crops).map(|app| &app.id);
+            let erased = off.filter_map(|app| {
+                let gallery = galleries.get_mut(app)?;
+                let crops = gallery.templates.values_mut().flatten().filter_map(|enrolled| enrolled.crop.take());
+                Some(crops.count() as u64)
+            });
+            erased.sum()
+        })
     }
 }
 
@@ -434,6 +580,11 @@ impl WriteProbe for MemoryStore {
     async fn probe(&self) -> Result<(), StoreError> {
         self.state(|_| ())
     }
+}
+
+/// A sample as a command enrolls it.
+pub fn enrolled(sample: Sample) -> EnrolledSample {
+    EnrolledSample::by_command(sample)
 }
 
 /// Options that create the database where needed.
