@@ -472,7 +472,7 @@ impl SampleStore for MemoryStore {
         })?
     }
 
-    async fn merge(&self, app: &AppId, merge: Merge<'_>, _: Option<TransactionId>) -> Result<Merged, ChangeError> {
+    async fn merge(&self, app: &AppId, merge: Merge<'_>, _: &ChangedBy) -> Result<Merged, ChangeError> {
         self.gallery(app, |gallery| {
             gallery.both(merge.from, merge.into)?;
             let moved = gallery.templates.remove(merge.from).unwrap_or_default();
