@@ -174,6 +174,9 @@ async fn no_file_keeps_a_key_or_ciphertext_of_a_removed_template() {
     assert_eq!(found_in(dir.path(), &gone).len(), 0, "of {} pieces", gone.len());
 }
 
+/// An embedding, its data key, and its crop, as stored.
+type Sealed = (Vec<u8>, Vec<u8>, Vec<u8>);
+
 /// The same for a sample that is erased, moved, or renamed with its template, and for its crop: what is left is sealed
 /// under other data keys.
 #[tokio::test]
@@ -200,10 +203,9 @@ async fn no_file_keeps_the_old_seal_of_a_sample_that_was_erased_or_moved() {
     let read = || async {
         let url = format!("sqlite://{}", file.display());
         let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
-        let sql = "SELECT s.template_id, s.sample_id, s.sealed, s.data_key, c.sealed FROM samples s
+        let sql = "SELECT s.sealed, s.data_key, c.sealed FROM samples s
                    JOIN crops c ON c.template_id = s.template_id AND c.sample_id = s.sample_id";
-        let rows: Vec<(String, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>)> =
-            sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap();
+        let rows: Vec<Sealed> = sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap();
         connection.close().await.unwrap();
         rows
     };
@@ -236,8 +238,8 @@ async fn no_file_keeps_the_old_seal_of_a_sample_that_was_erased_or_moved() {
     }
     let after = read().await;
     assert_eq!(after.len(), 440);
-    let all = |rows: &[(String, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>)]| -> HashSet<[u8; 12]> {
-        rows.iter().flat_map(|(_, _, sealed, key, crop)| [pieces(sealed, key), pieces(crop, &[])].concat()).collect()
+    let all = |rows: &[Sealed]| -> HashSet<[u8; 12]> {
+        rows.iter().flat_map(|(sealed, key, crop)| [pieces(sealed, key), pieces(crop, &[])].concat()).collect()
     };
     let stay = all(&after);
     let gone: HashSet<[u8; 12]> = all(&before).difference(&stay).copied().collect();
