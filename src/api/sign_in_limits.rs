@@ -59,3 +59,31 @@ impl SignInLimits {
         passed.map_err(ApiError::TooMany)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(address: &str) -> Option<Client> {
+        Some(Client { address: address.parse().unwrap(), is_forwarded: false })
+    }
+
+    #[test]
+    fn attempts_are_bounded_for_a_client_and_in_all() {
+        let limits = SignInLimits::default();
+        let passed = |address: &str| (0..50).filter(|_| limits.check_attempt(client(address)).is_ok()).count();
+        assert!((10..=11).contains(&passed("192.0.2.1")));
+        assert!((10..=11).contains(&passed("2001:db8::1")));
+        assert_eq!(passed("2001:db8::2"), 0, "the same /64");
+        let others: usize = (2..40).map(|last| passed(&format!("192.0.2.{last}"))).sum();
+        assert!((80..=85).contains(&others), "100 in all: {others}");
+    }
+
+    #[test]
+    fn calls_are_bounded_for_each_administrator() {
+        let limits = SignInLimits::default();
+        let passed = |id: &str| (0..2000).filter(|_| limits.check_call(&id.parse().unwrap()).is_ok()).count();
+        assert!((200..=300).contains(&passed("ada")));
+        assert!((200..=300).contains(&passed("bo")), "each has its own");
+    }
+}

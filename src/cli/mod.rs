@@ -1,5 +1,6 @@
 //! The command line: one file per command.
 
+mod admin;
 mod analyze;
 mod application;
 mod backup;
@@ -72,6 +73,9 @@ enum Command {
     /// Create, list, re-key and delete applications.
     #[command(subcommand)]
     App(application::Command),
+    /// Make tokens of administrators, list administrators, end their sessions.
+    #[command(subcommand)]
+    Admin(admin::Command),
     /// Analyse photos with the engine alone, without a database.
     Analyze(analyze::Arguments),
     /// Import, export and check the templates of an application.
@@ -238,6 +242,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
     let outcome = match cli.command {
         Command::Serve(_) => runtime.block_on(serve::run(settings, overrides)),
         Command::App(command) => runtime.block_on(application::run(settings, command)),
+        Command::Admin(command) => runtime.block_on(admin::run(settings, command)),
         Command::Analyze(arguments) => runtime.block_on(analyze::run(settings, arguments)),
         Command::Gallery(command) => runtime.block_on(gallery::run(settings, command)),
         Command::Retention(command) => runtime.block_on(retention::run(settings, command)),

@@ -122,6 +122,7 @@ macro_rules! conformance {
     };
 }
 
+mod administrators;
 mod backup;
 mod conflicts;
 mod idempotency;

@@ -27,8 +27,8 @@ pub struct Bootstrap {
     pub token: String,
     /// A one-time code for a link to the console.
     pub code: String,
-    /// When the token ends.
-    pub expires_at: SystemTime,
+    /// When the token ends; `None`: it has no end.
+    pub expires_at: Option<SystemTime>,
 }
 
 impl fmt::Debug for Bootstrap {
@@ -150,7 +150,7 @@ impl Administrators {
         let created =
             self.store.create_first_administrator(&administrator, &token.record, &code_record, &event).await?;
         self.refresh_cache().await;
-        Ok(created.then_some(Bootstrap { token: token.text, code, expires_at }))
+        Ok(created.then_some(Bootstrap { token: token.text, code, expires_at: Some(expires_at) }))
     }
 
     /// Makes a token for the owner of this name, who is created if needed; or, without a name, one for an owner without a
@@ -179,9 +179,8 @@ impl Administrators {
                 new.id
             }
         };
-        let expires_at = self.now() + BOOTSTRAP_LIFE;
-        let token_end = if name.is_none() { Some(expires_at) } else { None };
-        let token = self.create_token(&administrator, "made on the machine", token_end, Actor::Command, None).await?;
+        let expires_at = name.is_none().then(|| self.now() + BOOTSTRAP_LIFE);
+        let token = self.create_token(&administrator, "made on the machine", expires_at, Actor::Command, None).await?;
         let (code, _) = self.invite(&administrator, Actor::Command, None).await?;
         Ok(Bootstrap { token: token.text, code, expires_at })
     }

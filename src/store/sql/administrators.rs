@@ -285,6 +285,8 @@ impl SqlStore {
     async fn begin_administration(&self, deadline: Deadline) -> Result<Tx, StoreError> {
         let mut tx = self.db.begin(deadline).await?;
         tx.lock_administrators().await?;
+        // SQLite does not let a transaction write that has begun by reading.
+        tx.execute("UPDATE administrators SET created_at = created_at WHERE admin_id = $1", values![""]).await?;
         Ok(tx)
     }
 

@@ -4,8 +4,10 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use reqwest::{Client, Response};
+use serde_json::Value;
 
 use super::process::{Database, Server};
+use crate::support::eventually;
 
 async fn apart() -> Server {
     let own = [("SEMBLANCE_ADMIN_LISTEN", "127.0.0.1:0")];
@@ -102,4 +104,184 @@ async fn both_addresses_shut_down_together() {
     for url in [format!("{public}/healthz"), format!("{operators}/healthz")] {
         assert!(client.get(&url).send().await.is_err(), "{url} still answers");
     }
+}
+
+/// A client of the administration API of a real server.
+struct Administration {
+    base: String,
+    client: Client,
+}
+
+/// A session of the console: its cookie and its CSRF token.
+struct Session {
+    cookie: String,
+    csrf: String,
+}
+
+impl Administration {
+    fn of(url: &str) -> Self {
+        crate::support::crypto();
+        Self { base: url.to_owned(), client: Client::new() }
+    }
+
+    fn request(&self, method: &str, path: &str) -> reqwest::RequestBuilder {
+        let method = reqwest::Method::from_bytes(method.as_bytes()).unwrap();
+        self.client.request(method, format!("{}/api/admin/v1{path}", self.base))
+    }
+
+    async fn with_token(&self, token: &str, path: &str) -> (u16, Value) {
+        let answer = self.request("GET", path).bearer_auth(token).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    async fn sign_in(&self, body: Value) -> Session {
+        let answer = self.request("POST", "/session").json(&body).send().await.unwrap();
+        assert_eq!(answer.status(), 201);
+        let cookie = answer.headers()["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let body: Value = answer.json().await.unwrap();
+        Session { cookie, csrf: body["result"]["csrfToken"].as_str().unwrap().to_owned() }
+    }
+
+    async fn with_session(&self, session: &Session, method: &str, path: &str, body: Value) -> u16 {
+        let request = self.request(method, path).header("Cookie", &session.cookie);
+        let request = request.header("X-CSRF-Token", &session.csrf).header("Origin", &self.base);
+        let request = if body.is_null() { request } else { request.json(&body) };
+        request.send().await.unwrap().status().as_u16()
+    }
+}
+
+fn token_file(server: &Server) -> String {
+    std::fs::read_to_string(server.dir().join("admin.token")).unwrap().trim().to_owned()
+}
+
+#[tokio::test]
+async fn the_first_run_makes_an_owner_whose_token_is_in_a_private_file() {
+    let server = apart().await;
+    let file = server.dir().join("admin.token");
+    #[cfg(unix)]
+    {
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&file).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let token = token_file(&server);
+    let administration = Administration::of(server.operators());
+    let (status, session) = administration.with_token(&token, "/session").await;
+    assert_eq!((status, &session["result"]["bootstrap"]), (200, &true.into()), "{session}");
+    let public = Administration::of(server.url());
+    assert_eq!(public.with_token(&token, "/session").await.0, 404, "the API's address does not serve it");
+    // An APP-KEY does not open it, and a token does not open the API.
+    let (id, key) = server.first_app().credentials();
+    let request = administration.request("GET", "/session").header("APP-ID", &id).header("APP-KEY", &key);
+    assert_eq!(request.send().await.unwrap().status(), 401);
+    let request = Client::new().get(format!("{}/api/v1.0/templates", server.url())).bearer_auth(&token);
+    assert_eq!(request.send().await.unwrap().status(), 401);
+    // A page of another site that was rebound to this address.
+    let rebound = administration.request("GET", "/session").header("Host", "evil.example").bearer_auth(&token);
+    assert_eq!(rebound.send().await.unwrap().status(), 421);
+    assert!(!server.log().contains(token.rsplit('_').next().unwrap()));
+}
+
+#[tokio::test]
+async fn the_api_serves_the_administration_only_where_a_setting_says_so() {
+    let server =
+        Server::start_in(tempfile::tempdir().unwrap(), &Database::sqlite(), &[("SEMBLANCE_ADMIN_LISTEN", "api")]).await;
+    let token = token_file(&server);
+    assert_eq!(Administration::of(server.url()).with_token(&token, "/session").await.0, 200);
+    let off = Server::start(&Database::sqlite()).await;
+    assert_eq!(Administration::of(off.url()).with_token(&token_file(&off), "/session").await.0, 404);
+}
+
+#[tokio::test]
+async fn an_address_of_the_administration_that_is_taken_fails_the_start() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let dir = tempfile::tempdir().unwrap();
+    let mut serve = super::process::command(dir.path(), &Database::sqlite());
+    let done = serve.arg("serve").env("SEMBLANCE_ADMIN_LISTEN", &address).output().unwrap();
+    let message = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.code() == Some(1) && message.contains(&address), "{message}");
+}
+
+/// Where nothing is set, the usual port is used if it is free; whichever of these two servers comes second serves the API
+/// alone.
+#[tokio::test]
+async fn a_second_server_on_a_machine_starts_without_the_administration() {
+    let usual = [("SEMBLANCE_ADMIN_LISTEN", ""), ("SEMBLANCE_LOG_LEVEL", "warn")];
+    let _one = Server::start_in(tempfile::tempdir().unwrap(), &Database::sqlite(), &usual).await;
+    let other = Server::start_in(tempfile::tempdir().unwrap(), &Database::sqlite(), &usual).await;
+    assert!(other.log().contains("the administration is not served"), "{}", other.log());
+    assert_eq!(get(other.url(), "/metrics").await.status(), 200);
+}
+
+#[tokio::test]
+async fn a_lock_out_is_recovered_on_the_machine() {
+    let database = Database::sqlite();
+    let server = apart().await;
+    let administration = Administration::of(server.operators());
+    let printed = server.command(&database, &["admin", "token", "--owner", "Ada", "--json"]);
+    let made: Value = serde_json::from_str(&printed).unwrap();
+    let token = made["token"].as_str().unwrap();
+    assert_eq!(administration.with_token(token, "/session").await.0, 200, "the server knows it at once");
+    let again = server.command(&database, &["admin", "token", "--owner", "ada"]);
+    assert!(again.contains("sba_") && !again.contains("console"), "the command knows no address: {again}");
+    let listed = server.command(&database, &["admin", "list", "--json"]);
+    let all: Vec<Value> = listed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!((all.len(), &all[1]["name"], &all[1]["tokens"]), (2, &"Ada".into(), &2.into()), "{listed}");
+    let session = administration.sign_in(serde_json::json!({ "code": made["code"] })).await;
+    assert_eq!(administration.with_session(&session, "GET", "/session", Value::Null).await, 200);
+    let bootstrap = token_file(&server);
+    eventually("the first owner has ended", async || administration.with_token(&bootstrap, "/session").await.0 == 401)
+        .await;
+    assert_eq!(server.command(&database, &["admin", "end-sessions"]).trim(), "ended sessions: 1");
+    eventually("the session has ended", async || {
+        administration.with_session(&session, "GET", "/session", Value::Null).await == 401
+    })
+    .await;
+    let operations = || {
+        let printed = server.command(&database, &["journal", "export"]);
+        let lines = printed.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let of =
+            |line: Value| Some((line["actor"]["kind"].as_str()?.to_owned(), line["operation"].as_str()?.to_owned()));
+        lines.filter_map(of).collect::<Vec<_>>()
+    };
+    let has = |kind: &str, operation: &str| operations().contains(&(kind.to_owned(), operation.to_owned()));
+    for (kind, operation) in [
+        ("server", "administrator create"),
+        ("command", "administrator create"),
+        ("command", "token create"),
+        ("command", "invitation"),
+        ("command", "session end"),
+        ("admin", "sign in"),
+    ] {
+        eventually(operation, async || has(kind, operation)).await;
+    }
+    let journal = server.command(&database, &["journal", "export"]);
+    assert!(!journal.contains("Ada") && !journal.contains("sba_"), "no name and no token");
+    assert!(server.command(&database, &["journal", "verify"]).contains("each follows"));
+}
+
+/// A session that is made on one node works on the other, and its end is in force there within one poll.
+#[tokio::test]
+async fn sessions_are_those_of_all_nodes() {
+    let Some(database) = Database::postgres().await else { return };
+    let own = [("SEMBLANCE_ADMIN_LISTEN", "127.0.0.1:0")];
+    let one = Server::start_in(tempfile::tempdir().unwrap(), &database, &own).await;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::copy(one.dir().join("sealing.key"), dir.path().join("sealing.key")).unwrap();
+    let other = Server::start_in(dir, &database, &own).await;
+    assert!(!other.dir().join("admin.token").exists(), "one first owner for all nodes");
+    let token = token_file(&one);
+    let here = Administration::of(one.operators());
+    let there = Administration::of(other.operators());
+    let session = here.sign_in(serde_json::json!({ "token": token })).await;
+    // The cookie's name has the port; a balancer has one port for all nodes.
+    let secret = session.cookie.split_once('=').unwrap().1;
+    let port = other.operators().rsplit(':').next().unwrap();
+    let moved = Session { cookie: format!("semblance-{port}={secret}"), csrf: session.csrf.clone() };
+    assert_eq!(there.with_session(&moved, "GET", "/session", Value::Null).await, 200, "at once");
+    assert_eq!(here.with_session(&session, "DELETE", "/session", Value::Null).await, 200);
+    eventually("its end is in force on the other node", async || {
+        there.with_session(&moved, "GET", "/session", Value::Null).await == 401
+    })
+    .await;
 }

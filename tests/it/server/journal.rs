@@ -83,8 +83,8 @@ async fn every_operation_is_journaled_and_chained() {
     assert!(lines.iter().all(|line| line["ms"].as_f64().unwrap() > 0.0 && line["models"].is_string()));
     assert!(lines[0]["models"].as_str().unwrap().starts_with("semblance-"), "{}", lines[0]["models"]);
     let checked = server.command(&database, &["journal", "verify"]);
-    // The first application, six requests, one erasure.
-    assert!(checked.contains("8 lines, numbers 1 to 8") && checked.contains("1 receipts"), "{checked}");
+    // The first application, the first owner, six requests, one erasure.
+    assert!(checked.contains("9 lines, numbers 1 to 9") && checked.contains("1 receipts"), "{checked}");
 
     let file = journal_file(&server);
     #[cfg(unix)]
@@ -315,7 +315,7 @@ async fn missing_last_lines_are_detected() {
     for left in [cut(4), String::new()] {
         std::fs::write(&file, left).unwrap();
         let (code, message) = verify(&server);
-        assert!(code == Some(1) && message.contains("line number 6 is missing"), "{message}");
+        assert!(code == Some(1) && message.contains("line number 7 is missing"), "{message}");
     }
     std::fs::write(&file, whole.lines().skip(1).map(|line| format!("{line}\n")).collect::<String>()).unwrap();
     assert!(verify(&server).1.contains("the lines before number 2 were removed"));

@@ -1,10 +1,11 @@
 //! Administrators, tokens and access.
 
-use semblance::api::admin_routes;
+use semblance::api::{ApiConfig, admin_routes};
 use serde_json::{Value, json};
 
-use crate::support::Server;
 use crate::support::admin::{As, BASE, result};
+use crate::support::server::plain_http;
+use crate::support::{Server, Setup};
 
 const NULL: Value = Value::Null;
 
@@ -227,4 +228,50 @@ async fn a_list_has_pages() {
         assert_eq!((status, &refused["reason"]), (400, &json!("badCursor")), "{cursor}");
     }
     assert_eq!(server.admin(&owner, "GET", "/administrators?limit=1001", NULL).await.0, 400);
+}
+
+/// The public API sends CORS headers where the settings list origins; the administration never does.
+#[tokio::test]
+async fn no_cors_header_is_sent() {
+    let config = ApiConfig { cors_origins: vec!["*".to_owned()], admin: plain_http(), ..ApiConfig::default() };
+    let server = Server::with(Setup { config, ..Setup::default() }).await;
+    let owner = server.bootstrap().await;
+    let evil = "https://evil.example";
+    let public = server.call("GET", "/api/v1.0/templates").header("Origin", evil).send().await;
+    assert!(public.header("access-control-allow-origin").is_some());
+    let read = server.admin_call(&owner, "GET", "/session", &NULL).header("Origin", evil).send().await;
+    let preflight = server.admin_call(&As::Guest, "OPTIONS", "/session", &NULL).header("Origin", evil);
+    let preflight = preflight.header("Access-Control-Request-Method", "POST").send().await;
+    for answer in [read, preflight] {
+        assert!(!answer.headers.iter().any(|(name, _)| name.starts_with("access-control")), "{answer:?}");
+    }
+}
+
+/// What is not listed for an administrator does not exist for it.
+#[tokio::test]
+async fn an_administrator_knows_its_applications_only() {
+    let server = Server::start().await;
+    let owner = server.bootstrap().await;
+    let other = server.service.applications().create("other").await.unwrap();
+    let listed = json!([server.app.app_id.as_str()]);
+    let (_, ada) =
+        server.administrator(&owner, json!({ "name": "Ada", "role": "operator", "applications": listed })).await;
+    let signed_in = server.service.administrators().authenticate_token(ada.token()).await.unwrap();
+    assert!(signed_in.may_see(&server.app.app_id) && !signed_in.may_see(&other.app_id));
+    let signed_in = server.service.administrators().authenticate_token(owner.token()).await.unwrap();
+    assert!(signed_in.may_see(&other.app_id));
+    // The same answer for an application that exists and for one that does not.
+    for route in
+        admin_routes().iter().filter(|route| route.path.contains("{appId}") && route.roles.contains(&"operator"))
+    {
+        let path = |app: &str| {
+            let path = route.path.strip_prefix(BASE).unwrap().replace("{appId}", app);
+            path.split('/').map(|part| if part.starts_with('{') { "x" } else { part }).collect::<Vec<_>>().join("/")
+        };
+        for app in [other.app_id.as_str(), "unknown"] {
+            let (status, refused) = server.admin(&ada, route.method.as_str(), &path(app), NULL).await;
+            let what = (&refused["reason"], &refused["details"]["what"]);
+            assert_eq!((status, what), (404, (&json!("notFound"), &json!("application"))), "{}", route.operation);
+        }
+    }
 }

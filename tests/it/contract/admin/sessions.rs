@@ -182,3 +182,39 @@ async fn names_of_other_hosts_are_refused() {
     let answer = wire.answer_to("GET").await;
     assert_eq!((answer.status, &result(&answer)["reason"]), (421, &json!("wrongHost")));
 }
+
+#[tokio::test]
+async fn plain_http_from_other_machines_is_refused() {
+    let mut setup = Setup::default();
+    setup.config.admin.plain_http = false; // the router of this test knows no peer, so no client is this machine
+    let server = Server::with(setup).await;
+    let token = server.bootstrap().await;
+    for who in [&token, &As::Guest] {
+        let answer = server.admin_call(who, "POST", "/session", &json!({ "token": token.token() })).send().await;
+        assert_eq!((answer.status, &result(&answer)["reason"]), (403, &json!("tlsRequired")));
+    }
+}
+
+#[tokio::test]
+async fn a_node_that_is_cut_off_refuses_administrators() {
+    let time = TestClock::new();
+    let server = Server::with(Setup { clock: time.clock(), ..Setup::default() }).await;
+    let token = server.bootstrap().await;
+    let session = server.sign_in(json!({ "token": token.token() })).await;
+    server.service.replicator().poll().await.unwrap();
+    server.administrators.down.store(true, std::sync::atomic::Ordering::SeqCst);
+    time.advance(Duration::from_secs(890));
+    server.service.replicator().poll().await.unwrap_err();
+    for who in [&token, &session] {
+        assert_eq!(server.admin(who, "GET", "/session", NULL).await.0, 200, "from memory");
+    }
+    let change = server.admin(&token, "POST", "/administrators", json!({ "name": "Ada", "role": "owner" })).await;
+    assert_eq!(change.0, 503, "a change needs the database");
+    time.advance(Duration::from_secs(20));
+    for who in [&token, &session] {
+        assert_eq!(server.admin(who, "GET", "/session", NULL).await.0, 503, "the token may be revoked by now");
+    }
+    server.administrators.down.store(false, std::sync::atomic::Ordering::SeqCst);
+    server.service.replicator().poll().await.unwrap();
+    assert_eq!(server.admin(&session, "GET", "/session", NULL).await.0, 200);
+}
