@@ -60,6 +60,12 @@ pub enum ApiError {
     /// The `Host` of a request is not a name of the administration.
     #[error("the host name is not allowed")]
     WrongHost,
+    /// A change that an administrator asks for is refused.
+    #[error(transparent)]
+    Refused(ChangeRefusal),
+    /// No crop of a sample is kept, or the sample does not exist.
+    #[error("no crop is kept")]
+    NoCrop,
     /// A handler panicked.
     #[error("a handler panicked: {0}")]
     Panicked(String),
@@ -204,6 +210,8 @@ impl ApiError {
             Self::WrongHost => {
                 body(S::MISDIRECTED_REQUEST, 421, "this host name is not allowed, see admin.hosts").reason("wrongHost")
             }
+            Self::Refused(refusal) => refused_body(refusal),
+            Self::NoCrop => body(S::NOT_FOUND, 404, "no crop of this sample is kept").reason("noCrop"),
             Self::Panicked(_) => body(S::INTERNAL_SERVER_ERROR, 500, INTERNAL),
         }
     }
@@ -213,7 +221,7 @@ impl ApiError {
     pub(super) fn retry_after(&self, usual: u64) -> Option<u64> {
         match self {
             Self::TooMany(wait) => Some((wait.as_millis().div_ceil(1000) as u64).max(1)),
-            Self::Service(Error::Administration(_)) => None,
+            Self::Service(Error::Administration(_)) | Self::Refused(_) => None,
             error => match error.body().status {
                 StatusCode::SERVICE_UNAVAILABLE | StatusCode::CONFLICT => Some(usual.max(1)),
                 _ => None,
@@ -285,6 +293,37 @@ fn administration_body(error: AdminError) -> ErrorBody {
         }
     };
     body(status, status.as_u16(), error.to_string()).reason(reason)
+}
+
+/// The word for a refused change.
+pub(super) fn reason(refusal: &ChangeRefusal) -> &'static str {
+    match refusal {
+        ChangeRefusal::NoTemplate | ChangeRefusal::NoSample | ChangeRefusal::NoTarget => "notFound",
+        ChangeRefusal::TargetExists => "templateExists",
+        ChangeRefusal::SameTemplate => "sameTemplate",
+        ChangeRefusal::LastSample => "lastSample",
+        ChangeRefusal::Limit(_) => "sampleLimit",
+    }
+}
+
+/// A refused change in the administration API.
+fn refused_body(refusal: &ChangeRefusal) -> ErrorBody {
+    use StatusCode as S;
+    let not_found = |info: &'static str, what: &str| {
+        body(S::NOT_FOUND, 404, info).reason("notFound").details(json!({ "what": what }))
+    };
+    let conflict = |info: Cow<'static, str>| body(S::CONFLICT, 409, info).reason(reason(refusal));
+    match refusal {
+        ChangeRefusal::NoTemplate => not_found("there is no such person", "person"),
+        ChangeRefusal::NoTarget => not_found("there is no such other person", "otherPerson"),
+        ChangeRefusal::NoSample => not_found("there is no such sample", "sample"),
+        ChangeRefusal::SameTemplate => body(S::BAD_REQUEST, 400, "both people are the same").reason(reason(refusal)),
+        ChangeRefusal::TargetExists => conflict("a person of this id exists".into()),
+        ChangeRefusal::LastSample => {
+            conflict("this is the last sample of the person, delete the person instead".into())
+        }
+        ChangeRefusal::Limit(limit) => conflict(limit.to_string().into()),
+    }
 }
 
 /// The public API answers an unknown template with 400, as the vendor's does.

@@ -8,6 +8,7 @@ mod administrators;
 mod applications;
 mod enroll;
 mod error;
+mod export_person;
 mod guard;
 mod health;
 mod idempotency;
@@ -35,6 +36,7 @@ pub use administrators::{
 pub use applications::{Applications, Caller, Credentials};
 pub use enroll::{EnrollOptions, Enrolled, Enrollment, NewSample, Render};
 pub use error::{Error, Suspicion};
+pub use export_person::{PersonExport, SampleExport};
 pub use health::{Health, HealthFinding, HealthState};
 pub use idempotency::{EnrollmentRequest, Once};
 pub use identify::{Candidate, Examined, Identified, IdentifyOptions, Match};

@@ -1,8 +1,9 @@
 //! Every route of the administration API, in one table.
 
-use super::handlers::{administrators, session, sessions, tokens};
+use super::handlers::{administrators, examine, samples, session, sessions, tokens};
 use super::{Access, AdminRoute, Operation};
 use crate::api::audit::Lines;
+use crate::api::reply::{ExaminedReply, HealthReply, ModernFace, PersonExportReply, VerifiedTemplateReply};
 
 /// The table. Paths are below [`BASE`](super::BASE).
 pub(super) fn table() -> Vec<AdminRoute> {
@@ -109,6 +110,77 @@ pub(super) fn table() -> Vec<AdminRoute> {
             op("endSessions", "End all sessions of one administrator")
                 .takes::<sessions::EndSessions>()
                 .gives::<sessions::Ended>(),
+        ),
+        // Samples of one person.
+        AdminRoute::post(
+            "/applications/{appId}/people/{templateId}/samples",
+            Access::OPERATOR.changing(),
+            samples::add,
+            op("addSample", "Add a photo to a person").refuses(&["sampleLimit", "notFound"]),
+        ),
+        AdminRoute::delete(
+            "/applications/{appId}/people/{templateId}/samples/{sampleId}",
+            Access::OPERATOR.changing(),
+            samples::remove,
+            op("removeSample", "Erase a sample, for good")
+                .gives::<samples::SamplesChanged>()
+                .refuses(&["lastSample", "notFound"]),
+        ),
+        AdminRoute::post(
+            "/applications/{appId}/people/{templateId}/samples/{sampleId}/move",
+            Access::OPERATOR.changing(),
+            samples::move_sample,
+            op("moveSample", "Move a sample to another person")
+                .takes::<samples::MoveSample>()
+                .gives::<samples::SamplesChanged>()
+                .refuses(&["lastSample", "sampleLimit", "sameTemplate", "notFound"]),
+        ),
+        AdminRoute::get(
+            "/applications/{appId}/people/{templateId}/samples/{sampleId}/crop",
+            Access::OPERATOR,
+            samples::crop,
+            op("getCrop", "The crop of a sample, as a JPEG").refuses(&["noCrop"]),
+        )
+        .lines(Lines::Counted),
+        AdminRoute::post(
+            "/applications/{appId}/people/{templateId}/merge",
+            Access::OPERATOR.changing(),
+            samples::merge,
+            op("mergePeople", "Move all samples of another person to this one, and remove the other one")
+                .takes::<samples::MergePeople>()
+                .gives::<samples::SamplesChanged>()
+                .refuses(&["sampleLimit", "sameTemplate", "notFound"]),
+        ),
+        AdminRoute::get(
+            "/applications/{appId}/people/{templateId}/health",
+            Access::OPERATOR,
+            samples::health,
+            op("getHealth", "How well the samples of a person fit together").gives::<HealthReply>(),
+        ),
+        AdminRoute::post(
+            "/applications/{appId}/people/{templateId}/exports",
+            Access::ANY,
+            samples::export,
+            op("exportPerson", "Everything that is held of a person").gives::<PersonExportReply>(),
+        ),
+        // Photos.
+        AdminRoute::post(
+            "/applications/{appId}/identify",
+            Access::OPERATOR,
+            examine::identify,
+            op("identify", "Who is on a photo, with what explains the decision").gives::<ExaminedReply>(),
+        ),
+        AdminRoute::post(
+            "/applications/{appId}/verify",
+            Access::OPERATOR,
+            examine::verify,
+            op("verify", "Whether a person is on a photo").gives::<VerifiedTemplateReply>(),
+        ),
+        AdminRoute::post(
+            "/applications/{appId}/inspect",
+            Access::OPERATOR,
+            examine::inspect,
+            op("inspect", "What is measured on a photo").gives::<ModernFace>(),
         ),
     ]
 }

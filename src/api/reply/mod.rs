@@ -1,6 +1,7 @@
 //! Replies. Both documented layouts from one outcome, each complete in its own place: the older one
 //! ([`seed`]) inside `result.face`, the newer one ([`modern`]) directly under `result`.
 
+mod examined;
 mod face;
 mod modern;
 mod number;
@@ -17,10 +18,13 @@ use super::schema::{Similarity, TemplateId};
 use crate::domain::Analysis;
 use crate::service::{Enrolled, Identified, Match, Suspicion, Verified};
 use face::{BoxReply, LandmarksReply, Score};
-use modern::ModernFace;
 use number::Number;
 use seed::SeedFace;
 
+pub(super) use examined::{
+    ExaminedReply, HealthReply, PersonExportReply, examined, face, health, merge_preview, person_export,
+};
+pub(super) use modern::ModernFace;
 pub(super) use readiness::Readiness;
 pub(super) use samples::{MergedReply, MovedReply, VerifiedTemplateReply, merged, moved, verified_template};
 pub(super) use templates::{PageReply, TemplateReply, page, template};

@@ -36,7 +36,7 @@ pub(super) struct Enroll<'a> {
 
 /// The face in the newer layout.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct ModernFace {
+pub(in crate::api) struct ModernFace {
     /// Only on request. High is live.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) liveness: Option<Score>,

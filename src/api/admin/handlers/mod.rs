@@ -1,6 +1,8 @@
 //! One resource, or one family of resources, per file: its bodies, its replies and its handlers.
 
 pub(super) mod administrators;
+pub(super) mod examine;
+pub(super) mod samples;
 pub(super) mod session;
 pub(super) mod sessions;
 pub(super) mod tokens;

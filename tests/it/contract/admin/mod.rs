@@ -1,4 +1,5 @@
 //! The administration API, on the wire.
 
 mod administrators;
+mod samples;
 mod sessions;

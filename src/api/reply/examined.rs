@@ -1,0 +1,215 @@
+//! Replies of the administration about photos and samples: what explains a decision, a merge, or the state of a person.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::face::Score;
+use super::modern::ModernFace;
+use super::number::Number;
+use crate::api::error::reason;
+use crate::domain::{Analysis, SampleId, Similarity, rfc3339};
+use crate::service::{Candidate, Examined, Health, HealthFinding, HealthState, MergePreview, PersonExport};
+
+/// A face as the console shows it.
+pub(in crate::api) fn face(analysis: &Analysis) -> ModernFace {
+    analysis.into()
+}
+
+/// An identification, with what explains it.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Examined")]
+pub(in crate::api) struct ExaminedReply {
+    /// The match; null when no person reaches the threshold.
+    search: Option<CandidateReply>,
+    /// The best people, best first, also below the threshold.
+    candidates: Vec<CandidateReply>,
+    decision: Decision,
+    #[serde(flatten)]
+    face: ModernFace,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Candidate")]
+#[serde(rename_all = "camelCase")]
+struct CandidateReply {
+    template_id: String,
+    /// The sample that is most similar.
+    sample_id: String,
+    similarity: Number,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Decision {
+    /// The similarity from which a person matches.
+    threshold: f64,
+    /// The probability that a person who is not enrolled reaches the threshold, in a gallery of this size. Null: the
+    /// false match rate at this threshold was not measured.
+    expected_fpir: Option<f64>,
+    /// By how much the best candidate is more similar than the next one; null with fewer than two.
+    margin: Option<f64>,
+    /// The sample that decides; null without a match.
+    sample_id: Option<String>,
+    /// Samples in the gallery.
+    samples: u64,
+}
+
+impl From<&Candidate> for CandidateReply {
+    fn from(candidate: &Candidate) -> Self {
+        Self {
+            template_id: candidate.template.as_str().to_owned(),
+            sample_id: candidate.sample.to_string(),
+            similarity: candidate.similarity.into(),
+        }
+    }
+}
+
+/// Of an identification, with up to `limit` candidates.
+pub(in crate::api) fn examined(examined: &Examined, limit: usize) -> ExaminedReply {
+    ExaminedReply {
+        search: examined.best().map(CandidateReply::from),
+        candidates: examined.candidates.iter().take(limit).map(CandidateReply::from).collect(),
+        decision: Decision {
+            threshold: examined.threshold,
+            expected_fpir: examined.expected_fpir,
+            margin: examined.margin(),
+            sample_id: examined.best().map(|best| best.sample.to_string()),
+            samples: examined.samples as u64,
+        },
+        face: (&examined.analysis).into(),
+    }
+}
+
+/// What a merge would do.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "MergePreview")]
+#[serde(rename_all = "camelCase")]
+pub(in crate::api) struct MergePreviewReply {
+    dry_run: bool,
+    /// How many samples would move.
+    samples: u64,
+    /// How many samples the person would have.
+    total: u64,
+    /// The similarity of the two samples that are least alike, one of each person; null without samples to compare.
+    lowest_cross_similarity: Option<Number>,
+    /// The similarity below which two samples are unlikely to be of one person.
+    same_person: Number,
+    /// Why the merge would be refused: `sampleLimit`.
+    conflicts: Vec<&'static str>,
+}
+
+/// Of the preview of a merge.
+pub(in crate::api) fn merge_preview(preview: &MergePreview) -> MergePreviewReply {
+    MergePreviewReply {
+        dry_run: true,
+        samples: preview.samples as u64,
+        total: preview.total as u64,
+        lowest_cross_similarity: preview.lowest_cross_similarity.map(Number::from),
+        same_person: preview.same_person.into(),
+        conflicts: preview.conflicts.iter().map(reason).collect(),
+    }
+}
+
+/// How well the samples of a person fit together.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Health")]
+#[serde(rename_all = "camelCase")]
+pub(in crate::api) struct HealthReply {
+    /// `good`, `weak` (it may be found less reliably) or `mixed` (a sample matches no other one).
+    state: &'static str,
+    /// The similarity of the two samples that are least alike; null with fewer than two.
+    lowest_pair: Option<Number>,
+    /// The similarity below which two samples count as unlike.
+    same_person: Number,
+    findings: Vec<FindingReply>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "HealthFinding")]
+#[serde(rename_all = "camelCase")]
+struct FindingReply {
+    /// `unlikeOwnSamples`, `lowQuality`, `otherModel` or `unreadable`.
+    kind: &'static str,
+    sample_id: String,
+    /// To the most similar other sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    similarity: Option<Number>,
+    /// The quality at enrollment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quality: Option<Score>,
+}
+
+impl From<&HealthFinding> for FindingReply {
+    fn from(finding: &HealthFinding) -> Self {
+        let new = |kind, sample: SampleId, similarity: Option<Similarity>, quality| Self {
+            kind,
+            sample_id: sample.to_string(),
+            similarity: similarity.map(Number::from),
+            quality: Score::new(quality),
+        };
+        match *finding {
+            HealthFinding::UnlikeOwnSamples(sample, best) => new("unlikeOwnSamples", sample, Some(best), None),
+            HealthFinding::LowQuality(sample, quality) => new("lowQuality", sample, None, Some(quality)),
+            HealthFinding::OtherModel(sample) => new("otherModel", sample, None, None),
+            HealthFinding::Unreadable(sample) => new("unreadable", sample, None, None),
+        }
+    }
+}
+
+/// Of the state of a person.
+pub(in crate::api) fn health(health: &Health) -> HealthReply {
+    HealthReply {
+        state: match health.state {
+            HealthState::Good => "good",
+            HealthState::Weak => "weak",
+            HealthState::Mixed => "mixed",
+        },
+        lowest_pair: health.lowest_pair.map(Number::from),
+        same_person: health.same_person.into(),
+        findings: health.findings.iter().map(FindingReply::from).collect(),
+    }
+}
+
+/// Everything that is held of a person.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PersonExport")]
+#[serde(rename_all = "camelCase")]
+pub(in crate::api) struct PersonExportReply {
+    template_id: String,
+    created_at: String,
+    samples: Vec<ExportedSample>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ExportedSample {
+    sample_id: String,
+    model: String,
+    created_at: String,
+    enrolled_by: Option<String>,
+    quality: Option<Score>,
+    /// SHA-256 of the embedding, in hex; null where it is of another model than the one in use, or cannot be read.
+    embedding_sha256: Option<String>,
+    /// The crop as a JPEG in base64; null where none is kept.
+    crop: Option<String>,
+}
+
+/// Of everything that is held of a person.
+pub(in crate::api) fn person_export(export: &PersonExport) -> PersonExportReply {
+    let samples = export.samples.iter().map(|exported| ExportedSample {
+        sample_id: exported.record.id.to_string(),
+        model: exported.record.model.as_str().to_owned(),
+        created_at: rfc3339(exported.record.created_at),
+        enrolled_by: exported.record.enrolled_by.clone(),
+        quality: Score::new(exported.record.quality),
+        embedding_sha256: exported.embedding_sha256.map(hex::encode),
+        crop: exported.crop.as_ref().map(|crop| STANDARD.encode(crop.jpeg())),
+    });
+    PersonExportReply {
+        template_id: export.id.as_str().to_owned(),
+        created_at: rfc3339(export.created_at),
+        samples: samples.collect(),
+    }
+}

@@ -1,0 +1,55 @@
+//! Everything that is held of one person, for that person (GDPR, article 15).
+
+use std::time::SystemTime;
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Caller, Error, Service};
+use crate::domain::{FaceCrop, TemplateId};
+use crate::store::SampleRecord;
+
+/// Everything that is held of a person.
+#[derive(Debug, Clone)]
+pub struct PersonExport {
+    /// The template.
+    pub id: TemplateId,
+    /// When it was enrolled.
+    pub created_at: SystemTime,
+    /// Its samples, oldest first.
+    pub samples: Vec<SampleExport>,
+}
+
+/// Everything that is held of a sample. An embedding can be turned back into a face that fools a matcher, so only its
+/// digest is exported.
+#[derive(Debug, Clone)]
+pub struct SampleExport {
+    /// What is stored with it.
+    pub record: SampleRecord,
+    /// SHA-256 of its embedding (f32, little-endian); `None`: of another model, or it cannot be read.
+    pub embedding_sha256: Option<[u8; 32]>,
+    /// Its crop, if one is kept.
+    pub crop: Option<FaceCrop>,
+}
+
+impl Service {
+    /// Everything that is held of a person. Bounded by the samples that a template may have.
+    ///
+    /// # Errors
+    /// [`Error::TemplateNotFound`], store failures.
+    pub async fn export_person(&self, caller: &Caller, template: &TemplateId) -> Result<PersonExport, Error> {
+        let record = self.template(caller, template).await?;
+        let model = self.analyze.embedding_model();
+        let opened = self.store.templates.samples(&caller.app, model, template).await?;
+        let mut samples = Vec::with_capacity(record.samples.len());
+        for stored in record.samples {
+            let embedding = opened.iter().find(|sample| sample.id == stored.id).map(|sample| &sample.embedding);
+            let embedding_sha256 = embedding.map(|embedding| {
+                let bytes: Vec<u8> = embedding.values().iter().flat_map(|value| value.to_le_bytes()).collect();
+                Sha256::digest(&bytes).into()
+            });
+            let crop = if stored.has_crop { self.crop(caller, template, stored.id).await? } else { None };
+            samples.push(SampleExport { record: stored, embedding_sha256, crop });
+        }
+        Ok(PersonExport { id: record.id, created_at: record.created_at, samples })
+    }
+}
