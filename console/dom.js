@@ -56,6 +56,8 @@ const ICONS = {
   upload: "M12 16V5M7.5 9.5 12 5l4.5 4.5M4 19h16",
   trash: "M5 7h14M9.5 7V4.5h5V7M7 7l.8 12.5h8.400L17 7M10.5 10.5v5.5M13.5 10.5v5.5",
   plus: "M12 5v14M5 12h14",
+  image: "M4 5h16v14H4zM4 16l5-5 4 4 2.500-2.500L20 17M15.5 9.500v.01",
+  folder: "M3.500 6.500h6l2 2.500h9v10h-17z",
 };
 
 /** A drawn symbol, hidden from screen readers: what it stands beside names it. */

@@ -3,6 +3,8 @@
 import { may } from "./session.js";
 import { page } from "./router.js";
 
+const people = () => may.operate() || may.audit();
+
 /** `nav` names the entry: its text is the message `nav.<nav>`, its symbol the icon of that name. */
 export const NAV = [
   { nav: "overview", path: "" },
@@ -15,6 +17,12 @@ export const NAV = [
 const applications = (name) => async () => ({ default: (await import("./pages/applications.js"))[name] });
 
 page("", { nav: "overview" }, () => import("./pages/overview.js"));
+page("people", { nav: "people", of: "application", may: people }, () => import("./pages/people.js"));
+page("people/:templateId", { nav: "people", of: "application", may: people }, () => import("./pages/person.js"));
+page("people/:templateId/photos", { nav: "people", of: "application", may: may.change }, async () => ({ default: (await import("./pages/enroll.js")).photos }));
+page("enroll", { nav: "people", of: "application", may: may.change }, () => import("./pages/enroll.js"));
+page("identify", { nav: "identify", of: "application", may: may.operate }, () => import("./pages/identify.js"));
+page("import", { nav: "import", of: "application", may: may.change }, () => import("./pages/import.js"));
 page("journal", { nav: "journal", may: may.audit }, () => import("./pages/journal.js"));
 page("applications", { nav: "applications", may: may.own }, applications("default"));
 page("applications/new", { nav: "applications", may: may.own }, applications("create"));
