@@ -131,6 +131,15 @@ export function personField({ appId, name, label, except, value }) {
   return Object.assign(node, { read: () => chosen ?? (node.input.value.trim() || null) });
 }
 
+/** The names of people by id, where they have one and it can be read. The ids travel in bodies. */
+export async function namesOf(appId, ids, signal) {
+  const find = async (id) => {
+    const { people } = await api.post(at`applications/${appId}/people/search`, { q: id, limit: 10 }, { signal });
+    return [id, people.find((person) => person.templateId === id)?.name];
+  };
+  return Object.fromEntries(await Promise.all([...new Set(ids)].map((id) => find(id).catch(() => [id, null]))));
+}
+
 /** What became of each photo: `rows` are `{file, accepted, refused}`. */
 export function outcomes(rows, picture) {
   return h(

@@ -9,7 +9,10 @@ import { badge, button, card, code, errorView, field, head, notice, skeleton, ta
 import { addresses, carry, photoForm, photoPlace } from "../photos.js";
 import { photograph } from "../camera.js";
 import { checks, health, photoView, scale } from "../face.js";
-import { MANY_FACES, personField, personHref, personTitle, refusal } from "../people.js";
+import { MANY_FACES, namesOf, personField, personHref, refusal } from "../people.js";
+
+/** People who are shown where none matches. */
+const NEAREST = 5;
 
 export default function page(context) {
   const { appId, query, signal, onLeave } = context;
@@ -36,7 +39,10 @@ export default function page(context) {
     const path = at`applications/${appId}/` + (verifies ? "verify" : "identify");
     try {
       const answer = await request("POST", path, { body: photoForm([file], verifies ? { templateId: id } : {}), query: asked, signal });
-      if (own === turn) show(file, answer.result, id, answer.transactionId);
+      const { search, candidates = [] } = answer.result;
+      const shown = verifies ? [id] : search ? [search.templateId] : candidates.slice(0, NEAREST).map((one) => one.templateId);
+      const names = await namesOf(appId, shown, signal);
+      if (own === turn) show(file, answer.result, names, answer.transactionId, id);
     } catch (error) {
       if (own !== turn || signal.aborted) return;
       if (error instanceof ApiError && error.code >= 1 && error.code <= 9) refused(file, error);
@@ -63,9 +69,9 @@ export default function page(context) {
     );
   }
 
-  function show(file, found, id, transactionId) {
+  function show(file, found, names, transactionId, id) {
     const face = found.firstFace ?? found;
-    const verdict = verifies ? compared(found, id) : identified(found, file);
+    const verdict = verifies ? compared(found, id, names[id]) : identified(found, file, names);
     put(
       result,
       h(
@@ -81,36 +87,34 @@ export default function page(context) {
   const verdict = (good, text) => h("p", { class: `verdict ${good ? "good" : ""}` }, text);
   const odds = (fpir) => typeof fpir === "number" && fpir > 0 && h("p", { class: "quiet" }, fpir >= 0.5 ? t("identify.oddsHigh") : t("identify.odds", { n: number(niceOdds(1 / fpir)) }));
 
-  function identified({ search, candidates = [], decision = {}, ...face }, file) {
-    const first = candidates[0];
-    const best = search ?? first;
+  function identified({ search, candidates = [], decision = {}, ...face }, file, names) {
+    const best = search ?? candidates[0];
     const runnerUp = candidates.find((one) => one.templateId !== best?.templateId)?.similarity;
-    const named = search && { ...candidates.find((one) => one.templateId === search.templateId), ...search };
     const enroll = may.change() && button(t("identify.enrollAs"), () => (carry([file]), go(href("enroll", appId))), { symbol: "plus", kind: search ? undefined : "primary" });
     const threshold = decision.threshold;
     return card(
       t("identify.verdict"),
       h("div", { class: "badges" }, checks(face)),
-      verdict(Boolean(search), search ? personTitle(named) : t("identify.none")),
+      verdict(Boolean(search), search ? names[search.templateId] || search.templateId : t("identify.none")),
       search ? h("p", null, h("code", null, search.templateId)) : h("p", { class: "quiet" }, t("identify.noneText")),
       best && typeof threshold === "number" && scale(best.similarity, threshold, runnerUp),
       odds(decision.expectedFpir),
-      !search && candidates.length > 0 && nearest(candidates),
+      !search && candidates.length > 0 && nearest(candidates, names),
       h("div", { class: "actions" }, search && h("a", { class: "button primary", href: personHref(search.templateId, appId) }, t("identify.open")), enroll),
     );
   }
 
-  const nearest = (candidates) =>
-    h("div", { class: "nearest" }, h("h3", null, t("identify.nearest")), h("ol", null, candidates.slice(0, 5).map((one) => h("li", null, h("a", { href: personHref(one.templateId, appId) }, personTitle(one)), h("span", { class: "quiet" }, number(one.similarity, 2))))));
+  const nearest = (candidates, names) =>
+    h("div", { class: "nearest" }, h("h3", null, t("identify.nearest")), h("ol", null, candidates.slice(0, NEAREST).map((one) => h("li", null, h("a", { href: personHref(one.templateId, appId) }, names[one.templateId] || one.templateId), h("span", { class: "quiet" }, number(one.similarity, 2))))));
 
-  function compared(found, id) {
+  function compared(found, id, name) {
     const { similarity, same } = found.comparison ?? found;
     const threshold = found.decision?.threshold ?? found.threshold;
     return card(
       t("identify.verdict"),
       h("div", { class: "badges" }, checks(found.firstFace ?? found)),
       verdict(same, t(same ? "identify.same" : "identify.different")),
-      h("p", null, h("code", null, id)),
+      h("p", { class: "who" }, name, h("code", null, id)),
       typeof threshold === "number" ? scale(similarity, threshold) : badge(t("scale.similarity", { n: number(similarity, 2) }), same ? "good" : "warn"),
       h("div", { class: "actions" }, h("a", { class: "button primary", href: personHref(id, appId) }, t("identify.open"))),
     );
