@@ -34,6 +34,7 @@ const main = h("main", { id: "content", tabindex: "-1" });
 const dot = h("span", { class: "dot", role: "status" });
 const lost = h("div", { class: "lost", role: "alert", hidden: true });
 let frame;
+let drawnFor;
 let timer;
 
 /** Draws the page of an address. */
@@ -88,7 +89,7 @@ const noApplication = () =>
   empty(t("noApplication.title"), t(may.own() ? "noApplication.own" : "noApplication.ask"), may.own() && h("a", { class: "button primary", href: href("applications/new") }, t("applications.new")));
 
 function surround(context) {
-  if (frame?.dataset.account !== session.administrator.adminId) build();
+  if (!frame || drawnFor !== session) build();
   for (const link of frame.querySelectorAll(".rail a")) {
     const current = link.dataset.nav === (context.route?.nav ?? context.route?.path);
     current ? link.setAttribute("aria-current", "page") : link.removeAttribute("aria-current");
@@ -104,12 +105,13 @@ function surround(context) {
 
 function build() {
   clearInterval(timer);
+  drawnFor = session;
   const links = NAV.filter((entry) => !entry.may || entry.may()).map((entry) =>
-    h("a", { href: href(entry.path), "data-nav": entry.nav }, icon(entry.nav), h("span", null, t(`nav.${entry.nav}`))),
+    h("a", { href: href(entry.path), "data-nav": entry.nav, title: t(`nav.${entry.nav}`) }, icon(entry.nav), h("span", null, t(`nav.${entry.nav}`))),
   );
   frame = h(
     "div",
-    { class: "frame", "data-account": session.administrator.adminId },
+    { class: "frame" },
     h("a", { class: "skip", href: "#content", on: { click: (event) => (event.preventDefault(), main.focus()) } }, t("skip")),
     h("div", { class: "rail" }, h("a", { class: "brand", href: href("") }, h("img", { src: "/console/assets/icon.svg", alt: "", width: 28, height: 28 }), h("span", null, "Semblance")), h("nav", { "aria-label": t("nav.label") }, links)),
     h("header", { class: "top" }, chooser(), search(), h("span", { class: "grow" }), dot, account()),
@@ -121,7 +123,7 @@ function build() {
 }
 
 function chooser() {
-  if (!may.operate() && !may.audit()) return null;
+  if (!applications().length) return null;
   const select = h("select", {
     "aria-label": t("application"),
     on: { change: () => (localStorage.setItem("application", select.value), go(inApplication(select.value))) },
@@ -190,8 +192,12 @@ async function watch() {
     if (reasons.length) text = `${text}: ${reasons[0]}`;
     connection(true);
   } catch {
-    connection(false);
+    return connection(false);
   }
+  show(tone, text);
+}
+
+function show(tone, text) {
   if (dot.dataset.text === text) return;
   dot.dataset.text = text;
   put(dot, h("span", { class: `mark ${tone}` }), h("span", { class: "dot-text" }, text));
@@ -207,6 +213,7 @@ function connection(works) {
     return toast(t("connectionBack"), "good");
   }
   put(lost, icon("warn"), h("span", null, t("connectionLost")));
+  show("bad", t("state.away"));
   const again = () => watch().then(() => lost.hidden || (retry = setTimeout(again, RETRY_SECONDS * 1000)));
   retry = setTimeout(again, RETRY_SECONDS * 1000);
 }

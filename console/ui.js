@@ -357,7 +357,7 @@ export function dialog(title, content, { wide } = {}) {
     });
     document.body.append(node);
     node.showModal();
-    node.querySelector("[autofocus], input, select, textarea")?.focus();
+    node.querySelector(".dialog-body :is(input, select, textarea, button)")?.focus();
   });
 }
 

@@ -450,6 +450,7 @@ export default {
   "state.ended": "Ended",
   "state.passed": "Checked",
   "state.loading": "Loading",
+  "state.away": "No connection",
 
   "signIn.title": "Sign in to Semblance",
   "signIn.token": "Token",

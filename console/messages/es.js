@@ -450,6 +450,7 @@ export default {
   "state.ended": "Terminado",
   "state.passed": "Comprobado",
   "state.loading": "Cargando",
+  "state.away": "Sin conexión",
 
   "signIn.title": "Iniciar sesión en Semblance",
   "signIn.token": "Token",
