@@ -676,6 +676,7 @@ export default {
   "overview.expiries": "What expires next",
   "overview.index": "Search index",
   "overview.held": "Expiry held",
+  "overview.noTimes": "Nothing was measured yet.",
 
   "count.found": "Matched",
   "count.nobody": "No match",

@@ -676,6 +676,7 @@ export default {
   "overview.expiries": "Lo próximo que caduca",
   "overview.index": "Índice de búsqueda",
   "overview.held": "Caducidad retenida",
+  "overview.noTimes": "Todavía no se ha medido nada.",
 
   "count.found": "Con coincidencia",
   "count.nobody": "Sin coincidencia",

@@ -38,7 +38,7 @@ export default function page({ query, signal }) {
   const lines = table({
     caption: t("nav.journal"),
     columns: [
-      { title: t("journal.time"), cell: (line) => dateTime(line.time, undefined, true) },
+      { title: t("journal.time"), cell: (line) => h("span", { class: "nowrap" }, dateTime(line.time, undefined, true)) },
       { title: t("journal.operation"), cell: (line) => operation(line.operation) },
       { title: t("journal.outcome"), cell: (line) => outcome(line) },
       { title: t("application"), cell: (line) => line.appId && applicationName(line.appId) },

@@ -70,7 +70,7 @@ function latency(figures) {
     t("overview.latency"),
     null,
     h("p", { class: "number" }, ms(last(p95))),
-    h("p", { class: "hint" }, t("overview.p95", { p50: ms(last(p50)) })),
+    h("p", { class: "hint" }, t(last(p95) === undefined ? "overview.noTimes" : "overview.p95", { p50: ms(last(p50)) })),
     (p95?.length ?? 0) > 1 && sparkline(p95, t("overview.latencyChart", { p95: ms(last(p95)) })),
   );
 }
