@@ -131,6 +131,7 @@ export function explain(error) {
   if (!(error instanceof ApiError)) return t("error.page");
   if (error.reason && known(`reason.${error.reason}`)) return t(`reason.${error.reason}`, error.details);
   if (error.status === 404) return t("error.404");
+  if (error.status === 412) return t("error.412");
   if (error.status === 429) return t("error.429");
   return error.info || t("error.status", { status: String(error.status) });
 }

@@ -461,7 +461,7 @@ export default {
   "signIn.help": "An owner can invite you by a link. On the server's machine, this command makes a new token for an owner:",
 
   "fresh.title": "Confirm that it is you",
-  "fresh.text": "This action needs a sign-in of the last minutes. Enter your token again.",
+  "fresh.text": "This action needs a sign-in of the last minutes. Enter your token again. Without a token, sign out and ask an owner for a new link.",
   "fresh.verb": "Confirm",
 
   "bootstrap.text": "You are signed in with the token of the first start. It ends when a named owner signs in, or after 7 days.",
@@ -480,6 +480,7 @@ export default {
   "error.429": "Too many requests at once. Wait a moment and try again.",
   "error.status": "The server refused the request (status {status}).",
   "error.transaction": "Transaction",
+  "error.412": "It was changed meanwhile. Load the page again, then repeat your change.",
 
   "access.title": "Access",
   "access.lead": "Administrators of this server: who may do what.",
@@ -839,5 +840,22 @@ export default {
   "actor.command": "command",
   "actor.server": "server",
 
-  "expiry.certificate": "TLS certificate"
+  "expiry.certificate": "TLS certificate",
+
+  "reason.roleTooLow": "Your role does not include this. Ask an owner.",
+  "reason.mayNotChange": "You may look and identify, but not change. Ask an owner.",
+  "reason.freshSessionRequired": "This needs a sign-in of the last minutes.",
+  "reason.csrf": "The page is older than your session. Load it again.",
+  "reason.tlsRequired": "From another machine, the console needs HTTPS.",
+  "reason.wrongHost": "The server does not know this host name. The setting admin.hosts lists the allowed names.",
+  "reason.nameTaken": "This name is taken. Choose another one.",
+  "reason.lastOwner": "This is the last active owner. Add another owner first.",
+  "reason.tooManyTokens": "There are {max} tokens already. End one first.",
+  "reason.tooManyKeys": "There are too many keys. End one first.",
+  "reason.keyEnded": "This key has ended.",
+  "reason.badCursor": "The list has changed. Begin at its first page.",
+  "reason.running": "Such a job is running. Wait for its end.",
+  "reason.tooManyJobs": "Too many jobs are running. Wait for the end of one.",
+  "reason.backupsOff": "There is no folder for backups. Set backup.dir.",
+  "reason.notPaused": "Expiry is not paused."
 };

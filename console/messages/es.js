@@ -461,7 +461,7 @@ export default {
   "signIn.help": "Un propietario puede invitarle con un enlace. En la máquina del servidor, esta orden crea un token nuevo para un propietario:",
 
   "fresh.title": "Confirme que es usted",
-  "fresh.text": "Esta acción requiere haber iniciado sesión hace pocos minutos. Escriba de nuevo su token.",
+  "fresh.text": "Esta acción requiere haber iniciado sesión hace pocos minutos. Escriba de nuevo su token. Sin token, cierre la sesión y pida un enlace nuevo a un propietario.",
   "fresh.verb": "Confirmar",
 
   "bootstrap.text": "Ha iniciado sesión con el token del primer arranque. Termina cuando entra un propietario con nombre, o a los 7 días.",
@@ -480,6 +480,7 @@ export default {
   "error.429": "Demasiadas peticiones a la vez. Espere un momento y vuelva a intentarlo.",
   "error.status": "El servidor ha rechazado la petición (estado {status}).",
   "error.transaction": "Transacción",
+  "error.412": "Se ha cambiado mientras tanto. Vuelva a cargar la página y repita su cambio.",
 
   "access.title": "Acceso",
   "access.lead": "Administradores de este servidor: quién puede hacer qué.",
@@ -839,5 +840,22 @@ export default {
   "actor.command": "orden",
   "actor.server": "servidor",
 
-  "expiry.certificate": "Certificado TLS"
+  "expiry.certificate": "Certificado TLS",
+
+  "reason.roleTooLow": "Su rol no incluye esto. Pídalo a un propietario.",
+  "reason.mayNotChange": "Puede consultar e identificar, pero no cambiar. Pídalo a un propietario.",
+  "reason.freshSessionRequired": "Esto requiere haber iniciado sesión hace pocos minutos.",
+  "reason.csrf": "La página es anterior a su sesión. Vuelva a cargarla.",
+  "reason.tlsRequired": "Desde otra máquina, la consola necesita HTTPS.",
+  "reason.wrongHost": "El servidor no conoce este nombre de host. El ajuste admin.hosts lista los permitidos.",
+  "reason.nameTaken": "Este nombre ya existe. Elija otro.",
+  "reason.lastOwner": "Es el último propietario activo. Añada antes otro propietario.",
+  "reason.tooManyTokens": "Ya hay {max} tokens. Anule uno antes.",
+  "reason.tooManyKeys": "Hay demasiadas claves. Anule una antes.",
+  "reason.keyEnded": "Esta clave ya ha terminado.",
+  "reason.badCursor": "La lista ha cambiado. Empiece por la primera página.",
+  "reason.running": "Ya hay un trabajo igual en curso. Espere a que termine.",
+  "reason.tooManyJobs": "Hay demasiados trabajos en curso. Espere a que termine uno.",
+  "reason.backupsOff": "No hay carpeta para las copias. Defina backup.dir.",
+  "reason.notPaused": "La caducidad no está en pausa."
 };
