@@ -82,14 +82,15 @@ impl Admission {
     pub(super) async fn enter_store(&self, caller: &Caller) -> Result<StorePlace, ApiError> {
         let entered = self.limiters.store.try_enter(caller.app.as_str());
         let ticket = entered.map_err(|refusal| self.refused(refusal))?;
-        let slot = self.limiters.store_slots.take(TenantKey::new(&caller.app).number()).await;
+        let slot =
+            self.limiters.store_slots.take_within(TenantKey::new(&caller.app).number(), caller.limits.share).await;
         Ok(StorePlace { _slot: slot.ok_or(Error::Busy)?, _ticket: ticket })
     }
 
     /// Memory for a body of this length, if it is announced.
     pub(super) fn upload(&self, caller: &Caller, announced: Option<usize>) -> Result<Upload, ApiError> {
         let bytes = announced.unwrap_or_default().max(MIN_UPLOAD_BYTES);
-        let reserved = self.limiters.uploads.reserve(caller.app.as_str(), bytes);
+        let reserved = self.limiters.uploads.reserve_within(caller.app.as_str(), bytes, caller.limits.share);
         Ok(Upload(Arc::new(Mutex::new(reserved.map_err(|refusal| self.refused(refusal))?))))
     }
 

@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
@@ -10,9 +11,10 @@ use axum::response::{IntoResponse, Response};
 use parking_lot::Mutex;
 
 use super::outcome::Outcome;
-use crate::domain::{Actor, AdministratorId, AppId, SampleId, Similarity, TemplateId};
+use crate::domain::{Actor, AdministratorId, AppId, AppKeyId, SampleId, Similarity, TemplateId};
 use crate::journal::{Entry, EntryActor};
 use crate::service::Caller;
+use crate::store::KeyFault;
 
 /// The entry of one request. A handler fills it while it works; the request log reads it at the end, also when the
 /// client goes away before.
@@ -23,6 +25,8 @@ pub(super) struct Audit(Arc<Mutex<State>>);
 struct State {
     entry: Entry,
     lines: Lines,
+    /// The end of the overlap of the caller's key.
+    key_ends_at: Option<SystemTime>,
 }
 
 /// Which requests of a route have a line in the journal. Refused ones always have, within bounds.
@@ -46,7 +50,7 @@ impl Audit {
     pub(super) fn new(client: Option<IpAddr>) -> Self {
         let client = client.map(|client| client.to_string());
         let entry = Entry { client, ..Entry::default() };
-        Self(Arc::new(Mutex::new(State { entry, lines: Lines::Each })))
+        Self(Arc::new(Mutex::new(State { entry, lines: Lines::Each, key_ends_at: None })))
     }
 
     fn change(&self, change: impl FnOnce(&mut Entry)) {
@@ -75,11 +79,28 @@ impl Audit {
         self.0.lock().entry.actor.is_some()
     }
 
+    /// When the caller's key ends, if it is in its overlap with the key that replaces it.
+    pub(super) fn key_ends_at(&self) -> Option<SystemTime> {
+        self.0.lock().key_ends_at
+    }
+
     /// Notes who calls for which application.
     pub(super) fn caller(&self, caller: &Caller) {
         self.change(|entry| {
             entry.app = Some(caller.app.as_str().to_owned());
             entry.actor = Some(EntryActor::from(&caller.actor));
+            entry.key_id = caller.key.map(|key| key.id.to_string());
+        });
+        self.0.lock().key_ends_at = caller.key.and_then(|key| key.ends_at);
+    }
+
+    /// Notes that the secret of a key was right, and why the key is refused. The request counts as one without
+    /// credentials.
+    pub(super) fn refused_key(&self, app: &AppId, key: AppKeyId, fault: KeyFault) {
+        self.change(|entry| {
+            entry.app = Some(app.as_str().to_owned());
+            entry.key_id = Some(key.to_string());
+            entry.reason = Some(fault.to_string());
         });
     }
 
@@ -90,7 +111,6 @@ impl Audit {
     }
 
     /// Notes which application it is about.
-    #[allow(dead_code, reason = "for resources of the administration")]
     pub(super) fn app(&self, app: &AppId) {
         self.change(|entry| entry.app = Some(app.as_str().to_owned()));
     }

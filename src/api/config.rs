@@ -104,6 +104,8 @@ pub struct ApiConfig {
     pub requests_per_second: f64,
     /// Requests of one application that may arrive at once.
     pub burst: u32,
+    /// The share of memory for bodies and of database connections of one application, 0 to 1.
+    pub app_share: f64,
     /// Templates on a page without `limit`.
     pub page_default: usize,
     /// Maximum templates on a page.
@@ -135,6 +137,7 @@ impl Default for ApiConfig {
             retry_after_s: 1,
             requests_per_second: 0.0,
             burst: 1,
+            app_share: 0.8,
             page_default: 100,
             page_max: 1000,
         }

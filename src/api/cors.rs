@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::envelope::{IDEMPOTENCY_REPLAYED, TRANSACTION_ID};
+use super::envelope::{IDEMPOTENCY_REPLAYED, KEY_ENDS_AT, TRANSACTION_ID};
 use super::extract::IDEMPOTENCY_KEY;
 
 /// The layer for an operator's origins; `None` when there are none.
@@ -31,7 +31,7 @@ pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
                 IDEMPOTENCY_KEY,
                 header::CONTENT_TYPE,
             ])
-            .expose_headers([TRANSACTION_ID, IDEMPOTENCY_REPLAYED, header::RETRY_AFTER])
+            .expose_headers([TRANSACTION_ID, IDEMPOTENCY_REPLAYED, KEY_ENDS_AT, header::RETRY_AFTER])
             .max_age(Duration::from_secs(3600)),
     )
 }

@@ -21,13 +21,16 @@ use super::outcome::Outcome;
 use super::peer::Client;
 use super::request_log::RequestLog;
 use super::{ApiError, ApiState, body};
-use crate::domain::TransactionId;
+use crate::domain::{TransactionId, rfc3339};
 
 /// The header that repeats the transaction id.
 pub(super) const TRANSACTION_ID: HeaderName = HeaderName::from_static("x-transaction-id");
 
 /// Marks the reply of an equal request before. Its body and [`TRANSACTION_ID`] are those of that request.
 pub(super) const IDEMPOTENCY_REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
+
+/// When the key of the request ends, if it is in its overlap with the key that replaces it: RFC 3339, UTC.
+pub(super) const KEY_ENDS_AT: HeaderName = HeaderName::from_static("x-key-ends-at");
 
 /// `Connection: close`: the request was not read to its end, so the connection cannot serve another one.
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
@@ -63,6 +66,11 @@ pub(super) async fn wrap(State(api): State<ApiState>, request: Request, next: Ne
             }
         };
         let failure = render(&mut response, id, api.config().retry_after_s);
+        if let Some(ends_at) = audit.key_ends_at()
+            && let Ok(value) = HeaderValue::from_str(&rfc3339(ends_at))
+        {
+            response.headers_mut().insert(KEY_ENDS_AT, value);
+        }
         log.finish(response.status(), failure.as_deref());
         let drain = remainder.settle(version, || api.drain(audit.is_authenticated(), address)).await;
         // HTTP/2 has no such header: there, a request is a stream of its own.

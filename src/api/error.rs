@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::domain::{Check, DecodeFault, PhotoFault};
 use crate::service::{AdminError, Error};
-use crate::store::ChangeRefusal;
+use crate::store::application::MAX_KEYS;
+use crate::store::{AppKeyRefusal, AppRefusal, ChangeRefusal};
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +49,9 @@ pub enum ApiError {
     /// Fields of a body or a query cannot be used.
     #[error("fields cannot be used: {}", names(.0))]
     InvalidFields(Vec<FieldFault>),
+    /// The name that confirms a deletion is another one.
+    #[error("the name that confirms the deletion is another one")]
+    NameDiffers,
     /// The cursor of a page is foreign, altered, expired, or of another filter.
     #[error("the cursor is not valid here")]
     BadCursor,
@@ -202,6 +206,9 @@ impl ApiError {
                 let info = format!("fields cannot be used: {}", names(faults));
                 ErrorBody { fields: faults.clone(), ..body(S::BAD_REQUEST, 400, info).reason("invalidFields") }
             }
+            Self::NameDiffers => {
+                body(S::BAD_REQUEST, 400, "confirmName must be the name of the application").reason("nameDiffers")
+            }
             Self::BadCursor => body(S::BAD_REQUEST, 400, "cursor is not valid here, begin again").reason("badCursor"),
             Self::WrongMediaType(expected) => {
                 body(S::UNSUPPORTED_MEDIA_TYPE, 415, format!("request body must be {expected}"))
@@ -221,7 +228,7 @@ impl ApiError {
     pub(super) fn retry_after(&self, usual: u64) -> Option<u64> {
         match self {
             Self::TooMany(wait) => Some((wait.as_millis().div_ceil(1000) as u64).max(1)),
-            Self::Service(Error::Administration(_)) | Self::Refused(_) => None,
+            Self::Service(Error::Administration(_) | Error::Application(_) | Error::Key(_)) | Self::Refused(_) => None,
             error => match error.body().status {
                 StatusCode::SERVICE_UNAVAILABLE | StatusCode::CONFLICT => Some(usual.max(1)),
                 _ => None,
@@ -271,12 +278,46 @@ fn service_body(error: &Error) -> ErrorBody {
         Error::NotInstalled(Check::Deepfake) => body(S::NOT_IMPLEMENTED, 501, "no deepfake model is installed"),
         Error::Unauthenticated => body(S::UNAUTHORIZED, 401, "APP-ID or APP-KEY is missing or wrong"),
         Error::Administration(error) => administration_body(*error),
+        Error::Application(refusal) => application_body(*refusal),
+        Error::Key(refusal) => key_body(*refusal),
+        Error::MissingScope(scope) => body(S::FORBIDDEN, 403, format!("this key has no scope '{scope}'"))
+            .reason("missingScope")
+            .details(json!({ "scope": scope.as_str() })),
         Error::Busy => body(S::SERVICE_UNAVAILABLE, 503, "server is busy, try again later"),
         Error::Loading => body(S::SERVICE_UNAVAILABLE, 503, "server is starting, try again later"),
         Error::Stale => body(S::SERVICE_UNAVAILABLE, 503, "database has not been read for too long, try again later"),
         Error::StoreUnavailable(_) => body(S::SERVICE_UNAVAILABLE, 503, "database is not available, try again later"),
         Error::Internal(_) => body(S::INTERNAL_SERVER_ERROR, 500, INTERNAL),
     }
+}
+
+fn application_body(refusal: AppRefusal) -> ErrorBody {
+    use StatusCode as S;
+    let info = refusal.to_string();
+    match refusal {
+        AppRefusal::NoSuchApp => administration_body(AdminError::NotFound("application")),
+        AppRefusal::Changed(revision) => {
+            body(S::PRECONDITION_FAILED, 412, info).reason("changedSince").details(json!({ "revision": revision }))
+        }
+        AppRefusal::WouldErase(count) => {
+            body(S::CONFLICT, 409, format!("{info}: repeat the request with confirmErases"))
+                .reason("wouldErase")
+                .details(json!({ "count": count }))
+        }
+    }
+}
+
+fn key_body(refusal: AppKeyRefusal) -> ErrorBody {
+    use StatusCode as S;
+    let (reason, max) = match refusal {
+        AppKeyRefusal::NoSuchApp => return administration_body(AdminError::NotFound("application")),
+        AppKeyRefusal::NoSuchKey => return administration_body(AdminError::NotFound("key")),
+        AppKeyRefusal::Ended => ("keyEnded", None),
+        AppKeyRefusal::TooMany => ("tooManyKeys", Some(MAX_KEYS)),
+        AppKeyRefusal::NotOne(_) => ("severalKeys", None),
+    };
+    let answer = body(S::CONFLICT, 409, refusal.to_string()).reason(reason);
+    max.map_or(answer.clone(), |max| answer.details(json!({ "max": max })))
 }
 
 fn administration_body(error: AdminError) -> ErrorBody {

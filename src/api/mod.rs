@@ -5,6 +5,7 @@
 //! handler of about ten lines. A handler takes what it needs in the order in which a request may be refused: credentials,
 //! query, models, room within the limits, and only then the body. Business rules are in `service`, not here.
 
+mod access;
 mod admin;
 mod admission;
 mod answers;
@@ -32,6 +33,7 @@ mod schema;
 mod sign_in_limits;
 mod state;
 
+pub use access::Access;
 pub use admin::{AdminRouteInfo, admin_routes};
 pub use admission::Limiters;
 pub use answers::{AnswerPlace, Answers};
@@ -44,7 +46,7 @@ pub use forwarded::{ForwardedError, ForwardedHeader};
 pub use peer::Peer;
 pub use refusal_log::WINDOW as REFUSAL_LOG_WINDOW;
 pub use reserved::{end_connection, is_health_check, no_place};
-pub use routes::{Routes, openapi, paths, router};
+pub use routes::{Routes, accesses, openapi, paths, router};
 pub use state::ApiState;
 
 use crate::domain::{Analysis, PhotoFault};

@@ -54,7 +54,7 @@ impl RequestLog {
             status,
             code,
             outcome: entry.outcome.filter(|_| code == 0),
-            reason: failure.and_then(ApiError::decode_fault).map(|fault| fault.to_string()),
+            reason: failure.and_then(ApiError::decode_fault).map(|fault| fault.to_string()).or(entry.reason),
             ms: Some(self.started.elapsed().as_secs_f64() * 1e3),
             ..entry
         });

@@ -12,10 +12,10 @@ use tower::Layer;
 use tower::util::{MapRequestLayer, option_layer};
 
 use super::handlers::{
-    add, delete as delete_template, identify, inspect, ops, samples, templates, unsupported, verify,
+    add, delete as delete_template, identify, inspect, key, ops, samples, templates, unsupported, verify,
 };
 use super::openapi::{self, Endpoint, OpenApi, Operation, Parameter};
-use super::{ApiConfig, ApiError, ApiState, MetricsOn, admin, console, cors, envelope, path};
+use super::{Access, ApiConfig, ApiError, ApiState, MetricsOn, admin, console, cors, envelope, path};
 
 /// What a listener serves. Health checks are everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,28 +46,53 @@ const METRICS_PATH: &str = "/metrics";
 /// Routes that every listener serves.
 pub(super) const HEALTH_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 
-/// One route: how the document describes it, and its handler.
+/// One route: how the document describes it, what it needs of its caller included, and its handler.
 struct Route {
     endpoint: Endpoint,
     handler: MethodRouter<ApiState>,
 }
 
 impl Route {
-    fn get<T: 'static>(path: &'static str, handler: impl Handler<T, ApiState>, operation: Operation) -> Self {
-        Self { endpoint: Endpoint { method: Method::GET, path, operation }, handler: get(handler) }
+    fn new(
+        method: Method,
+        path: &'static str,
+        access: Access,
+        handler: MethodRouter<ApiState>,
+        operation: Operation,
+    ) -> Self {
+        Self { endpoint: Endpoint { method, path, access, operation }, handler: access.guard(handler) }
     }
 
-    fn post<T: 'static>(path: &'static str, handler: impl Handler<T, ApiState>, operation: Operation) -> Self {
-        Self { endpoint: Endpoint { method: Method::POST, path, operation }, handler: post(handler) }
+    fn get<T: 'static>(
+        path: &'static str,
+        access: Access,
+        handler: impl Handler<T, ApiState>,
+        operation: Operation,
+    ) -> Self {
+        Self::new(Method::GET, path, access, get(handler), operation)
     }
 
-    fn delete<T: 'static>(path: &'static str, handler: impl Handler<T, ApiState>, operation: Operation) -> Self {
-        Self { endpoint: Endpoint { method: Method::DELETE, path, operation }, handler: delete(handler) }
+    fn post<T: 'static>(
+        path: &'static str,
+        access: Access,
+        handler: impl Handler<T, ApiState>,
+        operation: Operation,
+    ) -> Self {
+        Self::new(Method::POST, path, access, post(handler), operation)
+    }
+
+    fn delete<T: 'static>(
+        path: &'static str,
+        access: Access,
+        handler: impl Handler<T, ApiState>,
+        operation: Operation,
+    ) -> Self {
+        Self::new(Method::DELETE, path, access, delete(handler), operation)
     }
 
     /// An endpoint of the vendor that this server does not have.
     fn unsupported(path: &'static str, id: &'static str) -> Self {
-        Self::post(path, unsupported::unsupported, openapi::unsupported(id, &[]))
+        Self::post(path, Access::AnyKey, unsupported::unsupported, openapi::unsupported(id, &[]))
     }
 }
 
@@ -76,13 +101,13 @@ fn table() -> Vec<Route> {
     let token = openapi::unsupported("session", &[Parameter::Token]);
     vec![
         // The vendor's.
-        Route::post("/api/v1.0/identify", identify::identify, openapi::IDENTIFY),
-        Route::post("/api/v1.0/add", add::add, openapi::ADD),
-        Route::post("/api/v1.0/delete", delete_template::delete, openapi::DELETE),
-        Route::post("/api/v1.0/verify", verify::verify, openapi::VERIFY),
-        Route::post("/api/v1.0/doc/verify", verify::verify, openapi::DOC_VERIFY),
-        Route::post("/api/v1.0/liveness", inspect::liveness, openapi::LIVENESS),
-        Route::post("/api/v1.0/deepfake", inspect::deepfake, openapi::DEEPFAKE),
+        Route::post("/api/v1.0/identify", Access::IDENTIFY, identify::identify, openapi::IDENTIFY),
+        Route::post("/api/v1.0/add", Access::ENROLL, add::add, openapi::ADD),
+        Route::post("/api/v1.0/delete", Access::DELETE, delete_template::delete, openapi::DELETE),
+        Route::post("/api/v1.0/verify", Access::IDENTIFY, verify::verify, openapi::VERIFY),
+        Route::post("/api/v1.0/doc/verify", Access::IDENTIFY, verify::verify, openapi::DOC_VERIFY),
+        Route::post("/api/v1.0/liveness", Access::CHECK, inspect::liveness, openapi::LIVENESS),
+        Route::post("/api/v1.0/deepfake", Access::CHECK, inspect::deepfake, openapi::DEEPFAKE),
         // The vendor's, which this server does not have.
         Route::unsupported("/api/v1.0/doc/identify", "docIdentify"),
         Route::unsupported("/api/v1.0/doc/compare", "docCompare"),
@@ -90,27 +115,50 @@ fn table() -> Vec<Route> {
         Route::unsupported("/api/v1.0/audio/deepfake", "audioDeepfake"),
         Route::unsupported("/api/v1.0/audio/deepafake", "audioDeepafake"),
         Route::unsupported("/api/v1.0/flow/sessions", "createSession"),
-        Route::get("/api/v1.0/flow/sessions/{token}", unsupported::unsupported, token),
+        Route::get("/api/v1.0/flow/sessions/{token}", Access::AnyKey, unsupported::unsupported, token),
         // Of this server only.
-        Route::get("/api/v1.0/templates", templates::list, openapi::TEMPLATES),
-        Route::get("/api/v1.0/templates/{templateId}", templates::one, openapi::TEMPLATE),
-        Route::delete("/api/v1.0/templates/{templateId}", templates::remove, openapi::REMOVE_TEMPLATE),
-        Route::post("/api/v1.0/templates/{templateId}/samples", add::add_sample, openapi::ADD_SAMPLE),
-        Route::post("/api/v1.0/templates/{templateId}/verify", samples::verify, openapi::VERIFY_TEMPLATE),
-        Route::post("/api/v1.0/templates/{templateId}/merge", samples::merge, openapi::MERGE_TEMPLATES),
-        Route::delete("/api/v1.0/templates/{templateId}/samples/{sampleId}", samples::remove, openapi::REMOVE_SAMPLE),
+        Route::get("/api/v1.0/key", Access::AnyKey, key::key, openapi::KEY),
+        Route::get("/api/v1.0/templates", Access::READ, templates::list, openapi::TEMPLATES),
+        Route::get("/api/v1.0/templates/{templateId}", Access::READ, templates::one, openapi::TEMPLATE),
+        Route::delete("/api/v1.0/templates/{templateId}", Access::DELETE, templates::remove, openapi::REMOVE_TEMPLATE),
+        Route::post("/api/v1.0/templates/{templateId}/samples", Access::ENROLL, add::add_sample, openapi::ADD_SAMPLE),
+        Route::post(
+            "/api/v1.0/templates/{templateId}/verify",
+            Access::IDENTIFY,
+            samples::verify,
+            openapi::VERIFY_TEMPLATE,
+        ),
+        Route::post(
+            "/api/v1.0/templates/{templateId}/merge",
+            Access::REARRANGE,
+            samples::merge,
+            openapi::MERGE_TEMPLATES,
+        ),
+        Route::delete(
+            "/api/v1.0/templates/{templateId}/samples/{sampleId}",
+            Access::DELETE,
+            samples::remove,
+            openapi::REMOVE_SAMPLE,
+        ),
         Route::post(
             "/api/v1.0/templates/{templateId}/samples/{sampleId}/move",
+            Access::REARRANGE,
             samples::move_sample,
             openapi::MOVE_SAMPLE,
         ),
         // For operators and orchestrators.
-        Route::get("/healthz", ops::healthz, openapi::HEALTHZ),
-        Route::get("/readyz", ops::readyz, openapi::READYZ),
-        Route::get("/metrics", ops::metrics, openapi::METRICS),
-        Route::get("/openapi.json", ops::openapi, openapi::OPENAPI),
-        Route::get("/licences", ops::licences, openapi::LICENCES),
+        Route::get("/healthz", Access::Open, ops::healthz, openapi::HEALTHZ),
+        Route::get("/readyz", Access::Open, ops::readyz, openapi::READYZ),
+        Route::get("/metrics", Access::Open, ops::metrics, openapi::METRICS),
+        Route::get("/openapi.json", Access::Open, ops::openapi, openapi::OPENAPI),
+        Route::get("/licences", Access::Open, ops::licences, openapi::LICENCES),
     ]
+}
+
+/// What each route of the table needs of its caller.
+pub fn accesses() -> Vec<(Method, &'static str, Access)> {
+    let access = |Route { endpoint: Endpoint { method, path, access, .. }, .. }| (method, path, access);
+    table().into_iter().map(access).collect()
 }
 
 /// The paths of the table.

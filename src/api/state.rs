@@ -12,10 +12,10 @@ use super::peer::{Client, ClientLimits};
 use super::refusal_log::RefusalLog;
 use super::sign_in_limits::SignInLimits;
 use super::{ApiConfig, ApiError, Drain};
-use crate::compute::{RateLimiter, Ticket};
-use crate::domain::{AppId, Clock};
+use crate::compute::{Rate, RateLimiter, Ticket};
+use crate::domain::{AppId, Clock, RequestLimits};
 use crate::journal::{Entry, Journal};
-use crate::service::Service;
+use crate::service::{Caller, Service};
 use crate::telemetry::{Gauges, Metrics};
 
 struct Inner {
@@ -24,7 +24,7 @@ struct Inner {
     clients: ClientLimits,
     metrics: Arc<Metrics>,
     config: ApiConfig,
-    rate_limiter: Option<RateLimiter<AppId>>,
+    rate_limiter: RateLimiter<AppId>,
     journal: Option<Arc<Journal>>,
     licences: Bytes,
     draining: AtomicBool,
@@ -50,7 +50,7 @@ impl ApiState {
         journal: Option<Arc<Journal>>,
     ) -> Self {
         let licences = Bytes::from(licences.to_string());
-        let rate_limiter = RateLimiter::new(config.requests_per_second, config.burst);
+        let rate_limiter = RateLimiter::by_key(Rate::new(config.requests_per_second, config.burst));
         let admission = Arc::new(Admission::new(limiters, Duration::from_secs(config.retry_after_s)));
         let clients = ClientLimits::new(&config);
         Self(Arc::new(Inner {
@@ -91,10 +91,12 @@ impl ApiState {
         }
     }
 
-    /// Counts a request of an application, or refuses it over the rate limit.
-    pub(super) fn check_rate(&self, app: &AppId) -> Result<(), ApiError> {
-        let passed =
-            self.0.rate_limiter.as_ref().map_or(Ok(()), |limiter| limiter.check(app, Clock::system().instant()));
+    /// Counts a request of an application, or refuses it over its rate limit, or that of the settings.
+    pub(super) fn check_rate(&self, caller: &Caller) -> Result<(), ApiError> {
+        let RequestLimits { per_second, burst, .. } = caller.limits;
+        let burst = burst.unwrap_or(self.0.config.burst);
+        let rate = Rate::new(per_second.unwrap_or(self.0.config.requests_per_second), burst);
+        let passed = self.0.rate_limiter.check_at(&caller.app, rate, Clock::system().instant());
         passed.map_err(ApiError::TooMany)
     }
 

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::certificate::Tls;
 use super::outbox_relay::OutboxRelay;
 use super::stopping::BACKGROUND_TIMEOUT;
-use crate::service::{Administrators, Replicator, Service, Writability};
+use crate::service::{Administrators, Applications, Replicator, Service, Writability};
 use crate::settings::Settings;
 use crate::store::{HintStore, KeyStore, Scrubber, StoreError};
 use crate::telemetry::Metrics;
@@ -44,6 +44,9 @@ const REPLY_EXPIRE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// The pause between two times at which the last use of sessions and tokens is stored.
 const ADMINISTRATORS_INTERVAL: Duration = Duration::from_secs(30);
+
+/// The pause between two records of the last uses of keys.
+const KEY_USE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The pause before a task that panicked is restarted; it doubles with each further panic.
 const RESTART_BACKOFF: Backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60) };
@@ -79,19 +82,24 @@ impl Background {
             spawn_supervised("expire", service.clone(), expire),
             spawn_supervised("expire replies", service.clone(), expire_replies),
             spawn_supervised("administrators", Arc::clone(service.administrators()), maintain_administrators),
+            spawn_supervised("key uses", Arc::clone(service.applications()), write_key_uses),
             spawn_supervised("relay", Arc::clone(relay), move |relay| relay.run(poll_interval)),
             spawn_supervised("outbox backlog", Arc::clone(relay), OutboxRelay::measure_backlog),
             spawn_supervised("reload", reloaded, move |reloaded| reload(reloaded, reload_interval)),
         ])
     }
 
-    /// Stops the tasks, writes the snapshots that are due, and scrubs what removals left.
-    pub(super) async fn stop(self, replicator: &Replicator, scrubber: &dyn Scrubber) {
+    /// Stops the tasks, writes the snapshots that are due and the last uses of keys, and scrubs what removals left.
+    pub(super) async fn stop(self, service: &Service, scrubber: &dyn Scrubber) {
         self.0.iter().for_each(JoinHandle::abort);
+        let replicator = service.replicator();
         let steps = async {
             // The scrub first: it is short, and snapshots only save time at the next start.
             if let Err(error) = scrubber.scrub().await {
                 tracing::warn!(%error, "removed data is not scrubbed yet; the next start does it");
+            }
+            if let Err(error) = service.applications().write_key_uses().await {
+                tracing::debug!(%error, "the last uses of keys are not written");
             }
             if replicator.is_loaded() {
                 log_unsaved(replicator.save_snapshots().await);
@@ -275,6 +283,16 @@ async fn maintain_administrators(administrators: Arc<Administrators>) {
         tokio::time::sleep(ADMINISTRATORS_INTERVAL).await;
         if let Err(error) = administrators.maintain().await {
             tracing::debug!(%error, "the last use of sessions is not stored yet");
+        }
+    }
+}
+
+/// Writes when keys were last used, for as long as the server runs.
+async fn write_key_uses(applications: Arc<Applications>) {
+    loop {
+        tokio::time::sleep(KEY_USE_INTERVAL).await;
+        if let Err(error) = applications.write_key_uses().await {
+            tracing::debug!(%error, "the last uses of keys are not written yet");
         }
     }
 }

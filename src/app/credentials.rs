@@ -10,8 +10,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::StartError;
-use crate::service::Credentials;
+use crate::service::{Credentials, hash_key};
 use crate::settings::Settings;
+use crate::store::KeyHash;
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Content {
@@ -33,11 +34,15 @@ pub(super) fn write(path: &Path, credentials: &Credentials) -> std::io::Result<(
     write_private(path, &text)
 }
 
-/// Rewrites the file that holds an application's key, if one does, and returns it.
+/// Rewrites the file that holds the key that was replaced, if one does, and returns it.
 ///
 /// # Errors
 /// When the data folder cannot be read, or the file cannot be written.
-pub fn update_credentials(settings: &Settings, credentials: &Credentials) -> Result<Option<PathBuf>, StartError> {
+pub fn update_credentials(
+    settings: &Settings,
+    credentials: &Credentials,
+    replaced: &KeyHash,
+) -> Result<Option<PathBuf>, StartError> {
     let unusable = |path: &Path| {
         let path = path.to_owned();
         move |source| StartError::Data { path, source }
@@ -55,8 +60,9 @@ pub fn update_credentials(settings: &Settings, credentials: &Credentials) -> Res
         }
         let path = file.path();
         let content = std::fs::read(&path).unwrap_or_default();
-        let holds_it = serde_json::from_slice::<Content>(&content)
-            .is_ok_and(|content| content.app_id == credentials.app_id.as_str());
+        let holds_it = serde_json::from_slice::<Content>(&content).is_ok_and(|content| {
+            content.app_id == credentials.app_id.as_str() && hash_key(&content.app_key) == *replaced
+        });
         if holds_it {
             write(&path, credentials).map_err(unusable(&path))?;
             return Ok(Some(path));

@@ -168,7 +168,7 @@ impl From<OutboxEvent> for Entry {
             outcome: Some(event.detail),
             template_id: event.template,
             sample_id: event.sample.map(|sample| sample.to_string()),
-            key_id: event.key,
+            key_id: event.key.or_else(|| event.actor.as_ref()?.key().map(|key| key.to_string())),
             changed: event.changed,
             revision: event.revision,
             actor: event.actor.as_ref().map(EntryActor::from),

@@ -198,7 +198,7 @@ impl App {
         };
         refusal_log.abort();
         self.state.report_refusals(true);
-        tokio::join!(background.stop(self.service.replicator(), &*self.scrubber), self.relay.stop());
+        tokio::join!(background.stop(&self.service, &*self.scrubber), self.relay.stop());
         let (engine, matcher) = (self.engine, self.matcher);
         let threads = move || {
             engine.stop();
@@ -292,6 +292,7 @@ fn api_config(settings: &Settings) -> ApiConfig {
         retry_after_s: settings.limits.retry_after_s,
         requests_per_second: settings.limits.app_per_s,
         burst: settings.limits.app_burst,
+        app_share: settings.limits.app_share,
         trusted_proxies: settings.server.trusted_proxies.clone(),
         forwarded_header: match settings.server.client_from {
             ClientFrom::XForwardedFor => Some(ForwardedHeader::XForwardedFor),

@@ -1,27 +1,34 @@
 //! `semblance app`: applications and their credentials.
 
-use std::fmt;
+mod key;
+mod value;
+
 use std::time::Duration;
 
-use clap::{Subcommand, ValueEnum};
+use clap::Subcommand;
 
 use super::kept_key::KeptKey;
-use super::output::{errln, outln};
+use super::output::outln;
 use super::{CliError, journal_command, scrub_removed};
 use crate::app;
-use crate::domain::{AppId, Clock, Guard};
+use crate::domain::{Actor, AppId, AppState, Clock, Guard, RequestLimits};
 use crate::service::{Applications, Credentials};
 use crate::settings::Settings;
-use crate::store::OpenMode;
+use crate::store::{AppChange, AppRecord, AppRefusal, OpenMode, OutboxEvent, Replaced};
 use crate::telemetry::error_chain;
+use value::{
+    Maximum, MinQuality, Own, Retention, Switch, burst, maximum, min_quality, name, per_second, period, retention,
+    share, threshold,
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Create an application and print its credentials. They are shown only once.
     Create {
         /// A name, for people to read.
+        #[arg(value_parser = name)]
         name: String,
-        /// Print {"app_id": ..., "app_key": ...}.
+        /// Print {"app_id": ..., "app_key": ..., "key_id": ...}.
         #[arg(long)]
         json: bool,
     },
@@ -31,14 +38,35 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// Replace the key with a new random one. The old key ends within a second, or after an overlap.
+    /// Rename an application.
+    Rename {
+        /// The application's id.
+        id: String,
+        /// The new name.
+        #[arg(value_parser = name)]
+        name: String,
+    },
+    /// Refuse all requests of an application until it is resumed. Its templates are kept. Takes effect within a second.
+    Suspend {
+        /// The application's id.
+        id: String,
+    },
+    /// Serve a suspended application again.
+    Resume {
+        /// The application's id.
+        id: String,
+    },
+    /// List, add, replace, suspend and end the keys of an application, and set what each allows.
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Replace the only key of an application with a new random one. The old key ends within a second, or after an overlap.
     RotateKey {
         /// The application's id.
         id: String,
         /// How long the old key stays valid beside the new one, such as 90s, 45m, 12h or 7d.
         #[arg(long, value_parser = period, default_value = "0s")]
         overlap: Duration,
-        /// Print {"app_id": ..., "app_key": ...}.
+        /// Print {"app_id": ..., "app_key": ..., "key_id": ...}.
         #[arg(long)]
         json: bool,
     },
@@ -76,17 +104,35 @@ pub(super) enum Command {
         #[arg(value_parser = min_quality, value_name = "NUMBER|off")]
         least: MinQuality,
     },
-    /// Set the most templates and samples of an application. Further enrollments are refused with 400. What is enrolled
-    /// stays.
+    /// Set the most templates and samples of an application, and how much of the server it may use. Enrollments beyond are
+    /// refused with 400, requests with 429. What is enrolled stays. Takes effect within a second.
+    #[command(group = clap::ArgGroup::new("limit").required(true).multiple(true))]
     Limits {
         /// The application's id.
         id: String,
         /// The most templates, or `none`.
-        #[arg(long, value_parser = maximum, value_name = "N|none", required_unless_present = "samples")]
+        #[arg(long, group = "limit", value_parser = maximum, value_name = "N|none")]
         templates: Option<Maximum>,
         /// The most samples of all templates together, or `none`.
-        #[arg(long, value_parser = maximum, value_name = "N|none")]
+        #[arg(long, group = "limit", value_parser = maximum, value_name = "N|none")]
         samples: Option<Maximum>,
+        /// Requests per second on each node, 0 for no limit, or `default`: limits.app_per_s.
+        #[arg(long, group = "limit", value_parser = per_second, value_name = "N|default")]
+        per_second: Option<Own<f64>>,
+        /// Requests that may come at once, or `default`: limits.app_burst.
+        #[arg(long, group = "limit", value_parser = burst, value_name = "N|default")]
+        burst: Option<Own<u32>>,
+        /// The share of the memory for uploads and of the database's connections, or `default`: limits.app_share.
+        #[arg(long, group = "limit", value_parser = share, value_name = "SHARE|default")]
+        share: Option<Own<f64>>,
+    },
+    /// Set the similarity from which an application gets a match. Takes effect within a second.
+    Threshold {
+        /// The application's id.
+        id: String,
+        /// 0 to 1, such as 0.8; `default`: matching.threshold.
+        #[arg(value_parser = threshold, value_name = "NUMBER|default")]
+        threshold: Own<f64>,
     },
     /// Set how long templates are kept after their enrollment. Then they are deleted permanently.
     Retention {
@@ -104,187 +150,99 @@ pub(super) enum Command {
     },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Switch {
-    On,
-    Off,
-}
-
-/// How long templates are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Retention {
-    Off,
-    For(Duration),
-}
-
-/// The least quality of a photo that is enrolled.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct MinQuality(Option<f64>);
-
-fn min_quality(text: &str) -> Result<MinQuality, String> {
-    if text == "off" {
-        return Ok(MinQuality(None));
-    }
-    let number = text.parse().ok().filter(|number| *number > 0.0 && *number <= 1.0);
-    number
-        .map(|number| MinQuality(Some(number)))
-        .ok_or_else(|| format!("'{text}' is neither `off` nor a number above 0 and up to 1, such as 0.57"))
-}
-
-/// The most that an application may store; `None`: no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Maximum(Option<u64>);
-
-impl fmt::Display for Maximum {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(max) => max.fmt(f),
-            None => f.write_str("none"),
-        }
-    }
-}
-
-fn maximum(text: &str) -> Result<Maximum, String> {
-    match text {
-        "none" => Ok(Maximum(None)),
-        text => text
-            .parse()
-            .map(|max| Maximum(Some(max)))
-            .map_err(|_| format!("'{text}' is neither `none` nor a whole number, such as 10000")),
-    }
-}
-
 /// Crops that are erased in one transaction.
 const CROPS_BATCH: usize = 1000;
 
-/// The longest period: some ten million years, which the database can still add to a time.
-const LONGEST_PERIOD: Duration = Duration::from_secs(u32::MAX as u64 * 86_400);
-
-/// A duration in whole seconds, with its unit.
-fn period(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text)
-        .ok()
-        .filter(|period| period.subsec_nanos() == 0 && *period <= LONGEST_PERIOD)
-        .ok_or_else(|| format!("'{text}' is not a duration such as 90s, 45m, 12h or 7d"))
-}
-
-fn retention(text: &str) -> Result<Retention, String> {
-    match text {
-        "off" => Ok(Retention::Off),
-        text => match period(text)? {
-            Duration::ZERO => Err("must be at least 1 second".to_owned()),
-            period => Ok(Retention::For(period)),
-        },
-    }
-}
-
 pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
-    let mode = if matches!(command, Command::List { .. }) { OpenMode::Read } else { OpenMode::Create };
+    let reads = matches!(command, Command::List { .. } | Command::Key(key::Command::List { .. }));
+    let mode = if reads { OpenMode::Read } else { OpenMode::Create };
     let store = app::open_store(&settings, mode).await?;
-    let applications = Applications::new(store.apps.clone(), Clock::system());
+    let applications = Applications::new(&store, Clock::system());
     match command {
-        Command::Create { name, json } => {
-            if name.trim().is_empty() {
-                return Err(CliError::message("the name must not be empty"));
-            }
-            let credentials = Credentials::random()?;
-            let kept = KeptKey::write(&settings.data, &credentials)?;
-            if let Err(error) = applications.create_with(name.trim(), &credentials).await {
-                return Err(kept.uncertain(error_chain(&error)));
-            }
-            let printed = kept.print(json); // first: a later failure must not hide the credentials
-            journal_command(&store, "app create", Some(&credentials.app_id), name.trim()).await?;
-            printed?;
-        }
+        Command::Create { name, json } => create(&settings, &applications, &name, json).await?,
         Command::List { json } => list(&applications, json).await?,
+        Command::Key(command) => key::run(&settings, &applications, command).await?,
         Command::RotateKey { id, overlap, json } => {
-            let id = parse(&id)?;
-            let credentials = Credentials::for_app(id.clone())?;
-            let kept = KeptKey::write(&settings.data, &credentials)?;
-            match applications.set_key(&credentials, overlap).await {
-                Ok(true) => {}
-                Ok(false) => {
-                    kept.discard();
-                    return Err(unknown(&id));
-                }
-                Err(error) => return Err(kept.uncertain(error_chain(&error))),
-            }
-            let printed = kept.print(json);
-            let updated = app::update_credentials(&settings, &credentials);
-            journal_command(&store, "app rotate-key", Some(&id), &format!("overlap: {} s", overlap.as_secs())).await?;
-            printed?;
-            // On standard error: the output may be JSON.
-            if let Some(file) = updated? {
-                errln!("{} holds the new key", file.display());
-            }
+            let credentials = Credentials::for_app(parse(&id)?)?;
+            key::rotate(&settings, &applications, &credentials, Replaced::Only, overlap, json).await?;
+        }
+        Command::Rename { id, name } => {
+            let change = AppChange { name: Some(name.clone()), ..AppChange::default() };
+            let id = set(&applications, &id, "app rename", &name, change).await?;
+            outln!("{id}: renamed to {name}")?;
+        }
+        Command::Suspend { id } => {
+            let change = AppChange { state: Some(AppState::Suspended), ..AppChange::default() };
+            let id = set(&applications, &id, "app suspend", "suspended", change).await?;
+            outln!("{id}: suspended; all its requests get 401 until `app resume`")?;
+        }
+        Command::Resume { id } => {
+            let change = AppChange { state: Some(AppState::Active), ..AppChange::default() };
+            let id = set(&applications, &id, "app resume", "active", change).await?;
+            outln!("{id}: active")?;
         }
         Command::Attributes { id, reported } => {
-            let id = parse(&id)?;
-            if !applications.set_attributes(&id, reported == Switch::On).await? {
-                return Err(unknown(&id));
-            }
             let text = if reported == Switch::On { "reported" } else { "not reported" };
-            journal_command(&store, "app attributes", Some(&id), text).await?;
+            let change = AppChange { attributes: Some(reported == Switch::On), ..AppChange::default() };
+            let id = set(&applications, &id, "app attributes", text, change).await?;
             outln!("{id}: attributes are {text}")?;
         }
         Command::Crops { id, kept } => {
-            let id = parse(&id)?;
-            if !applications.set_keep_crops(&id, kept == Switch::On).await? {
-                return Err(unknown(&id));
-            }
             let text = if kept == Switch::On { "kept" } else { "not kept" };
-            journal_command(&store, "app crops", Some(&id), text).await?;
+            let change = AppChange { keep_crops: Some(kept == Switch::On), ..AppChange::default() };
+            let id = set(&applications, &id, "app crops", text, change).await?;
             while store.samples.erase_unkept_crops(CROPS_BATCH).await? > 0 {}
             scrub_removed(&*store.scrubber).await?;
             outln!("{id}: crops are {text}")?;
         }
         Command::Retention { id, period } => {
-            let id = parse(&id)?;
             let (period, text) = match period {
                 Retention::Off => (None, "forever".to_owned()),
                 Retention::For(period) => (Some(period), format!("for {} seconds", period.as_secs())),
             };
-            if !applications.set_retention(&id, period).await? {
-                return Err(unknown(&id));
-            }
-            journal_command(&store, "app retention", Some(&id), &text).await?;
+            let change = AppChange { retention: Some(period), ..AppChange::default() };
+            let id = set(&applications, &id, "app retention", &text, change).await?;
             outln!("{id}: templates are kept {text}")?;
         }
         Command::Guard { id, guard } => {
-            let id = parse(&id)?;
-            if !applications.set_guard(&id, guard).await? {
-                return Err(unknown(&id));
-            }
-            journal_command(&store, "app guard", Some(&id), guard.as_str()).await?;
+            let change = AppChange { guard: Some(guard), ..AppChange::default() };
+            let id = set(&applications, &id, "app guard", guard.as_str(), change).await?;
             outln!("{id}: the guard is set to {guard}")?;
         }
         Command::Quality { id, least } => {
-            let id = parse(&id)?;
-            if !applications.set_min_quality(&id, least.0).await? {
-                return Err(unknown(&id));
-            }
-            let least = least.0.map_or_else(|| "off".to_owned(), |least| least.to_string());
-            journal_command(&store, "app quality", Some(&id), &least).await?;
-            outln!("{id}: the least quality is set to {least}")?;
+            let text = least.0.map_or_else(|| "off".to_owned(), |least| least.to_string());
+            let change = AppChange { min_quality: Some(least.0), ..AppChange::default() };
+            let id = set(&applications, &id, "app quality", &text, change).await?;
+            outln!("{id}: the least quality is set to {text}")?;
         }
-        Command::Limits { id, templates, samples } => {
-            let id = parse(&id)?;
-            let mut set = Vec::new();
-            if let Some(max) = templates {
-                if !applications.set_max_templates(&id, max.0).await? {
-                    return Err(unknown(&id));
-                }
-                set.push(format!("templates: {max}"));
-            }
-            if let Some(max) = samples {
-                if !applications.set_max_samples(&id, max.0).await? {
-                    return Err(unknown(&id));
-                }
-                set.push(format!("samples: {max}"));
-            }
-            let set = set.join(", ");
-            journal_command(&store, "app limits", Some(&id), &set).await?;
-            outln!("{id}: the limits are set: {set}")?;
+        Command::Threshold { id, threshold } => {
+            let text = threshold.to_string();
+            let change = AppChange { threshold: Some(threshold.0), ..AppChange::default() };
+            let id = set(&applications, &id, "app threshold", &text, change).await?;
+            outln!("{id}: the threshold is set to {text}")?;
+        }
+        Command::Limits { id, templates, samples, per_second, burst, share } => {
+            let known = find(&applications, &parse(&id)?).await?;
+            let mut set_to = Vec::new();
+            set_to.extend(templates.map(|max| format!("templates: {max}")));
+            set_to.extend(samples.map(|max| format!("samples: {max}")));
+            set_to.extend(per_second.map(|rate| format!("per second: {rate}")));
+            set_to.extend(burst.map(|burst| format!("burst: {burst}")));
+            set_to.extend(share.map(|share| format!("share: {share}")));
+            let text = set_to.join(", ");
+            let limits = RequestLimits {
+                per_second: per_second.map_or(known.limits.per_second, |own| own.0),
+                burst: burst.map_or(known.limits.burst, |own| own.0),
+                share: share.map_or(known.limits.share, |own| own.0),
+            };
+            let change = AppChange {
+                max_templates: templates.map(|max| max.0),
+                max_samples: samples.map(|max| max.0),
+                limits: (limits != known.limits).then_some(limits),
+                ..AppChange::default()
+            };
+            let id = set(&applications, &id, "app limits", &text, change).await?;
+            outln!("{id}: the limits are set: {text}")?;
         }
         Command::Delete { id } => {
             let id = parse(&id)?;
@@ -297,6 +255,38 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
     Ok(())
 }
 
+async fn create(settings: &Settings, applications: &Applications, name: &str, json: bool) -> Result<(), CliError> {
+    let credentials = Credentials::random()?;
+    let kept = KeptKey::write(&settings.data, &credentials)?;
+    let app = AppRecord::new(credentials.app_id.clone(), name, Clock::system().now());
+    let event = event(&credentials.app_id, "app create", name);
+    if let Err(error) = applications.create_record(app, &credentials, &Actor::Command, Some(&event)).await {
+        return Err(kept.uncertain(error_chain(&error)));
+    }
+    kept.print(json)
+}
+
+/// The event of a command that changes an application. It is written in the transaction of the change.
+fn event(app: &AppId, operation: &str, detail: &str) -> OutboxEvent {
+    OutboxEvent::new(Clock::system().now(), operation, Some(app), detail).by(Actor::Command)
+}
+
+/// Changes an application, and returns its id.
+async fn set(
+    applications: &Applications,
+    id: &str,
+    operation: &str,
+    detail: &str,
+    change: AppChange,
+) -> Result<AppId, CliError> {
+    let id = parse(id)?;
+    match applications.change(&id, &change, Some(&event(&id, operation, detail))).await? {
+        Ok(_) => Ok(id),
+        Err(AppRefusal::NoSuchApp) => Err(unknown(&id)),
+        Err(refusal) => Err(CliError::message(refusal.to_string())),
+    }
+}
+
 fn parse(id: &str) -> Result<AppId, CliError> {
     id.parse().map_err(|error| CliError::message(format!("the application's id {error}")))
 }
@@ -305,7 +295,12 @@ fn unknown(id: &AppId) -> CliError {
     CliError::message(format!("there is no application {id}"))
 }
 
+async fn find(applications: &Applications, id: &AppId) -> Result<AppRecord, CliError> {
+    applications.list().await?.into_iter().find(|known| known.id == *id).ok_or_else(|| unknown(id))
+}
+
 async fn list(applications: &Applications, json: bool) -> Result<(), CliError> {
+    let now = applications.store_clock().now();
     for record in applications.list().await? {
         if json {
             outln!(
@@ -313,6 +308,7 @@ async fn list(applications: &Applications, json: bool) -> Result<(), CliError> {
                 serde_json::json!({
                     "app_id": record.id.as_str(),
                     "name": record.name,
+                    "state": record.state.as_str(),
                     "attributes": record.attributes,
                     "retention_s": record.retention.map(|period| period.as_secs()),
                     "guard": record.rules.guard.as_str(),
@@ -320,6 +316,11 @@ async fn list(applications: &Applications, json: bool) -> Result<(), CliError> {
                     "max_templates": record.rules.quota.templates,
                     "max_samples": record.rules.quota.samples,
                     "keep_crops": record.keep_crops,
+                    "threshold": record.threshold,
+                    "per_second": record.limits.per_second,
+                    "burst": record.limits.burst,
+                    "share": record.limits.share,
+                    "keys": record.keys.iter().map(|known| key::json_key(known, now)).collect::<Vec<_>>(),
                 })
             )?;
         } else {
@@ -328,10 +329,12 @@ async fn list(applications: &Applications, json: bool) -> Result<(), CliError> {
             let templates = Maximum(rules.quota.templates);
             let samples = Maximum(rules.quota.samples);
             outln!(
-                "{}  {}  (guard {}, quality {quality}, most templates {templates}, most samples {samples})",
+                "{}  {}  ({}, guard {}, quality {quality}, threshold {}, most templates {templates}, most samples {samples})",
                 record.id,
                 record.name,
-                rules.guard
+                record.state,
+                rules.guard,
+                Own(record.threshold),
             )?;
         }
     }

@@ -35,7 +35,7 @@ impl<'a> KeptKey<'a> {
     /// # Errors
     /// When standard output cannot be written. The error names the file, which stays.
     pub(super) fn print(self, as_json: bool) -> Result<(), CliError> {
-        let Credentials { app_id, app_key } = self.credentials;
+        let Credentials { app_id, app_key, .. } = self.credentials;
         let printed = if as_json {
             outln!("{}", json(self.credentials))
         } else {
@@ -70,5 +70,9 @@ impl<'a> KeptKey<'a> {
 }
 
 fn json(credentials: &Credentials) -> serde_json::Value {
-    serde_json::json!({ "app_id": credentials.app_id.as_str(), "app_key": credentials.app_key })
+    serde_json::json!({
+        "app_id": credentials.app_id.as_str(),
+        "app_key": credentials.app_key,
+        "key_id": credentials.key_id.to_string(),
+    })
 }

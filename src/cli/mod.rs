@@ -70,7 +70,7 @@ struct Common {
 enum Command {
     /// Serve the API.
     Serve(serve::Arguments),
-    /// Create, list, re-key and delete applications.
+    /// Create, change and delete applications, and their keys.
     #[command(subcommand)]
     App(application::Command),
     /// Make tokens of administrators, list administrators, end their sessions.

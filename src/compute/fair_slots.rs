@@ -29,6 +29,8 @@ struct State {
     in_use: usize,
     /// Tenants without slots have no entry.
     held: HashMap<u64, usize>,
+    /// The shares of tenants that have one of their own.
+    shares: HashMap<u64, f64>,
     waiting: FairQueue<oneshot::Sender<Slot>>,
 }
 
@@ -48,8 +50,20 @@ impl FairSlots {
 
     /// Waits for a slot; `None` when that took too long.
     pub async fn take(&self, tenant: u64) -> Option<Slot> {
+        self.take_within(tenant, None).await
+    }
+
+    /// As [`FairSlots::take`], for a tenant that may have a share of its own.
+    pub async fn take_within(&self, tenant: u64, share: Option<f64>) -> Option<Slot> {
         let (grant, granted) = oneshot::channel();
-        self.0.state.lock().waiting.push(tenant, grant);
+        {
+            let mut state = self.0.state.lock();
+            match share {
+                Some(share) => drop(state.shares.insert(tenant, share)),
+                None => drop(state.shares.remove(&tenant)),
+            }
+            state.waiting.push(tenant, grant);
+        }
         self.0.pass_on();
         if let Ok(Ok(slot)) = tokio::time::timeout(self.0.patience, granted).await {
             return Some(slot);
@@ -64,8 +78,9 @@ impl State {
     fn next(&mut self, capacity: usize, share: f64) -> Option<(u64, oneshot::Sender<Slot>)> {
         loop {
             let free = capacity.checked_sub(self.in_use + 1)?;
-            let held = &self.held;
-            let may = |tenant: u64| held.get(&tenant).is_none_or(|held| leaves_room(share, held + 1, free));
+            let (held, shares) = (&self.held, &self.shares);
+            let share = |tenant: u64| shares.get(&tenant).copied().unwrap_or(share);
+            let may = |tenant: u64| held.get(&tenant).is_none_or(|held| leaves_room(share(tenant), held + 1, free));
             let (tenant, grant) = self.waiting.pop_where(may)?;
             if !grant.is_closed() {
                 self.in_use += 1;
@@ -148,6 +163,20 @@ mod tests {
         }
         drop(held);
         assert!(slots.take(4).now_or_never().flatten().is_some());
+    }
+
+    #[tokio::test]
+    async fn a_tenant_may_have_a_share_of_its_own() {
+        let slots = FairSlots::new(8, 0.8, LONG);
+        let mut held = Vec::new();
+        while let Some(slot) = slots.take_within(1, Some(0.25)).now_or_never().flatten() {
+            held.push(slot);
+        }
+        assert_eq!(held.len(), 2, "a quarter");
+        while let Some(slot) = slots.take(1).now_or_never().flatten() {
+            held.push(slot);
+        }
+        assert_eq!(held.len(), 6, "the usual share again");
     }
 
     #[tokio::test]

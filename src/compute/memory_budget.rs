@@ -19,6 +19,7 @@ pub struct MemoryBudget {
 pub struct Reservation {
     budget: MemoryBudget,
     ticket: Ticket,
+    share: f64,
 }
 
 impl MemoryBudget {
@@ -32,8 +33,17 @@ impl MemoryBudget {
     /// # Errors
     /// [`Refusal`].
     pub fn reserve(&self, holder: &str, bytes: usize) -> Result<Reservation, Refusal> {
-        let ticket = self.held.take(holder, bytes, |held| self.allowed(held, holder, 0, bytes))?;
-        Ok(Reservation { budget: self.clone(), ticket })
+        self.reserve_within(holder, bytes, None)
+    }
+
+    /// As [`MemoryBudget::reserve`], for a holder that may have a share of its own.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn reserve_within(&self, holder: &str, bytes: usize, share: Option<f64>) -> Result<Reservation, Refusal> {
+        let share = share.unwrap_or(self.share);
+        let ticket = self.held.take(holder, bytes, |held| self.allowed(held, holder, 0, bytes, share))?;
+        Ok(Reservation { budget: self.clone(), ticket, share })
     }
 
     /// Bytes in use.
@@ -47,16 +57,12 @@ impl MemoryBudget {
     }
 
     /// `own` of the holder's bytes are those of the reservation that grows.
-    fn allowed(&self, held: &Amounts, holder: &str, own: usize, more: usize) -> Result<(), Refusal> {
+    fn allowed(&self, held: &Amounts, holder: &str, own: usize, more: usize, share: f64) -> Result<(), Refusal> {
         let Some(free) = self.capacity.checked_sub(held.total()).and_then(|free| free.checked_sub(more)) else {
             return Err(Refusal::Full);
         };
         let of_holder = held.of(holder);
-        if of_holder == own || leaves_room(self.share, of_holder + more, free) {
-            Ok(())
-        } else {
-            Err(Refusal::ShareUsed)
-        }
+        if of_holder == own || leaves_room(share, of_holder + more, free) { Ok(()) } else { Err(Refusal::ShareUsed) }
     }
 }
 
@@ -72,7 +78,7 @@ impl Reservation {
             return Ok(());
         }
         let holder = self.ticket.holder().to_owned();
-        self.ticket.add(more, |held| self.budget.allowed(held, &holder, own, more))
+        self.ticket.add(more, |held| self.budget.allowed(held, &holder, own, more, self.share))
     }
 }
 

@@ -19,4 +19,4 @@ pub use fair_slots::{FairSlots, Slot};
 pub use holders::{Refusal, Ticket};
 pub use memory_budget::{MemoryBudget, Reservation};
 pub use pool::{Pool, PoolConfig, Submit, WorkError};
-pub use rate_limiter::RateLimiter;
+pub use rate_limiter::{Rate, RateLimiter};

@@ -7,6 +7,8 @@
 mod actor;
 mod administrator;
 mod analysis;
+mod app_key;
+mod application;
 mod clock;
 mod crop;
 mod embedding;
@@ -28,6 +30,8 @@ mod time;
 pub use actor::{Actor, ActorError};
 pub use administrator::{Role, RoleError, administrator_name};
 pub use analysis::{Analysis, AnalysisRequest, Check, Checks, PhotoOptions, Subject, TenantKey, Timings};
+pub use app_key::{AppKeyId, AppKeyIdError, AppKeyState, KeySwitch, Scope, ScopeError, Scopes};
+pub use application::{AppState, RequestLimits, application_name};
 pub use clock::{Clock, ClockTrust, RandomError, TestClock, fill_random, random_uuid, stopwatch};
 pub use crop::FaceCrop;
 pub use embedding::{Embedding, EmbeddingError, ModelTag};

@@ -101,14 +101,14 @@ pub struct Entry {
 pub struct EntryActor {
     /// `key`, `admin`, `command` or `server`.
     pub kind: String,
-    /// The id of the administrator.
+    /// The id of the administrator or of the application's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
 }
 
 impl From<&Actor> for EntryActor {
     fn from(actor: &Actor) -> Self {
-        Self { kind: actor.kind().to_owned(), id: actor.id().map(str::to_owned) }
+        Self { kind: actor.kind().to_owned(), id: actor.id() }
     }
 }
 

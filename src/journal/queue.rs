@@ -22,6 +22,9 @@ const BATCH_LINES: usize = 1024;
 const BOUNDED_LINES: u64 = 20;
 const WINDOW: Duration = Duration::from_secs(10);
 
+/// The status of a request whose credentials are refused.
+const UNAUTHORIZED: u16 = 401;
+
 /// The operation of a listing.
 const LISTING: &str = "GET /api/v1.0/templates";
 
@@ -109,8 +112,11 @@ impl State {
 
     /// Whether the entry of a request has a line of its own.
     fn admits(&mut self, entry: &Entry, now: Instant) -> bool {
-        let administrator = entry.actor.as_ref().and_then(|actor| actor.id.clone());
-        if entry.app.is_none() && administrator.is_none() {
+        let administrator =
+            entry.actor.as_ref().filter(|actor| actor.kind == "admin").and_then(|actor| actor.id.clone());
+        // A key that is not in force any more is known, but no more than that.
+        let is_refused = entry.actor.is_none() && entry.status == UNAUTHORIZED;
+        if administrator.is_none() && (entry.app.is_none() || is_refused) {
             return self.unauthenticated.admits(now);
         }
         if entry.code != 0 || !(entry.is_listing || entry.operation == LISTING) {

@@ -67,7 +67,7 @@ impl Service {
             Err(error) => return self.refused_once(caller, once.as_ref(), error).await,
         };
         let template = options.template.unwrap_or_else(TemplateId::random);
-        let replace = OnConflict::Replace(ErasureReason::replace(caller.transaction).by(caller.actor.clone()));
+        let replace = OnConflict::Replace(ErasureReason::replace(caller.transaction, caller.actor.clone()));
         let on_conflict = if options.replace { replace } else { OnConflict::Refuse };
         let enrolled = Enrolled { template, sample: sample.sample.id, analysis, warnings };
         let result = render(&enrolled)?;

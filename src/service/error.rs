@@ -1,9 +1,13 @@
 //! The errors of the use cases. Status codes and error numbers are in `api::error` only.
 
+use std::fmt;
+
 use super::admin_error::AdminError;
-use crate::domain::{Check, PhotoFault, Similarity, TemplateId};
+use crate::domain::{Check, PhotoFault, Scope, Similarity, TemplateId};
 use crate::gallery::MatchError;
-use crate::store::{ChangeError, ChangeRefusal, InsertError, LimitReached, Refusal, StoreError};
+use crate::store::{
+    AppKeyRefusal, AppRefusal, ChangeError, ChangeRefusal, InsertError, LimitReached, Refusal, StoreError,
+};
 
 /// Why a use case has no result.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +62,15 @@ pub enum Error {
     /// The administration of administrators refuses it.
     #[error(transparent)]
     Administration(#[from] AdminError),
+    /// A change of an application is refused.
+    #[error(transparent)]
+    Application(#[from] AppRefusal),
+    /// A change of the keys of an application is refused.
+    #[error(transparent)]
+    Key(#[from] AppKeyRefusal),
+    /// The key does not allow it.
+    #[error("the key has no scope '{0}'")]
+    MissingScope(Scope),
     /// Too much work is waiting, or the server is stopping.
     #[error("the server is busy")]
     Busy,
@@ -75,24 +88,52 @@ pub enum Error {
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Why an enrollment looks like a mix-up. The text is for the caller and contains only data of its own application.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+/// Why an enrollment looks like a mix-up. The text is for the caller and contains only data of its own application. A
+/// caller that may not identify learns the kind alone.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Suspicion {
     /// The face is already enrolled under another id.
-    #[error("the face is enrolled already under templateId {template} (similarity {similarity:.2})")]
     EnrolledElsewhere {
-        /// The other id.
-        template: TemplateId,
-        /// The similarity of its best sample.
-        similarity: Similarity,
+        /// The other id, and the similarity of its best sample.
+        found: Option<(TemplateId, Similarity)>,
     },
     /// The photo matches no other sample of its template.
-    #[error("the photo matches no other sample of its template (similarity {similarity:.2} at best)")]
     UnlikeSamples {
         /// The similarity of the best of them.
-        similarity: Similarity,
+        similarity: Option<Similarity>,
     },
 }
+
+impl Suspicion {
+    /// The kind alone.
+    pub(super) fn kind(&self) -> Self {
+        match self {
+            Self::EnrolledElsewhere { .. } => Self::EnrolledElsewhere { found: None },
+            Self::UnlikeSamples { .. } => Self::UnlikeSamples { similarity: None },
+        }
+    }
+}
+
+impl fmt::Display for Suspicion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EnrolledElsewhere { found: Some((template, similarity)) } => {
+                write!(f, "the face is enrolled already under templateId {template} (similarity {similarity:.2})")
+            }
+            Self::EnrolledElsewhere { found: None } => {
+                f.write_str("the face is enrolled already under another templateId")
+            }
+            Self::UnlikeSamples { similarity: Some(similarity) } => {
+                write!(f, "the photo matches no other sample of its template (similarity {similarity:.2} at best)")
+            }
+            Self::UnlikeSamples { similarity: None } => {
+                f.write_str("the photo matches no other sample of its template")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Suspicion {}
 
 impl Error {
     pub(super) fn internal(text: &'static str) -> Self {

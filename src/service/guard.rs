@@ -3,11 +3,12 @@
 //! It helps against mistakes and is no lock: two concurrent enrollments of one face under two ids do not see each other.
 
 use super::{Caller, Error, Service, Suspicion};
-use crate::domain::{Embedding, Guard, TemplateId};
+use crate::domain::{Embedding, Guard, Scope, TemplateId};
 
 impl Service {
     /// The likely mix-ups of a new sample. A sample that extends a template is compared with the other samples of it, and
-    /// every sample with the other templates. Empty when the application's guard is off.
+    /// every sample with the other templates. Empty when the application's guard is off. Of a caller without the scope
+    /// `identify` they have the kind alone.
     ///
     /// # Errors
     /// [`Error::Suspicious`] when the guard refuses; [`Error::Loading`], [`Error::Busy`], [`Error::Stale`], store
@@ -27,6 +28,10 @@ impl Service {
             found.extend(self.unlike_samples(caller, template, embedding).await?);
         }
         found.extend(self.enrolled_elsewhere(caller, template, embedding).await?);
+        // With ids and similarities, enrolling would be a way to identify.
+        if caller.require(Scope::Identify).is_err() {
+            found = found.iter().map(Suspicion::kind).collect();
+        }
         match found.first() {
             Some(first) if caller.rules.guard == Guard::Refuse => Err(Error::Suspicious(first.clone())),
             _ => Ok(found),
@@ -44,7 +49,7 @@ impl Service {
         let cosines = samples.iter().filter_map(|sample| sample.embedding.cosine(embedding).ok());
         let best = cosines.max_by(|a, b| a.get().total_cmp(&b.get()));
         let unlike = best.filter(|best| *best < limit);
-        Ok(unlike.map(|best| Suspicion::UnlikeSamples { similarity: self.similarity(best) }))
+        Ok(unlike.map(|best| Suspicion::UnlikeSamples { similarity: Some(self.similarity(best)) }))
     }
 
     async fn enrolled_elsewhere(
@@ -57,9 +62,8 @@ impl Service {
         let ranked = self.search(caller, embedding, 2).await?;
         let limit = self.analyze.false_matches().enrolled_elsewhere(ranked.gallery_size);
         let other = ranked.hits.into_iter().find(|hit| Some(&hit.template) != template);
-        Ok(other.filter(|hit| hit.cosine >= limit).map(|hit| Suspicion::EnrolledElsewhere {
-            template: hit.template,
-            similarity: self.similarity(hit.cosine),
-        }))
+        Ok(other
+            .filter(|hit| hit.cosine >= limit)
+            .map(|hit| Suspicion::EnrolledElsewhere { found: Some((hit.template, self.similarity(hit.cosine))) }))
     }
 }

@@ -11,7 +11,7 @@ use crate::image::Photo;
 pub struct IdentifyOptions {
     /// Whose face is meant, and which checks are made.
     pub photo_options: PhotoOptions,
-    /// The similarity from which a template matches, instead of the operator's threshold.
+    /// The similarity from which a template matches, instead of the application's or the server's.
     pub threshold: Option<f64>,
     /// The most candidates to list, all at or above the threshold; `None`: no list.
     pub candidates: Option<usize>,
@@ -86,7 +86,7 @@ impl Service {
     pub async fn identify(&self, caller: &Caller, photo: Photo, options: IdentifyOptions) -> Result<Identified, Error> {
         let limit = options.candidates.unwrap_or(1).clamp(1, self.policy.max_candidates.max(1));
         let (analysis, ranked) = self.analyze_and_search(caller, photo, options.photo_options, limit).await?;
-        let threshold = options.threshold.unwrap_or(self.policy.threshold);
+        let threshold = self.threshold(caller, options.threshold);
         let matches: Vec<Match> = ranked
             .hits
             .into_iter()
@@ -114,7 +114,7 @@ impl Service {
         // The runner-up belongs to the decision.
         let limit = limit.clamp(2, self.policy.max_candidates.max(2));
         let (analysis, ranked) = self.analyze_and_search(caller, photo, options, limit).await?;
-        let threshold = threshold.unwrap_or(self.policy.threshold);
+        let threshold = self.threshold(caller, threshold);
         let candidate = |hit: Hit| Candidate {
             template: hit.template,
             sample: hit.sample,

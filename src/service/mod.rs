@@ -6,6 +6,7 @@
 mod admin_error;
 mod administrators;
 mod applications;
+mod credentials;
 mod enroll;
 mod error;
 mod export_person;
@@ -14,6 +15,7 @@ mod health;
 mod idempotency;
 mod identify;
 mod inspect;
+mod key_uses;
 mod loader;
 mod replica;
 mod replicator;
@@ -33,7 +35,8 @@ pub use administrators::{
     AdministratorPatch, Administrators, BOOTSTRAP_LIFE, Bootstrap, Credential, FRESH, NewAdministrator, NewSession,
     NewToken, SignInFrom, SignedIn, Via, idle_end, session_end,
 };
-pub use applications::{Applications, Caller, Credentials};
+pub use applications::{Applications, Caller, CallerKey, Refused};
+pub use credentials::{Credentials, NewKey, hash_key};
 pub use enroll::{EnrollOptions, Enrolled, Enrollment, NewSample, Render};
 pub use error::{Error, Suspicion};
 pub use export_person::{PersonExport, SampleExport};
@@ -55,7 +58,7 @@ use crate::domain::{
 use crate::engine::{Analyze, AnalyzeError};
 use crate::gallery::{Matcher, MatcherFeed, Ranked};
 use crate::image::Photo;
-use crate::store::{CursorKey, PoolUsage, Store};
+use crate::store::{CursorKey, ErasureReason, OutboxEvent, PoolUsage, Store};
 use idempotency::InFlight;
 use replicator::Callers;
 use retention::Holds;
@@ -108,7 +111,7 @@ impl Service {
         let model = analyze.embedding_model().clone();
         let snapshots =
             snapshots.map(|config| Snapshots::new(config, store.snapshots.clone(), Arc::clone(&feed), model.clone()));
-        let applications = Arc::new(Applications::new(store.apps.clone(), clock.clone()));
+        let applications = Arc::new(Applications::new(&store, clock.clone()));
         let administrators = Arc::new(Administrators::new(store.administrators.clone(), clock.clone()));
         let replicator = Replicator::new(
             store.clone(),
@@ -168,6 +171,30 @@ impl Service {
     /// The rules in force.
     pub fn policy(&self) -> Policy {
         self.policy
+    }
+
+    /// The similarity from which a caller gets a match: that of the request, or of its application, or of the server.
+    pub fn threshold(&self, caller: &Caller, requested: Option<f64>) -> f64 {
+        requested.or(caller.threshold).unwrap_or(self.policy.threshold)
+    }
+
+    /// The number of templates of the application for which someone acts.
+    ///
+    /// # Errors
+    /// Store failures.
+    pub async fn count_templates(&self, caller: &Caller) -> Result<usize, Error> {
+        Ok(self.store.templates.count(&caller.app).await?)
+    }
+
+    /// Deletes an application with its gallery, on behalf of someone. Returns the number of erased templates; `None` when
+    /// it does not exist.
+    ///
+    /// # Errors
+    /// As [`Applications::delete`].
+    pub async fn delete_application(&self, caller: &Caller, event: &OutboxEvent) -> Result<Option<usize>, Error> {
+        let reason = ErasureReason { transaction: Some(caller.transaction), ..ErasureReason::APPLICATION };
+        let reason = reason.by(caller.actor.clone());
+        self.applications.delete_for(&caller.app, &*self.store.templates, &reason, Some(event)).await
     }
 
     /// Whether identify can be served: workers warm, galleries loaded, the database read recently enough.

@@ -30,7 +30,7 @@ impl Service {
         template: &TemplateId,
         sample: SampleId,
     ) -> Result<Revision, Error> {
-        let reason = ErasureReason::delete(caller.transaction).by(caller.actor.clone());
+        let reason = ErasureReason::delete(caller.transaction, caller.actor.clone());
         let revision = self.store.samples.remove_sample(&caller.app, template, sample, reason).await?;
         self.replicator.publish(&caller.app, revision).await;
         Ok(revision)

@@ -31,7 +31,7 @@ impl Service {
     /// # Errors
     /// [`Error::TemplateNotFound`], store failures.
     pub async fn remove(&self, caller: &Caller, id: &TemplateId) -> Result<(), Error> {
-        let reason = ErasureReason::delete(caller.transaction).by(caller.actor.clone());
+        let reason = ErasureReason::delete(caller.transaction, caller.actor.clone());
         let removed = self.store.templates.remove(&caller.app, id, reason).await?;
         let revision = removed.ok_or(Error::TemplateNotFound)?;
         self.replicator.publish(&caller.app, revision).await;

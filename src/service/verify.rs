@@ -66,7 +66,7 @@ impl Service {
             return Err(Error::NotComparable);
         };
         let similarity = self.similarity(cosine);
-        let same = similarity.get() >= threshold.unwrap_or(self.policy.threshold);
+        let same = similarity.get() >= self.threshold(caller, threshold);
         Ok(VerifiedTemplate { analysis, sample, similarity, same })
     }
 
@@ -90,7 +90,7 @@ impl Service {
         let (second, second_embedding) = second?;
         let cosine = first_embedding.cosine(&second_embedding).map_err(|error| Error::Internal(Box::new(error)))?;
         let similarity = self.similarity(cosine);
-        let same = similarity.get() >= threshold.unwrap_or(self.policy.threshold);
+        let same = similarity.get() >= self.threshold(caller, threshold);
         Ok(Verified { first, second, similarity, same })
     }
 }

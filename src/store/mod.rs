@@ -7,6 +7,7 @@
 //! commit in order, and a replica that follows them misses nothing.
 
 mod administrators;
+pub mod application;
 pub mod backup;
 mod config;
 mod continuity;
@@ -33,6 +34,10 @@ pub use administrators::{
     AdminChange, AdminCodeRecord, AdminSessionRecord, AdminState, AdminStore, AdminTokenRecord, AdministratorRecord,
     LastUse, SessionsOver, TokenChange,
 };
+pub use application::{
+    AppChange, AppKeyChange, AppKeyRecord, AppKeyRefusal, AppKeyStore, AppRecord, AppRefusal, KeyFault, KeyUse,
+    Replaced, Replacement, Rotated,
+};
 pub use backup::{BackupError, BackupFile, BackupStore, BackupWriter};
 pub use config::{DatabaseConfig, KeySource, OpenMode, OpenOptions};
 pub use cursor_key::{CursorError, CursorKey};
@@ -42,9 +47,8 @@ pub use key::{Key, KeyError, KeyFile, KeyId, LockedKeyFile};
 pub use open::{accept, migrate, open};
 pub use outbox::{Claim, ErasureReason, NodePosition, OutboxBacklog, OutboxEvent, OutboxStore};
 pub use record::{
-    AppRecord, Changes, DatedTemplate, EnrolledSample, GalleryPosition, KeyHash, KeyStatus, OnConflict, PreviousKey,
-    Resealed, SampleCursor, SampleFault, SampleRecord, SnapshotId, TemplateList, TemplatePage, TemplateRecord,
-    UnreadableSample,
+    Changes, DatedTemplate, EnrolledSample, GalleryPosition, KeyHash, KeyStatus, OnConflict, Resealed, SampleCursor,
+    SampleFault, SampleRecord, SnapshotId, TemplateList, TemplatePage, TemplateRecord, UnreadableSample,
 };
 pub use retention::{ClockReading, Expired, Hold, RetentionRecord, RetentionStore};
 pub use samples::{ChangeError, ChangeRefusal, ChangedBy, Merge, Merged, SampleMove, SampleStore};

@@ -118,9 +118,13 @@ async fn unlock(db: Db, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Res
         clock: options.clock.clone(),
         node: OnceLock::new(),
     });
+    if options.mode != OpenMode::Read {
+        store.adopt_keys().await?;
+    }
     Ok(Store {
         apps: store.clone(),
         administrators: store.clone(),
+        app_keys: store.clone(),
         templates: store.clone(),
         samples: store.clone(),
         idempotency: store.clone(),

@@ -11,7 +11,9 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::error::StoreError;
-use crate::domain::{Actor, AppId, JournalPosition, Revision, SampleId, TemplateId, TransactionId, random_uuid};
+use crate::domain::{
+    Actor, AppId, AppKeyId, JournalPosition, Revision, SampleId, TemplateId, TransactionId, random_uuid,
+};
 
 /// Why a template is erased.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,13 +35,13 @@ impl ErasureReason {
     pub const IMPORT: Self = Self { name: "import", transaction: None, actor: Actor::Command };
 
     /// A client deletes it.
-    pub fn delete(transaction: TransactionId) -> Self {
-        Self { name: "delete", transaction: Some(transaction), actor: Actor::Application }
+    pub fn delete(transaction: TransactionId, actor: Actor) -> Self {
+        Self { name: "delete", transaction: Some(transaction), actor }
     }
 
     /// A client replaces it.
-    pub fn replace(transaction: TransactionId) -> Self {
-        Self { name: "replace", transaction: Some(transaction), actor: Actor::Application }
+    pub fn replace(transaction: TransactionId, actor: Actor) -> Self {
+        Self { name: "replace", transaction: Some(transaction), actor }
     }
 
     /// The same, by another actor.
@@ -127,6 +129,12 @@ impl OutboxEvent {
     #[must_use]
     pub fn by(self, actor: Actor) -> Self {
         Self { actor: Some(actor), ..self }
+    }
+
+    /// The same, about a key of the application.
+    #[must_use]
+    pub fn of_key(self, key: AppKeyId) -> Self {
+        Self { key: Some(key.to_string()), ..self }
     }
 
     /// The same, with the names of the fields that changed.

@@ -26,7 +26,7 @@ use super::error::{OpenError, StoreError};
 use super::migrate::{Pending, migrator, pending};
 use crate::domain::stopwatch;
 
-const MIGRATIONS: [(i64, &str, &str); 13] = [
+const MIGRATIONS: [(i64, &str, &str); 14] = [
     (1, "first", include_str!("../../migrations/postgres/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/postgres/0002_attributes.sql")),
     (3, "snapshots", include_str!("../../migrations/postgres/0003_snapshots.sql")),
@@ -40,6 +40,7 @@ const MIGRATIONS: [(i64, &str, &str); 13] = [
     (11, "idempotency", include_str!("../../migrations/postgres/0011_idempotency.sql")),
     (12, "administration", include_str!("../../migrations/postgres/0012_administration.sql")),
     (13, "samples", include_str!("../../migrations/postgres/0013_samples.sql")),
+    (14, "app_keys", include_str!("../../migrations/postgres/0014_app_keys.sql")),
 ];
 
 /// Notifies other nodes when its transaction commits. It is only a hint, and skipped before the queue of a listener

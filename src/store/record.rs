@@ -1,11 +1,11 @@
 //! The values that the traits of the store take and return.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use super::error::StoreError;
 use super::key::KeyId;
 use super::outbox::ErasureReason;
-use crate::domain::{Actor, AppId, EnrollRules, FaceCrop, ModelTag, Revision, SampleId, TemplateId, Verdict};
+use crate::domain::{Actor, FaceCrop, ModelTag, Revision, SampleId, TemplateId, Verdict};
 use crate::gallery::{Change, IndexedTemplate, Sample};
 
 /// SHA-256 of a secret: an APP-KEY, a token, a one-time code, a session. The secret itself is never stored.
@@ -16,38 +16,6 @@ impl std::fmt::Debug for KeyHash {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("KeyHash(..)")
     }
-}
-
-/// An application as stored.
-#[derive(Debug, Clone, PartialEq)]
-pub struct AppRecord {
-    /// Its id: the `APP-ID` header.
-    pub id: AppId,
-    /// A name for people.
-    pub name: String,
-    /// Hash of its key.
-    pub key_hash: KeyHash,
-    /// When it was created (whole milliseconds).
-    pub created_at: SystemTime,
-    /// The key before it, while both are accepted.
-    pub previous_key: Option<PreviousKey>,
-    /// Whether age, gender and race are reported to it.
-    pub attributes: bool,
-    /// How long a template is kept after its enrollment (whole seconds); `None`: for ever.
-    pub retention: Option<Duration>,
-    /// Which enrollments are refused.
-    pub rules: EnrollRules,
-    /// Whether crops of the faces that it enrolls are kept.
-    pub keep_crops: bool,
-}
-
-/// A key that was replaced.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PreviousKey {
-    /// Its hash.
-    pub hash: KeyHash,
-    /// Until when it is accepted (whole milliseconds).
-    pub until: SystemTime,
 }
 
 /// A template as listed: no embeddings.

@@ -8,15 +8,16 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::administrators::AdminStore;
+use super::application::{AppChange, AppKeyStore, AppRecord, AppRefusal};
 use super::backup::BackupStore;
 use super::cursor_key::CursorKey;
 use super::error::{InsertError, Refusal, StoreError};
 use super::idempotency::IdempotencyStore;
 use super::key::{Key, KeyId};
-use super::outbox::{ErasureReason, OutboxStore};
+use super::outbox::{ErasureReason, OutboxEvent, OutboxStore};
 use super::record::{
-    AppRecord, Changes, DatedTemplate, EnrolledSample, GalleryPosition, KeyHash, KeyStatus, OnConflict, Resealed,
-    SampleCursor, SnapshotId, TemplateList, TemplatePage, TemplateRecord,
+    Changes, DatedTemplate, EnrolledSample, GalleryPosition, KeyStatus, OnConflict, Resealed, SampleCursor, SnapshotId,
+    TemplateList, TemplatePage, TemplateRecord,
 };
 use super::retention::RetentionStore;
 use super::samples::SampleStore;
@@ -26,8 +27,14 @@ use crate::gallery::{IndexedTemplate, Sample};
 /// Applications. Methods that return `false` have found no application with the id.
 #[async_trait]
 pub trait AppStore: Send + Sync {
-    /// Creates an application; `false` when the id is taken.
-    async fn create(&self, app: &AppRecord) -> Result<bool, StoreError>;
+    /// Creates an application with its keys, and adds the event to the outbox in the same transaction; `false` when the id
+    /// is taken.
+    async fn create_recorded(&self, app: &AppRecord, event: Option<&OutboxEvent>) -> Result<bool, StoreError>;
+
+    /// As [`AppStore::create_recorded`], without an event.
+    async fn create(&self, app: &AppRecord) -> Result<bool, StoreError> {
+        self.create_recorded(app, None).await
+    }
 
     /// Creates an application if none exists yet, and returns whether it did. Of several concurrent calls one
     /// succeeds.
@@ -36,30 +43,55 @@ pub trait AppStore: Send + Sync {
     /// All applications, oldest first.
     async fn list(&self) -> Result<Vec<AppRecord>, StoreError>;
 
-    /// Replaces the key. The previous key stays valid for `overlap`, by the time of the database; zero ends it at once.
-    async fn set_key(&self, id: &AppId, key: KeyHash, overlap: Duration) -> Result<bool, StoreError>;
+    /// Changes an application, and adds the event to the outbox in the same transaction. Returns its new
+    /// `settings_revision`.
+    async fn change(
+        &self,
+        id: &AppId,
+        change: &AppChange,
+        event: Option<&OutboxEvent>,
+    ) -> Result<Result<u64, AppRefusal>, StoreError>;
 
     /// Sets how long templates are kept (whole seconds).
-    async fn set_retention(&self, id: &AppId, retention: Option<Duration>) -> Result<bool, StoreError>;
+    async fn set_retention(&self, id: &AppId, retention: Option<Duration>) -> Result<bool, StoreError> {
+        self.set(id, AppChange { retention: Some(retention), ..AppChange::default() }).await
+    }
 
     /// Sets whether age, gender and race are reported.
-    async fn set_attributes(&self, id: &AppId, reported: bool) -> Result<bool, StoreError>;
+    async fn set_attributes(&self, id: &AppId, reported: bool) -> Result<bool, StoreError> {
+        self.set(id, AppChange { attributes: Some(reported), ..AppChange::default() }).await
+    }
 
     /// Sets what happens when an enrollment looks like a mix-up.
-    async fn set_guard(&self, id: &AppId, guard: Guard) -> Result<bool, StoreError>;
+    async fn set_guard(&self, id: &AppId, guard: Guard) -> Result<bool, StoreError> {
+        self.set(id, AppChange { guard: Some(guard), ..AppChange::default() }).await
+    }
 
     /// Sets the lowest quality of a photo that is enrolled.
-    async fn set_min_quality(&self, id: &AppId, min_quality: Option<f64>) -> Result<bool, StoreError>;
+    async fn set_min_quality(&self, id: &AppId, min_quality: Option<f64>) -> Result<bool, StoreError> {
+        self.set(id, AppChange { min_quality: Some(min_quality), ..AppChange::default() }).await
+    }
 
     /// Sets the most templates of the application; `None`: no limit. An application that has more keeps them.
-    async fn set_max_templates(&self, id: &AppId, max: Option<u64>) -> Result<bool, StoreError>;
+    async fn set_max_templates(&self, id: &AppId, max: Option<u64>) -> Result<bool, StoreError> {
+        self.set(id, AppChange { max_templates: Some(max), ..AppChange::default() }).await
+    }
 
     /// Sets the most samples of the application; `None`: no limit. An application that has more keeps them.
-    async fn set_max_samples(&self, id: &AppId, max: Option<u64>) -> Result<bool, StoreError>;
+    async fn set_max_samples(&self, id: &AppId, max: Option<u64>) -> Result<bool, StoreError> {
+        self.set(id, AppChange { max_samples: Some(max), ..AppChange::default() }).await
+    }
+
+    /// Makes a change that is never refused; `false` when the application does not exist.
+    async fn set(&self, id: &AppId, change: AppChange) -> Result<bool, StoreError> {
+        Ok(self.change(id, &change, None).await?.is_ok())
+    }
 
     /// Sets whether crops of the faces that are enrolled from now on are kept. Those that were kept before are erased
     /// when it is switched off, by [`SampleStore::erase_unkept_crops`].
-    async fn set_keep_crops(&self, id: &AppId, keep: bool) -> Result<bool, StoreError>;
+    async fn set_keep_crops(&self, id: &AppId, keep: bool) -> Result<bool, StoreError> {
+        self.set(id, AppChange { keep_crops: Some(keep), ..AppChange::default() }).await
+    }
 
     /// Deletes an application with its gallery, and adds an event to the outbox for every template.
     async fn delete(&self, id: &AppId) -> Result<bool, StoreError>;
@@ -252,6 +284,8 @@ pub struct Store {
     pub apps: Arc<dyn AppStore>,
     /// Administrators, their tokens and sessions.
     pub administrators: Arc<dyn AdminStore>,
+    /// The keys of applications.
+    pub app_keys: Arc<dyn AppKeyStore>,
     /// Templates.
     pub templates: Arc<dyn TemplateStore>,
     /// Changes of single samples, and of whose they are.

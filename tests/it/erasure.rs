@@ -5,13 +5,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::{enrolled, open_options};
-use semblance::domain::{
-    Actor, AppId, Embedding, EnrollRules, FaceCrop, ModelTag, SampleId, TemplateId, TransactionId,
-};
+use semblance::domain::{Actor, AppId, Embedding, FaceCrop, ModelTag, SampleId, TemplateId, TransactionId};
 use semblance::gallery::Sample;
 use semblance::store::{
-    AppRecord, ChangedBy, DatabaseConfig, EnrolledSample, EnrollmentReply, ErasureReason, Fingerprint, Key, KeyHash,
-    KeySource, Merge, OnConflict, SampleMove, Store, open,
+    AppRecord, ChangedBy, DatabaseConfig, EnrolledSample, EnrollmentReply, ErasureReason, Fingerprint, Key, KeySource,
+    Merge, OnConflict, SampleMove, Store, open,
 };
 use sqlx::Connection as _;
 
@@ -31,19 +29,7 @@ fn sample(seed: u32) -> Sample {
 async fn with_app(store: &Store, name: &str) -> AppId {
     let id: AppId = name.parse().unwrap();
     let created_at = std::time::SystemTime::UNIX_EPOCH;
-    let key_hash = KeyHash([7; 32]);
-    let record = AppRecord {
-        id: id.clone(),
-        name: name.to_owned(),
-        key_hash,
-        created_at,
-        previous_key: None,
-        attributes: true,
-        retention: None,
-        rules: EnrollRules::default(),
-        keep_crops: false,
-    };
-    assert!(store.apps.create(&record).await.unwrap());
+    assert!(store.apps.create(&AppRecord::new(id.clone(), name, created_at)).await.unwrap());
     id
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use semblance::domain::{Actor, AppId, EnrollRules, Revision, TransactionId};
+use semblance::domain::{Actor, AppId, EnrollRules, RequestLimits, Revision, Scopes, TransactionId};
 use semblance::gallery::{
     Applied, Change, Export, Frames, GallerySize, IndexedTemplate, MatcherFeed, MemoryMatcher, NotAGallery,
 };
@@ -85,7 +85,7 @@ async fn a_broken_gallery_does_not_block_others(fixture: Fixture) {
     assert!(node.service.replicator().is_store_reachable(), "the database is not away");
     node.check(&apps[1], &[0, 1, 2]).await;
     fixture
-        .tamper(&format!("UPDATE applications SET key_hash = substr(key_hash, 1, 3) WHERE app_id = '{}'", apps[0]))
+        .tamper(&format!("UPDATE app_keys SET key_hash = substr(key_hash, 1, 3) WHERE app_id = '{}'", apps[0]))
         .await;
     node.fill(&apps[1], 3..4).await;
     node.check(&apps[1], &[0, 1, 2, 3]).await;
@@ -115,8 +115,12 @@ async fn a_gallery_that_is_not_followed_is_not_searched_for_ever(fixture: Fixtur
             attributes: false,
             rules: EnrollRules::default(),
             keep_crops: false,
+            threshold: None,
+            limits: RequestLimits::default(),
+            scopes: Scopes::ALL,
+            key: None,
             transaction: TransactionId::random(),
-            actor: Actor::Application,
+            actor: Actor::Server,
         };
         let photo = Photo::new(crate::support::photo("ann"));
         let outcome = node.service.identify(&caller, photo, IdentifyOptions::default()).await;

@@ -55,6 +55,7 @@ macro_rules! on_both_databases {
 }
 
 // Below the macro that they use.
+mod app_keys;
 mod import;
 mod limits;
 mod memory;

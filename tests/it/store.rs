@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::support::{enrolled, open_options};
 use semblance::domain::{
-    AppId, Embedding, EnrollRules, Guard, ModelTag, Quota, Revision, SampleId, TemplateId, TestClock,
+    AppId, AppKeyId, Embedding, EnrollRules, Guard, KeySwitch, ModelTag, Quota, Revision, SampleId, Scopes, TemplateId,
+    TestClock,
 };
 use semblance::gallery::{IndexedTemplate, Sample};
 use semblance::store::{
-    AppRecord, Changes, DatabaseConfig, ErasureReason, InsertError, Key, KeyFile, KeyHash, KeyId, KeySource,
-    OnConflict, OpenError, OpenOptions, Refusal, SampleFault, SnapshotId, Store, StoreError, open,
+    AppKeyRecord, AppRecord, Changes, DatabaseConfig, ErasureReason, InsertError, Key, KeyFile, KeyHash, KeyId,
+    KeySource, OnConflict, OpenError, OpenOptions, Refusal, SampleFault, SnapshotId, Store, StoreError, open,
 };
 
 const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
@@ -123,6 +124,7 @@ macro_rules! conformance {
 }
 
 mod administrators;
+mod app_keys;
 mod backup;
 mod conflicts;
 mod idempotency;
@@ -132,7 +134,7 @@ mod pages;
 mod samples;
 
 conformance! {
-    applications_are_created_listed_rekeyed_and_deleted
+    applications_are_created_listed_and_deleted
     remove_older_removes_the_oldest_first_each_with_a_revision
     an_existing_template_is_not_overwritten
     replacing_removes_every_old_sample
@@ -189,18 +191,25 @@ fn sample(seed: u32) -> Sample {
     sample_of(seed, model())
 }
 
-fn record(name: &str) -> AppRecord {
-    AppRecord {
-        id: app(name),
-        name: format!("the {name}"),
-        key_hash: KeyHash([7; 32]),
+fn key(byte: u8) -> AppKeyRecord {
+    AppKeyRecord {
+        id: AppKeyId::random(),
+        name: "first".to_owned(),
+        hash: KeyHash([byte; 32]),
+        hint: Some("3f9a".to_owned()),
+        scopes: Scopes::ALL,
+        switch: KeySwitch::Active,
         created_at: UNIX_EPOCH + Duration::from_millis(1_234_567),
-        previous_key: None,
-        attributes: true,
-        retention: None,
-        rules: EnrollRules::default(),
-        keep_crops: false,
+        created_by: Some("command".to_owned()),
+        last_used_at: None,
+        ends_at: None,
+        expires_at: None,
     }
+}
+
+fn record(name: &str) -> AppRecord {
+    let created_at = UNIX_EPOCH + Duration::from_millis(1_234_567);
+    AppRecord { keys: vec![key(7)], ..AppRecord::new(app(name), &format!("the {name}"), created_at) }
 }
 
 async fn with_app(store: &Store, name: &str) -> AppId {
@@ -221,31 +230,21 @@ async fn revision(store: &Store, app: &AppId) -> Revision {
     store.templates.revisions().await.unwrap().into_iter().find(|(found, _)| found == app).unwrap().1.revision
 }
 
-async fn applications_are_created_listed_rekeyed_and_deleted(fixture: Fixture) {
+async fn applications_are_created_listed_and_deleted(fixture: Fixture) {
     let store = fixture.open().await;
     let first = with_app(&store, "one").await;
     let listed = store.apps.list().await.unwrap();
     assert_eq!(listed.len(), 1);
-    assert_eq!((listed[0].name.as_str(), listed[0].key_hash), ("the one", KeyHash([7; 32])));
+    assert_eq!((listed[0].name.as_str(), listed[0].keys[0].hash), ("the one", KeyHash([7; 32])));
     assert_eq!(listed[0].created_at, UNIX_EPOCH + Duration::from_millis(1_234_567));
     assert!(!store.apps.create(&listed[0]).await.unwrap(), "the id is taken");
-    assert!(store.apps.set_key(&first, KeyHash([9; 32]), Duration::ZERO).await.unwrap());
     let now = || async { store.apps.list().await.unwrap().remove(0) };
-    assert_eq!((now().await.key_hash, now().await.previous_key), (KeyHash([9; 32]), None));
-    assert!(store.apps.set_key(&first, KeyHash([8; 32]), Duration::from_secs(3600)).await.unwrap());
-    let previous = now().await.previous_key.unwrap();
-    assert_eq!((now().await.key_hash, previous.hash), (KeyHash([8; 32]), KeyHash([9; 32])));
-    let left = previous.until.duration_since(SystemTime::now()).unwrap();
-    assert!((3500..=3600).contains(&left.as_secs()), "{left:?}");
-    assert!(store.apps.set_key(&first, KeyHash([5; 32]), Duration::ZERO).await.unwrap());
-    assert_eq!((now().await.key_hash, now().await.previous_key), (KeyHash([5; 32]), None), "no way back");
     assert!(store.apps.set_retention(&first, Some(Duration::from_secs(90))).await.unwrap());
     assert_eq!(now().await.retention, Some(Duration::from_secs(90)));
     assert!(store.apps.set_retention(&first, None).await.unwrap());
     assert_eq!(now().await.retention, None);
     assert!(store.apps.delete(&first).await.unwrap());
     assert!(!store.apps.delete(&first).await.unwrap());
-    assert!(!store.apps.set_key(&first, KeyHash([1; 32]), Duration::ZERO).await.unwrap());
     assert!(!store.apps.set_retention(&first, None).await.unwrap());
     assert_eq!(store.apps.list().await.unwrap(), []);
 }

@@ -1,6 +1,6 @@
 //! Every route of the administration API, in one table.
 
-use super::handlers::{administrators, examine, samples, session, sessions, tokens};
+use super::handlers::{administrators, applications, examine, keys, samples, session, sessions, tokens};
 use super::{Access, AdminRoute, Operation};
 use crate::api::audit::Lines;
 use crate::api::reply::{ExaminedReply, HealthReply, ModernFace, PersonExportReply, VerifiedTemplateReply};
@@ -181,6 +181,87 @@ pub(super) fn table() -> Vec<AdminRoute> {
             Access::OPERATOR,
             examine::inspect,
             op("inspect", "What is measured on a photo").gives::<ModernFace>(),
+        ),
+        // Applications.
+        AdminRoute::get(
+            "/applications",
+            Access::ANY,
+            applications::list,
+            op("listApplications", "List applications").gives::<applications::ApplicationPage>(),
+        )
+        .lines(Lines::Counted),
+        AdminRoute::post(
+            "/applications",
+            Access::OWNER.fresh(),
+            applications::create,
+            op("createApplication", "Create an application, with its first key")
+                .takes::<applications::ChangeApplication>()
+                .gives::<applications::CreatedApplication>(),
+        ),
+        AdminRoute::get(
+            "/applications/{appId}",
+            Access::ANY,
+            applications::read,
+            op("getApplication", "Read an application").gives::<applications::OneApplication>(),
+        )
+        .lines(Lines::Counted),
+        AdminRoute::patch(
+            "/applications/{appId}",
+            Access::OWNER,
+            applications::change,
+            op("changeApplication", "Change an application")
+                .takes::<applications::ChangeApplication>()
+                .gives::<applications::OneApplication>()
+                .refuses(&["wouldErase", "changedSince", "freshSessionRequired"]),
+        ),
+        AdminRoute::delete(
+            "/applications/{appId}",
+            Access::OWNER.fresh(),
+            applications::remove,
+            op("deleteApplication", "Delete an application with its people; with `dryRun`, count them")
+                .gives::<applications::DeletedApplication>()
+                .refuses(&["nameDiffers"]),
+        ),
+        // Keys of an application.
+        AdminRoute::get(
+            "/applications/{appId}/keys",
+            Access::OWNER,
+            keys::list,
+            op("listKeys", "List the keys of an application").gives::<keys::KeyList>(),
+        )
+        .lines(Lines::Counted),
+        AdminRoute::post(
+            "/applications/{appId}/keys",
+            Access::OWNER.fresh(),
+            keys::add,
+            op("createKey", "Make a key")
+                .takes::<keys::CreateKey>()
+                .gives::<keys::CreatedKey>()
+                .refuses(&["tooManyKeys"]),
+        ),
+        AdminRoute::post(
+            "/applications/{appId}/keys/{keyId}/rotate",
+            Access::OWNER.fresh(),
+            keys::rotate,
+            op("rotateKey", "Replace a key by another one of the same name and scopes")
+                .takes::<keys::RotateKey>()
+                .gives::<keys::CreatedKey>()
+                .refuses(&["keyEnded", "tooManyKeys"]),
+        ),
+        AdminRoute::patch(
+            "/applications/{appId}/keys/{keyId}",
+            Access::OWNER.fresh(),
+            keys::change,
+            op("changeKey", "Rename, suspend, resume or restrict a key")
+                .takes::<keys::ChangeKey>()
+                .gives::<keys::OneKey>()
+                .refuses(&["keyEnded"]),
+        ),
+        AdminRoute::delete(
+            "/applications/{appId}/keys/{keyId}",
+            Access::OWNER.fresh(),
+            keys::end,
+            op("endKey", "End a key at once").gives::<keys::OneKey>().refuses(&["keyEnded"]),
         ),
     ]
 }

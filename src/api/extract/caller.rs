@@ -4,11 +4,11 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use crate::api::audit::Audit;
-use crate::api::{ApiError, ApiState};
+use crate::api::{Access, ApiError, ApiState};
 use crate::domain::TransactionId;
-use crate::service::{Caller, Error};
+use crate::service::{Caller, Error, Refused};
 
-/// A caller whose credentials were right. Taken before anything else of a request, and without
+/// A caller whose credentials were right and whose key allows the route. Taken before anything else of a request, and without
 /// its body.
 pub(in crate::api) struct Authenticated {
     pub(in crate::api) caller: Caller,
@@ -33,18 +33,23 @@ impl FromRequestParts<ApiState> for Authenticated {
             Ok(caller) => {
                 tracing::Span::current().record("app", caller.app.as_str());
                 audit.caller(&caller);
-                api.check_rate(&caller.app)?;
+                api.check_rate(&caller)?;
+                let access = parts.extensions.get::<Access>().copied().unwrap_or(Access::Open);
+                access.check(&caller)?;
                 Ok(Self { caller, audit })
             }
             // Before the first read of the store no application is known: the client is to try again, not to give up.
             Err(_) if !app_id.is_empty() && !app_key.is_empty() && !api.service().replicator().is_loaded() => {
                 Err(Error::Loading.into())
             }
-            Err(error) => {
+            Err(refused) => {
+                if let Refused { key: Some((app, key, fault)) } = &refused {
+                    audit.refused_key(app, *key, *fault);
+                }
                 if let Some(client) = parts.extensions.get() {
                     api.check_unauthenticated(*client)?;
                 }
-                Err(error.into())
+                Err(Error::from(refused).into())
             }
         }
     }

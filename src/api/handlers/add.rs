@@ -7,7 +7,7 @@ use crate::api::audit::{Audit, Audited};
 use crate::api::extract::{Authenticated, ONE_PHOTO, Query, RequestKey, TemplatePath, read_form};
 use crate::api::outcome::Outcome;
 use crate::api::{ApiError, ApiState, reply};
-use crate::domain::IdempotencyKey;
+use crate::domain::{IdempotencyKey, Scope};
 use crate::image::Photo;
 use crate::service::{Caller, EnrollOptions, Enrolled, Enrollment, EnrollmentRequest, Error, Once};
 use crate::store::KeptReply;
@@ -21,6 +21,9 @@ pub(in crate::api) async fn add(
 ) -> Answer {
     let photo_options = query.photo_options()?;
     let replace = query.flag("replace")?;
+    if replace {
+        caller.require(Scope::Delete)?;
+    }
     api.service().require(photo_options.checks)?;
     api.admission().check_store(&caller)?;
     let known = look_up(&api, &caller, key).await?;

@@ -19,7 +19,7 @@ pub(in crate::api) async fn identify(
         threshold: query.fraction("threshold")?,
         candidates: query.count("candidates", 1..=api.service().policy().max_candidates.max(1))?,
     };
-    audit.threshold(options.threshold.unwrap_or(api.service().policy().threshold));
+    audit.threshold(api.service().threshold(&caller, options.threshold));
     api.service().require(options.photo_options.checks)?;
     let photo = read_form(&api, &caller, request, ONE_PHOTO).await?.photo()?;
     let found = api.service().identify(&caller, photo, options).await?;

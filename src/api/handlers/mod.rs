@@ -5,6 +5,7 @@ pub(super) mod add;
 pub(super) mod delete;
 pub(super) mod identify;
 pub(super) mod inspect;
+pub(super) mod key;
 pub(super) mod ops;
 pub(super) mod samples;
 pub(super) mod templates;

@@ -21,7 +21,7 @@ pub(in crate::api) async fn verify(
 ) -> Answer {
     let options = query.photo_options()?;
     let threshold = query.fraction("threshold")?;
-    audit.threshold(threshold.unwrap_or(api.service().policy().threshold));
+    audit.threshold(api.service().threshold(&caller, threshold));
     api.service().require(options.checks)?;
     api.admission().check_store(&caller)?;
     let photo = read_form(&api, &caller, request, ONE_PHOTO).await?.photo()?;

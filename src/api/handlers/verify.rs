@@ -15,7 +15,7 @@ pub(in crate::api) async fn verify(
 ) -> Answer {
     let options = query.photo_options()?;
     let threshold = query.fraction("threshold")?;
-    audit.threshold(threshold.unwrap_or(api.service().policy().threshold));
+    audit.threshold(api.service().threshold(&caller, threshold));
     api.service().require(options.checks)?;
     let mut form = read_form(&api, &caller, request, TWO_PHOTOS).await?;
     let first = form.photo()?;

@@ -127,6 +127,8 @@ impl JsonSchema for FailureReply {
                             "enum": codes,
                         },
                         "info": { "type": "string", "minLength": 1 },
+                        "reason": { "type": "string", "description": "A stable word for programs, where one is defined." },
+                        "details": { "type": "object", "description": "What belongs to the reason." },
                     },
                     "required": ["status", "code", "info"],
                 },
@@ -137,7 +139,7 @@ impl JsonSchema for FailureReply {
 }
 
 /// The codes of failures that repeat their HTTP status.
-const STATUS_CODES: [u16; 11] = [400, 401, 404, 405, 409, 413, 422, 429, 500, 501, 503];
+const STATUS_CODES: [u16; 12] = [400, 401, 403, 404, 405, 409, 413, 422, 429, 500, 501, 503];
 
 /// The answer of `/healthz`.
 #[derive(JsonSchema)]

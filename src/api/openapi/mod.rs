@@ -12,10 +12,10 @@ use schemars::SchemaGenerator;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-use super::ApiConfig;
+use super::{Access, ApiConfig};
 pub(super) use operation::{
-    ADD, ADD_SAMPLE, DEEPFAKE, DELETE, DOC_VERIFY, HEALTHZ, IDENTIFY, LICENCES, LIVENESS, MERGE_TEMPLATES, METRICS,
-    MOVE_SAMPLE, OPENAPI, Operation, READYZ, REMOVE_SAMPLE, REMOVE_TEMPLATE, TEMPLATE, TEMPLATES, VERIFY,
+    ADD, ADD_SAMPLE, DEEPFAKE, DELETE, DOC_VERIFY, HEALTHZ, IDENTIFY, KEY, LICENCES, LIVENESS, MERGE_TEMPLATES,
+    METRICS, MOVE_SAMPLE, OPENAPI, Operation, READYZ, REMOVE_SAMPLE, REMOVE_TEMPLATE, TEMPLATE, TEMPLATES, VERIFY,
     VERIFY_TEMPLATE, unsupported,
 };
 use operation::{Failure, RequestBody, Tag};
@@ -52,6 +52,12 @@ struct OperationObject {
     /// Empty: no credentials.
     #[serde(skip_serializing_if = "Option::is_none")]
     security: Option<[Value; 0]>,
+    /// The key needs one of these.
+    #[serde(rename = "x-scopes", skip_serializing_if = "Vec::is_empty")]
+    scopes: Vec<&'static str>,
+    /// The key needs all of these.
+    #[serde(rename = "x-all-scopes", skip_serializing_if = "Vec::is_empty")]
+    all_scopes: Vec<&'static str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     parameters: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -80,6 +86,7 @@ impl Serialize for Content {
 pub(super) struct Endpoint {
     pub(super) method: Method,
     pub(super) path: &'static str,
+    pub(super) access: Access,
     pub(super) operation: Operation,
 }
 
@@ -101,8 +108,8 @@ pub(super) fn document<'a>(
     };
     let mut generator = generator::generator();
     let mut paths: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
-    for Endpoint { method, path, operation } in endpoints {
-        let object = operation_object(operation, &mut generator);
+    for Endpoint { method, path, access, operation } in endpoints {
+        let object = operation_object(operation, *access, &mut generator);
         paths.entry(*path).or_default().insert(method.as_str().to_ascii_lowercase(), object);
     }
     let document = Document {
@@ -126,12 +133,14 @@ fn info() -> Value {
         "description": "Trailing and doubled slashes in paths are accepted. Unknown query parameters and form fields \
                         are ignored; of a repeated query parameter the last counts, of a repeated photo the first. A \
                         wrong method is answered with 405 and `Allow`, an unknown path with 404, both in the form of \
-                        every other failure.",
+                        every other failure. A key needs one of the scopes in `x-scopes`, or all of those in `x-all-scopes`, of an operation. A key that \
+                        another one replaces gets the header `X-Key-Ends-At` (RFC 3339) with every response, until it \
+                        ends.",
         "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
     })
 }
 
-fn operation_object(operation: &Operation, generator: &mut SchemaGenerator) -> OperationObject {
+fn operation_object(operation: &Operation, access: Access, generator: &mut SchemaGenerator) -> OperationObject {
     let is_enveloped = operation.tag != Tag::Machines;
     let replies = operation.replies.iter().map(|reply| {
         let schema = (reply.schema)(generator);
@@ -155,7 +164,15 @@ fn operation_object(operation: &Operation, generator: &mut SchemaGenerator) -> O
         tags: [operation.tag.name()],
         summary: operation.summary,
         description: operation.description,
-        security: (!is_enveloped).then_some([]),
+        security: (access == Access::Open).then_some([]),
+        scopes: match access {
+            Access::Open | Access::AnyKey | Access::AllScopes(_) => Vec::new(),
+            Access::Scopes(scopes) => scopes.iter().map(|scope| scope.as_str()).collect(),
+        },
+        all_scopes: match access {
+            Access::Open | Access::AnyKey | Access::Scopes(_) => Vec::new(),
+            Access::AllScopes(scopes) => scopes.iter().map(|scope| scope.as_str()).collect(),
+        },
         parameters: operation.parameters.iter().map(|known| reference("parameters", known.name())).collect(),
         request_body: operation.body.map(RequestBody::object),
         responses,
@@ -257,9 +274,10 @@ fn photo_part() -> Value {
 }
 
 impl Failure {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::BadRequest,
         Self::Unauthenticated,
+        Self::MissingScope,
         Self::TooLarge,
         Self::TooMany,
         Self::Internal,
@@ -274,6 +292,7 @@ impl Failure {
         match self {
             Self::BadRequest => "BadRequest",
             Self::Unauthenticated => "Unauthenticated",
+            Self::MissingScope => "MissingScope",
             Self::TooLarge => "TooLarge",
             Self::TooMany => "TooMany",
             Self::Internal => "Internal",
@@ -289,6 +308,7 @@ impl Failure {
         match self {
             Self::BadRequest => "400",
             Self::Unauthenticated => "401",
+            Self::MissingScope => "403",
             Self::TooLarge => "413",
             Self::TooMany => "429",
             Self::Internal => "500",
@@ -303,6 +323,9 @@ impl Failure {
         let text = match self {
             Self::BadRequest => "The photo or another part of the request is at fault.",
             Self::Unauthenticated => "APP-ID or APP-KEY is missing or wrong.",
+            Self::MissingScope => {
+                "The key does not allow it: `reason` is `missingScope`, `details.scope` names the scope."
+            }
             Self::TooLarge => {
                 let bytes = limits.max_body_bytes;
                 return format!(

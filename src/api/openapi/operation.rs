@@ -5,8 +5,8 @@ use schemars::{Schema, SchemaGenerator};
 use super::generator::{Done, Enveloped, Health, plain_text};
 use super::parameter::Parameter;
 use crate::api::reply::{
-    EnrolledReply, IdentifiedReply, InspectedReply, MergedReply, MovedReply, PageReply, Readiness, TemplateReply,
-    VerifiedReply, VerifiedTemplateReply,
+    EnrolledReply, IdentifiedReply, InspectedReply, KeyReply, MergedReply, MovedReply, PageReply, Readiness,
+    TemplateReply, VerifiedReply, VerifiedTemplateReply,
 };
 
 /// One route: what it is for, what it takes, and what it answers.
@@ -87,6 +87,7 @@ impl Reply {
 pub(super) enum Failure {
     BadRequest,
     Unauthenticated,
+    MissingScope,
     TooLarge,
     TooMany,
     Internal,
@@ -101,6 +102,7 @@ pub(super) enum Failure {
 const PHOTO_FAILURES: &[Failure] = &[
     Failure::BadRequest,
     Failure::Unauthenticated,
+    Failure::MissingScope,
     Failure::TooLarge,
     Failure::TooMany,
     Failure::Internal,
@@ -112,6 +114,7 @@ const PHOTO_FAILURES: &[Failure] = &[
 const ENROLL_FAILURES: &[Failure] = &[
     Failure::BadRequest,
     Failure::Unauthenticated,
+    Failure::MissingScope,
     Failure::InProgress,
     Failure::TooLarge,
     Failure::KeyReused,
@@ -122,8 +125,14 @@ const ENROLL_FAILURES: &[Failure] = &[
 ];
 
 /// Of what needs the database only.
-const STORE_FAILURES: &[Failure] =
-    &[Failure::BadRequest, Failure::Unauthenticated, Failure::TooMany, Failure::Internal, Failure::Unavailable];
+const STORE_FAILURES: &[Failure] = &[
+    Failure::BadRequest,
+    Failure::Unauthenticated,
+    Failure::MissingScope,
+    Failure::TooMany,
+    Failure::Internal,
+    Failure::Unavailable,
+];
 
 const ENROLLED: Reply = Reply {
     may_be_repeated: true,
@@ -181,6 +190,7 @@ pub(in crate::api) const DELETE: Operation = Operation {
     failures: &[
         Failure::BadRequest,
         Failure::Unauthenticated,
+        Failure::MissingScope,
         Failure::TooLarge,
         Failure::TooMany,
         Failure::Internal,
@@ -217,6 +227,17 @@ pub(in crate::api) const DEEPFAKE: Operation = Operation {
     summary: "Is the photo genuine?",
     parameters: &[Parameter::CheckLiveness, Parameter::Faces],
     ..LIVENESS
+};
+
+pub(in crate::api) const KEY: Operation = Operation {
+    id: "key",
+    tag: Tag::Templates,
+    summary: "What the key of the request allows, and how long.",
+    description: None,
+    parameters: &[],
+    body: None,
+    replies: &[Reply::ok("The key.", |generator| generator.subschema_for::<Enveloped<KeyReply>>())],
+    failures: &[Failure::Unauthenticated, Failure::TooMany, Failure::Internal, Failure::Unavailable],
 };
 
 pub(in crate::api) const TEMPLATES: Operation = Operation {

@@ -3,6 +3,7 @@
 
 mod examined;
 mod face;
+mod key;
 mod modern;
 mod number;
 mod readiness;
@@ -24,6 +25,7 @@ use seed::SeedFace;
 pub(super) use examined::{
     ExaminedReply, HealthReply, PersonExportReply, examined, face, health, merge_preview, person_export,
 };
+pub(super) use key::{KeyReply, key};
 pub(super) use modern::ModernFace;
 pub(super) use readiness::Readiness;
 pub(super) use samples::{MergedReply, MovedReply, VerifiedTemplateReply, merged, moved, verified_template};
@@ -122,8 +124,10 @@ struct WarningReply<'a> {
     #[schemars(with = "TemplateId")]
     #[serde(skip_serializing_if = "Option::is_none")]
     template_id: Option<&'a str>,
-    /// To that template, or to the best of the samples.
-    similarity: Number,
+    /// To that template, or to the best of the samples. A key without the scope `identify` gets neither this nor
+    /// `templateId`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    similarity: Option<Number>,
     /// For people.
     message: String,
 }
@@ -131,12 +135,17 @@ struct WarningReply<'a> {
 impl<'a> From<&'a Suspicion> for WarningReply<'a> {
     fn from(suspicion: &'a Suspicion) -> Self {
         let (code, template_id, similarity) = match suspicion {
-            Suspicion::EnrolledElsewhere { template, similarity } => {
-                ("enrolled_elsewhere", Some(template.as_str()), *similarity)
+            Suspicion::EnrolledElsewhere { found } => {
+                let found = found.as_ref();
+                (
+                    "enrolled_elsewhere",
+                    found.map(|(template, _)| template.as_str()),
+                    found.map(|(_, similarity)| *similarity),
+                )
             }
             Suspicion::UnlikeSamples { similarity } => ("unlike_samples", None, *similarity),
         };
-        Self { code, template_id, similarity: similarity.into(), message: suspicion.to_string() }
+        Self { code, template_id, similarity: similarity.map(Number::from), message: suspicion.to_string() }
     }
 }
 

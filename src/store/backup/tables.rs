@@ -29,6 +29,7 @@ pub(in crate::store) struct Column {
 pub(in crate::store) enum Fallback {
     Null,
     Text(&'static str),
+    Integer(i64),
     Boolean(bool),
 }
 
@@ -77,8 +78,33 @@ pub(in crate::store) const TABLES: &[Table] = &[
             column("max_templates", Kind::Integer),
             column("max_samples", Kind::Integer),
             column_or("keep_crops", Kind::Boolean, Fallback::Boolean(false)),
+            column_or("state", Kind::Text, Fallback::Text("active")),
+            column("threshold", Kind::Real),
+            column("rate_per_s", Kind::Real),
+            column("rate_burst", Kind::Integer),
+            column("share", Kind::Real),
+            column_or("settings_revision", Kind::Integer, Fallback::Integer(0)),
         ],
         from: "applications",
+        on_conflict: "",
+    },
+    Table {
+        name: "app_keys",
+        columns: &[
+            column("app_id", Kind::Text),
+            column("key_id", Kind::Text),
+            column("name", Kind::Text),
+            column("key_hash", Kind::Bytes),
+            column("hint", Kind::Text),
+            column("scopes", Kind::Text),
+            column("state", Kind::Text),
+            column("created_at", Kind::Integer),
+            column("created_by", Kind::Text),
+            column("last_used_at", Kind::Integer),
+            column("ends_at", Kind::Integer),
+            column("expires_at", Kind::Integer),
+        ],
+        from: "app_keys",
         on_conflict: "",
     },
     Table {

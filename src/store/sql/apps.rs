@@ -1,106 +1,95 @@
 //! Applications.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 
-use super::executor::{DbRow, Executor, Limit, Value, values};
+use super::app_keys::{insert_key, key_record, mirror_keys};
+use super::executor::{DbRow, Executor, Limit, Tx, Value, values};
 use super::row;
 use super::sql_store::SqlStore;
-use crate::domain::{AppId, EnrollRules, Guard, Quota};
+use crate::domain::{AppId, EnrollRules, Quota, RequestLimits};
+use crate::store::application::{AppChange, AppKeyRecord, AppRecord, AppRefusal};
 use crate::store::error::StoreError;
-use crate::store::outbox::ErasureReason;
-use crate::store::record::{AppRecord, KeyHash, PreviousKey};
+use crate::store::outbox::{ErasureReason, OutboxEvent};
 use crate::store::traits::AppStore;
 
 #[async_trait]
 impl AppStore for SqlStore {
-    async fn create(&self, app: &AppRecord) -> Result<bool, StoreError> {
-        let mut db = self.db.writer(Limit::Request).await?;
-        let inserted = db
-            .execute(
-                "INSERT INTO applications
-                     (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality, max_templates,
-                      max_samples, keep_crops)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) ON CONFLICT (app_id) DO NOTHING",
-                &columns(app),
-            )
-            .await?;
-        Ok(inserted == 1)
+    async fn create_recorded(&self, app: &AppRecord, event: Option<&OutboxEvent>) -> Result<bool, StoreError> {
+        self.insert_app(app, false, event).await
     }
 
     async fn create_first(&self, app: &AppRecord) -> Result<bool, StoreError> {
-        self.db
-            .transact(Limit::Request, |deadline| async move {
-                let mut tx = self.db.begin(deadline).await?;
-                tx.lock_galleries().await?;
-                let inserted = tx
-                    .execute(
-                        "INSERT INTO applications
-                             (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality, max_templates,
-                              max_samples, keep_crops)
-                         SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11 WHERE NOT EXISTS (SELECT 1 FROM applications)",
-                        &columns(app),
-                    )
-                    .await?;
-                tx.commit().await?;
-                Ok(inserted == 1)
-            })
-            .await
+        self.insert_app(app, true, None).await
     }
 
     async fn list(&self) -> Result<Vec<AppRecord>, StoreError> {
         let mut db = self.db.reader(Limit::Request).await?;
         let rows = db
             .fetch_all(
-                "SELECT app_id, name, key_hash, created_at, attributes, former_key_hash, former_until, retention_s,
-                        guard, min_quality, max_templates, max_samples, keep_crops
+                "SELECT app_id, name, state, created_at, attributes, retention_s, guard, min_quality, max_templates,
+                        max_samples, threshold, rate_per_s, rate_burst, share, settings_revision, keep_crops
                  FROM applications ORDER BY created_at, app_id",
                 &[],
             )
             .await?;
-        rows.iter().map(record).collect()
+        let mut apps = rows.iter().map(record).collect::<Result<Vec<_>, _>>()?;
+        let mut keys: HashMap<AppId, Vec<AppKeyRecord>> = HashMap::new();
+        let sql =
+            "SELECT app_id, key_id, name, key_hash, hint, scopes, state, created_at, created_by, last_used_at, ends_at,
+                          expires_at
+                   FROM app_keys ORDER BY created_at, key_id";
+        for row in &db.fetch_all(sql, &[]).await? {
+            let app = row.app_id("app_id")?;
+            let key = key_record(row, &app)?;
+            keys.entry(app).or_default().extend(key);
+        }
+        for app in &mut apps {
+            app.keys = keys.remove(&app.id).unwrap_or_default();
+        }
+        Ok(apps)
     }
 
-    async fn set_key(&self, id: &AppId, key: KeyHash, overlap: Duration) -> Result<bool, StoreError> {
-        let now = self.now(&mut self.db.reader(Limit::Request).await?).await?;
-        let previous_until = now.checked_add(overlap).filter(|_| !overlap.is_zero());
-        // The columns on the right have the values of before.
-        let sql = "UPDATE applications SET key_hash = $2, former_until = $3,
-                          former_key_hash = CASE WHEN $4 THEN key_hash ELSE NULL END
-                   WHERE app_id = $1";
-        self.update(sql, values![id, &key.0, previous_until, previous_until.is_some()]).await
-    }
-
-    async fn set_retention(&self, id: &AppId, retention: Option<Duration>) -> Result<bool, StoreError> {
-        let sql = "UPDATE applications SET retention_s = $2 WHERE app_id = $1";
-        self.update(sql, values![id, retention.map(row::seconds)]).await
-    }
-
-    async fn set_attributes(&self, id: &AppId, reported: bool) -> Result<bool, StoreError> {
-        self.update("UPDATE applications SET attributes = $2 WHERE app_id = $1", values![id, reported]).await
-    }
-
-    async fn set_guard(&self, id: &AppId, guard: Guard) -> Result<bool, StoreError> {
-        self.update("UPDATE applications SET guard = $2 WHERE app_id = $1", values![id, guard.as_str()]).await
-    }
-
-    async fn set_min_quality(&self, id: &AppId, min_quality: Option<f64>) -> Result<bool, StoreError> {
-        self.update("UPDATE applications SET min_quality = $2 WHERE app_id = $1", values![id, min_quality]).await
-    }
-
-    async fn set_max_templates(&self, id: &AppId, max: Option<u64>) -> Result<bool, StoreError> {
-        let sql = "UPDATE applications SET max_templates = $2 WHERE app_id = $1";
-        self.update(sql, values![id, max.map(row::integer)]).await
-    }
-
-    async fn set_max_samples(&self, id: &AppId, max: Option<u64>) -> Result<bool, StoreError> {
-        let sql = "UPDATE applications SET max_samples = $2 WHERE app_id = $1";
-        self.update(sql, values![id, max.map(row::integer)]).await
-    }
-
-    async fn set_keep_crops(&self, id: &AppId, keep: bool) -> Result<bool, StoreError> {
-        self.update("UPDATE applications SET keep_crops = $2 WHERE app_id = $1", values![id, keep]).await
+    async fn change(
+        &self,
+        id: &AppId,
+        change: &AppChange,
+        event: Option<&OutboxEvent>,
+    ) -> Result<Result<u64, AppRefusal>, StoreError> {
+        self.db
+            .transact(Limit::Bulk, |deadline| async move {
+                let mut tx = self.db.begin(deadline).await?;
+                let sql = "UPDATE applications SET settings_revision = settings_revision + 1 WHERE app_id = $1
+                           RETURNING settings_revision, retention_s";
+                let Some(row) = tx.fetch_optional(sql, values![id]).await? else {
+                    tx.rollback().await?;
+                    return Ok(Err(AppRefusal::NoSuchApp));
+                };
+                let revision = row::number(row.get("settings_revision")?);
+                let before = revision.saturating_sub(1);
+                if change.if_revision.is_some_and(|expected| expected != before) {
+                    tx.rollback().await?;
+                    return Ok(Err(AppRefusal::Changed(before)));
+                }
+                let now = self.now(&mut tx).await?;
+                let old = row.get::<Option<i64>>("retention_s")?.map(row::duration);
+                if let Some(refusal) = confirm_erasure(&mut tx, id, change, old, now).await? {
+                    tx.rollback().await?;
+                    return Ok(Err(refusal));
+                }
+                write_change(&mut tx, id, change).await?;
+                if change.state.is_some() {
+                    mirror_keys(&mut tx, id).await?;
+                }
+                if let Some(event) = event {
+                    self.insert_event(&mut tx, &OutboxEvent { at: now, ..event.clone() }).await?;
+                }
+                tx.commit_and_notify().await?;
+                Ok(Ok(revision))
+            })
+            .await
     }
 
     async fn delete(&self, id: &AppId) -> Result<bool, StoreError> {
@@ -129,6 +118,46 @@ impl AppStore for SqlStore {
 }
 
 impl SqlStore {
+    /// Inserts an application with its keys; with `first`, only if none exists.
+    async fn insert_app(&self, app: &AppRecord, first: bool, event: Option<&OutboxEvent>) -> Result<bool, StoreError> {
+        self.db
+            .transact(Limit::Request, |deadline| async move {
+                let mut tx = self.db.begin(deadline).await?;
+                if first {
+                    tx.lock_galleries().await?;
+                }
+                // `key_hash` is written by `mirror_keys`.
+                let sql = if first {
+                    "INSERT INTO applications
+                         (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality, max_templates,
+                          max_samples, keep_crops, state, threshold, rate_per_s, rate_burst, share)
+                     SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16
+                     WHERE NOT EXISTS (SELECT 1 FROM applications)"
+                } else {
+                    "INSERT INTO applications
+                         (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality, max_templates,
+                          max_samples, keep_crops, state, threshold, rate_per_s, rate_burst, share)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                     ON CONFLICT (app_id) DO NOTHING"
+                };
+                if tx.execute(sql, &columns(app)).await? == 0 {
+                    tx.rollback().await?;
+                    return Ok(false);
+                }
+                for key in &app.keys {
+                    insert_key(&mut tx, &app.id, key).await?;
+                }
+                mirror_keys(&mut tx, &app.id).await?;
+                if let Some(event) = event {
+                    let at = self.now(&mut tx).await?;
+                    self.insert_event(&mut tx, &OutboxEvent { at, ..event.clone() }).await?;
+                }
+                tx.commit_and_notify().await?;
+                Ok(true)
+            })
+            .await
+    }
+
     /// Updates an application; `false` when it does not exist.
     pub(super) async fn update(&self, sql: &'static str, values: &[Value<'_>]) -> Result<bool, StoreError> {
         self.db
@@ -140,11 +169,83 @@ impl SqlStore {
     }
 }
 
-fn columns(app: &AppRecord) -> [Value<'_>; 11] {
+/// Counts what a shorter retention period erases at once, and confirms it, so that retention does not hold it back. Returns
+/// the refusal when it is more than the change may erase.
+async fn confirm_erasure(
+    tx: &mut Tx,
+    id: &AppId,
+    change: &AppChange,
+    old: Option<Duration>,
+    now: SystemTime,
+) -> Result<Option<AppRefusal>, StoreError> {
+    let (Some(Some(period)), Some(may_erase)) = (change.retention, change.may_erase) else { return Ok(None) };
+    if old.is_some_and(|old| old <= period) {
+        return Ok(None);
+    }
+    let due_before = row::millis(now).saturating_sub(row::seconds(period).saturating_mul(1000));
+    let sql = "SELECT count(*) AS count FROM templates WHERE app_id = $1 AND created_at < $2";
+    let count = tx.fetch_one(sql, values![id, due_before]).await?.get::<i64>("count")?;
+    if row::number(count) > may_erase {
+        return Ok(Some(AppRefusal::WouldErase(row::number(count))));
+    }
+    if count > 0 {
+        tx.execute(
+            "INSERT INTO retention (app_id, confirmed, confirmed_before) VALUES ($1, $2, $3)
+             ON CONFLICT (app_id) DO UPDATE
+                 SET held = 0, confirmed = excluded.confirmed, confirmed_before = excluded.confirmed_before",
+            values![id, count, due_before],
+        )
+        .await?;
+    }
+    Ok(None)
+}
+
+async fn write_change(tx: &mut Tx, id: &AppId, change: &AppChange) -> Result<(), StoreError> {
+    if let Some(name) = &change.name {
+        tx.execute("UPDATE applications SET name = $2 WHERE app_id = $1", values![id, name.as_str()]).await?;
+    }
+    if let Some(state) = change.state {
+        tx.execute("UPDATE applications SET state = $2 WHERE app_id = $1", values![id, state.as_str()]).await?;
+    }
+    if let Some(threshold) = change.threshold {
+        tx.execute("UPDATE applications SET threshold = $2 WHERE app_id = $1", values![id, threshold]).await?;
+    }
+    if let Some(RequestLimits { per_second, burst, share }) = change.limits {
+        let sql = "UPDATE applications SET rate_per_s = $2, rate_burst = $3, share = $4 WHERE app_id = $1";
+        tx.execute(sql, values![id, per_second, burst.map(i64::from), share]).await?;
+    }
+    if let Some(reported) = change.attributes {
+        tx.execute("UPDATE applications SET attributes = $2 WHERE app_id = $1", values![id, reported]).await?;
+    }
+    if let Some(retention) = change.retention {
+        let sql = "UPDATE applications SET retention_s = $2 WHERE app_id = $1";
+        tx.execute(sql, values![id, retention.map(row::seconds)]).await?;
+    }
+    if let Some(guard) = change.guard {
+        tx.execute("UPDATE applications SET guard = $2 WHERE app_id = $1", values![id, guard.as_str()]).await?;
+    }
+    if let Some(min_quality) = change.min_quality {
+        tx.execute("UPDATE applications SET min_quality = $2 WHERE app_id = $1", values![id, min_quality]).await?;
+    }
+    if let Some(keep) = change.keep_crops {
+        tx.execute("UPDATE applications SET keep_crops = $2 WHERE app_id = $1", values![id, keep]).await?;
+    }
+    if let Some(max) = change.max_templates {
+        let sql = "UPDATE applications SET max_templates = $2 WHERE app_id = $1";
+        tx.execute(sql, values![id, max.map(row::integer)]).await?;
+    }
+    if let Some(max) = change.max_samples {
+        let sql = "UPDATE applications SET max_samples = $2 WHERE app_id = $1";
+        tx.execute(sql, values![id, max.map(row::integer)]).await?;
+    }
+    Ok(())
+}
+
+fn columns(app: &AppRecord) -> [Value<'_>; 16] {
     [
         Value::from(&app.id),
         Value::from(app.name.as_str()),
-        Value::from(&app.key_hash.0),
+        Value::from([].as_slice()),
         Value::from(app.created_at),
         Value::from(app.attributes),
         Value::from(app.retention.map(row::seconds)),
@@ -153,28 +254,36 @@ fn columns(app: &AppRecord) -> [Value<'_>; 11] {
         Value::from(app.rules.quota.templates.map(row::integer)),
         Value::from(app.rules.quota.samples.map(row::integer)),
         Value::from(app.keep_crops),
+        Value::from(app.state.as_str()),
+        Value::from(app.threshold),
+        Value::from(app.limits.per_second),
+        Value::from(app.limits.burst.map(i64::from)),
+        Value::from(app.limits.share),
     ]
 }
 
 fn record(row: &DbRow) -> Result<AppRecord, StoreError> {
     let id = row.app_id("app_id")?;
-    let previous_hash: Option<&[u8]> = row.get("former_key_hash")?;
-    let previous_until: Option<i64> = row.get("former_until")?;
     let quota = Quota {
         templates: row.get::<Option<i64>>("max_templates")?.map(row::number),
         samples: row.get::<Option<i64>>("max_samples")?.map(row::number),
     };
     Ok(AppRecord {
         name: row.get("name")?,
-        key_hash: row::key_hash(row.get("key_hash")?, &id),
+        state: row::app_state(row.get("state")?, &id),
+        keys: Vec::new(),
         created_at: row.time("created_at")?,
-        previous_key: previous_hash
-            .zip(previous_until)
-            .map(|(hash, until)| PreviousKey { hash: row::key_hash(hash, &id), until: row::time(until) }),
         attributes: row.get("attributes")?,
         retention: row.get::<Option<i64>>("retention_s")?.map(row::duration),
         rules: EnrollRules { guard: row::guard(row.get("guard")?, &id), min_quality: row.get("min_quality")?, quota },
         keep_crops: row.get("keep_crops")?,
+        threshold: row.get("threshold")?,
+        limits: RequestLimits {
+            per_second: row.get("rate_per_s")?,
+            burst: row.get::<Option<i64>>("rate_burst")?.map(|burst| u32::try_from(burst).unwrap_or(1)),
+            share: row.get("share")?,
+        },
+        settings_revision: row::number(row.get("settings_revision")?),
         id,
     })
 }

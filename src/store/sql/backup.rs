@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 
+use super::app_keys::adopt_keys;
 use super::executor::{DbRow, Executor, Limit, Tx, Value, values};
 use super::row;
 use super::sql_store::SqlStore;
@@ -77,6 +78,7 @@ impl BackupStore for SqlStore {
         if filling.counts.iter().any(|(table, count)| counts.get(table) != Some(count)) {
             return Err(BackupError::Damaged);
         }
+        adopt_keys(&mut tx).await?;
         begin_history(&mut tx).await?;
         tx.commit().await?;
         Ok(counts)
@@ -209,6 +211,7 @@ fn value<'a>(column: &Column, cell: Option<&'a Cell>) -> Result<Value<'a>, Backu
         (Kind::Boolean, Some(Cell::Boolean(boolean))) => Value::Boolean(*boolean),
         (kind, None | Some(Cell::Null)) => match (column.default, kind) {
             (Fallback::Text(text), _) => Value::Text(Some(text)),
+            (Fallback::Integer(integer), _) => Value::Integer(Some(integer)),
             (Fallback::Boolean(boolean), _) => Value::Boolean(boolean),
             (Fallback::Null, Kind::Text) => Value::Text(None),
             (Fallback::Null, Kind::Bytes) => Value::Bytes(None),

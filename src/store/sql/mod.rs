@@ -2,6 +2,7 @@
 
 mod administrator_rows;
 pub(super) mod administrators;
+pub(super) mod app_keys;
 pub(super) mod apps;
 pub(super) mod backup;
 pub(super) mod executor;

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::executor::{DbRow, Value};
 use crate::domain::{
-    AdminSessionId, AdminTokenId, AdministratorId, AppId, Guard, ModelTag, Revision, SampleId, TemplateId, Verdict,
-    random_uuid,
+    AdminSessionId, AdminTokenId, AdministratorId, AppId, AppState, Guard, ModelTag, Revision, SampleId, TemplateId,
+    Verdict, random_uuid,
 };
 use crate::store::error::StoreError;
 use crate::store::record::{KeyHash, SnapshotId};
@@ -52,7 +52,7 @@ pub(super) fn random_tag() -> i64 {
 pub(super) fn key_hash(bytes: &[u8], app: &AppId) -> KeyHash {
     bytes.try_into().map_or_else(
         |_| {
-            tracing::error!(%app, "the hash of the application's key is damaged; `semblance app rotate-key` replaces it");
+            tracing::error!(%app, "the hash of a key of the application is damaged; `semblance app key rotate` replaces the key");
             KeyHash([0; 32])
         },
         KeyHash,
@@ -64,6 +64,14 @@ pub(super) fn guard(text: &str, app: &AppId) -> Guard {
     text.parse().unwrap_or_else(|_| {
         tracing::error!(%app, guard = text, "the application's guard is unknown; set it with `semblance app guard`");
         Guard::Refuse
+    })
+}
+
+/// An unknown state, of a newer version, counts as `suspended`: the safest choice.
+pub(super) fn app_state(text: &str, app: &AppId) -> AppState {
+    text.parse().unwrap_or_else(|_| {
+        tracing::error!(%app, state = text, "the application's state is unknown; set it with `semblance app resume`");
+        AppState::Suspended
     })
 }
 

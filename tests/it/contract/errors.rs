@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use semblance::api::{ApiConfig, ApiError, openapi};
 use semblance::compute::PoolConfig;
-use semblance::domain::{Check, DecodeFault, PhotoFault, Shortfall};
+use semblance::domain::{Check, DecodeFault, PhotoFault, Scope, Shortfall};
 use semblance::engine::{Analyze, EmbeddingSender, EnginePool, ModelPack};
 use semblance::service::Error;
 use semblance::store::{LimitReached, StoreError};
@@ -69,6 +69,7 @@ fn the_whole_table() {
         (ApiError::bad_request("threshold must be ..."), 400, 400, "threshold must be ..."),
         (ApiError::BodyTimeout, 400, 400, "request body was not received in time"),
         (service(Error::Unauthenticated), 401, 401, "APP-ID or APP-KEY is missing or wrong"),
+        (service(Error::MissingScope(Scope::Delete)), 403, 403, "this key has no scope 'delete'"),
         (ApiError::NoSuchEndpoint, 404, 404, "no such endpoint"),
         (ApiError::NoSuchMethod, 405, 405, "method not allowed"),
         (ApiError::BodyTooLarge, 413, 413, "request body is too large"),

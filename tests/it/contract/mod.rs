@@ -14,6 +14,7 @@ mod ops;
 mod query;
 mod routes;
 mod samples;
+mod scopes;
 mod stale;
 mod templates;
 mod upload;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use semblance::domain::{AppId, Embedding, EnrollRules, ModelTag, SampleId};
+use semblance::domain::{AppId, Embedding, ModelTag, SampleId};
 use semblance::gallery::{IndexedTemplate, Sample};
-use semblance::store::{AppRecord, DatabaseConfig, KeyFile, KeyHash, KeySource, OnConflict, OpenOptions, Store, open};
+use semblance::store::{AppRecord, DatabaseConfig, KeyFile, KeySource, OnConflict, OpenOptions, Store, open};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -181,17 +181,8 @@ async fn open_in(dir: &Path, database: &Database) -> Store {
 async fn filled(dir: &Path, database: &Database, count: u32) -> AppId {
     let store = open_in(dir, database).await;
     let id: AppId = "app".parse().unwrap();
-    let record = AppRecord {
-        id: id.clone(),
-        name: "app".to_owned(),
-        key_hash: KeyHash([7; 32]),
-        created_at: std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000),
-        previous_key: None,
-        attributes: true,
-        retention: None,
-        rules: EnrollRules::default(),
-        keep_crops: false,
-    };
+    let created_at = std::time::UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let record = AppRecord::new(id.clone(), "app", created_at);
     assert!(store.apps.create(&record).await.unwrap());
     let template = |n: u32| {
         let raw: Vec<f32> = (0..128).map(|at| ((n * 131 + at) as f32).sin()).collect();

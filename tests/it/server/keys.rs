@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
-use semblance::domain::{AppId, Embedding, EnrollRules, ModelTag, SampleId};
+use semblance::domain::{AppId, Embedding, ModelTag, SampleId};
 use semblance::gallery::{IndexedTemplate, Sample};
-use semblance::store::{AppRecord, DatabaseConfig, KeyFile, KeyHash, KeySource, OnConflict, Store, open};
+use semblance::store::{AppRecord, DatabaseConfig, KeyFile, KeySource, OnConflict, Store, open};
 use serde_json::Value;
 
 use super::faults::Disk;
@@ -207,22 +207,7 @@ async fn everything(dir: &Path, app: &AppId) -> Vec<IndexedTemplate> {
 
 async fn an_app(store: &Store) -> AppId {
     let app: AppId = "a".parse().unwrap();
-    let name = "a".to_owned();
-    let key_hash = KeyHash([7; 32]);
-    let created_at = UNIX_EPOCH;
-    let rules = EnrollRules::default();
-    let record = AppRecord {
-        id: app.clone(),
-        name,
-        key_hash,
-        created_at,
-        previous_key: None,
-        attributes: true,
-        retention: None,
-        rules,
-        keep_crops: false,
-    };
-    store.apps.create(&record).await.unwrap();
+    store.apps.create(&AppRecord::new(app.clone(), "a", UNIX_EPOCH)).await.unwrap();
     app
 }
 

@@ -1,6 +1,6 @@
 //! Transactions that Postgres rolls back because of concurrent ones are repeated, and their callers do not see it.
 
-use semblance::domain::TransactionId;
+use semblance::domain::{Actor, TransactionId};
 use sqlx::{Connection as _, PgConnection};
 
 use super::*;
@@ -80,7 +80,7 @@ async fn a_deadlock_is_repeated() {
     let a = with_app(&store, "a").await;
     insert(&store, &a, "x", &sample(1)).await.unwrap();
     insert(&store, &a, "y", &sample(2)).await.unwrap();
-    let replaced = OnConflict::Replace(ErasureReason::replace(TransactionId::random()));
+    let replaced = OnConflict::Replace(ErasureReason::replace(TransactionId::random(), Actor::Server));
     for round in 0..2 {
         let mut lock = PgConnection::connect(match &fixture.database {
             DatabaseConfig::Postgres { url, .. } => url,

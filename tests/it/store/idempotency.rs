@@ -1,6 +1,6 @@
 //! Enrollments with a key are executed once, and their replies are erased with what they describe.
 
-use semblance::domain::{IdempotencyKey, TransactionId};
+use semblance::domain::{Actor, IdempotencyKey, TransactionId};
 use semblance::store::{EnrollmentReply, Executed, Fingerprint, KeptReply, Refusal};
 
 use super::*;
@@ -114,7 +114,7 @@ async fn a_reply_is_erased_with_its_template(fixture: Fixture) {
     assert_eq!(kept(&store, &a, "sample").await, None);
     assert_eq!(kept(&store, &a, "deleted").await, None);
     // The template of the new reply replaces that of the old one.
-    let replace = OnConflict::Replace(ErasureReason::replace(TransactionId::random()));
+    let replace = OnConflict::Replace(ErasureReason::replace(TransactionId::random(), Actor::Server));
     let new =
         store.idempotency.insert_once(&a, &key("new"), &id("replaced"), &enrolled(sample(8)), replace, &reply(8)).await;
     assert!(matches!(new, Ok(Executed::Now(_))));

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::SystemTime;
 
-use semblance::domain::{JournalPosition, TransactionId};
+use semblance::domain::{Actor, JournalPosition, TransactionId};
 use semblance::store::{Claim, NodePosition, OutboxBacklog, OutboxEvent};
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
@@ -52,7 +52,12 @@ async fn every_erasure_adds_an_event(fixture: Fixture) {
     let transaction = TransactionId::random();
     store
         .templates
-        .insert(&a, &id("v"), &enrolled(sample(2)), OnConflict::Replace(ErasureReason::replace(transaction)))
+        .insert(
+            &a,
+            &id("v"),
+            &enrolled(sample(2)),
+            OnConflict::Replace(ErasureReason::replace(transaction, Actor::Server)),
+        )
         .await
         .unwrap();
     let claim = store.outbox.claim(Uuid::nil(), LEASE, 10).await.unwrap();
@@ -62,7 +67,7 @@ async fn every_erasure_adds_an_event(fixture: Fixture) {
     store.outbox.ack(claim.id).await.unwrap();
     let batch = ["w", "new"].map(|name| IndexedTemplate { id: id(name), samples: vec![sample(3)] });
     store.templates.insert_all(&a, &batch, OnConflict::Replace(ErasureReason::IMPORT)).await.unwrap();
-    store.templates.remove(&a, &id("x"), ErasureReason::delete(transaction)).await.unwrap();
+    store.templates.remove(&a, &id("x"), ErasureReason::delete(transaction, Actor::Server)).await.unwrap();
     assert_eq!(take_events(&store).await, [event("w", "import", 7), event("x", "delete", 9)]);
     let all = SystemTime::now() + Duration::from_secs(60);
     assert_eq!(store.templates.remove_older(&a, all, 2, ErasureReason::RETENTION).await.unwrap().len(), 2);

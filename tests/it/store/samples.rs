@@ -93,7 +93,7 @@ fn by() -> ChangedBy {
 }
 
 async fn remove_sample(store: &Store, app: &AppId, template: &str, sample: SampleId) -> Result<Revision, ChangeError> {
-    let reason = ErasureReason::delete(TransactionId::random());
+    let reason = ErasureReason::delete(TransactionId::random(), Actor::Server);
     store.samples.remove_sample(app, &id(template), sample, reason).await
 }
 
@@ -120,7 +120,7 @@ async fn a_sample_is_erased_alone(fixture: Fixture) {
     store.snapshots.register(&a, snapshot).await.unwrap();
     events(&store).await;
     let transaction = TransactionId::random();
-    let reason = ErasureReason::delete(transaction);
+    let reason = ErasureReason::delete(transaction, Actor::Server);
     assert_eq!(store.samples.remove_sample(&a, &id("x"), ids[1], reason).await.unwrap(), Revision(4));
     assert_eq!(changes(&store, &a, 3).await, [("x".to_owned(), vec![ids[0], ids[2]])]);
     assert_eq!(store.samples.crop(&a, &id("x"), ids[1]).await.unwrap(), None);

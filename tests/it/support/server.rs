@@ -98,6 +98,7 @@ impl Parts {
             Store {
                 apps: store.clone(),
                 administrators: administrators.clone(),
+                app_keys: store.clone(),
                 templates: store.clone(),
                 samples: store.clone(),
                 idempotency: store.clone(),

@@ -7,15 +7,17 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use semblance::domain::{AppId, Clock, FaceCrop, Guard, IdempotencyKey, ModelTag, Revision, SampleId, TemplateId};
+use semblance::domain::{AppId, AppKeyId, Clock, FaceCrop, IdempotencyKey, ModelTag, Revision, SampleId, TemplateId};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
+use semblance::store::application::KeySet;
 use semblance::store::backup::{BackupError, BackupSink, BackupStore, RecordSource, RowCounts};
 use semblance::store::{
-    AppRecord, AppStore, ChangeError, ChangeRefusal, ChangedBy, Changes, Claim, ClockReading, DatabaseConfig,
-    DatedTemplate, EnrolledSample, EnrollmentReply, ErasureReason, Executed, Expired, GalleryPosition, HintStore, Hold,
-    IdempotencyStore, InsertError, KeptReply, Key, KeyHash, KeyId, KeySource, KeyStatus, KeyStore, LimitReached, Merge,
-    Merged, NodePosition, OnConflict, OpenMode, OpenOptions, OutboxBacklog, OutboxEvent, OutboxStore, PoolGauge,
-    PoolUsage, PreviousKey, Refusal, Resealed, RetentionRecord, RetentionStore, SampleCursor, SampleMove, SampleRecord,
+    AppChange, AppKeyChange, AppKeyRecord, AppKeyRefusal, AppKeyStore, AppRecord, AppRefusal, AppStore, ChangeError,
+    ChangeRefusal, ChangedBy, Changes, Claim, ClockReading, DatabaseConfig, DatedTemplate, EnrolledSample,
+    EnrollmentReply, ErasureReason, Executed, Expired, GalleryPosition, HintStore, Hold, IdempotencyStore, InsertError,
+    KeptReply, Key, KeyId, KeySource, KeyStatus, KeyStore, KeyUse, LimitReached, Merge, Merged, NodePosition,
+    OnConflict, OpenMode, OpenOptions, OutboxBacklog, OutboxEvent, OutboxStore, PoolGauge, PoolUsage, Refusal,
+    Replaced, Replacement, Resealed, RetentionRecord, RetentionStore, Rotated, SampleCursor, SampleMove, SampleRecord,
     SampleStore, Scrubber, SnapshotId, SnapshotStore, StoreError, TemplateList, TemplatePage, TemplateRecord,
     TemplateStore, WriteProbe,
 };
@@ -146,7 +148,7 @@ impl MemoryStore {
 
 #[async_trait]
 impl AppStore for MemoryStore {
-    async fn create(&self, app: &AppRecord) -> Result<bool, StoreError> {
+    async fn create_recorded(&self, app: &AppRecord, _: Option<&OutboxEvent>) -> Result<bool, StoreError> {
         self.state(|state| {
             state.apps.push(app.clone());
             state.galleries.insert(app.id.clone(), Gallery::default()).is_none()
@@ -167,64 +169,19 @@ impl AppStore for MemoryStore {
         self.state(|state| state.apps.clone())
     }
 
-    async fn set_key(&self, id: &AppId, key: KeyHash, overlap: Duration) -> Result<bool, StoreError> {
+    async fn change(
+        &self,
+        id: &AppId,
+        change: &AppChange,
+        _: Option<&OutboxEvent>,
+    ) -> Result<Result<u64, AppRefusal>, StoreError> {
         self.state(|state| {
-            let app = state.apps.iter_mut().find(|app| app.id == *id);
-            app.map(|app| {
-                let until = SystemTime::now() + overlap;
-                app.previous_key = (!overlap.is_zero()).then_some(PreviousKey { hash: app.key_hash, until });
-                app.key_hash = key;
-            })
-            .is_some()
-        })
-    }
-
-    async fn set_retention(&self, id: &AppId, retention: Option<Duration>) -> Result<bool, StoreError> {
-        self.state(|state| {
-            let app = state.apps.iter_mut().find(|app| app.id == *id);
-            app.map(|app| app.retention = retention).is_some()
-        })
-    }
-
-    async fn set_attributes(&self, id: &AppId, reported: bool) -> Result<bool, StoreError> {
-        self.state(|state| {
-            let app = state.apps.iter_mut().find(|app| app.id == *id);
-            app.map(|app| app.attributes = reported).is_some()
-        })
-    }
-
-    async fn set_guard(&self, id: &AppId, guard: Guard) -> Result<bool, StoreError> {
-        self.state(|state| {
-            let app = state.apps.iter_mut().find(|app| app.id == *id);
-            app.map(|app| app.rules.guard = guard).is_some()
-        })
-    }
-
-    async fn set_min_quality(&self, id: &AppId, least: Option<f64>) -> Result<bool, StoreError> {
-        self.state(|state| {
-            let app = state.apps.iter_mut().find(|app| app.id == *id);
-            app.map(|app| app.rules.min_quality = least).is_some()
-        })
-    }
-
-    async fn set_max_templates(&self, id: &AppId, max: Option<u64>) -> Result<bool, StoreError> {
-        self.state(|state| {
-            let app = state.apps.iter_mut().find(|app| app.id == *id);
-            app.map(|app| app.rules.quota.templates = max).is_some()
-        })
-    }
-
-    async fn set_max_samples(&self, id: &AppId, max: Option<u64>) -> Result<bool, StoreError> {
-        self.state(|state| {
-            let app = state.apps.iter_mut().find(|app| app.id == *id);
-            app.map(|app| app.rules.quota.samples = max).is_some()
-        })
-    }
-
-    async fn set_keep_crops(&self, id: &AppId, keep: bool) -> Result<bool, StoreError> {
-        self.state(|state| {
-            let app = state.apps.iter_mut().find(|app| app.id == *id);
-            app.map(|app| app.keep_crops = keep).is_some()
+            let app = state.apps.iter_mut().find(|app| app.id == *id).ok_or(AppRefusal::NoSuchApp)?;
+            if change.if_revision.is_some_and(|expected| expected != app.settings_revision) {
+                return Err(AppRefusal::Changed(app.settings_revision));
+            }
+            *app = AppRecord { settings_revision: app.settings_revision + 1, ..app.clone().with(change) };
+            Ok(app.settings_revision)
         })
     }
 
@@ -232,6 +189,83 @@ impl AppStore for MemoryStore {
         self.state(|state| {
             state.apps.retain(|app| app.id != *id);
             state.galleries.remove(id).is_some()
+        })
+    }
+}
+
+impl MemoryStore {
+    /// The last use of the first key of an application, as stored.
+    pub fn last_use(&self, id: &AppId) -> Option<SystemTime> {
+        let state = self.state.lock().unwrap();
+        state.apps.iter().find(|app| app.id == *id)?.keys.first()?.last_used_at
+    }
+
+    fn change_keys<T>(
+        &self,
+        id: &AppId,
+        change: impl FnOnce(&mut KeySet) -> Result<T, AppKeyRefusal>,
+    ) -> Result<Result<T, AppKeyRefusal>, StoreError> {
+        self.state(|state| {
+            let app = state.apps.iter_mut().find(|app| app.id == *id).ok_or(AppKeyRefusal::NoSuchApp)?;
+            let mut keys = KeySet { keys: app.keys.clone(), now: SystemTime::now() };
+            let changed = change(&mut keys)?;
+            app.keys = keys.keys;
+            app.settings_revision += 1;
+            Ok(changed)
+        })
+    }
+}
+
+#[async_trait]
+impl AppKeyStore for MemoryStore {
+    async fn add_key(
+        &self,
+        app: &AppId,
+        key: &AppKeyRecord,
+        _: Option<&OutboxEvent>,
+    ) -> Result<Result<AppKeyRecord, AppKeyRefusal>, StoreError> {
+        self.change_keys(app, |keys| keys.add(key))
+    }
+
+    async fn replace_key(
+        &self,
+        app: &AppId,
+        replaced: Replaced,
+        replacement: &Replacement,
+        overlap: Duration,
+        _: Option<&OutboxEvent>,
+    ) -> Result<Result<Rotated, AppKeyRefusal>, StoreError> {
+        self.change_keys(app, |keys| keys.replace(replaced, replacement, overlap))
+    }
+
+    async fn change_key(
+        &self,
+        app: &AppId,
+        key: AppKeyId,
+        change: &AppKeyChange,
+        _: Option<&OutboxEvent>,
+    ) -> Result<Result<AppKeyRecord, AppKeyRefusal>, StoreError> {
+        self.change_keys(app, |keys| keys.change(key, change))
+    }
+
+    async fn end_keys(&self, app: &AppId, _: Option<&OutboxEvent>) -> Result<bool, StoreError> {
+        Ok(self
+            .change_keys(app, |keys| {
+                keys.end_all();
+                Ok(())
+            })?
+            .is_ok())
+    }
+
+    async fn record_key_uses(&self, uses: &[KeyUse]) -> Result<(), StoreError> {
+        self.state(|state| {
+            for KeyUse { app, key, at } in uses {
+                let app = state.apps.iter_mut().find(|known| known.id == *app);
+                let key = app.and_then(|app| app.keys.iter_mut().find(|known| known.id == *key));
+                if let Some(key) = key {
+                    key.last_used_at = key.last_used_at.max(Some(*at));
+                }
+            }
         })
     }
 }

@@ -1,7 +1,10 @@
 //! One resource, or one family of resources, per file: its bodies, its replies and its handlers.
 
 pub(super) mod administrators;
+pub(super) mod applications;
 pub(super) mod examine;
+mod faults;
+pub(super) mod keys;
 pub(super) mod samples;
 pub(super) mod session;
 pub(super) mod sessions;

@@ -1,5 +1,6 @@
 //! The administration API, on the wire.
 
 mod administrators;
+mod applications;
 mod samples;
 mod sessions;
