@@ -2,7 +2,7 @@
 //!
 //! # A route
 //!
-//! [`table`] lists every route: method, path, [`Access`], handler and [`Operation`]. The access rule is an argument of the
+//! [`table()`] lists every route: method, path, [`Access`], handler and [`Operation`]. The access rule is an argument of the
 //! row, so a route without one does not compile, and it is enforced by a layer around that row alone: what a request may do
 //! depends on the route that matched, never on the text of its path. To add a resource, write a file in `handlers/` with
 //! its replies, and add its rows to the table:

@@ -47,7 +47,7 @@ const RECOVERY_NAME: &str = "recovery";
 const BOOTSTRAP_TOKEN_NAME: &str = "first token";
 
 impl Administrators {
-    /// Makes a token. The administrator has at most [`MAX_TOKENS`].
+    /// Makes a token. The administrator has at most 10.
     ///
     /// # Errors
     /// [`AdminError::NotFound`], [`AdminError::TooManyTokens`], store failures.
