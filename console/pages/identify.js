@@ -96,7 +96,7 @@ export default function page(context) {
       t("identify.verdict"),
       h("div", { class: "badges" }, checks(face)),
       verdict(Boolean(search), search ? names[search.templateId] || search.templateId : t("identify.none")),
-      search ? h("p", null, h("code", null, search.templateId)) : h("p", { class: "quiet" }, t("identify.noneText")),
+      search ? names[search.templateId] && h("p", null, h("code", null, search.templateId)) : h("p", { class: "quiet" }, t("identify.noneText")),
       best && typeof threshold === "number" && scale(best.similarity, threshold, runnerUp),
       odds(decision.expectedFpir),
       !search && candidates.length > 0 && nearest(candidates, names),

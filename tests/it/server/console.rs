@@ -9,8 +9,12 @@ use browser::{Browser, Tab};
 use super::process::{Database, Server};
 
 /// Each page with the name of its pictures.
-const PAGES: [(&str, &str); 3] =
-    [("access", "/console/access"), ("account", "/console/account"), ("unknown", "/console/none")];
+const PAGES: [(&str, &str); 4] = [
+    ("identify", "/console/identify"),
+    ("access", "/console/access"),
+    ("account", "/console/account"),
+    ("unknown", "/console/none"),
+];
 
 const SIZES: [(&str, u32, u32); 3] = [("large", 1280, 800), ("medium", 768, 1024), ("small", 390, 844)];
 
