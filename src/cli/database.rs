@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use clap::{Args, Subcommand};
 use tokio::sync::mpsc;
 
-use super::backup::describe;
 use super::output::outln;
 use super::{CliError, journal_command};
 use crate::app;
+use crate::app::backup::describe;
 use crate::domain::stopwatch;
 use crate::settings::Settings;
 use crate::store::backup::{About, BackupError, BackupSink, Record, RecordSource};

@@ -9,7 +9,7 @@ use super::CliError;
 use super::output::outln;
 use crate::app;
 use crate::domain::rfc3339;
-use crate::journal::{JournalKey, ReceiptKey, Selection, check_receipt, export, verify};
+use crate::journal::{ExportFormat, JournalKey, ReceiptKey, Selection, check_receipt, export, verify};
 use crate::settings::Settings;
 use crate::store::OpenMode;
 
@@ -17,7 +17,7 @@ use crate::store::OpenMode;
 pub(super) enum Command {
     /// Check that no line was changed, inserted or removed, up to the last line that the database knows.
     Verify,
-    /// Print the lines of a period as NDJSON.
+    /// Print the lines of a period as NDJSON, or as CSV for a spreadsheet.
     Export {
         /// From this time on: RFC 3339, or its beginning such as 2026-11-23.
         #[arg(long, value_parser = moment, default_value = "")]
@@ -28,6 +28,24 @@ pub(super) enum Command {
         /// Of this application only.
         #[arg(long, value_name = "ID")]
         app: Option<String>,
+        /// Of this template only.
+        #[arg(long, value_name = "ID")]
+        template: Option<String>,
+        /// Whose operation contains this text, such as `identify`.
+        #[arg(long, value_name = "TEXT")]
+        operation: Option<String>,
+        /// With this outcome; `failed`: every failure.
+        #[arg(long, value_name = "TEXT")]
+        outcome: Option<String>,
+        /// Of this actor: a kind, an id, or `kind:id`.
+        #[arg(long, value_name = "ACTOR")]
+        actor: Option<String>,
+        /// Of this request only.
+        #[arg(long, value_name = "ID")]
+        transaction: Option<String>,
+        /// Print CSV. NDJSON is unchanged, so it still verifies; CSV does not.
+        #[arg(long)]
+        csv: bool,
     },
     /// Print the receipts of erasures: lines that anyone with the public key can verify.
     Receipts {
@@ -50,21 +68,22 @@ pub(super) enum Command {
 }
 
 pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
-    match &command {
+    match command {
         Command::Verify => verify_all(&settings).await?,
-        Command::Export { from, to, app } => {
-            print(&settings, &Selection { from, to, app: app.as_deref(), ..Selection::default() })?;
+        Command::Export { from, to, app, template, operation, outcome, actor, transaction, csv } => {
+            let selection =
+                Selection { from, to, app, template, operation, outcome, actor, transaction, ..Selection::default() };
+            print(&settings, &selection, if csv { ExportFormat::Csv } else { ExportFormat::Ndjson })?;
         }
         Command::Receipts { template, app } => {
-            let template = template.as_deref();
-            let app = app.as_deref();
-            print(&settings, &Selection { template, app, receipts: true, ..Selection::default() })?;
+            let selection = Selection { template, app, receipts: true, ..Selection::default() };
+            print(&settings, &selection, ExportFormat::Ndjson)?;
         }
         Command::ReceiptKey => {
             let key = journal_key(&settings).await?.receipt_key();
             outln!("{}", key.ok_or_else(|| CliError::message("there is no key for receipts"))?)?;
         }
-        Command::CheckReceipts { key, file } => check(key, file.as_deref())?,
+        Command::CheckReceipts { key, file } => check(&key, file.as_deref())?,
     }
     Ok(())
 }
@@ -126,9 +145,9 @@ async fn verify_all(settings: &Settings) -> Result<(), CliError> {
     Ok(())
 }
 
-fn print(settings: &Settings, selection: &Selection<'_>) -> Result<(), CliError> {
+fn print(settings: &Settings, selection: &Selection, format: ExportFormat) -> Result<(), CliError> {
     let mut out = BufWriter::new(std::io::stdout().lock());
-    export(&dir(settings)?, selection, &mut out).map_err(|error| CliError::message(error.to_string()))?;
+    export(&dir(settings)?, selection, format, &mut out).map_err(|error| CliError::message(error.to_string()))?;
     out.flush()?;
     Ok(())
 }

@@ -5,6 +5,7 @@ mod analyze;
 mod application;
 mod backup;
 mod bench;
+mod config;
 mod database;
 mod doctor;
 mod evaluate;
@@ -105,6 +106,8 @@ enum Command {
     Bench(bench::Command),
     /// Measure error rates on labelled photos.
     Evaluate(evaluate::Arguments),
+    /// Print every setting with its value and its source.
+    Config(config::Arguments),
     /// Check everything that the server needs to start and serve.
     Doctor,
     /// Check that the server on this machine responds (for containers).
@@ -254,6 +257,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Models(command) => models::run(&settings, &command),
         Command::Bench(command) => runtime.block_on(bench::run(settings, command)),
         Command::Evaluate(arguments) => runtime.block_on(evaluate::run(settings, arguments)),
+        Command::Config(arguments) => config::run(&settings, &arguments),
         Command::Doctor => runtime.block_on(doctor::run(settings)),
         Command::Healthcheck => healthcheck::run(&settings),
     };

@@ -1,17 +1,14 @@
 //! `semblance restore`: fills an empty database from a backup.
 
-use std::fs::File;
-use std::io::BufReader;
 use std::path::PathBuf;
 
 use clap::Args;
 
-use super::backup::describe;
 use super::output::outln;
 use super::{CliError, journal_command};
+use crate::app::backup::{check_backup, describe, open_backup};
 use crate::app::{self, StartError};
 use crate::settings::Settings;
-use crate::store::backup::{BackupError, BackupFile, BackupHeader, BackupReader, Record, RowCounts};
 use crate::store::{OpenError, OpenMode};
 
 #[derive(Debug, Args)]
@@ -31,17 +28,11 @@ pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), 
     }
     let keys = app::existing_keys(&settings);
     let failed = |error| CliError::backup(&path)(error);
-    let open = || -> Result<(BackupHeader, BackupReader<BufReader<File>>), CliError> {
-        let input = File::open(&path).map_err(CliError::file(&path))?;
-        let backup = BackupFile::open(BufReader::with_capacity(1 << 20, input)).map_err(failed)?;
-        let header = backup.header().clone();
-        // A missing key file is reported with the names of the keys that it has to hold.
-        let keys = keys.as_deref().unwrap_or_default();
-        Ok((header, backup.unlock(keys).map_err(failed)?))
-    };
+    // A missing key file is reported with the names of the keys that it has to hold.
+    let open = || open_backup(&path, keys.as_deref().unwrap_or_default()).map_err(failed);
     // The whole file is read once before anything is created: a damaged one changes nothing.
     let (header, mut reader) = open()?;
-    let counts = check_all(&mut reader).map_err(failed)?;
+    let counts = check_backup(&mut reader).map_err(failed)?;
     if check {
         outln!("{} is intact: {} of {}", path.display(), describe(&counts), header.created_at)?;
         return Ok(());
@@ -64,14 +55,4 @@ pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), 
          folder into {} before the next start; otherwise a new journal begins.",
         settings.data.display()
     )
-}
-
-fn check_all(reader: &mut BackupReader<BufReader<File>>) -> Result<RowCounts, BackupError> {
-    loop {
-        match reader.next_record()? {
-            Some(Record::End(counts)) => return Ok(counts),
-            Some(Record::Table(_) | Record::Row(_)) => {}
-            None => return Err(BackupError::CutOff),
-        }
-    }
 }

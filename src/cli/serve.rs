@@ -66,7 +66,7 @@ pub(super) async fn run(settings: Settings, overrides: Overrides) -> Result<(), 
     if let Err(error) = announce(&app) {
         tracing::warn!(%error, "standard output cannot be written");
     }
-    tokio::spawn(reload_on_signal(reloads, overrides, log.level(), app.reload_request()));
+    tokio::spawn(reload_on_signal(reloads, app.reload_asked(), overrides, log.level(), app.reload_request()));
     app.run(stop(stops, drain)).await?;
     drop(log);
     Ok(())
@@ -125,20 +125,24 @@ async fn stop(mut signals: StopSignals, drain: Duration) -> Duration {
     drain
 }
 
-/// On each SIGHUP, reads the level of the log from the configuration again, and makes the server reload its
+/// On each SIGHUP, and when an administrator asks for it, reads the level of the log from the configuration again, and makes the server reload its
 /// certificate and its sealing keys. The file with the database's password is read with each new connection.
 async fn reload_on_signal(
     mut signal: ReloadSignal,
+    asked: Arc<Notify>,
     overrides: Overrides,
     level: telemetry::LogLevel,
     request: Arc<Notify>,
 ) {
     loop {
-        signal.next().await;
+        let why = tokio::select! {
+            () = signal.next() => "SIGHUP",
+            () = asked.notified() => "an administrator asks for it",
+        };
         let reloaded = Settings::load(&overrides).map_err(|error| error.to_string());
         match reloaded.and_then(|settings| level.set(&settings.log).map(|()| settings.log.level)) {
-            Ok(level) => tracing::info!(level, "SIGHUP: log.level is in force as configured"),
-            Err(error) => tracing::error!(error, "SIGHUP: the configuration is wrong; log.level stays"),
+            Ok(level) => tracing::info!(level, "{why}: log.level is in force as configured"),
+            Err(error) => tracing::error!(error, "{why}: the configuration is wrong; log.level stays"),
         }
         request.notify_one();
     }

@@ -9,6 +9,7 @@
 mod admission;
 mod fair_queue;
 mod fair_slots;
+mod file_work;
 mod holders;
 mod memory_budget;
 mod pool;
@@ -16,6 +17,7 @@ mod rate_limiter;
 
 pub use admission::{Admission, FairLimiter};
 pub use fair_slots::{FairSlots, Slot};
+pub use file_work::{FileWork, FileWorkError};
 pub use holders::{Refusal, Ticket};
 pub use memory_budget::{MemoryBudget, Reservation};
 pub use pool::{Pool, PoolConfig, Submit, WorkError};

@@ -5,10 +5,17 @@
 //! it. What must not be lost comes from the outbox of the database (see `store::outbox`), which waits for the disk:
 //! [`Journal::record_durably`].
 
+mod archive;
 mod chain;
+mod export;
+mod extent;
 mod queue;
 mod reader;
 mod receipt;
+mod search;
+#[cfg(test)]
+mod search_tests;
+mod selection;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -20,11 +27,16 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+pub use archive::{Archive, Verification};
 pub use chain::JournalKey;
+pub use export::{ExportFormat, csv_cell, export};
+pub use extent::{EndLine, Extent, extent};
 use parking_lot::Mutex;
 use queue::{Item, Queue};
-pub use reader::{Selection, VerifyError, VerifyReport, export, verify};
+pub use reader::{VerifyError, VerifyReport, verify};
 pub use receipt::{ReceiptFault, ReceiptKey, check_receipt};
+pub use search::{SearchBudget, SearchPage, SearchPlace, search};
+pub use selection::Selection;
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 

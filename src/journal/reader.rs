@@ -1,8 +1,9 @@
-//! Reads the journal: verifies the chain, and exports lines.
+//! Reads the journal from its beginning, and verifies the chain.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::chain::{self, Link, ORIGIN};
 use super::receipt::{check_receipt, has_receipt};
@@ -20,32 +21,6 @@ pub struct VerifyReport {
     pub last: u64,
     /// The number of receipts.
     pub receipts: u64,
-}
-
-/// Selects the lines that meet every condition.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Selection<'a> {
-    /// From this time on: RFC 3339, or its beginning (`2026-11`). Empty selects from the first line.
-    pub from: &'a str,
-    /// Up to and including this time, likewise. Empty selects to the last line.
-    pub to: &'a str,
-    /// Of this application.
-    pub app: Option<&'a str>,
-    /// Of this template.
-    pub template: Option<&'a str>,
-    /// Only lines with a receipt.
-    pub receipts: bool,
-}
-
-impl Selection<'_> {
-    fn matches(&self, entry: &Entry, line: &str) -> bool {
-        let until = entry.time.get(..self.to.len().min(entry.time.len())).unwrap_or_default();
-        entry.time.as_str() >= self.from
-            && (self.to.is_empty() || until <= self.to)
-            && self.app.is_none_or(|app| entry.app.as_deref() == Some(app))
-            && self.template.is_none_or(|template| entry.template_id.as_deref() == Some(template))
-            && (!self.receipts || has_receipt(line))
-    }
 }
 
 /// Why the verification of a journal fails.
@@ -99,6 +74,18 @@ pub(super) fn files(dir: &Path) -> std::io::Result<Vec<(String, PathBuf)>> {
     Ok(found)
 }
 
+/// The first line of the oldest file that has one.
+pub(super) fn first_line(files: &[(String, PathBuf)]) -> std::io::Result<Option<String>> {
+    for (_, path) in files {
+        let mut line = Vec::new();
+        BufReader::new(File::open(path)?).take(1 << 20).read_until(b'\n', &mut line)?;
+        if let Some(line) = line.strip_suffix(b"\n") {
+            return Ok(Some(String::from_utf8_lossy(line).into_owned()));
+        }
+    }
+    Ok(None)
+}
+
 /// The last complete line of a file, and the length of all its complete lines in bytes. What follows the last newline
 /// is not a line: a crash cut it off, or a power failure left zeros.
 pub(super) fn last_line(path: &Path) -> std::io::Result<(Option<String>, u64)> {
@@ -129,7 +116,11 @@ fn newline_before(file: &mut File, mut end: u64) -> std::io::Result<Option<u64>>
     Ok(None)
 }
 
-fn each_line(dir: &Path, mut each: impl FnMut(&Path, u64, &str) -> Result<(), VerifyError>) -> Result<(), VerifyError> {
+/// Calls `each` with every complete line: its file, its number in the file, its text.
+pub(super) fn each_line(
+    dir: &Path,
+    mut each: impl FnMut(&Path, u64, &str) -> Result<(), VerifyError>,
+) -> Result<(), VerifyError> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source| VerifyError::File { path, source }
@@ -161,6 +152,16 @@ fn each_line(dir: &Path, mut each: impl FnMut(&Path, u64, &str) -> Result<(), Ve
 /// # Errors
 /// [`VerifyError`] at the first line that was changed.
 pub fn verify(dir: &Path, key: &JournalKey, known: Option<&JournalPosition>) -> Result<VerifyReport, VerifyError> {
+    verify_counting(dir, key, known, &AtomicU64::new(0))
+}
+
+/// As [`verify`]; `lines` has the number of lines that are checked so far.
+pub(super) fn verify_counting(
+    dir: &Path,
+    key: &JournalKey,
+    known: Option<&JournalPosition>,
+    lines: &AtomicU64,
+) -> Result<VerifyReport, VerifyError> {
     let mut found = VerifyReport::default();
     let mut last: Option<Link> = None;
     let start = start::read(dir, key).map_err(|source| VerifyError::File { path: dir.to_owned(), source })?;
@@ -193,6 +194,7 @@ pub fn verify(dir: &Path, key: &JournalKey, known: Option<&JournalPosition>) -> 
         last = Some(link);
         found.last = entry.n;
         found.lines += 1;
+        lines.store(found.lines, Ordering::Relaxed);
         Ok(())
     })?;
     match known {
@@ -201,22 +203,4 @@ pub fn verify(dir: &Path, key: &JournalKey, known: Option<&JournalPosition>) -> 
         }
         _ => Ok(found),
     }
-}
-
-/// Writes the selected lines unchanged and returns how many there are.
-///
-/// # Errors
-/// When a file cannot be read, or `out` not written.
-pub fn export(dir: &Path, selection: &Selection<'_>, out: &mut impl Write) -> Result<u64, VerifyError> {
-    let mut count = 0;
-    each_line(dir, |path, number, line| {
-        let entry: Entry =
-            serde_json::from_str(line).map_err(|_| VerifyError::Chain { path: path.to_owned(), line: number })?;
-        if !selection.matches(&entry, line) {
-            return Ok(());
-        }
-        count += 1;
-        writeln!(out, "{line}").map_err(|source| VerifyError::File { path: PathBuf::from("output"), source })
-    })?;
-    Ok(count)
 }

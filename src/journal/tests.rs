@@ -13,7 +13,7 @@ fn key() -> JournalKey {
     JournalKey::new(Zeroizing::new([7; 32]))
 }
 
-fn config(dir: &Path) -> JournalConfig {
+pub(super) fn config(dir: &Path) -> JournalConfig {
     JournalConfig {
         dir: dir.to_owned(),
         key: key(),
@@ -25,7 +25,7 @@ fn config(dir: &Path) -> JournalConfig {
     }
 }
 
-fn write(dir: &Path, ids: std::ops::Range<u32>) -> JournalPosition {
+pub(super) fn write(dir: &Path, ids: std::ops::Range<u32>) -> JournalPosition {
     let journal = Journal::open(config(dir)).unwrap();
     for id in ids {
         let app = Some(if id % 2 == 0 { "even" } else { "odd" }.to_owned());
@@ -35,7 +35,7 @@ fn write(dir: &Path, ids: std::ops::Range<u32>) -> JournalPosition {
     journal.position()
 }
 
-fn file(dir: &Path) -> PathBuf {
+pub(super) fn file(dir: &Path) -> PathBuf {
     let all: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(!all.is_empty() && all.len() <= 2, "{all:?}"); // two when midnight passes
     all.into_iter().max().unwrap()
@@ -147,11 +147,12 @@ fn a_last_line_may_be_long_and_must_be_complete() {
 }
 
 /// Writes two entries on each day, which the test sets.
-fn write_on(dir: &Path, keep_days: u64, days: &[u64]) {
+pub(super) fn write_on(dir: &Path, keep_days: u64, days: &[u64]) {
     let mut writer = writer::Writer::open(JournalConfig { keep_days, ..config(dir) }).unwrap();
     for day in days {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs((20_000 + day) * 86_400 + 60);
-        writer.write(&[&Entry::default(), &Entry::default()], now).unwrap();
+        let entry = Entry { time: rfc3339(now), ..Entry::default() };
+        writer.write(&[&entry, &entry], now).unwrap();
     }
 }
 
@@ -275,8 +276,8 @@ async fn an_erasure_has_a_receipt_that_verifies_outside_the_journal() {
     assert_eq!(journal.stop(), 0);
     assert_eq!(journal.record_durably(vec![of("add", "a")]).await, Err(JournalClosed));
     let mut out = Vec::new();
-    let selection = Selection { receipts: true, template: Some("a"), ..Selection::default() };
-    assert_eq!(export(dir.path(), &selection, &mut out).unwrap(), 1);
+    let selection = Selection { receipts: true, template: Some("a".to_owned()), ..Selection::default() };
+    assert_eq!(export(dir.path(), &selection, ExportFormat::Ndjson, &mut out).unwrap(), 1);
     let line = String::from_utf8(out).unwrap();
     assert!(line.contains("2026-01-01T00:00:00.000Z"), "the time is that of the erasure: {line}");
     let public = key().receipt_key().unwrap();
@@ -291,8 +292,9 @@ fn a_period_is_exported() {
     write(dir.path(), 0..9);
     let export_period = |from: &str, to: &str, app: Option<&str>| {
         let mut out = Vec::new();
-        let selection = Selection { from, to, app, ..Selection::default() };
-        let count = export(dir.path(), &selection, &mut out).unwrap();
+        let selection =
+            Selection { from: from.to_owned(), to: to.to_owned(), app: app.map(str::to_owned), ..Selection::default() };
+        let count = export(dir.path(), &selection, ExportFormat::Ndjson, &mut out).unwrap();
         assert_eq!(out.iter().filter(|byte| **byte == b'\n').count() as u64, count);
         count
     };

@@ -1,12 +1,12 @@
 //! Writes the journal.
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead as _, BufReader, Read as _, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::chain::{self, Link, ORIGIN};
-use super::reader::{files, last_line};
+use super::reader::{files, first_line, last_line};
 use super::receipt::Signer;
 use super::{ERASURE, Entry, JournalConfig, JournalError, start};
 use crate::domain::{JournalPosition, rfc3339};
@@ -166,18 +166,6 @@ impl Writer {
         start::write(&self.config.dir, &self.config.key, first)?;
         old.iter().try_for_each(|(_, path)| std::fs::remove_file(path))
     }
-}
-
-/// The first line of the oldest file that has one.
-fn first_line(files: &[(String, PathBuf)]) -> std::io::Result<Option<String>> {
-    for (_, path) in files {
-        let mut line = Vec::new();
-        BufReader::new(File::open(path)?).take(1 << 20).read_until(b'\n', &mut line)?;
-        if let Some(line) = line.strip_suffix(b"\n") {
-            return Ok(Some(String::from_utf8_lossy(line).into_owned()));
-        }
-    }
-    Ok(None)
 }
 
 fn private_dir(dir: &Path) -> std::io::Result<()> {

@@ -5,6 +5,7 @@
 
 mod address;
 mod environment;
+mod origin;
 mod renamed;
 mod sections;
 mod user;
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 
 pub use address::AdminListen;
 use environment::{is_of_kubernetes, meant};
+use origin::{KeyLines, Origins};
+pub use origin::{Origin, Reload, SettingEntry};
 use renamed::{GivenNames, new_variable, old_variables};
 pub use sections::{
     ClientFrom, Compute, Database, Limits, Log, LogFormat, Matching, PhotoSection, PolicySection, Response, Secret,
@@ -137,6 +140,7 @@ impl Settings {
     ) -> Result<Self, SettingsError> {
         let mut table = defaults()?;
         let mut warnings = Vec::new();
+        let mut origins = Origins::default();
         let variables: Vec<(String, String)> = environment
             .into_iter()
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v)))
@@ -149,16 +153,17 @@ impl Settings {
 
         let from_env = variables.iter().find(|(name, _)| name == "SEMBLANCE_CONFIG").map(|(_, v)| PathBuf::from(v));
         if let Some(path) = overrides.config.clone().or(from_env) {
-            merge_file(&mut table, &path, &mut warnings)?;
+            merge_file(&mut table, &path, &mut warnings, &mut origins)?;
         }
         let mut unknown = Vec::new();
         let mut names = GivenNames::of_environment(&mut warnings);
         for (name, value) in variables.iter().filter(|(name, _)| !NOT_SETTINGS.contains(&name.as_str())) {
             let current = new_variable(name).unwrap_or_else(|| name.clone());
             match slot_of_variable(&mut table, &current) {
-                Some(slot) => {
+                Some((key, slot)) => {
                     names.current(name)?;
                     *slot = typed(slot, name, value)?;
+                    origins.set(&key, Origin::Environment { variable: name.clone() });
                 }
                 None if is_of_kubernetes(name, value) => {}
                 None => match meant(&name.to_ascii_uppercase(), variables_of(&table)) {
@@ -171,16 +176,30 @@ impl Settings {
         for (key, value) in &overrides.values {
             let slot = slot_of_key(&mut table, key).ok_or_else(|| SettingsError::UnknownKey((*key).to_owned()))?;
             *slot = typed(slot, key, value)?;
+            origins.set(key, Origin::Flag);
         }
         let mut settings = read(&mut table)?;
         settings.warnings = warnings;
-        settings.validated().map_err(|error| match error {
+        let mut settings = settings.validated().map_err(|error| match error {
             SettingsError::Value { key, message, .. } => {
                 SettingsError::value(&key, slot_of_key(&mut table, &key).as_deref(), message)
             }
             error => error,
-        })
+        })?;
+        settings.entries = origins.entries(&table, &chosen(&settings));
+        Ok(settings)
     }
+}
+
+/// The numbers that are chosen at start where a setting is 0.
+fn chosen(settings: &Settings) -> [(&'static str, usize); 5] {
+    [
+        ("compute.inference_threads", settings.compute.inference_threads),
+        ("compute.search_threads", settings.compute.search_threads),
+        ("limits.upload_bytes", settings.limits.upload_bytes),
+        ("limits.max_in_flight", settings.limits.max_in_flight),
+        ("limits.store", settings.limits.store),
+    ]
 }
 
 /// The typed form of a table.
@@ -236,16 +255,23 @@ fn parse(text: &str, origin: &str) -> Result<Table, SettingsError> {
     })
 }
 
-fn merge_file(table: &mut Table, path: &Path, warnings: &mut Vec<String>) -> Result<(), SettingsError> {
+fn merge_file(
+    table: &mut Table,
+    path: &Path,
+    warnings: &mut Vec<String>,
+    origins: &mut Origins,
+) -> Result<(), SettingsError> {
     let text = std::fs::read_to_string(path).map_err(|source| SettingsError::File { path: path.to_owned(), source })?;
     let origin = path.display().to_string();
     let wrong = |message: String| SettingsError::Shape { origin: origin.clone(), message };
     let mut names = GivenNames::of_file(warnings);
+    let lines = KeyLines::new(&text);
     let mut set = |table: &mut Table, name: &str, value: Value| {
         let current = names.current(name)?;
         let slot = slot_of_key(table, &current).ok_or_else(|| wrong(format!("{name} is not a setting")))?;
         let unfit = SettingsError::value(name, Some(&value), format!("must be {}", kind(slot)));
         *slot = fitting(slot, value).ok_or_else(|| wrong(unfit.to_string()))?;
+        origins.set(&current, lines.origin(path, name));
         Ok::<_, SettingsError>(())
     };
     for (name, value) in parse(&text, &origin)? {
@@ -286,12 +312,15 @@ fn kind(slot: &Value) -> &'static str {
     }
 }
 
-/// `SEMBLANCE_LIMITS_BODY_BYTES` is the slot of `limits.body_bytes`.
-fn slot_of_variable<'a>(table: &'a mut Table, name: &str) -> Option<&'a mut Value> {
+/// `SEMBLANCE_LIMITS_BODY_BYTES` is the slot of `limits.body_bytes`. Returns the key and its slot.
+fn slot_of_variable<'a>(table: &'a mut Table, name: &str) -> Option<(String, &'a mut Value)> {
     let name = name.strip_prefix(PREFIX)?.to_ascii_lowercase();
     table.iter_mut().find_map(|(key, value)| match value {
-        Value::Table(section) => section.get_mut(name.strip_prefix(key.as_str())?.strip_prefix('_')?),
-        value => (*key == name).then_some(value),
+        Value::Table(section) => {
+            let inner = name.strip_prefix(key.as_str())?.strip_prefix('_')?;
+            section.get_mut(inner).map(|slot| (format!("{key}.{inner}"), slot))
+        }
+        value => (*key == name).then_some((name.clone(), value)),
     })
 }
 

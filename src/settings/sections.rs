@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+use super::SettingEntry;
 use super::SettingsError;
 use super::address::{AdminListen, address, admin_listen};
 use crate::domain::{Networks, PhotoFormats};
@@ -45,6 +46,7 @@ pub struct Settings {
     pub database: Database,
     pub snapshots: Snapshots,
     pub journal: Journal,
+    pub backup: Backup,
     pub tls: Tls,
     pub server: Server,
     pub limits: Limits,
@@ -61,6 +63,9 @@ pub struct Settings {
     /// What is odd about the configuration, a sentence each: old names, variables that are not settings.
     #[serde(skip)]
     pub warnings: Vec<String>,
+    /// Every setting with its value and where that comes from, in the order of `default.toml`.
+    #[serde(skip)]
+    pub entries: Vec<SettingEntry>,
 }
 
 /// `[admin]`
@@ -103,6 +108,14 @@ pub struct Snapshots {
 pub struct Journal {
     pub enabled: bool,
     pub keep_days: u64,
+}
+
+/// `[backup]`
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Backup {
+    /// Empty: the administration makes no backups.
+    pub dir: PathBuf,
 }
 
 /// `[tls]`

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -14,13 +14,14 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::figures::{
+    FigureColumns, FigureError, FigureQuery, Figures, RequestRecord, SECONDS, Span, TodayCounts, Totals,
+};
+use super::gauges::Gauges;
 use super::logging::dropped_log_lines;
+use super::problems::{Facts, Problem, ProblemLog};
 use super::process;
-use crate::domain::{AppId, Timings};
-use crate::gallery::GallerySize;
-
-/// Bucket limits in seconds: from half a millisecond (a search) to the minute after which clients give up.
-const SECONDS: [f64; 15] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0];
+use crate::domain::{AppId, Clock, Timings};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Request {
@@ -50,55 +51,6 @@ struct App {
 }
 
 type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
-
-/// Figures that are read at a scrape.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Gauges {
-    /// Whether identify can be served.
-    pub ready: bool,
-    /// Whether the store could be read at the last poll.
-    pub store_reachable: bool,
-    /// Photos in flight now.
-    pub tickets_in_use: usize,
-    /// Maximum photos in flight.
-    pub tickets_capacity: usize,
-    /// Requests that wait for the database.
-    pub store_requests: usize,
-    /// Such requests above which further ones are refused.
-    pub store_requests_capacity: usize,
-    /// Bytes of request bodies in memory.
-    pub upload_bytes: usize,
-    /// The most of them.
-    pub upload_bytes_capacity: usize,
-    /// Whether each application has figures of its own; otherwise they are added up.
-    pub by_app: bool,
-    /// What each gallery holds.
-    pub galleries: Vec<(AppId, GallerySize)>,
-    /// Templates with a stored sample that cannot be read, of each gallery where there are any.
-    pub unreadable: Vec<(AppId, usize)>,
-    /// Journal lines that are not on disk yet.
-    pub journal_waiting: usize,
-    /// Journal lines since the start that were lost.
-    pub journal_lost: u64,
-    /// Templates that are due and wait for a confirmation, of each gallery where there are any.
-    pub held: Vec<(AppId, u64)>,
-    /// Whether expiry is paused because the clock is not trusted.
-    pub expiry_paused: bool,
-    /// How far this node's clock is ahead of the database's, in milliseconds.
-    pub clock_offset_ms: i64,
-    /// The time since the last successful poll of the store.
-    pub staleness: Duration,
-    /// Galleries that are not searched because they have not followed the store for too long.
-    pub stale_galleries: usize,
-    /// Whether the last attempt to write to the database succeeded.
-    pub writable: bool,
-    /// Connections to the database in use.
-    pub database_connections: usize,
-    /// Maximum connections to the database.
-    pub database_connections_capacity: usize,
-    /// Calls that wait for a connection to the database.
-    pub database_calls_waiting: usize,
-}
 
 #[derive(Default)]
 struct GaugeFamilies {
@@ -145,6 +97,10 @@ pub struct Metrics {
     search_duration: Histogram,
     /// Locked for the length of a scrape: the gauges of two scrapes must not mix.
     gauges: Mutex<GaugeFamilies>,
+    /// Counted at the same places, for the figures.
+    totals: Totals,
+    figures: Figures,
+    problems: ProblemLog,
 }
 
 impl fmt::Debug for Metrics {
@@ -184,6 +140,9 @@ impl Metrics {
             stage_duration: Family::new_with_constructor(seconds),
             search_duration: seconds(),
             gauges: Mutex::default(),
+            totals: Totals::default(),
+            figures: Figures::new(Clock::system().now()),
+            problems: ProblemLog::default(),
         };
         metrics.registered()
     }
@@ -259,16 +218,37 @@ impl Metrics {
         self
     }
 
-    /// Counts a response. `code` is its `result.code`, 0 for a success.
-    pub fn request(&self, route: &str, status: u16, code: u16, duration: Duration) {
-        let route = route.to_owned();
+    /// Counts a response.
+    pub fn request(&self, record: &RequestRecord<'_>) {
+        let RequestRecord { status, code, duration, .. } = *record;
+        let route = record.route.to_owned();
         self.requests.get_or_create(&Request { route: route.clone(), status, code }).inc();
         self.request_duration.get_or_create(&Route { route }).observe(duration.as_secs_f64());
+        self.totals.request(record);
     }
 
     /// Counts a request whose client went away.
     pub fn abandoned(&self, route: &str) {
         self.abandoned.get_or_create(&Route { route: route.to_owned() }).inc();
+        self.totals.abandoned(route);
+    }
+
+    /// Takes a sample for the figures. It is due every [`SAMPLE_INTERVAL`](super::SAMPLE_INTERVAL).
+    pub fn sample(&self, gauges: &Gauges, now: SystemTime) {
+        self.figures.sample(&self.totals, gauges, process::resident_bytes(), now);
+    }
+
+    /// Figures over time.
+    ///
+    /// # Errors
+    /// [`FigureError`].
+    pub fn figures(&self, query: &FigureQuery<'_>) -> Result<FigureColumns, FigureError> {
+        self.figures.read(query)
+    }
+
+    /// The counts since midnight (UTC) or the start of the server: of the server, or of these applications together.
+    pub fn today(&self, apps: Option<&[&str]>) -> TodayCounts {
+        self.figures.today(&self.totals, apps)
     }
 
     /// Records the stages of an analysis.
@@ -279,11 +259,13 @@ impl Metrics {
         {
             self.stage_duration.get_or_create(&Stage { stage }).observe(duration.as_secs_f64());
         }
+        self.totals.observe(Span::Queue, queue);
     }
 
     /// Records a search.
     pub fn search(&self, duration: Duration) {
         self.search_duration.observe(duration.as_secs_f64());
+        self.totals.observe(Span::Search, duration);
     }
 
     /// Records the events of the outbox: their number, and the age of the oldest.
@@ -295,6 +277,27 @@ impl Metrics {
     /// Records when the TLS certificate in force expires, in seconds since 1970.
     pub fn certificate_expiry(&self, seconds: u64) {
         self.certificate_expiry.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+
+    /// When the TLS certificate in force expires; `None` without TLS.
+    pub fn certificate_end(&self) -> Option<SystemTime> {
+        let seconds = u64::try_from(self.certificate_expiry.get()).ok().filter(|seconds| *seconds > 0)?;
+        Some(UNIX_EPOCH + Duration::from_secs(seconds))
+    }
+
+    /// The age of the oldest event of the outbox, as it was measured last.
+    pub fn outbox_age(&self) -> Duration {
+        Duration::try_from_secs_f64(self.outbox_oldest.get()).unwrap_or_default()
+    }
+
+    /// What is wrong now, the worst first. A problem is dated from the first call that finds it.
+    pub fn problems(&self, gauges: &Gauges, facts: &Facts, now: SystemTime) -> Vec<Problem> {
+        self.problems.observe(gauges, facts, now)
+    }
+
+    /// The same from the gauges of some applications only. It dates nothing.
+    pub fn known_problems(&self, gauges: &Gauges, facts: &Facts, now: SystemTime) -> Vec<Problem> {
+        self.problems.describe(gauges, facts, now)
     }
 
     /// Counts a connection that was refused.

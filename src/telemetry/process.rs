@@ -37,6 +37,12 @@ impl Gauges {
     }
 }
 
+/// Resident memory of the process in bytes; 0 where the system does not report it.
+pub(super) fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    number(&status, "VmRSS:").and_then(|kilobytes| u64::try_from(kilobytes).ok()).unwrap_or(0).saturating_mul(1024)
+}
+
 /// The first number of the line that begins with `name`.
 fn number(text: &str, name: &str) -> Option<i64> {
     text.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use semblance::domain::{AppId, Timings};
 use semblance::gallery::GallerySize;
-use semblance::telemetry::{Gauges, Metrics};
+use semblance::telemetry::{Gauges, Metrics, RequestRecord};
 
 use crate::support::skipped;
 
@@ -18,7 +18,14 @@ fn file(name: &str) -> PathBuf {
 /// All metrics, with a value in every family: a family without values is not rendered.
 fn rendered() -> String {
     let metrics = Metrics::new();
-    metrics.request("/api/v1.0/identify", 200, 0, Duration::from_millis(80));
+    metrics.request(&RequestRecord {
+        route: "/api/v1.0/identify",
+        app: Some("a"),
+        status: 200,
+        code: 0,
+        outcome: Some("found"),
+        duration: Duration::from_millis(80),
+    });
     metrics.abandoned("/api/v1.0/identify");
     metrics.analysis(&Timings::default());
     metrics.search(Duration::from_millis(1));

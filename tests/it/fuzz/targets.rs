@@ -19,7 +19,9 @@ use semblance::domain::{AppId, Clock, Embedding, ModelTag, Networks, PhotoFormat
 use semblance::engine::ModelPack;
 use semblance::gallery::{Applied, Change, Frames, IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher};
 use semblance::image::{DecodeLimits, Photo, decode};
-use semblance::journal::{self, Journal, JournalConfig, JournalKey, Selection};
+use semblance::journal::{
+    self, ExportFormat, Journal, JournalConfig, JournalKey, SearchBudget, SearchPlace, Selection,
+};
 use semblance::store::backup::{BackupFile, Record};
 use semblance::store::snapshot_file::SnapshotReader;
 use semblance::store::{Key, SealedRow};
@@ -364,8 +366,26 @@ pub fn journal(data: &[u8]) {
         if let Ok(verified) = &verified {
             assert!(verified.lines == 0 || verified.lines == verified.last - verified.first + 1);
         }
-        let selection = Selection { from: "2026-01", to: "2026-01-01T12", app: Some("ann"), ..Selection::default() };
-        let _ = journal::export(dir, &selection, &mut std::io::sink());
+        let selection = Selection {
+            from: "2026-01".to_owned(),
+            to: "2026-01-01T12".to_owned(),
+            app: Some("ann".to_owned()),
+            ..Selection::default()
+        };
+        let _ = journal::export(dir, &selection, ExportFormat::Csv, &mut std::io::sink());
+        let mut place = None;
+        loop {
+            let page = journal::search(dir, &selection, 2, place.as_ref(), SearchBudget::default()).unwrap();
+            if let (Some(before), Some(now)) = (&place, &page.next) {
+                let (before, now): (&SearchPlace, &SearchPlace) = (before, now);
+                assert!(now.offset < before.offset, "a search advances");
+            }
+            place = page.next;
+            if place.is_none() {
+                break;
+            }
+        }
+        let _ = journal::extent(dir);
         if let (Some(key), Ok(lines)) = (journal_key().receipt_key(), std::str::from_utf8(lines)) {
             for line in lines.lines() {
                 let _ = journal::check_receipt(&key, line);

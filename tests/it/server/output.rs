@@ -68,6 +68,8 @@ fn a_command_that_cannot_print_fails_without_a_panic() {
         vec!["analyze", photo],
         vec!["analyze", "--json", photo],
         vec!["bench", "models", "--rounds", "1"],
+        vec!["config"],
+        vec!["config", "--json"],
         vec!["doctor"],
         vec!["app", "delete", &id],
     ];
