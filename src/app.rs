@@ -2,11 +2,14 @@
 //! commands that need some of them.
 
 mod background;
+pub mod backup;
 mod certificate;
 mod connection;
 mod credentials;
 mod data_lock;
+pub mod doctor;
 mod listener;
+mod machine;
 mod outbox_relay;
 mod proxy_protocol;
 mod server;
@@ -20,6 +23,7 @@ use std::sync::Arc;
 use certificate::Tls;
 pub use certificate::TlsError;
 pub use credentials::{update_credentials, write_private};
+pub use machine::setting_views;
 pub use proxy_protocol::{ProxyHeader, ProxyHeaderError};
 pub use server::{App, FirstRun};
 pub use stopping::MAX_STEPS_TIME;

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::domain::{Check, DecodeFault, PhotoFault};
-use crate::service::{AdminError, Error};
+use crate::service::{AdminError, Error, JobRefusal, SystemError};
 use crate::store::application::MAX_KEYS;
 use crate::store::{AppKeyRefusal, AppRefusal, ChangeRefusal};
 
@@ -55,6 +55,9 @@ pub enum ApiError {
     /// The cursor of a page is foreign, altered, expired, or of another filter.
     #[error("the cursor is not valid here")]
     BadCursor,
+    /// A series of figures that does not exist.
+    #[error("there is no such series")]
+    UnknownSeries,
     /// The body is of a media type that the endpoint does not read.
     #[error("the body must be {0}")]
     WrongMediaType(&'static str),
@@ -210,6 +213,9 @@ impl ApiError {
                 body(S::BAD_REQUEST, 400, "confirmName must be the name of the application").reason("nameDiffers")
             }
             Self::BadCursor => body(S::BAD_REQUEST, 400, "cursor is not valid here, begin again").reason("badCursor"),
+            Self::UnknownSeries => {
+                body(S::BAD_REQUEST, 400, "there is no such series of figures").reason("unknownSeries")
+            }
             Self::WrongMediaType(expected) => {
                 body(S::UNSUPPORTED_MEDIA_TYPE, 415, format!("request body must be {expected}"))
             }
@@ -229,6 +235,7 @@ impl ApiError {
         match self {
             Self::TooMany(wait) => Some((wait.as_millis().div_ceil(1000) as u64).max(1)),
             Self::Service(Error::Administration(_) | Error::Application(_) | Error::Key(_)) | Self::Refused(_) => None,
+            Self::Service(Error::System(error)) if *error != SystemError::JournalBusy => None,
             error => match error.body().status {
                 StatusCode::SERVICE_UNAVAILABLE | StatusCode::CONFLICT => Some(usual.max(1)),
                 _ => None,
@@ -283,6 +290,7 @@ fn service_body(error: &Error) -> ErrorBody {
         Error::MissingScope(scope) => body(S::FORBIDDEN, 403, format!("this key has no scope '{scope}'"))
             .reason("missingScope")
             .details(json!({ "scope": scope.as_str() })),
+        Error::System(error) => system_body(error),
         Error::Busy => body(S::SERVICE_UNAVAILABLE, 503, "server is busy, try again later"),
         Error::Loading => body(S::SERVICE_UNAVAILABLE, 503, "server is starting, try again later"),
         Error::Stale => body(S::SERVICE_UNAVAILABLE, 503, "database has not been read for too long, try again later"),
@@ -380,6 +388,21 @@ fn change_body(refusal: &ChangeRefusal) -> ErrorBody {
             body(S::BAD_REQUEST, 400, "this is the last sample of its template, delete the template instead")
         }
         ChangeRefusal::Limit(limit) => body(S::BAD_REQUEST, 400, limit.to_string()),
+    }
+}
+
+fn system_body(error: &SystemError) -> ErrorBody {
+    use StatusCode as S;
+    let conflict = |reason| body(S::CONFLICT, 409, error.to_string()).reason(reason);
+    match error {
+        SystemError::NotPaused => conflict("notPaused"),
+        SystemError::NothingHeld => conflict("nothingHeld"),
+        SystemError::CountDiffers(count) => conflict("countDiffers").details(json!({ "count": count })),
+        SystemError::Job(JobRefusal::Running(id)) => conflict("running").details(json!({ "jobId": id })),
+        SystemError::Job(JobRefusal::TooMany) => conflict("tooManyJobs"),
+        SystemError::BackupsOff => conflict("backupsOff"),
+        SystemError::SearchTooLong => body(S::SERVICE_UNAVAILABLE, 503, error.to_string()).reason("searchTooLong"),
+        SystemError::JournalBusy => body(S::SERVICE_UNAVAILABLE, 503, error.to_string()).reason("journalBusy"),
     }
 }
 

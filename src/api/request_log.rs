@@ -10,7 +10,7 @@ use super::{ApiError, ApiState};
 use crate::domain::{Clock, TransactionId, stopwatch};
 use crate::journal::Entry;
 use crate::service::Error;
-use crate::telemetry::error_chain;
+use crate::telemetry::{RequestRecord, error_chain};
 
 /// The journal's status of a request whose client went away before the response.
 const STATUS_CLIENT_WENT_AWAY: u16 = 499;
@@ -71,7 +71,15 @@ impl RequestLog {
         let elapsed = self.started.elapsed();
         let code = failure.map_or(0, |error| error.body().code);
         let error = failure.map(|error| error_chain(error));
-        self.api.metrics().request(self.route(), status.as_u16(), code, elapsed);
+        let entry = self.audit.entry();
+        self.api.metrics().request(&RequestRecord {
+            route: self.route(),
+            app: entry.app.as_deref(),
+            status: status.as_u16(),
+            code,
+            outcome: entry.outcome.as_deref(),
+            duration: elapsed,
+        });
         self.journal(status.as_u16(), failure);
         macro_rules! line {
             ($level:ident) => {

@@ -1,8 +1,8 @@
 //! What every handler can use.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -11,12 +11,12 @@ use super::admission::{Admission, Limiters};
 use super::peer::{Client, ClientLimits};
 use super::refusal_log::RefusalLog;
 use super::sign_in_limits::SignInLimits;
-use super::{ApiConfig, ApiError, Drain};
+use super::{ApiConfig, ApiError, Drain, System};
 use crate::compute::{Rate, RateLimiter, Ticket};
 use crate::domain::{AppId, Clock, RequestLimits};
-use crate::journal::{Entry, Journal};
+use crate::journal::{Entry, Journal, JournalBacklog};
 use crate::service::{Caller, Service};
-use crate::telemetry::{Gauges, Metrics};
+use crate::telemetry::{Facts, Gauges, Metrics};
 
 struct Inner {
     service: Service,
@@ -30,6 +30,7 @@ struct Inner {
     draining: AtomicBool,
     refusals: RefusalLog,
     sign_ins: SignInLimits,
+    system: OnceLock<System>,
 }
 
 /// The state of the HTTP side. Cheap to clone.
@@ -65,6 +66,7 @@ impl ApiState {
             draining: AtomicBool::new(false),
             refusals: RefusalLog::default(),
             sign_ins: SignInLimits::default(),
+            system: OnceLock::new(),
         }))
     }
 
@@ -139,6 +141,56 @@ impl ApiState {
         self.0.refusals.report(Clock::system().instant(), at_once);
     }
 
+    /// Gives the administration what only the assembly of the server knows. Called once, before the server serves; without
+    /// it, the resources about the server itself do not exist.
+    pub fn attach(&self, system: System) {
+        let _ = self.0.system.set(system);
+    }
+
+    /// The server as its administrators see it.
+    pub(super) fn system(&self) -> Result<&System, ApiError> {
+        self.0.system.get().ok_or(ApiError::NoSuchEndpoint)
+    }
+
+    /// Takes a sample of the figures, and dates the problems that are new.
+    pub fn sample_figures(&self) {
+        let gauges = self.gauges(true);
+        let now = Clock::system().now();
+        self.metrics().sample(&gauges, now);
+        self.metrics().problems(&gauges, &self.facts(), now);
+    }
+
+    /// Whether this node writes a journal.
+    pub(super) fn has_journal(&self) -> bool {
+        self.0.journal.is_some()
+    }
+
+    /// How far the disk of the journal is behind.
+    pub(super) fn journal_backlog(&self) -> JournalBacklog {
+        self.0.journal.as_ref().map(|journal| journal.backlog()).unwrap_or_default()
+    }
+
+    /// What problems are found from, beside the gauges.
+    pub(super) fn facts(&self) -> Facts {
+        let service = self.service();
+        let replicator = service.replicator();
+        let system = self.0.system.get();
+        let verification = system.and_then(|system| system.archive.as_ref()?.verification());
+        Facts {
+            is_loaded: replicator.is_loaded(),
+            lacks_key: replicator.lacks_key(),
+            is_engine_ready: service.is_engine_ready(),
+            is_stopping: self.is_stopping(),
+            is_stale: replicator.is_stale(),
+            write_fault: service.writability().fault(),
+            clock_doubt: service.applications().store_clock().doubt().map(|doubt| doubt.to_string()),
+            certificate_end: self.metrics().certificate_end(),
+            outbox_age: self.metrics().outbox_age(),
+            disk: system.and_then(|system| system.machine.disk()),
+            journal_fault: verification.and_then(|last| last.outcome.err()),
+        }
+    }
+
     /// The server is about to stop: it is not ready from now on, and serves until its admission is closed.
     pub fn begin_drain(&self) {
         self.0.draining.store(true, Ordering::Release);
@@ -156,7 +208,7 @@ impl ApiState {
         let held = self.service().held();
         let store_clock = self.service().applications().store_clock();
         let pool = self.service().pool_usage();
-        let journal = self.0.journal.as_ref().map(|journal| journal.backlog()).unwrap_or_default();
+        let journal = self.journal_backlog();
         Gauges {
             ready: self.service().is_ready() && !self.is_stopping(),
             store_reachable: self.service().replicator().is_store_reachable(),

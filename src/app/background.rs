@@ -119,7 +119,7 @@ struct Backoff {
 
 /// Spawns a task that is restarted when it panics: without it the server would run, be ready, and fall behind. Each
 /// start gets a clone of `context`.
-fn spawn_supervised<Context, Task>(
+pub(super) fn spawn_supervised<Context, Task>(
     name: &'static str,
     context: Context,
     start: impl Fn(Context) -> Task + Send + 'static,

@@ -2,35 +2,39 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use axum_server::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 
-use super::background::{Background, Reloaded};
+use super::background::{Background, Reloaded, spawn_supervised};
 use super::certificate::Tls;
 use super::data_lock::{DataLock, JournalOwner};
 use super::listener::Listener;
+use super::machine::RunningServer;
 use super::outbox_relay::OutboxRelay;
 use super::stopping::{THREADS_TIMEOUT, blocking_within};
 use super::{
     StartError, credentials, journal_dir, licences, model_pack, open_store, shape, start_engine, start_matcher, tls,
 };
-use crate::api::{AdminConfig, ApiConfig, ApiState, ForwardedHeader, Limiters, REFUSAL_LOG_WINDOW};
-use crate::compute::{FairLimiter, FairSlots, MemoryBudget};
+use crate::api::{AdminConfig, ApiConfig, ApiState, ForwardedHeader, Limiters, REFUSAL_LOG_WINDOW, System};
+use crate::compute::{FairLimiter, FairSlots, FileWork, MemoryBudget};
 use crate::domain::{Actor, Calibration, Clock, ClockTrust};
 use crate::engine::{EnginePool, ModelPack};
 use crate::gallery::MemoryMatcher;
-use crate::journal::{Journal, JournalConfig, JournalKey};
-use crate::service::{Bootstrap, Credentials, Policy, Service, SnapshotConfig};
+use crate::journal::{Archive, Journal, JournalConfig, JournalKey};
+use crate::service::{Bootstrap, Credentials, Jobs, Policy, Service, SnapshotConfig};
 use crate::settings::{AdminListen, ClientFrom, Settings, SimilarityKind};
 use crate::store::{HintStore, KeyStore, OpenMode, OutboxEvent, Scrubber, Store};
-use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics};
+use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics, SAMPLE_INTERVAL};
 
 /// The file in the data folder with the token of the first owner.
 const ADMIN_TOKEN_FILE: &str = "admin.token";
+
+/// Checks of models and listings of backups at once.
+const MAX_FILE_WORK: usize = 2;
 
 /// What the first run created.
 #[derive(Debug)]
@@ -45,7 +49,7 @@ pub struct FirstRun {
 
 /// A server that is bound to its addresses.
 pub struct App {
-    settings: Settings,
+    settings: Arc<Settings>,
     listeners: Vec<Listener>,
     tls: Option<Tls>,
     state: ApiState,
@@ -56,6 +60,7 @@ pub struct App {
     hints: Arc<dyn HintStore>,
     keys: Arc<dyn KeyStore>,
     reload_request: Arc<Notify>,
+    reload_asked: Arc<Notify>,
     engine: Arc<EnginePool>,
     matcher: Arc<MemoryMatcher>,
     relay: Arc<OutboxRelay>,
@@ -108,6 +113,23 @@ impl App {
             &licences(&pack)?,
             journal,
         );
+        let settings = Arc::new(settings);
+        let reload_asked = Arc::new(Notify::new());
+        let machine = RunningServer {
+            settings: Arc::clone(&settings),
+            store: store.clone(),
+            service: service.clone(),
+            reload: Arc::clone(&reload_asked),
+            files: FileWork::new(MAX_FILE_WORK),
+        };
+        state.attach(System::new(
+            Arc::new(machine),
+            Some(Arc::new(Archive::new(journal_dir(&settings), JournalKey::new(store.journal_key.clone())))),
+            Jobs::new(Clock::system()),
+            data_lock.node_id,
+            Clock::system().now(),
+            pack.version(),
+        ));
         let listeners = Listener::all(&settings, &metrics)?;
         Ok(Self {
             settings,
@@ -121,6 +143,7 @@ impl App {
             hints,
             keys,
             reload_request: Arc::new(Notify::new()),
+            reload_asked,
             engine,
             matcher,
             relay,
@@ -152,6 +175,11 @@ impl App {
         Arc::clone(&self.reload_request)
     }
 
+    /// Notified when an administrator asks for what SIGHUP does.
+    pub fn reload_asked(&self) -> Arc<Notify> {
+        Arc::clone(&self.reload_asked)
+    }
+
     /// Serves until `stop` is ready. Then it is not ready, but serves for the time that `stop` returned, and after that
     /// it finishes the admitted requests.
     ///
@@ -178,6 +206,7 @@ impl App {
                 state.report_refusals(false);
             }
         });
+        let sampler = spawn_supervised("figures", self.state.clone(), sample_figures);
         let stop = async {
             let drain = stop.await;
             self.state.begin_drain();
@@ -197,6 +226,7 @@ impl App {
             }
         };
         refusal_log.abort();
+        sampler.abort();
         self.state.report_refusals(true);
         tokio::join!(background.stop(&self.service, &*self.scrubber), self.relay.stop());
         let (engine, matcher) = (self.engine, self.matcher);
@@ -215,6 +245,17 @@ impl App {
         outcome.into_iter().try_for_each(|ended| {
             ended.map_err(std::io::Error::other).and_then(|served| served).map_err(StartError::Serve)
         })
+    }
+}
+
+/// Samples the figures just after each multiple of the interval, for as long as the server runs.
+async fn sample_figures(state: ApiState) {
+    loop {
+        state.sample_figures();
+        let since_epoch = Clock::system().now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let interval = SAMPLE_INTERVAL.as_nanos();
+        let wait = interval - since_epoch.as_nanos() % interval;
+        tokio::time::sleep(Duration::from_nanos(u64::try_from(wait).unwrap_or_default())).await;
     }
 }
 

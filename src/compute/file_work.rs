@@ -33,6 +33,7 @@ impl FileWork {
     ///
     /// # Errors
     /// [`FileWorkError`].
+    #[expect(clippy::disallowed_methods, reason = "its places bound the number")]
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, FileWorkError> {
         let place = self.place().await?;
         let done = tokio::task::spawn_blocking(move || {
@@ -46,6 +47,7 @@ impl FileWork {
     ///
     /// # Errors
     /// [`FileWorkError::Busy`].
+    #[expect(clippy::disallowed_methods, reason = "its places bound the number")]
     pub async fn begin(&self, work: impl FnOnce() + Send + 'static) -> Result<(), FileWorkError> {
         let place = self.place().await?;
         tokio::task::spawn_blocking(move || {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::admin_error::AdminError;
+use super::system_error::SystemError;
 use crate::domain::{Check, PhotoFault, Scope, Similarity, TemplateId};
 use crate::gallery::MatchError;
 use crate::store::{
@@ -71,6 +72,9 @@ pub enum Error {
     /// The key does not allow it.
     #[error("the key has no scope '{0}'")]
     MissingScope(Scope),
+    /// An operator's request is refused.
+    #[error(transparent)]
+    System(#[from] SystemError),
     /// Too much work is waiting, or the server is stopping.
     #[error("the server is busy")]
     Busy,

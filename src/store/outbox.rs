@@ -196,6 +196,9 @@ pub trait OutboxStore: Send + Sync {
     /// itself, and those whose lease is over.
     async fn claim(&self, node: Uuid, lease: Duration, limit: usize) -> Result<Claim, StoreError>;
 
+    /// Whether an event waits for its line.
+    async fn contains(&self, event: Uuid) -> Result<bool, StoreError>;
+
     /// Deletes the events of a claim: their lines are on disk.
     async fn ack(&self, claim: Uuid) -> Result<(), StoreError>;
 

@@ -52,13 +52,13 @@ pub struct Facts {
 /// How bad a problem is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The server serves, but somebody has to act.
+    /// The server serves, but an operator has to act.
     Warning,
     /// Requests are refused.
     Critical,
 }
 
-/// Something that somebody has to act on.
+/// Something that an operator has to act on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// A stable word.
@@ -249,7 +249,8 @@ mod tests {
         let (gauges, facts) = good();
         assert_eq!(kinds(&gauges, &facts), Vec::<&str>::new());
         let app: AppId = "a".parse().unwrap();
-        let changes: [(&str, fn(&mut Facts)); 11] = [
+        type Change = fn(&mut Facts);
+        let changes: [(&str, Change); 11] = [
             ("stopping", |facts| facts.is_stopping = true),
             ("sealingKeyMissing", |facts| facts.lacks_key = true),
             ("loading", |facts| facts.is_loaded = false),

@@ -6,6 +6,7 @@ mod backup;
 mod clock;
 mod closing;
 mod cluster;
+mod config;
 mod connections;
 mod console;
 mod continuity;
@@ -59,6 +60,7 @@ mod app_keys;
 mod import;
 mod limits;
 mod memory;
+mod operations;
 mod repeated;
 
 on_both_databases! {

@@ -41,27 +41,32 @@
 //! the same filter and path only. Where `limit` and `cursor` come in a body, [`extract::CursorPath`] makes the page.
 
 mod access;
+mod document;
 mod extract;
 mod gate;
 mod handlers;
 mod operation;
 mod reply;
 mod route;
+mod server_table;
 mod table;
 mod transport;
 
 use std::collections::BTreeMap;
 
-use axum::Router;
+use axum::body::Bytes;
 use axum::middleware::from_fn_with_state;
 use axum::routing::MethodRouter;
+use axum::{Extension, Router};
 
 use super::ApiState;
 pub(super) use access::Access;
 use gate::{Gate, gate};
+use handlers::openapi::AdminDocument;
 pub(super) use operation::Operation;
 pub(super) use reply::{Answer, Reply};
 pub(super) use route::AdminRoute;
+use server_table::server_rows;
 use table::table;
 
 /// The path of every route begins with it.
@@ -84,22 +89,33 @@ pub struct AdminRouteInfo {
     pub is_fresh: bool,
 }
 
+/// The table, and its rows about the server itself.
+fn all_rows() -> Vec<AdminRoute> {
+    table().into_iter().chain(server_rows()).collect()
+}
+
 /// Every route of the administration API.
 pub fn admin_routes() -> Vec<AdminRouteInfo> {
-    table().iter().map(AdminRoute::info).collect()
+    all_rows().iter().map(AdminRoute::info).collect()
+}
+
+/// The OpenAPI document of the administration API.
+pub fn admin_openapi() -> Bytes {
+    document::document(&all_rows()).to_string().into()
 }
 
 /// The routes of the administration API, each behind its access rule.
 pub(super) fn routes(api: &ApiState) -> Router<ApiState> {
     let mut methods: BTreeMap<String, MethodRouter<ApiState>> = BTreeMap::new();
-    for route in table() {
+    for route in all_rows() {
         let guarded = Gate { api: api.clone(), access: route.access, lines: route.lines };
         let handler = route.handler.route_layer(from_fn_with_state(guarded, gate));
         let path = format!("{BASE}{}", route.path);
         let others = methods.remove(&path).unwrap_or_default();
         methods.insert(path, others.merge(handler));
     }
-    methods.into_iter().fold(Router::new(), |router, (path, methods)| {
+    let router = methods.into_iter().fold(Router::new(), |router, (path, methods)| {
         router.route(&path, methods.fallback(super::handlers::ops::other_method))
-    })
+    });
+    router.layer(Extension(AdminDocument(admin_openapi())))
 }

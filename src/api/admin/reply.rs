@@ -32,6 +32,11 @@ impl Reply {
         }
     }
 
+    /// 202, with the path of the job that does it.
+    pub(in crate::api) fn accepted(audited: Audited, path: &str) -> Self {
+        Self { status: StatusCode::ACCEPTED, ..Self::created(audited, path) }
+    }
+
     /// The same, with a header.
     pub(in crate::api) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));

@@ -12,10 +12,18 @@ use crate::api::schema::TransactionId;
 use crate::domain::{DecodeFault, PhotoFault};
 
 /// A generator of the schemas of what this server writes.
-pub(super) fn generator() -> SchemaGenerator {
+pub(in crate::api) fn generator() -> SchemaGenerator {
     let mut settings = SchemaSettings::draft2020_12().for_serialize();
     settings.definitions_path = "/components/schemas".into();
     settings.with_transform(RecursiveTransform(tidy)).into_generator()
+}
+
+/// A generator of the schemas of what this server reads. Every schema is complete in itself.
+pub(in crate::api) fn body_generator() -> SchemaGenerator {
+    let mut settings = SchemaSettings::draft2020_12().for_deserialize();
+    settings.inline_subschemas = true;
+    settings.meta_schema = None;
+    settings.into_generator()
 }
 
 /// Adds to a schema what holds for every reply: an object has no further keys, and a key that may be absent is never

@@ -13,6 +13,7 @@ use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
 use super::{Access, ApiConfig};
+pub(super) use generator::{body_generator, generator as reply_generator};
 pub(super) use operation::{
     ADD, ADD_SAMPLE, DEEPFAKE, DELETE, DOC_VERIFY, HEALTHZ, IDENTIFY, KEY, LICENCES, LIVENESS, MERGE_TEMPLATES,
     METRICS, MOVE_SAMPLE, OPENAPI, Operation, READYZ, REMOVE_SAMPLE, REMOVE_TEMPLATE, TEMPLATE, TEMPLATES, VERIFY,

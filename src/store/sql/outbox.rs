@@ -57,6 +57,12 @@ impl OutboxStore for SqlStore {
         Ok(Claim { id, events })
     }
 
+    async fn contains(&self, event: Uuid) -> Result<bool, StoreError> {
+        let mut db = self.db.reader(Limit::Request).await?;
+        let sql = "SELECT happened_at FROM outbox WHERE notice_id = $1";
+        Ok(db.fetch_optional(sql, values![&event]).await?.is_some())
+    }
+
     async fn ack(&self, claim: Uuid) -> Result<(), StoreError> {
         let mut db = self.db.writer(Limit::Bulk).await?;
         db.execute("DELETE FROM outbox WHERE claim = $1", values![&claim]).await?;

@@ -215,7 +215,7 @@ impl Totals {
             self.server.count(&SERVER_COUNTS, "adminRequests");
         }
         // The console identifies through the administration API, for an application, too.
-        if !record.is_api() && !(record.is_admin() && record.app.is_some()) {
+        if !(record.is_api() || record.is_admin() && record.app.is_some()) {
             return;
         }
         let count = |name: &str| self.server.count(&SERVER_COUNTS, name);

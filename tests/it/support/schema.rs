@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 
 use jsonschema::Draft;
-use semblance::api::{ApiConfig, openapi};
+use semblance::api::{ApiConfig, admin_openapi, openapi};
 use serde_json::Value;
 
 use super::Answer;
@@ -12,22 +12,38 @@ use super::Answer;
 static DOCUMENT: LazyLock<Schema> =
     LazyLock::new(|| Schema(serde_json::from_slice(&openapi(&ApiConfig::default(), 100)).unwrap()));
 
+/// The document of the administration API.
+static ADMIN_DOCUMENT: LazyLock<Schema> = LazyLock::new(|| Schema(serde_json::from_slice(&admin_openapi()).unwrap()));
+
 /// The document of a server.
 pub struct Schema(pub Value);
 
 /// Checks that an answer is as documented. A path or a method that the document does not have is left out.
 pub fn assert_documented(method: &str, target: &str, answer: &Answer) {
     let path = target.split(['?', '#']).next().unwrap_or_default();
-    let is_json = answer.header("content-type") == Some("application/json");
-    if let Some(path) = DOCUMENT.path_of(path)
-        && DOCUMENT.0["paths"][path].get(method.to_lowercase()).is_some()
-        && is_json
-    {
-        DOCUMENT.check(method, path, answer.status, &answer.body);
+    if answer.header("content-type") == Some("application/json") {
+        let is_admin = path.starts_with("/api/admin/");
+        let document = if is_admin { &*ADMIN_DOCUMENT } else { &*DOCUMENT };
+        document.check_known(method, path, answer.status, &answer.body);
     }
 }
 
+/// Checks that an answer of the administration API is as documented.
+pub fn assert_admin_documented(method: &str, path: &str, status: u16, body: &[u8]) {
+    assert!(ADMIN_DOCUMENT.path_of(path).is_some(), "{path} is not documented");
+    ADMIN_DOCUMENT.check_known(method, path, status, body);
+}
+
 impl Schema {
+    /// Checks a body, if the document has its path and method.
+    fn check_known(&self, method: &str, path: &str, status: u16, body: &[u8]) {
+        if let Some(path) = self.path_of(path)
+            && self.0["paths"][path].get(method.to_lowercase()).is_some()
+        {
+            self.check(method, path, status, body);
+        }
+    }
+
     /// The documented path that a path belongs to.
     fn path_of(&self, path: &str) -> Option<&str> {
         let segments = |path: &str| -> Vec<String> {

@@ -662,6 +662,10 @@ impl OutboxStore for MemoryStore {
         Ok(Claim { id: Uuid::nil(), events: Vec::new() })
     }
 
+    async fn contains(&self, _: Uuid) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
     async fn ack(&self, _: Uuid) -> Result<(), StoreError> {
         Ok(())
     }

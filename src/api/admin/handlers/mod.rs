@@ -9,3 +9,14 @@ pub(super) mod samples;
 pub(super) mod session;
 pub(super) mod sessions;
 pub(super) mod tokens;
+
+// The server itself.
+pub(super) mod backups;
+pub(super) mod jobs;
+pub(super) mod journal;
+pub(super) mod journal_export;
+mod journal_lines;
+pub(super) mod openapi;
+pub(super) mod overview;
+pub(super) mod receipts;
+pub(super) mod system;
