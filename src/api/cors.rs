@@ -24,12 +24,13 @@ pub(super) fn layer(origins: &[String]) -> Option<CorsLayer> {
     Some(
         CorsLayer::new()
             .allow_origin(allowed)
-            .allow_methods([Method::GET, Method::POST, Method::DELETE])
+            .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
             .allow_headers([
                 HeaderName::from_static("app-id"),
                 HeaderName::from_static("app-key"),
                 IDEMPOTENCY_KEY,
                 header::CONTENT_TYPE,
+                header::IF_MATCH,
             ])
             .expose_headers([TRANSACTION_ID, IDEMPOTENCY_REPLAYED, KEY_ENDS_AT, header::RETRY_AFTER])
             .max_age(Duration::from_secs(3600)),

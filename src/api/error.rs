@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::domain::{Check, DecodeFault, PhotoFault};
 use crate::service::{AdminError, Error, JobRefusal, SystemError};
 use crate::store::application::MAX_KEYS;
-use crate::store::{AppKeyRefusal, AppRefusal, ChangeRefusal};
+use crate::store::{AppKeyRefusal, AppRefusal, ChangeRefusal, LimitReached};
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -73,6 +73,15 @@ pub enum ApiError {
     /// No crop of a sample is kept, or the sample does not exist.
     #[error("no crop is kept")]
     NoCrop,
+    /// The state of what is to be changed does not allow it; in the administration API.
+    #[error(transparent)]
+    Conflict(Error),
+    /// None of the photos of a person can be enrolled; with the reason for each.
+    #[error("no photo is accepted")]
+    NoPhotoAccepted(Value),
+    /// The guard refuses a person; with what it found.
+    #[error("the guard refuses the person")]
+    GuardRefused(Value),
     /// A handler panicked.
     #[error("a handler panicked: {0}")]
     Panicked(String),
@@ -225,6 +234,13 @@ impl ApiError {
             }
             Self::Refused(refusal) => refused_body(refusal),
             Self::NoCrop => body(S::NOT_FOUND, 404, "no crop of this sample is kept").reason("noCrop"),
+            Self::Conflict(error) => conflict_body(error),
+            Self::NoPhotoAccepted(details) => {
+                body(S::BAD_REQUEST, 400, "no photo can be enrolled").reason("noPhotoAccepted").details(details.clone())
+            }
+            Self::GuardRefused(details) => {
+                body(S::CONFLICT, 409, "the person looks like a mix-up").reason("guardRefused").details(details.clone())
+            }
             Self::Panicked(_) => body(S::INTERNAL_SERVER_ERROR, 500, INTERNAL),
         }
     }
@@ -234,7 +250,16 @@ impl ApiError {
     pub(super) fn retry_after(&self, usual: u64) -> Option<u64> {
         match self {
             Self::TooMany(wait) => Some((wait.as_millis().div_ceil(1000) as u64).max(1)),
-            Self::Service(Error::Administration(_) | Error::Application(_) | Error::Key(_)) | Self::Refused(_) => None,
+            Self::Service(
+                Error::Administration(_)
+                | Error::Application(_)
+                | Error::Key(_)
+                | Error::SearchIndexOff
+                | Error::CountDiffers(_),
+            )
+            | Self::Refused(_)
+            | Self::Conflict(_)
+            | Self::GuardRefused(_) => None,
             Self::Service(Error::System(error)) if *error != SystemError::JournalBusy => None,
             error => match error.body().status {
                 StatusCode::SERVICE_UNAVAILABLE | StatusCode::CONFLICT => Some(usual.max(1)),
@@ -262,6 +287,25 @@ fn service_body(error: &Error) -> ErrorBody {
     match error {
         Error::Photo(fault) => photo_body(*fault),
         Error::TemplateExists => body(S::BAD_REQUEST, 400, "Template already exists"),
+        Error::ExternalIdTaken => {
+            body(S::BAD_REQUEST, 400, "externalId is taken by another template").reason("externalIdTaken")
+        }
+        Error::Detail(error) => {
+            let field = FieldFault { field: error.field.to_string(), info: error.fault.to_string() };
+            ErrorBody { fields: vec![field], ..body(S::BAD_REQUEST, 400, error.to_string()).reason("invalidFields") }
+        }
+        Error::ConsentMissing => {
+            body(S::BAD_REQUEST, 400, "consentReference is required by this application").reason("consentMissing")
+        }
+        Error::TemplateChanged => {
+            body(S::PRECONDITION_FAILED, 412, "the template was changed meanwhile, read it again").reason("changed")
+        }
+        Error::CountDiffers(count) => body(S::CONFLICT, 409, "the template has another number of samples")
+            .reason("countDiffers")
+            .details(json!({ "count": count })),
+        Error::SearchIndexOff => {
+            body(S::CONFLICT, 409, "the search index of names is off for this application").reason("searchIndexOff")
+        }
         Error::LimitReached(limit) => body(S::BAD_REQUEST, 400, limit.to_string()),
         Error::TemplateNotFound => body(S::BAD_REQUEST, 400, "Template not found"),
         Error::Change(refusal) => change_body(refusal),
@@ -404,6 +448,19 @@ fn system_body(error: &SystemError) -> ErrorBody {
         SystemError::SearchTooLong => body(S::SERVICE_UNAVAILABLE, 503, error.to_string()).reason("searchTooLong"),
         SystemError::JournalBusy => body(S::SERVICE_UNAVAILABLE, 503, error.to_string()).reason("journalBusy"),
     }
+}
+
+/// A conflict, with the text that the public API has for it.
+fn conflict_body(error: &Error) -> ErrorBody {
+    let reason = match error {
+        Error::TemplateExists => "templateExists",
+        Error::ExternalIdTaken => "externalIdTaken",
+        Error::LimitReached(LimitReached::SamplesPerTemplate(_)) => "sampleLimit",
+        Error::LimitReached(_) => "quotaReached",
+        Error::Suspicious(_) => "guardRefused",
+        _ => "conflict",
+    };
+    ErrorBody { status: StatusCode::CONFLICT, code: 409, ..service_body(error) }.reason(reason)
 }
 
 fn photo_body(fault: PhotoFault) -> ErrorBody {

@@ -6,7 +6,7 @@ use axum::body::Bytes;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::middleware::{from_fn_with_state, map_response_with_state};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use axum::{Extension, Router};
 use tower::Layer;
 use tower::util::{MapRequestLayer, option_layer};
@@ -50,6 +50,7 @@ pub(super) const HEALTH_PATHS: [&str; 2] = ["/healthz", "/readyz"];
 struct Route {
     endpoint: Endpoint,
     handler: MethodRouter<ApiState>,
+    is_hidden: bool,
 }
 
 impl Route {
@@ -60,7 +61,11 @@ impl Route {
         handler: MethodRouter<ApiState>,
         operation: Operation,
     ) -> Self {
-        Self { endpoint: Endpoint { method, path, access, operation }, handler: access.guard(handler) }
+        Self {
+            endpoint: Endpoint { method, path, access, operation },
+            handler: access.guard(handler),
+            is_hidden: false,
+        }
     }
 
     fn get<T: 'static>(
@@ -88,6 +93,20 @@ impl Route {
         operation: Operation,
     ) -> Self {
         Self::new(Method::DELETE, path, access, delete(handler), operation)
+    }
+
+    fn patch<T: 'static>(
+        path: &'static str,
+        access: Access,
+        handler: impl Handler<T, ApiState>,
+        operation: Operation,
+    ) -> Self {
+        Self::new(Method::PATCH, path, access, patch(handler), operation)
+    }
+
+    /// The same, without an operation in the document.
+    fn hidden(self) -> Self {
+        Self { is_hidden: true, ..self }
     }
 
     /// An endpoint of the vendor that this server does not have.
@@ -120,6 +139,14 @@ fn table() -> Vec<Route> {
         Route::get("/api/v1.0/key", Access::AnyKey, key::key, openapi::KEY),
         Route::get("/api/v1.0/templates", Access::READ, templates::list, openapi::TEMPLATES),
         Route::get("/api/v1.0/templates/{templateId}", Access::READ, templates::one, openapi::TEMPLATE),
+        Route::post("/api/v1.0/templates/search", Access::READ, templates::search, openapi::SEARCH_TEMPLATES),
+        // The template with the id `search`.
+        Route::get("/api/v1.0/templates/search", Access::READ, templates::one, openapi::TEMPLATE).hidden(),
+        Route::patch("/api/v1.0/templates/search", Access::ENROLL, templates::change, openapi::CHANGE_TEMPLATE)
+            .hidden(),
+        Route::delete("/api/v1.0/templates/search", Access::DELETE, templates::remove, openapi::REMOVE_TEMPLATE)
+            .hidden(),
+        Route::patch("/api/v1.0/templates/{templateId}", Access::ENROLL, templates::change, openapi::CHANGE_TEMPLATE),
         Route::delete("/api/v1.0/templates/{templateId}", Access::DELETE, templates::remove, openapi::REMOVE_TEMPLATE),
         Route::post("/api/v1.0/templates/{templateId}/samples", Access::ENROLL, add::add_sample, openapi::ADD_SAMPLE),
         Route::post(
@@ -168,14 +195,18 @@ pub fn paths() -> BTreeSet<&'static str> {
 
 /// The OpenAPI document of a server with these limits.
 pub fn openapi(config: &ApiConfig, max_candidates: usize) -> Bytes {
-    openapi::document(table().iter().map(|route| &route.endpoint), config, max_candidates)
+    openapi::document(
+        table().iter().filter(|route| !route.is_hidden).map(|route| &route.endpoint),
+        config,
+        max_candidates,
+    )
 }
 
 /// The HTTP side of a listener. A route that it does not serve does not exist there.
 pub fn router(api: ApiState, part: Routes) -> Router {
     let document = openapi(api.config(), api.service().policy().max_candidates);
     let mut methods: BTreeMap<_, MethodRouter<ApiState>> = BTreeMap::new();
-    for Route { endpoint: Endpoint { path, .. }, handler } in table() {
+    for Route { endpoint: Endpoint { path, .. }, handler, .. } in table() {
         if part.has(path) {
             let others = methods.remove(path).unwrap_or_default();
             methods.insert(path, others.merge(handler));

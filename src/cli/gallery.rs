@@ -9,13 +9,13 @@ use clap::Subcommand;
 
 use super::ndjson::Line;
 use super::output::outln;
-use super::target::{PAGE, Target, each_page, resolve};
+use super::target::{Target, each_page, resolve};
 use super::{CliError, journal_command, template_check};
 use crate::app;
 use crate::domain::{AppId, Revision, TemplateId};
 use crate::gallery::{Matcher as _, MatcherFeed as _, brute_force};
 use crate::settings::Settings;
-use crate::store::{OpenMode, Store, TemplateRecord};
+use crate::store::{OpenMode, PersonRecord, Store};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -70,24 +70,21 @@ async fn export(settings: &Settings, store: &Store, app: &AppId, file: &Path) ->
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let mut out = BufWriter::new(options.open(file).map_err(CliError::file(file))?);
     let mut count = 0;
-    each_page(store, app, &model, async |after, page| {
-        let last = page.last().map(|template| template.id.clone());
-        let mut records: HashMap<TemplateId, TemplateRecord> = HashMap::with_capacity(page.len());
-        let mut after = after.cloned();
-        loop {
-            let list = store.templates.page(app, after.as_ref(), PAGE).await?;
-            records.extend(list.templates.into_iter().map(|record| (record.id.clone(), record)));
-            after = list.next;
-            if after.is_none() || after >= last {
-                break;
-            }
+    each_page(store, app, &model, async |_, page| {
+        let ids: Vec<TemplateId> = page.iter().map(|template| template.id.clone()).collect();
+        let people = store.people.people(app, &ids).await?;
+        if let Some(person) = people.iter().find(|person| person.unreadable) {
+            let id = &person.template.id;
+            return Err(CliError::message(format!("the details of template {id} cannot be opened; see the log")));
         }
+        let people: HashMap<TemplateId, PersonRecord> =
+            people.into_iter().map(|person| (person.template.id.clone(), person)).collect();
         for template in page {
             count += 1;
-            let record = records.get(&template.id);
+            let person = people.get(&template.id);
             let line = Line::from(template);
-            let line = match record {
-                Some(record) => line.dated(record),
+            let line = match person {
+                Some(person) => line.noted(person),
                 None => line, // it was removed meanwhile
             };
             serde_json::to_writer(&mut out, &line).map_err(|e| CliError::file(file)(e.into()))?;

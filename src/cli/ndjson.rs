@@ -3,10 +3,13 @@
 use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-use crate::domain::{Embedding, EmbeddingError, IdError, ModelTag, SampleId, parse_rfc3339, rfc3339};
+use crate::domain::{
+    DetailError, Details, Embedding, EmbeddingError, IdError, ModelTag, SampleId, parse_rfc3339, rfc3339,
+};
 use crate::gallery::{IndexedTemplate, Sample};
-use crate::store::{DatedTemplate, TemplateRecord};
+use crate::store::{DatedTemplate, PersonRecord};
 
 /// One line: a template. Unknown fields, of newer versions, are ignored.
 #[derive(Debug, Serialize, Deserialize)]
@@ -17,6 +20,9 @@ pub struct Line {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) created_at: Option<String>,
     pub(super) samples: Vec<LineSample>,
+    /// Its details: `name`, `externalId`, `groups`, `metadata`, `consentReference` and `expiresAt`.
+    #[serde(flatten)]
+    pub(super) details: Map<String, Value>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,6 +48,9 @@ pub enum LineError {
     /// A time is not in RFC 3339.
     #[error("createdAt must be a time such as 2026-11-23T09:30:00.000Z")]
     Time,
+    /// A detail is invalid.
+    #[error(transparent)]
+    Detail(#[from] DetailError),
     /// Its numbers are not an embedding.
     #[error(transparent)]
     Embedding(#[from] EmbeddingError),
@@ -71,11 +80,16 @@ impl Line {
             samples_at.push(time(sample.created_at.as_deref())?);
         }
         let template = IndexedTemplate { id: line.template_id.parse()?, samples };
-        Ok(DatedTemplate { template, created_at, samples_at })
+        let details = Details::from_json(&line.details)?;
+        Ok(DatedTemplate { template, created_at, samples_at, details })
     }
 
-    /// Adds the times of the stored template.
-    pub(super) fn dated(mut self, record: &TemplateRecord) -> Self {
+    /// Adds the details and the times of the stored template.
+    pub(super) fn noted(mut self, person: &PersonRecord) -> Self {
+        if let Value::Object(details) = person.details.to_full_json() {
+            self.details = details;
+        }
+        let record = &person.template;
         self.created_at = Some(rfc3339(record.created_at));
         for sample in &mut self.samples {
             let stored = record.samples.iter().find(|stored| stored.id.0 == sample.sample_id);
@@ -97,6 +111,6 @@ impl From<IndexedTemplate> for Line {
             created_at: None,
             embedding: sample.embedding.values().to_vec(),
         });
-        Self { template_id: template.id.to_string(), created_at: None, samples: samples.collect() }
+        Self { template_id: template.id.to_string(), created_at: None, samples: samples.collect(), details: Map::new() }
     }
 }

@@ -1,5 +1,7 @@
 //! `semblance retention`: what waits for an operator before it is erased.
 
+use std::time::UNIX_EPOCH;
+
 use clap::Subcommand;
 
 use super::output::outln;
@@ -7,7 +9,7 @@ use super::{CliError, journal_command};
 use crate::app;
 use crate::domain::{AppId, rfc3339};
 use crate::settings::Settings;
-use crate::store::{ClockReading, OpenMode, RetentionRecord, Store};
+use crate::store::{ClockReading, Hold, OpenMode, RetentionRecord, Store};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -58,10 +60,10 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             let Some(hold) = store.retention.confirm_expiry(&app).await? else {
                 return Err(CliError::message(format!("nothing is held for application {id}")));
             };
-            let before = rfc3339(hold.enrolled_before);
             outln!(
-                "{app}: {} templates enrolled before {before} are confirmed; a running server erases them within a minute",
-                hold.templates
+                "{app}: {} templates {} are confirmed; a running server erases them within a minute",
+                hold.templates,
+                which(&hold)
             )
         }
         Command::ConfirmClock => {
@@ -102,30 +104,44 @@ async fn status(store: &Store, json: bool) -> Result<(), CliError> {
     }
     outln!("clock: {} (last seen by a server: {})", rfc3339(reading.now), seen(&reading))?;
     for RetentionRecord { app, period, share, hold } in &retentions {
-        let period = humantime::format_duration(*period);
+        let period = period.map_or_else(
+            || "templates are kept until their own expiry".to_owned(),
+            |period| format!("templates are kept for {}", humantime::format_duration(period)),
+        );
         let held = hold.map_or_else(
             || "nothing is held".to_owned(),
             |hold| {
                 format!(
-                    "{} templates enrolled before {} are held since {}: check, then run `semblance retention confirm {app}`",
+                    "{} templates {} are held since {}: check, then run `semblance retention confirm {app}`",
                     hold.templates,
-                    rfc3339(hold.enrolled_before),
+                    which(&hold),
                     rfc3339(hold.since)
                 )
             },
         );
-        outln!("{app}: templates are kept for {period}; up to {share} % may expire within a day; {held}")?;
+        outln!("{app}: {period}; up to {share} % may expire within a day; {held}")?;
     }
     Ok(())
+}
+
+/// Which templates are held, in words.
+fn which(hold: &Hold) -> String {
+    let (enrolled, expire) = (rfc3339(hold.enrolled_before), rfc3339(hold.expire_before));
+    if hold.enrolled_before == UNIX_EPOCH {
+        format!("that expire before {expire}")
+    } else {
+        format!("enrolled before {enrolled}, or that expire by themselves before {expire},")
+    }
 }
 
 fn json_record(record: &RetentionRecord) -> serde_json::Value {
     serde_json::json!({
         "app_id": record.app.as_str(),
-        "retention_s": record.period.as_secs(),
+        "retention_s": record.period.map(|period| period.as_secs()),
         "share": record.share,
         "held": record.hold.map_or(0, |hold| hold.templates),
         "enrolled_before": record.hold.map(|hold| rfc3339(hold.enrolled_before)),
+        "expire_before": record.hold.map(|hold| rfc3339(hold.expire_before)),
         "held_since": record.hold.map(|hold| rfc3339(hold.since)),
     })
 }

@@ -53,6 +53,8 @@ pub struct EnrollRules {
     pub min_quality: Option<f64>,
     /// How much the application may store.
     pub quota: Quota,
+    /// Whether an enrollment needs a reference to a consent.
+    pub require_consent: bool,
 }
 
 /// The most that one application may store. `None`: no limit.

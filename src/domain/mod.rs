@@ -1,6 +1,6 @@
 //! Facts and rules: identifiers, faces, scores, embeddings, similarity, faults.
 //!
-//! Nothing in here does I/O, knows HTTP, SQL, JSON or a model file. Every value
+//! Nothing in here does I/O, knows HTTP, SQL or a model file; the only JSON is the metadata of people. Every value
 //! that can be wrong is checked when it is made, so that code further in never
 //! has to ask again.
 
@@ -11,6 +11,7 @@ mod app_key;
 mod application;
 mod clock;
 mod crop;
+pub mod details;
 mod embedding;
 mod face;
 mod fault;
@@ -34,6 +35,7 @@ pub use app_key::{AppKeyId, AppKeyIdError, AppKeyState, KeySwitch, Scope, ScopeE
 pub use application::{AppState, RequestLimits, application_name};
 pub use clock::{Clock, ClockTrust, RandomError, TestClock, fill_random, random_uuid, stopwatch};
 pub use crop::FaceCrop;
+pub use details::{DetailError, DetailFault, Details, DetailsPatch, Field};
 pub use embedding::{Embedding, EmbeddingError, ModelTag};
 pub use face::{BoundingBox, Landmarks, Point, Pose};
 pub use fault::{PhotoFault, Shortfall};

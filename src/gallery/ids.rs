@@ -9,7 +9,7 @@ use crate::domain::TemplateId;
 
 /// A template id in 24 bytes: most ids are a UUID or short.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum CompactId {
+pub(crate) enum CompactId {
     /// A UUID as [`Uuid`] prints it: lower case, with hyphens.
     Uuid([u8; 16]),
     Short(u8, [u8; 22]),
@@ -17,7 +17,7 @@ pub(super) enum CompactId {
 }
 
 impl CompactId {
-    pub(super) fn new(id: &TemplateId) -> Self {
+    pub(crate) fn new(id: &TemplateId) -> Self {
         let text = id.as_str();
         if let Ok(uuid) = Uuid::try_parse(text)
             && text.len() == 36
@@ -36,7 +36,7 @@ impl CompactId {
     }
 
     /// Calls `f` with the id as text.
-    pub(super) fn with_text<T>(&self, f: impl FnOnce(&str) -> T) -> T {
+    pub(crate) fn with_text<T>(&self, f: impl FnOnce(&str) -> T) -> T {
         match self {
             Self::Uuid(bytes) => {
                 let mut buffer = [0; 36];
@@ -50,12 +50,26 @@ impl CompactId {
         }
     }
 
-    pub(super) fn template(&self) -> Option<TemplateId> {
+    /// Whether the id may begin with a text, before the text of the id is made.
+    pub(crate) fn may_begin_with(&self, prefix: &str) -> bool {
+        match self {
+            Self::Uuid(bytes) => {
+                // Most texts are ruled out by their first character.
+                let first =
+                    prefix.chars().next().map(|first| first.to_digit(16).filter(|_| !first.is_ascii_uppercase()));
+                first.is_none_or(|digit| digit == Some(u32::from(bytes[0] >> 4)))
+            }
+            Self::Short(length, _) => prefix.len() <= usize::from(*length),
+            Self::Long(_) => true,
+        }
+    }
+
+    pub(crate) fn template(&self) -> Option<TemplateId> {
         self.with_text(|text| text.parse().ok())
     }
 
     /// Bytes of memory beyond the 24.
-    pub(super) fn heap_bytes(&self) -> usize {
+    pub(crate) fn heap_bytes(&self) -> usize {
         match self {
             Self::Long(text) => text.len() + size_of::<usize>(),
             Self::Uuid(_) | Self::Short(..) => 0,
@@ -78,7 +92,7 @@ impl PartialOrd for CompactId {
 
 /// Maps ids, which are stored elsewhere, to numbers: a hash table of five bytes an entry.
 #[derive(Default)]
-pub(super) struct Directory {
+pub(crate) struct Directory {
     numbers: HashTable<u32>,
     hasher: RandomState,
 }
@@ -103,31 +117,31 @@ fn rehash<'a>(hasher: &RandomState, id_of: impl Fn(u32) -> Option<&'a CompactId>
 }
 
 impl Directory {
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.numbers.len()
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.numbers.allocation_size()
     }
 
     /// The number of an id. `is` tells whether a number belongs to the id.
-    pub(super) fn get(&self, id: &CompactId, is: impl Fn(u32) -> bool) -> Option<u32> {
+    pub(crate) fn get(&self, id: &CompactId, is: impl Fn(u32) -> bool) -> Option<u32> {
         self.numbers.find(hash(&self.hasher, id), |number| is(*number)).copied()
     }
 
     /// Adds the number of an id that is not in the table. `id_of` gives the id of any number, including this one.
-    pub(super) fn insert<'a>(&mut self, id: &CompactId, number: u32, id_of: impl Fn(u32) -> Option<&'a CompactId>) {
+    pub(crate) fn insert<'a>(&mut self, id: &CompactId, number: u32, id_of: impl Fn(u32) -> Option<&'a CompactId>) {
         self.numbers.insert_unique(hash(&self.hasher, id), number, rehash(&self.hasher, id_of));
     }
 
     /// Reserves memory for `count` more ids.
-    pub(super) fn reserve<'a>(&mut self, count: usize, id_of: impl Fn(u32) -> Option<&'a CompactId>) {
+    pub(crate) fn reserve<'a>(&mut self, count: usize, id_of: impl Fn(u32) -> Option<&'a CompactId>) {
         self.numbers.reserve(count, rehash(&self.hasher, id_of));
     }
 
     /// Removes an id. `id_of` gives the id of any other number.
-    pub(super) fn remove<'a>(
+    pub(crate) fn remove<'a>(
         &mut self,
         id: &CompactId,
         is: impl Fn(u32) -> bool,
@@ -171,6 +185,7 @@ mod tests {
         ];
         for a in texts {
             assert_eq!(compact(a).template().unwrap().as_str(), a);
+            assert!(a.char_indices().all(|(end, _)| compact(a).may_begin_with(&a[..end])));
             for b in texts {
                 assert_eq!(compact(a).cmp(&compact(b)), a.cmp(b), "{a} {b}");
                 assert_eq!(compact(a) == compact(b), a == b);

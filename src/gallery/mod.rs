@@ -22,6 +22,7 @@ mod tests;
 use async_trait::async_trait;
 
 pub use frames::{Export, Frames, NotAGallery};
+pub(crate) use ids::{CompactId, Directory};
 pub use matcher::MemoryMatcher;
 pub use search::SearchStats;
 

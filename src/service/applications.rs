@@ -387,6 +387,27 @@ impl Applications {
         self.changed(self.store.set_min_quality(app, min_quality).await).await
     }
 
+    /// Sets whether names, external ids and metadata are searched in memory; `false` when the application does not exist.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_name_search(&self, app: &AppId, searched: bool) -> Result<bool, Error> {
+        self.changed(self.store.set_name_search(app, searched).await).await
+    }
+
+    /// Sets whether an enrollment needs a reference to a consent; `false` when the application does not exist.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn set_require_consent(&self, app: &AppId, required: bool) -> Result<bool, Error> {
+        self.changed(self.store.set_require_consent(app, required).await).await
+    }
+
+    /// Whether names, external ids and metadata of an application are searched in memory.
+    pub fn has_name_search(&self, app: &AppId) -> bool {
+        self.cache.load().get(app).is_some_and(|app| app.name_search)
+    }
+
     /// Sets whether crops of the faces that an application enrolls are kept; `false` when the application does not exist.
     /// Crops that were kept before are erased when it is switched off, within a minute.
     ///

@@ -1,10 +1,10 @@
 //! Enroll: a photo becomes a template, or another sample of one.
 
 use super::{Caller, Error, Once, PhotoOptions, Service, Suspicion, embedding};
-use crate::domain::{Analysis, AnalysisRequest, Check, Measure, SampleId, TemplateId};
+use crate::domain::{Analysis, AnalysisRequest, Check, Details, Measure, SampleId, TemplateId};
 use crate::gallery::Sample;
 use crate::image::Photo;
-use crate::store::{EnrolledSample, ErasureReason, Executed, KeptReply, OnConflict};
+use crate::store::{EnrolledSample, ErasureReason, Executed, KeptReply, NewTemplate, OnConflict};
 
 /// A photo that was analyzed to be enrolled.
 #[derive(Debug, Clone)]
@@ -13,13 +13,22 @@ pub struct NewSample {
     sample: EnrolledSample,
 }
 
+impl NewSample {
+    /// The analysis and the sample.
+    pub(super) fn into_parts(self) -> (Analysis, EnrolledSample) {
+        (self.analysis, self.sample)
+    }
+}
+
 /// How a template is enrolled.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct EnrollOptions {
     /// The id of the template; `None`: a new random one.
     pub template: Option<TemplateId>,
     /// Whether an existing template of that id is replaced.
     pub replace: bool,
+    /// Its details.
+    pub details: Details,
 }
 
 /// A template that is durable and that the next search finds.
@@ -51,8 +60,8 @@ impl Service {
     /// Enrolls a template; with `once`, only if no equal request did so before.
     ///
     /// # Errors
-    /// [`Error::TemplateExists`], [`Error::LimitReached`], [`Error::Suspicious`], [`Error::KeyReused`],
-    /// store failures.
+    /// [`Error::TemplateExists`], [`Error::ExternalIdTaken`], [`Error::ConsentMissing`], [`Error::Detail`],
+    /// [`Error::LimitReached`], [`Error::Suspicious`], [`Error::KeyReused`], store failures.
     pub async fn enroll(
         &self,
         caller: &Caller,
@@ -61,6 +70,7 @@ impl Service {
         once: Option<Once>,
         render: Render<'_>,
     ) -> Result<Enrollment, Error> {
+        self.check_details(caller, &options.details)?;
         let NewSample { analysis, sample } = new;
         let warnings = match self.guard(caller, options.template.as_ref(), false, &sample.sample.embedding).await {
             Ok(warnings) => warnings,
@@ -71,12 +81,14 @@ impl Service {
         let on_conflict = if options.replace { replace } else { OnConflict::Refuse };
         let enrolled = Enrolled { template, sample: sample.sample.id, analysis, warnings };
         let result = render(&enrolled)?;
-        let (app, template) = (&caller.app, &enrolled.template);
+        let app = &caller.app;
+        let samples = std::slice::from_ref(&sample);
+        let new = NewTemplate { id: &enrolled.template, samples, details: &options.details };
         let executed = match &once {
-            None => Executed::Now(self.store.templates.insert(app, template, &sample, on_conflict).await?),
+            None => Executed::Now(self.store.people.enroll(app, &new, on_conflict).await?),
             Some(once) => {
                 let reply = once.reply(caller, &result);
-                self.store.idempotency.insert_once(app, once.key(), template, &sample, on_conflict, &reply).await?
+                self.store.idempotency.insert_once(app, once.key(), &new, on_conflict, &reply).await?
             }
         };
         self.publish_once(caller, once.as_ref(), executed, enrolled, result).await

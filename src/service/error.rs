@@ -4,10 +4,11 @@ use std::fmt;
 
 use super::admin_error::AdminError;
 use super::system_error::SystemError;
-use crate::domain::{Check, PhotoFault, Scope, Similarity, TemplateId};
+use crate::domain::{Check, DetailError, PhotoFault, Scope, Similarity, TemplateId};
 use crate::gallery::MatchError;
 use crate::store::{
-    AppKeyRefusal, AppRefusal, ChangeError, ChangeRefusal, InsertError, LimitReached, Refusal, StoreError,
+    AppKeyRefusal, AppRefusal, ChangeError, ChangeRefusal, EraseError, InsertError, LimitReached, Refusal, StoreError,
+    UpdateError,
 };
 
 /// Why a use case has no result.
@@ -19,6 +20,24 @@ pub enum Error {
     /// A template of that id exists and `replace` was not requested.
     #[error("a template of that id exists")]
     TemplateExists,
+    /// Another template of the application has the external id.
+    #[error("another template has the external id")]
+    ExternalIdTaken,
+    /// A detail of the template is refused.
+    #[error(transparent)]
+    Detail(#[from] DetailError),
+    /// The application requires a reference to a consent, and the enrollment has none.
+    #[error("a reference to a consent is missing")]
+    ConsentMissing,
+    /// The template has another revision than the caller expects.
+    #[error("the template was changed meanwhile")]
+    TemplateChanged,
+    /// The template has another number of samples than the caller confirms.
+    #[error("the template has {0} samples")]
+    CountDiffers(u64),
+    /// Names and metadata of the application are not searched.
+    #[error("the search index is off")]
+    SearchIndexOff,
     /// The template or the application has as much as it may have.
     #[error(transparent)]
     LimitReached(#[from] LimitReached),
@@ -160,6 +179,7 @@ impl From<InsertError> for Error {
     fn from(error: InsertError) -> Self {
         match error {
             InsertError::Refused(Refusal::Exists) => Self::TemplateExists,
+            InsertError::Refused(Refusal::ExternalIdTaken) => Self::ExternalIdTaken,
             InsertError::Refused(Refusal::Limit(limit)) => Self::LimitReached(limit),
             InsertError::Store(error) => error.into(),
         }
@@ -171,6 +191,29 @@ impl From<ChangeError> for Error {
         match error {
             ChangeError::Refused(refusal) => Self::Change(refusal),
             ChangeError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<UpdateError> for Error {
+    fn from(error: UpdateError) -> Self {
+        match error {
+            UpdateError::NotFound => Self::TemplateNotFound,
+            UpdateError::Changed => Self::TemplateChanged,
+            UpdateError::ExternalIdTaken => Self::ExternalIdTaken,
+            UpdateError::Invalid(error) => Self::Detail(error),
+            UpdateError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<EraseError> for Error {
+    fn from(error: EraseError) -> Self {
+        match error {
+            EraseError::NotFound => Self::TemplateNotFound,
+            EraseError::Changed => Self::TemplateChanged,
+            EraseError::CountDiffers(count) => Self::CountDiffers(count),
+            EraseError::Store(error) => error.into(),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use sha2::{Digest as _, Sha256};
 
 use super::{Caller, Error, Service};
-use crate::domain::{FaceCrop, TemplateId};
+use crate::domain::{Details, FaceCrop, TemplateId};
 use crate::store::SampleRecord;
 
 /// Everything that is held of a person.
@@ -15,6 +15,10 @@ pub struct PersonExport {
     pub id: TemplateId,
     /// When it was enrolled.
     pub created_at: SystemTime,
+    /// When it was last changed.
+    pub updated_at: SystemTime,
+    /// Its details.
+    pub details: Details,
     /// Its samples, oldest first.
     pub samples: Vec<SampleExport>,
 }
@@ -37,7 +41,12 @@ impl Service {
     /// # Errors
     /// [`Error::TemplateNotFound`], store failures.
     pub async fn export_person(&self, caller: &Caller, template: &TemplateId) -> Result<PersonExport, Error> {
-        let record = self.template(caller, template).await?;
+        let person = self.person(caller, template).await?;
+        if person.unreadable {
+            // An export that lacks what is held would be wrong.
+            return Err(Error::internal("the details of a person cannot be opened"));
+        }
+        let record = person.template;
         let model = self.analyze.embedding_model();
         let opened = self.store.templates.samples(&caller.app, model, template).await?;
         let mut samples = Vec::with_capacity(record.samples.len());
@@ -50,6 +59,12 @@ impl Service {
             let crop = if stored.has_crop { self.crop(caller, template, stored.id).await? } else { None };
             samples.push(SampleExport { record: stored, embedding_sha256, crop });
         }
-        Ok(PersonExport { id: record.id, created_at: record.created_at, samples })
+        Ok(PersonExport {
+            id: record.id,
+            created_at: record.created_at,
+            updated_at: person.updated_at,
+            details: person.details,
+            samples,
+        })
     }
 }

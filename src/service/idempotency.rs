@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 
 use super::{Caller, Error, Service};
-use crate::domain::{AppId, IdempotencyKey, PhotoOptions, Subject, TemplateId};
+use crate::domain::{AppId, Details, IdempotencyKey, PhotoOptions, Subject, TemplateId};
 use crate::image::Photo;
 use crate::store::{EnrollmentReply, Fingerprint, KeptReply};
 
@@ -21,6 +21,8 @@ pub struct EnrollmentRequest<'a> {
     pub template: Option<&'a TemplateId>,
     /// Whether an existing template is replaced.
     pub replace: bool,
+    /// The details of the template.
+    pub details: &'a Details,
     /// Whose face, and which checks.
     pub photo_options: PhotoOptions,
 }
@@ -49,6 +51,11 @@ impl EnrollmentRequest<'_> {
         request.update([subject]);
         request.update(digest.finalize());
         request.update(template);
+        if !self.details.is_empty() {
+            // After a byte that no text has: the id has no fixed length.
+            request.update([0xff]);
+            request.update(self.details.to_full_json().to_string());
+        }
         Fingerprint(request.finalize().into())
     }
 }
@@ -158,7 +165,9 @@ mod tests {
         let (photo, other) = (Photo::new(vec![7; 300_000]), Photo::new(vec![8; 300_000]));
         let (one, two): (TemplateId, TemplateId) = ("one".parse().unwrap(), "two".parse().unwrap());
         let photo_options = PhotoOptions::default();
-        let first = EnrollmentRequest { extends: false, template: None, replace: false, photo_options };
+        let none = &Details::default();
+        let named = &Details { name: Some("Ada".to_owned()), ..Details::default() };
+        let first = EnrollmentRequest { extends: false, template: None, replace: false, details: none, photo_options };
         let with = |subject, checks| EnrollmentRequest { photo_options: PhotoOptions { subject, checks }, ..first };
         let all = [
             (first, &photo),
@@ -166,6 +175,7 @@ mod tests {
             (EnrollmentRequest { replace: true, ..first }, &photo),
             (EnrollmentRequest { template: Some(&one), ..first }, &photo),
             (EnrollmentRequest { template: Some(&two), ..first }, &photo),
+            (EnrollmentRequest { details: named, ..first }, &photo),
             (first, &other),
             (with(Subject::Largest, Checks::default()), &photo),
             (with(Subject::Central, Checks::default()), &photo),

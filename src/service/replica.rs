@@ -8,9 +8,10 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::task::JoinHandle;
 
 use super::loader::{Loader, Loading, MissingKey, StoredGallery, Unreadable};
+use super::people::PeopleIndexes;
 use super::snapshots::Snapshots;
 use crate::compute::{Pool, PoolConfig};
-use crate::domain::{AppId, Clock, ModelTag, Revision, TenantKey, stopwatch};
+use crate::domain::{AppId, Clock, ModelTag, Revision, TemplateId, TenantKey, stopwatch};
 use crate::gallery::{Applied, MatcherFeed};
 use crate::store::{Changes, GalleryPosition, Store, StoreError};
 
@@ -41,6 +42,8 @@ pub(super) struct Shared {
     pub(super) clock: Clock,
     pub(super) loader: Loader,
     pub(super) snapshots: Option<Snapshots>,
+    /// The details of people in memory.
+    pub(super) people: PeopleIndexes,
     pub(super) pool: Pool<()>,
 }
 
@@ -335,6 +338,8 @@ impl Replica {
         self.state.lock().unreadable = unreadable;
         self.shared.change_index(app, move |feed, app| feed.replace(app, revision, templates)).await?;
         self.state.lock().position = Some(position);
+        // What changed meanwhile is not known one by one.
+        self.shared.people.drop_index(app);
         tracing::info!(%app, %revision, templates = count, seconds = start.elapsed().as_secs_f64(), "gallery loaded");
         Ok(())
     }
@@ -355,7 +360,9 @@ impl Replica {
                         )));
                     };
                     let read = changes.iter().map(|change| &change.template.id);
+                    let ids: Vec<TemplateId> = read.clone().cloned().collect();
                     self.state.lock().unreadable.update(app, read, unreadable, &self.shared.clock);
+                    self.shared.people.update(app, &ids).await?;
                     let has_gap = self.shared.change_index(app, move |feed, app| {
                         changes.into_iter().any(|change| feed.apply(app, change) == Applied::Gap)
                     });
@@ -374,6 +381,27 @@ impl Replica {
             }
         }
         Ok(moved)
+    }
+
+    /// Begins to load the index of people, once the gallery is loaded: from then on its changes are known.
+    pub(super) fn load_people(self: &Arc<Self>) {
+        if self.position().is_none() {
+            return;
+        }
+        let Some(generation) = self.shared.people.begin(&self.app) else { return };
+        let replica = Arc::clone(self);
+        tokio::spawn(async move {
+            let (app, people) = (&replica.app, &replica.shared.people);
+            let loaded = async {
+                let index = people.read(app).await?;
+                let _updating = replica.updating.lock().await;
+                people.finish(app, generation, index).await
+            };
+            if let Err(error) = loaded.await {
+                tracing::debug!(%app, %error, "the index of people is not loaded yet");
+                people.fail(app, generation);
+            }
+        });
     }
 
     /// Writes a snapshot of the gallery if one is due.

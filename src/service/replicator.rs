@@ -16,6 +16,7 @@ use futures_util::future::join_all;
 use parking_lot::Mutex;
 
 use super::loader::{Loader, Loading};
+use super::people::PeopleIndexes;
 use super::replica::{Replica, Shared, index_pool};
 use super::snapshots::Snapshots;
 use super::{Administrators, Applications};
@@ -53,9 +54,10 @@ impl Replicator {
         max_stale: Option<Duration>,
     ) -> Self {
         let polled_at = Mutex::new(clock.instant());
+        let people = PeopleIndexes::new(Arc::clone(&store.people));
         let loader = Loader::new(store.templates.clone(), model.clone(), clock.clone());
         Self {
-            shared: Arc::new(Shared { store, feed, model, clock, loader, snapshots, pool: index_pool() }),
+            shared: Arc::new(Shared { store, feed, model, clock, loader, snapshots, people, pool: index_pool() }),
             callers,
             replicas: Mutex::default(),
             loaded: AtomicBool::new(false),
@@ -131,6 +133,21 @@ impl Replicator {
         Arc::clone(replicas.entry(app.clone()).or_insert_with(new))
     }
 
+    /// The indexes of people.
+    pub(super) fn people(&self) -> &PeopleIndexes {
+        &self.shared.people
+    }
+
+    /// Begins to load the index of people of an application, unless it is there.
+    pub(super) fn load_people(&self, app: &AppId) {
+        self.replica(app).load_people();
+    }
+
+    /// Bytes of memory of an application's index of people; zero where it has none.
+    pub fn people_index_bytes(&self, app: &AppId) -> usize {
+        self.shared.people.bytes(app)
+    }
+
     /// Makes a committed write visible to the next search. When the store cannot be read at this moment, the write is
     /// durable all the same and the next successful poll publishes it.
     pub(super) async fn publish(&self, app: &AppId, revision: Revision) {
@@ -169,6 +186,13 @@ impl Replicator {
         self.unload_others(&positions.iter().map(|(app, _)| app).collect()).await?;
         let tasks: Vec<_> =
             positions.iter().filter_map(|(app, position)| self.replica(app).follow(*position, began)).collect();
+        for (app, _) in &positions {
+            if self.callers.applications.has_name_search(app) {
+                self.load_people(app);
+            } else {
+                self.shared.people.drop_index(app);
+            }
+        }
         let ended = tokio::time::timeout(limit, join_all(tasks)).await.unwrap_or_default();
         if positions.iter().all(|(app, _)| self.replica(app).is_settled()) {
             self.loaded.store(true, Ordering::Release);
@@ -188,6 +212,7 @@ impl Replicator {
         }
         for app in &gone {
             self.shared.change_index(app, |feed, app| feed.unload(app)).await?;
+            self.shared.people.drop_index(app);
         }
         // A replica that a task still uses stays until the next round, so that no second one updates the same gallery.
         self.replicas.lock().retain(|app, replica| alive.contains(app) || Arc::strong_count(replica) > 1);

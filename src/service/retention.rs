@@ -1,11 +1,13 @@
 //! Retention: expired templates are erased, unless the clock is wrong or too many expire at once.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::{ClockDoubt, Error, Service};
+use crate::domain::AppId;
 use crate::store::{RetentionRecord, StoreError};
 
 /// The most expired templates of an application that are erased in one transaction.
@@ -25,14 +27,17 @@ impl Service {
     /// # Errors
     /// Store failures, when nothing was erased: an application that fails does not delay the others.
     pub async fn remove_expired(&self) -> Result<usize, Error> {
-        let retentions = self.applications.retentions();
         let clock = self.applications.store_clock();
-        if retentions.is_empty() && clock.observation_age().is_some_and(|age| age < IDLE_OBSERVATION) {
+        let mut apps: BTreeSet<AppId> = self.applications.retentions().into_iter().map(|(app, _)| app).collect();
+        // A hold ends when nothing is due any more.
+        apps.extend(self.held().iter().map(|record| record.app.clone()));
+        apps.extend(self.store.retention.due_by_expiry().await?);
+        if apps.is_empty() && clock.observation_age().is_some_and(|age| age < IDLE_OBSERVATION) {
             return Ok(0);
         }
         let doubt = clock.observe(&*self.store.retention).await?;
         let (mut erased, mut failed) = (0, None);
-        for (app, _) in retentions.iter().filter(|_| doubt.is_none()) {
+        for app in apps.iter().filter(|_| doubt.is_none()) {
             match self.store.retention.expire(app, EXPIRE_BATCH).await {
                 Ok(expired) => {
                     if let Some(revision) = expired.revision {
@@ -77,8 +82,8 @@ impl Service {
             tracing::error!(
                 app = %record.app,
                 templates = hold.templates,
-                "the retention period of more templates is over than may expire within a day ({} % of the gallery); none \
-                 of them is erased until you check and run `semblance retention confirm {}`",
+                "the retention period or the expiry of more templates is over than may expire within a day ({} % of the \
+                 gallery); none of them is erased until you check and run `semblance retention confirm {}`",
                 record.share,
                 record.app,
             );

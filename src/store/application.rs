@@ -36,6 +36,8 @@ pub struct AppRecord {
     pub limits: RequestLimits,
     /// Whether crops of the faces that it enrolls are kept.
     pub keep_crops: bool,
+    /// Whether names, external ids and metadata are searched, in an index in memory.
+    pub name_search: bool,
     /// The number of changes by operators, its keys included.
     pub settings_revision: u64,
 }
@@ -52,6 +54,7 @@ impl AppRecord {
                 templates: change.max_templates.unwrap_or(templates),
                 samples: change.max_samples.unwrap_or(samples),
             },
+            require_consent: change.require_consent.unwrap_or(self.rules.require_consent),
         };
         Self {
             name: change.name.clone().unwrap_or(self.name),
@@ -62,6 +65,7 @@ impl AppRecord {
             threshold: change.threshold.unwrap_or(self.threshold),
             limits: change.limits.unwrap_or(self.limits),
             keep_crops: change.keep_crops.unwrap_or(self.keep_crops),
+            name_search: change.name_search.unwrap_or(self.name_search),
             ..self
         }
     }
@@ -80,6 +84,7 @@ impl AppRecord {
             threshold: None,
             limits: RequestLimits::default(),
             keep_crops: false,
+            name_search: true,
             settings_revision: 0,
         }
     }
@@ -430,6 +435,10 @@ pub struct AppChange {
     pub guard: Option<Guard>,
     /// Whether crops of enrolled faces are kept.
     pub keep_crops: Option<bool>,
+    /// Whether names, external ids and metadata are searched.
+    pub name_search: Option<bool>,
+    /// Whether an enrollment needs a reference to a consent.
+    pub require_consent: Option<bool>,
     /// The minimum quality of an enrolled photo.
     pub min_quality: Option<Option<f64>>,
     /// The most templates.

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::key::{KeyError, KeyId};
+use crate::domain::DetailError;
 
 /// Why a call of the store failed.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +89,18 @@ impl TransactionError for StoreError {
     }
 }
 
+impl TransactionError for UpdateError {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_conflict())
+    }
+}
+
+impl TransactionError for EraseError {
+    fn is_conflict(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_conflict())
+    }
+}
+
 impl TransactionError for InsertError {
     fn is_conflict(&self) -> bool {
         matches!(self, Self::Store(error) if error.is_conflict())
@@ -100,6 +113,9 @@ pub enum Refusal {
     /// A template with that id exists.
     #[error("a template of that id exists")]
     Exists,
+    /// Another template of the application has the external id.
+    #[error("another template has the external id")]
+    ExternalIdTaken,
     /// A limit is reached.
     #[error(transparent)]
     Limit(#[from] LimitReached),
@@ -132,6 +148,43 @@ pub enum InsertError {
     /// It is refused.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why details are not changed. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum UpdateError {
+    /// The template does not exist.
+    #[error("the template does not exist")]
+    NotFound,
+    /// The template has another revision than the caller expects.
+    #[error("the template was changed meanwhile")]
+    Changed,
+    /// Another template of the application has the external id.
+    #[error("the external id is taken")]
+    ExternalIdTaken,
+    /// The details would be invalid.
+    #[error(transparent)]
+    Invalid(#[from] DetailError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why a person is not erased.
+#[derive(Debug, thiserror::Error)]
+pub enum EraseError {
+    /// The template does not exist.
+    #[error("the template does not exist")]
+    NotFound,
+    /// The template has another revision than the caller expects.
+    #[error("the template was changed meanwhile")]
+    Changed,
+    /// The template has another number of samples than the caller confirms.
+    #[error("the template has {0} samples")]
+    CountDiffers(u64),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

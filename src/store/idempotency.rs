@@ -13,6 +13,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::error::{InsertError, StoreError};
+use super::people::NewTemplate;
 use super::record::{EnrolledSample, OnConflict};
 use crate::domain::{AppId, IdempotencyKey, Revision, TemplateId, TransactionId};
 
@@ -95,13 +96,12 @@ pub trait IdempotencyStore: Send + Sync {
     /// or its reply has expired.
     async fn kept_reply(&self, app: &AppId, key: &IdempotencyKey) -> Result<Option<KeptReply>, StoreError>;
 
-    /// Enrolls a template with its first sample, and keeps the reply.
+    /// Enrolls a template, and keeps the reply.
     async fn insert_once(
         &self,
         app: &AppId,
         key: &IdempotencyKey,
-        template: &TemplateId,
-        sample: &EnrolledSample,
+        new: &NewTemplate<'_>,
         on_conflict: OnConflict,
         reply: &EnrollmentReply,
     ) -> Result<Executed, InsertError>;

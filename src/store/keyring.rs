@@ -28,6 +28,9 @@ pub(super) const JOURNAL_KEY: &str = "journal key";
 /// The row of `meta` with the sealed key of cursors.
 pub(super) const CURSOR_KEY: &str = "cursor key";
 
+/// The row of `meta` with the sealed key of the hashes by which external ids are found.
+pub(super) const LOOKUP_KEY: &str = "lookup key";
+
 /// The row of `meta` with the id of the database: random, and kept by a backup and a copy.
 pub(super) const DATABASE_ID: &str = "database id";
 
@@ -150,12 +153,17 @@ impl Keyring {
 
     /// Opens the key of the journal.
     pub(super) fn open_journal_key(&self, sealed: &[u8]) -> Result<Key, SealError> {
-        self.sealer(sealed_under(sealed)?)?.open_key(JOURNAL_KEY.as_bytes(), sealed)
+        self.open_key(JOURNAL_KEY.as_bytes(), sealed)
+    }
+
+    /// Opens a key that is sealed with this associated data.
+    pub(super) fn open_key(&self, aad: &[u8], sealed: &[u8]) -> Result<Key, SealError> {
+        self.sealer(sealed_under(sealed)?)?.open_key(aad, sealed)
     }
 
     /// Opens the key of cursors.
     pub(super) fn open_cursor_key(&self, sealed: &[u8]) -> Result<Key, SealError> {
-        self.sealer(sealed_under(sealed)?)?.open_key(CURSOR_KEY.as_bytes(), sealed)
+        self.open_key(CURSOR_KEY.as_bytes(), sealed)
     }
 
     /// Seals sealed bytes under another key; `None` when they are under it already.

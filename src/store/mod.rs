@@ -19,6 +19,7 @@ mod keyring;
 mod migrate;
 mod open;
 pub mod outbox;
+mod people;
 mod postgres;
 mod record;
 pub mod retention;
@@ -41,11 +42,15 @@ pub use application::{
 pub use backup::{BackupError, BackupFile, BackupStore, BackupWriter};
 pub use config::{DatabaseConfig, KeySource, OpenMode, OpenOptions};
 pub use cursor_key::{CursorError, CursorKey};
-pub use error::{InsertError, LimitReached, OpenError, Refusal, StoreError};
+pub use error::{EraseError, InsertError, LimitReached, OpenError, Refusal, StoreError, UpdateError};
 pub use idempotency::{EnrollmentReply, Executed, Fingerprint, IdempotencyStore, KeptReply, REPLY_MAX_AGE};
 pub use key::{Key, KeyError, KeyFile, KeyId, LockedKeyFile};
 pub use open::{accept, migrate, open};
 pub use outbox::{Claim, ErasureReason, NodePosition, OutboxBacklog, OutboxEvent, OutboxStore};
+pub use people::{
+    ErasedPerson, ListEntry, ListFilter, ListOrder, ListQuery, NewTemplate, NotedPage, NotedPerson, PeopleStore,
+    PersonRecord,
+};
 pub use record::{
     Changes, DatedTemplate, EnrolledSample, GalleryPosition, KeyHash, KeyStatus, OnConflict, Resealed, SampleCursor,
     SampleFault, SampleRecord, SnapshotId, TemplateList, TemplatePage, TemplateRecord, UnreadableSample,

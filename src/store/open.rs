@@ -127,6 +127,7 @@ async fn unlock(db: Db, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Res
         app_keys: store.clone(),
         templates: store.clone(),
         samples: store.clone(),
+        people: store.clone(),
         idempotency: store.clone(),
         snapshots: store.clone(),
         scrubber: store.clone(),

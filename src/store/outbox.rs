@@ -29,6 +29,8 @@ pub struct ErasureReason {
 impl ErasureReason {
     /// Its retention period is over.
     pub const RETENTION: Self = Self { name: "retention", transaction: None, actor: Actor::Server };
+    /// Its own expiry has come.
+    pub const EXPIRY: Self = Self { name: "expiry", transaction: None, actor: Actor::Server };
     /// Its application is deleted, by a command.
     pub const APPLICATION: Self = Self { name: "application", transaction: None, actor: Actor::Command };
     /// An import replaces it.

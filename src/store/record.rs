@@ -5,7 +5,7 @@ use std::time::SystemTime;
 use super::error::StoreError;
 use super::key::KeyId;
 use super::outbox::ErasureReason;
-use crate::domain::{Actor, FaceCrop, ModelTag, Revision, SampleId, TemplateId, Verdict};
+use crate::domain::{Actor, Details, FaceCrop, ModelTag, Revision, SampleId, TemplateId, Verdict};
 use crate::gallery::{Change, IndexedTemplate, Sample};
 
 /// SHA-256 of a secret: an APP-KEY, a token, a one-time code, a session. The secret itself is never stored.
@@ -75,6 +75,8 @@ pub struct DatedTemplate {
     pub created_at: Option<SystemTime>,
     /// When each of its samples was added, likewise. As many as samples.
     pub samples_at: Vec<Option<SystemTime>>,
+    /// Its details. Where samples are added to a template that has details, that one's stay.
+    pub details: Details,
 }
 
 /// What to do when a template with the same id exists.

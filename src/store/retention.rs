@@ -1,5 +1,5 @@
-//! Retention: which templates expire, what keeps a wrong clock or a wrong period from erasing a gallery, and what an
-//! operator confirms.
+//! Retention: which templates expire, by the period of their application or by an expiry of their own, what keeps a wrong
+//! clock or a wrong period from erasing a gallery, and what an operator confirms.
 //!
 //! The budget of an application: within a day, at most [`MIN_BUDGET`] templates or a share of its gallery are erased by
 //! retention, whichever is more. Where more are due, none of them is erased. They are *held* until an operator confirms.
@@ -36,8 +36,10 @@ pub struct ClockReading {
 pub struct Hold {
     /// How many.
     pub templates: u64,
-    /// All were enrolled before this time.
+    /// Those that the retention period concerns were enrolled before this time.
     pub enrolled_before: SystemTime,
+    /// Those with an expiry of their own expire before this time.
+    pub expire_before: SystemTime,
     /// Since when templates are held.
     pub since: SystemTime,
 }
@@ -47,8 +49,8 @@ pub struct Hold {
 pub struct RetentionRecord {
     /// The application.
     pub app: AppId,
-    /// How long its templates are kept.
-    pub period: Duration,
+    /// How long its templates are kept; `None`: only templates with an expiry of their own expire.
+    pub period: Option<Duration>,
     /// The share of the gallery that may expire within a day, in percent.
     pub share: u64,
     /// Templates that wait for a confirmation.
@@ -80,7 +82,10 @@ pub trait RetentionStore: Send + Sync {
     /// transaction, if they are within the budget or confirmed. Records what is held.
     async fn expire(&self, app: &AppId, limit: usize) -> Result<Expired, StoreError>;
 
-    /// The applications with a retention period, by id.
+    /// The applications with templates that expire by themselves, before the time of the database.
+    async fn due_by_expiry(&self) -> Result<Vec<AppId>, StoreError>;
+
+    /// The applications with a retention period, or with templates that are held, by id.
     async fn retentions(&self) -> Result<Vec<RetentionRecord>, StoreError>;
 
     /// An operator confirms what is held; an event records it. The confirmation holds for exactly these templates.

@@ -69,6 +69,17 @@ pub(super) fn reply_key_aad(app: &AppId, template: &TemplateId, key: &[u8; 32]) 
     data
 }
 
+/// The associated data of the data key of a template's details: its application and its template.
+pub(super) fn details_key_aad(app: &AppId, template: &TemplateId) -> Vec<u8> {
+    let mut data = DATA_KEY.to_vec();
+    data.extend_from_slice(b"details ");
+    for part in [app.as_str(), template.as_str()] {
+        data.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        data.extend_from_slice(part.as_bytes());
+    }
+    data
+}
+
 /// The associated data of a text: that of its data key, without the label.
 fn text_aad(data_key_aad: &[u8]) -> &[u8] {
     data_key_aad.get(DATA_KEY.len()..).unwrap_or_default()

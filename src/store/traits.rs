@@ -15,6 +15,7 @@ use super::error::{InsertError, Refusal, StoreError};
 use super::idempotency::IdempotencyStore;
 use super::key::{Key, KeyId};
 use super::outbox::{ErasureReason, OutboxEvent, OutboxStore};
+use super::people::PeopleStore;
 use super::record::{
     Changes, DatedTemplate, EnrolledSample, GalleryPosition, KeyStatus, OnConflict, Resealed, SampleCursor, SnapshotId,
     TemplateList, TemplatePage, TemplateRecord,
@@ -65,6 +66,16 @@ pub trait AppStore: Send + Sync {
     /// Sets what happens when an enrollment looks like a mix-up.
     async fn set_guard(&self, id: &AppId, guard: Guard) -> Result<bool, StoreError> {
         self.set(id, AppChange { guard: Some(guard), ..AppChange::default() }).await
+    }
+
+    /// Sets whether names are searched.
+    async fn set_name_search(&self, id: &AppId, searched: bool) -> Result<bool, StoreError> {
+        self.set(id, AppChange { name_search: Some(searched), ..AppChange::default() }).await
+    }
+
+    /// Sets whether an enrollment needs a reference to a consent.
+    async fn set_require_consent(&self, id: &AppId, required: bool) -> Result<bool, StoreError> {
+        self.set(id, AppChange { require_consent: Some(required), ..AppChange::default() }).await
     }
 
     /// Sets the lowest quality of a photo that is enrolled.
@@ -290,6 +301,8 @@ pub struct Store {
     pub templates: Arc<dyn TemplateStore>,
     /// Changes of single samples, and of whose they are.
     pub samples: Arc<dyn SampleStore>,
+    /// Templates with their details.
+    pub people: Arc<dyn PeopleStore>,
     /// Enrollments that are executed once, however often they are requested.
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// The keys of snapshots.

@@ -5,11 +5,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::support::{enrolled, open_options};
-use semblance::domain::{Actor, AppId, Embedding, FaceCrop, ModelTag, SampleId, TemplateId, TransactionId};
+use semblance::domain::{
+    Actor, AppId, Details, DetailsPatch, Embedding, FaceCrop, Field, ModelTag, SampleId, TemplateId, TransactionId,
+};
 use semblance::gallery::Sample;
 use semblance::store::{
     AppRecord, ChangedBy, DatabaseConfig, EnrolledSample, EnrollmentReply, ErasureReason, Fingerprint, Key, KeySource,
-    Merge, OnConflict, SampleMove, Store, open,
+    Merge, NewTemplate, OnConflict, SampleMove, Store, open,
 };
 use sqlx::Connection as _;
 
@@ -83,7 +85,8 @@ async fn no_file_keeps_a_reply_of_a_removed_template() {
         };
         let (key, id) = (format!("k{n}").parse().unwrap(), format!("t{n}").parse().unwrap());
         let (idempotency, refuse) = (&store.idempotency, OnConflict::Refuse);
-        idempotency.insert_once(&app, &key, &id, &enrolled(sample(n)), refuse, &reply).await.unwrap();
+        let samples = [enrolled(sample(n))];
+        idempotency.insert_once(&app, &key, &NewTemplate::new(&id, &samples), refuse, &reply).await.unwrap();
     }
     let url = format!("sqlite://{}", dir.path().join("test.db").display());
     let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
@@ -108,6 +111,50 @@ async fn no_file_keeps_a_reply_of_a_removed_template() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(stay.len() > 1000 && gone.len() > 2000);
+    assert_eq!(found_in(dir.path(), &stay), stay);
+    assert_eq!(found_in(dir.path(), &gone).len(), 0, "of {} pieces", gone.len());
+}
+
+/// The same for details, also when they are only changed.
+#[tokio::test]
+async fn no_file_keeps_details_of_a_removed_template() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_in(dir.path()).await;
+    let app = with_app(&store, "a").await;
+    for n in 0..40u32 {
+        let name = Some(format!("Person {n} {}", "of a long name ".repeat(10)));
+        let details = Details { name, ..Details::default() };
+        let id = format!("t{n}").parse().unwrap();
+        let samples = [enrolled(sample(n))];
+        let new = NewTemplate { details: &details, ..NewTemplate::new(&id, &samples) };
+        store.people.enroll(&app, &new, OnConflict::Refuse).await.unwrap();
+    }
+    let url = format!("sqlite://{}", dir.path().join("test.db").display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let sql = "SELECT template_id, sealed, data_key FROM details";
+    let rows: Vec<(String, Vec<u8>, Vec<u8>)> = sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let (mut stay, mut gone) = (HashSet::new(), HashSet::new());
+    for (template, sealed, data_key) in &rows {
+        assert!(!sealed.windows(9).any(|window| window == b"long name"));
+        let id = template.parse().unwrap();
+        if template.starts_with("t1") {
+            stay.extend(pieces(sealed, data_key));
+            continue;
+        }
+        gone.extend(pieces(sealed, data_key));
+        if template.starts_with("t3") {
+            let mut patch = DetailsPatch::default();
+            patch.set(Field::Name, serde_json::Value::Null).unwrap();
+            store.people.update(&app, &id, &patch, None).await.unwrap();
+        } else {
+            assert!(store.templates.remove(&app, &id, ErasureReason::IMPORT).await.unwrap().is_some());
+        }
+    }
+    while !store.scrubber.scrub().await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(stay.len() > 100 && gone.len() > 300);
     assert_eq!(found_in(dir.path(), &stay), stay);
     assert_eq!(found_in(dir.path(), &gone).len(), 0, "of {} pieces", gone.len());
 }

@@ -23,6 +23,7 @@ mod fuzz;
 mod matcher;
 mod monitoring;
 mod overload;
+mod people;
 mod pictures;
 mod replicas;
 mod retention;

@@ -131,6 +131,7 @@ mod idempotency;
 mod limits;
 mod outbox;
 mod pages;
+mod people;
 mod samples;
 
 conformance! {
@@ -408,6 +409,7 @@ async fn enrollment_rules_are_set_per_application(fixture: Fixture) {
             guard: Guard::Warn,
             min_quality: Some(1.0),
             quota: Quota { templates: Some(3), samples: Some(4) },
+            require_consent: true,
         },
         ..record("three")
     };

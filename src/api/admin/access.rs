@@ -29,7 +29,6 @@ impl Access {
     /// Owners.
     pub(in crate::api) const OWNER: Self = Self::new(Who::Owner);
     /// Owners and operators.
-    #[allow(dead_code, reason = "for resources of people")]
     pub(in crate::api) const OPERATOR: Self = Self::new(Who::Operator);
     /// Owners and auditors.
     #[allow(dead_code, reason = "for the journal")]
@@ -40,7 +39,6 @@ impl Access {
     }
 
     /// The same, without operators who may not change anything, and without auditors.
-    #[allow(dead_code, reason = "for resources of people")]
     pub(in crate::api) const fn changing(self) -> Self {
         Self { changes: true, ..self }
     }

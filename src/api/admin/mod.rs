@@ -50,6 +50,7 @@ mod reply;
 mod route;
 mod server_table;
 mod table;
+mod table_people;
 mod transport;
 
 use std::collections::BTreeMap;

@@ -1,14 +1,14 @@
 //! Every route of the administration API, in one table.
 
 use super::handlers::{administrators, applications, examine, keys, samples, session, sessions, tokens};
-use super::{Access, AdminRoute, Operation};
+use super::{Access, AdminRoute, Operation, table_people};
 use crate::api::audit::Lines;
 use crate::api::reply::{ExaminedReply, HealthReply, ModernFace, PersonExportReply, VerifiedTemplateReply};
 
 /// The table. Paths are below [`BASE`](super::BASE).
 pub(super) fn table() -> Vec<AdminRoute> {
     let op = Operation::new;
-    vec![
+    let mut table = vec![
         // Sessions of the one who calls.
         AdminRoute::post(
             "/session",
@@ -263,5 +263,7 @@ pub(super) fn table() -> Vec<AdminRoute> {
             keys::end,
             op("endKey", "End a key at once").gives::<keys::OneKey>().refuses(&["keyEnded"]),
         ),
-    ]
+    ];
+    table.extend(table_people::table());
+    table
 }

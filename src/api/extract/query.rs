@@ -33,6 +33,12 @@ impl Query {
         last.map(|(_, value)| value.trim()).filter(|value| !value.is_empty())
     }
 
+    /// All values of a parameter, trimmed; empty ones are absent.
+    pub(in crate::api) fn all(&self, name: &str) -> Vec<String> {
+        let values = self.0.iter().filter(|(key, _)| key == name).map(|(_, value)| value.trim());
+        values.filter(|value| !value.is_empty()).map(str::to_owned).collect()
+    }
+
     /// A switch, off when absent. A value that is neither on nor off is refused: a typing error read
     /// as "off" would silently skip a security check.
     pub(in crate::api) fn flag(&self, name: &str) -> Result<bool, ApiError> {

@@ -19,6 +19,10 @@ impl FromRequestParts<ApiState> for TemplatePath {
 
     async fn from_request_parts(parts: &mut Parts, api: &ApiState) -> Result<Self, ApiError> {
         let Ok(audit) = Audit::from_request_parts(parts, api).await;
+        if parts.uri.path().ends_with("/templates/search") {
+            // The path of the search is also that of the template with this id.
+            return audited_template_id(&audit, "search").map(Self);
+        }
         let path = Path::<String>::from_request_parts(parts, api).await;
         let Path(text) = path.map_err(|rejection| ApiError::from_status(rejection.status()))?;
         audited_template_id(&audit, &text).map(Self)

@@ -7,7 +7,7 @@ use crate::api::audit::{Audit, Audited};
 use crate::api::extract::{Authenticated, ONE_PHOTO, Query, RequestKey, TemplatePath, read_form};
 use crate::api::outcome::Outcome;
 use crate::api::{ApiError, ApiState, reply};
-use crate::domain::{IdempotencyKey, Scope};
+use crate::domain::{Details, IdempotencyKey, Scope};
 use crate::image::Photo;
 use crate::service::{Caller, EnrollOptions, Enrolled, Enrollment, EnrollmentRequest, Error, Once};
 use crate::store::KeptReply;
@@ -30,14 +30,17 @@ pub(in crate::api) async fn add(
     let mut form = read_form(&api, &caller, request, ONE_PHOTO).await?;
     let template = form.template_id(&audit)?;
     let photo = form.photo()?;
-    let request = EnrollmentRequest { extends: false, template: template.as_ref(), replace, photo_options };
+    let details = form.details()?;
+    api.service().check_details(&caller, &details)?;
+    let request =
+        EnrollmentRequest { extends: false, template: template.as_ref(), replace, details: &details, photo_options };
     let (photo, once) = match begin(&api, &caller, &audit, known, request, photo).await? {
         Begun::First(photo, once) => (photo, once),
         Begun::Repeated(answer) => return Ok(answer),
     };
     let new = api.service().new_sample(&caller, photo, photo_options).await?;
     let _place = api.admission().enter_store(&caller).await?;
-    let options = EnrollOptions { template, replace };
+    let options = EnrollOptions { template, replace, details };
     let render = |enrolled: &Enrolled| render(&api, enrolled);
     let enrollment = api.service().enroll(&caller, new, options, once, &render).await?;
     Ok(enrolled(&audit, enrollment, ["enrolled", "enrolled with a warning"]))
@@ -56,7 +59,13 @@ pub(in crate::api) async fn add_sample(
     api.admission().check_store(&caller)?;
     let known = look_up(&api, &caller, key).await?;
     let photo = read_form(&api, &caller, request, ONE_PHOTO).await?.photo()?;
-    let request = EnrollmentRequest { extends: true, template: Some(&template), replace: false, photo_options };
+    let request = EnrollmentRequest {
+        extends: true,
+        template: Some(&template),
+        replace: false,
+        details: Details::NONE,
+        photo_options,
+    };
     let (photo, once) = match begin(&api, &caller, &audit, known, request, photo).await? {
         Begun::First(photo, once) => (photo, once),
         Begun::Repeated(answer) => return Ok(answer),

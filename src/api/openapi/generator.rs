@@ -135,8 +135,17 @@ impl JsonSchema for FailureReply {
                             "enum": codes,
                         },
                         "info": { "type": "string", "minLength": 1 },
-                        "reason": { "type": "string", "description": "A stable word for programs, where one is defined." },
-                        "details": { "type": "object", "description": "What belongs to the reason." },
+                        "reason": { "type": "string", "description": "A word for programs; absent for most failures." },
+                        "details": { "type": "object", "description": "Members that depend on the reason." },
+                        "fields": {
+                            "type": "array",
+                            "description": "The fields at fault, and what each must be.",
+                            "items": {
+                                "type": "object",
+                                "properties": { "field": { "type": "string" }, "info": { "type": "string" } },
+                                "required": ["field", "info"],
+                            },
+                        },
                     },
                     "required": ["status", "code", "info"],
                 },
@@ -147,7 +156,7 @@ impl JsonSchema for FailureReply {
 }
 
 /// The codes of failures that repeat their HTTP status.
-const STATUS_CODES: [u16; 12] = [400, 401, 403, 404, 405, 409, 413, 422, 429, 500, 501, 503];
+const STATUS_CODES: [u16; 13] = [400, 401, 403, 404, 405, 409, 412, 413, 422, 429, 500, 501, 503];
 
 /// The answer of `/healthz`.
 #[derive(JsonSchema)]

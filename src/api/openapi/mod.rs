@@ -1,27 +1,31 @@
 //! `/openapi.json`: the document of the API, made of the route table, the types of replies and this server's limits.
 
+mod body;
 mod generator;
 mod operation;
 mod parameter;
+mod template_operation;
 
 use std::collections::BTreeMap;
 
 use axum::body::Bytes;
 use axum::http::Method;
 use schemars::SchemaGenerator;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{Access, ApiConfig};
 pub(super) use generator::{body_generator, generator as reply_generator};
 pub(super) use operation::{
-    ADD, ADD_SAMPLE, DEEPFAKE, DELETE, DOC_VERIFY, HEALTHZ, IDENTIFY, KEY, LICENCES, LIVENESS, MERGE_TEMPLATES,
-    METRICS, MOVE_SAMPLE, OPENAPI, Operation, READYZ, REMOVE_SAMPLE, REMOVE_TEMPLATE, TEMPLATE, TEMPLATES, VERIFY,
-    VERIFY_TEMPLATE, unsupported,
+    ADD, DEEPFAKE, DELETE, DOC_VERIFY, HEALTHZ, IDENTIFY, KEY, LICENCES, LIVENESS, METRICS, OPENAPI, Operation, READYZ,
+    VERIFY, unsupported,
 };
-use operation::{Failure, RequestBody, Tag};
+use operation::{Failure, Tag};
 pub(super) use parameter::Parameter;
-use parameter::optional_template_id;
+pub(super) use template_operation::{
+    ADD_SAMPLE, CHANGE_TEMPLATE, MERGE_TEMPLATES, MOVE_SAMPLE, REMOVE_SAMPLE, REMOVE_TEMPLATE, SEARCH_TEMPLATES,
+    TEMPLATE, TEMPLATES, VERIFY_TEMPLATE,
+};
 
 /// The limits that the document names.
 struct Limits {
@@ -62,25 +66,8 @@ struct OperationObject {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     parameters: Vec<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    request_body: Option<RequestBodyObject>,
+    request_body: Option<body::RequestBodyObject>,
     responses: BTreeMap<&'static str, Value>,
-}
-
-#[derive(Serialize)]
-struct RequestBodyObject {
-    required: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<&'static str>,
-    content: Content,
-}
-
-/// Media types and their schemas, in the order of the list: generators of clients take the first one.
-struct Content(Vec<(&'static str, Value)>);
-
-impl Serialize for Content {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(media_type, schema)| (media_type, json!({ "schema": schema }))))
-    }
 }
 
 /// A route, as the document describes it.
@@ -175,7 +162,7 @@ fn operation_object(operation: &Operation, access: Access, generator: &mut Schem
             Access::AllScopes(scopes) => scopes.iter().map(|scope| scope.as_str()).collect(),
         },
         parameters: operation.parameters.iter().map(|known| reference("parameters", known.name())).collect(),
-        request_body: operation.body.map(RequestBody::object),
+        request_body: operation.body.map(operation::RequestBody::object),
         responses,
     }
 }
@@ -188,94 +175,8 @@ fn transaction_header() -> Value {
     json!({ "X-Transaction-Id": reference("headers", "X-Transaction-Id") })
 }
 
-impl RequestBody {
-    fn object(self) -> RequestBodyObject {
-        let template_id = json!({
-            "type": "object",
-            "properties": { "templateId": reference("schemas", "TemplateId") },
-            "required": ["templateId"],
-        });
-        let content = match self {
-            Self::Photo => photo_content(Map::new()),
-            Self::PhotoAndTemplateId => {
-                let mut template_id = optional_template_id();
-                template_id["description"] = "The id to enrol under. A new random one when absent or empty.".into();
-                photo_content(Map::from_iter([("templateId".to_owned(), template_id)]))
-            }
-            Self::TwoPhotos => {
-                let names = ["first_photo", "second_photo", "first_selfie", "second_selfie"];
-                let properties: Map<String, Value> =
-                    names.map(|name| (name.to_owned(), photo_part())).into_iter().collect();
-                let either = |names: [&str; 2]| json!({ "anyOf": names.map(|name| json!({ "required": [name] })) });
-                vec![(
-                    "multipart/form-data",
-                    json!({
-                        "type": "object",
-                        "description": "The names of both eras are understood, also mixed.",
-                        "properties": properties,
-                        "allOf": [either(["first_photo", "first_selfie"]), either(["second_photo", "second_selfie"])],
-                    }),
-                )]
-            }
-            Self::Move => json_content(json!({
-                "type": "object",
-                "properties": {
-                    "to": reference("schemas", "TemplateId"),
-                    "removeEmpty": {
-                        "type": "boolean",
-                        "default": false,
-                        "description": "Remove the template if this was its last sample, instead of refusing.",
-                    },
-                },
-                "required": ["to"],
-            })),
-            Self::Merge => json_content(json!({
-                "type": "object",
-                "properties": { "from": reference("schemas", "TemplateId") },
-                "required": ["from"],
-            })),
-            Self::TemplateId => ["application/json", "application/x-www-form-urlencoded", "multipart/form-data"]
-                .map(|media_type| (media_type, template_id.clone()))
-                .to_vec(),
-        };
-        let description =
-            (self == Self::TemplateId).then_some("JSON under any label, an urlencoded form, or a multipart form.");
-        RequestBodyObject { required: true, description, content: Content(content) }
-    }
-}
-
-fn json_content(schema: Value) -> Vec<(&'static str, Value)> {
-    vec![("application/json", schema)]
-}
-
-/// A form with a photo and other fields, or the photo alone.
-fn photo_content(mut properties: Map<String, Value>) -> Vec<(&'static str, Value)> {
-    properties.insert("photo".to_owned(), photo_part());
-    let form = json!({ "type": "object", "properties": properties, "required": ["photo"] });
-    let bare = |media_type: &str| {
-        json!({
-            "type": "string",
-            "format": "binary",
-            "description": "The photo itself as the whole body.",
-            "contentMediaType": media_type,
-        })
-    };
-    let mut content = vec![("multipart/form-data", form)];
-    content.extend(["image/jpeg", "image/png"].map(|media_type| (media_type, bare(media_type))));
-    content
-}
-
-fn photo_part() -> Value {
-    json!({
-        "type": "string",
-        "format": "binary",
-        "description": "A JPEG or PNG with exactly one face. EXIF orientation is applied.",
-        "contentMediaType": "application/octet-stream",
-    })
-}
-
 impl Failure {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 13] = [
         Self::BadRequest,
         Self::Unauthenticated,
         Self::MissingScope,
@@ -287,6 +188,8 @@ impl Failure {
         Self::Unavailable,
         Self::InProgress,
         Self::KeyReused,
+        Self::Changed,
+        Self::IndexOff,
     ];
 
     fn name(self) -> &'static str {
@@ -302,6 +205,8 @@ impl Failure {
             Self::Unavailable => "Unavailable",
             Self::InProgress => "InProgress",
             Self::KeyReused => "KeyReused",
+            Self::Changed => "Changed",
+            Self::IndexOff => "IndexOff",
         }
     }
 
@@ -315,8 +220,9 @@ impl Failure {
             Self::Internal => "500",
             Self::NotInstalled | Self::NotBuilt => "501",
             Self::Unavailable => "503",
-            Self::InProgress => "409",
+            Self::InProgress | Self::IndexOff => "409",
             Self::KeyReused => "422",
+            Self::Changed => "412",
         }
     }
 
@@ -339,6 +245,8 @@ impl Failure {
             Self::NotBuilt => "This server does not have this endpoint.",
             Self::InProgress => "An equal request with the same Idempotency-Key is executed at this moment.",
             Self::KeyReused => "The Idempotency-Key was used for another request.",
+            Self::IndexOff => "Names of this application are not searched.",
+            Self::Changed => "The template has another revision than `If-Match` names.",
             Self::Unavailable => "Too busy, still starting, stopping, or without its database.",
         };
         text.to_owned()

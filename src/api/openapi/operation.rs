@@ -4,10 +4,7 @@ use schemars::{Schema, SchemaGenerator};
 
 use super::generator::{Done, Enveloped, Health, plain_text};
 use super::parameter::Parameter;
-use crate::api::reply::{
-    EnrolledReply, IdentifiedReply, InspectedReply, KeyReply, MergedReply, MovedReply, PageReply, Readiness,
-    TemplateReply, VerifiedReply, VerifiedTemplateReply,
-};
+use crate::api::reply::{EnrolledReply, IdentifiedReply, InspectedReply, KeyReply, Readiness, VerifiedReply};
 
 /// One route: what it is for, what it takes, and what it answers.
 #[derive(Debug, Clone, Copy)]
@@ -63,6 +60,8 @@ pub(super) enum RequestBody {
     TemplateId,
     Move,
     Merge,
+    Details,
+    Search,
 }
 
 /// A success, or the answer of an endpoint without an envelope.
@@ -77,7 +76,7 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    const fn ok(description: &'static str, schema: fn(&mut SchemaGenerator) -> Schema) -> Self {
+    pub(super) const fn ok(description: &'static str, schema: fn(&mut SchemaGenerator) -> Schema) -> Self {
         Self { status: "200", description, media_type: "application/json", schema, may_be_repeated: false }
     }
 }
@@ -96,10 +95,12 @@ pub(super) enum Failure {
     Unavailable,
     InProgress,
     KeyReused,
+    Changed,
+    IndexOff,
 }
 
 /// Of what needs a photo.
-const PHOTO_FAILURES: &[Failure] = &[
+pub(super) const PHOTO_FAILURES: &[Failure] = &[
     Failure::BadRequest,
     Failure::Unauthenticated,
     Failure::MissingScope,
@@ -111,7 +112,7 @@ const PHOTO_FAILURES: &[Failure] = &[
 ];
 
 /// Of what enrolls a photo.
-const ENROLL_FAILURES: &[Failure] = &[
+pub(super) const ENROLL_FAILURES: &[Failure] = &[
     Failure::BadRequest,
     Failure::Unauthenticated,
     Failure::MissingScope,
@@ -125,7 +126,7 @@ const ENROLL_FAILURES: &[Failure] = &[
 ];
 
 /// Of what needs the database only.
-const STORE_FAILURES: &[Failure] = &[
+pub(super) const STORE_FAILURES: &[Failure] = &[
     Failure::BadRequest,
     Failure::Unauthenticated,
     Failure::MissingScope,
@@ -134,14 +135,25 @@ const STORE_FAILURES: &[Failure] = &[
     Failure::Unavailable,
 ];
 
-const ENROLLED: Reply = Reply {
+/// Of a list that may be a search.
+pub(super) const LIST_FAILURES: &[Failure] = &[
+    Failure::BadRequest,
+    Failure::Unauthenticated,
+    Failure::MissingScope,
+    Failure::IndexOff,
+    Failure::TooMany,
+    Failure::Internal,
+    Failure::Unavailable,
+];
+
+pub(super) const ENROLLED: Reply = Reply {
     may_be_repeated: true,
     ..Reply::ok("Durable, and found by the next search.", |generator| {
         generator.subschema_for::<Enveloped<EnrolledReply<'_>>>()
     })
 };
 
-const REMOVED: Reply = Reply::ok("Removed.", |generator| generator.subschema_for::<Done>());
+pub(super) const REMOVED: Reply = Reply::ok("Removed.", |generator| generator.subschema_for::<Done>());
 
 pub(in crate::api) const IDENTIFY: Operation = Operation {
     id: "identify",
@@ -238,102 +250,6 @@ pub(in crate::api) const KEY: Operation = Operation {
     body: None,
     replies: &[Reply::ok("The key.", |generator| generator.subschema_for::<Enveloped<KeyReply>>())],
     failures: &[Failure::Unauthenticated, Failure::TooMany, Failure::Internal, Failure::Unavailable],
-};
-
-pub(in crate::api) const TEMPLATES: Operation = Operation {
-    id: "templates",
-    tag: Tag::Templates,
-    summary: "List templates, in byte order of their ids.",
-    description: None,
-    parameters: &[Parameter::Limit, Parameter::After],
-    body: None,
-    replies: &[Reply::ok("A page.", |generator| generator.subschema_for::<Enveloped<PageReply<'_>>>())],
-    failures: STORE_FAILURES,
-};
-
-pub(in crate::api) const TEMPLATE: Operation = Operation {
-    id: "template",
-    summary: "One template.",
-    parameters: &[Parameter::TemplateId],
-    replies: &[Reply::ok("The template.", |generator| generator.subschema_for::<Enveloped<TemplateReply<'_>>>())],
-    ..TEMPLATES
-};
-
-pub(in crate::api) const REMOVE_TEMPLATE: Operation =
-    Operation { id: "removeTemplate", summary: "Remove a template for good.", replies: &[REMOVED], ..TEMPLATE };
-
-pub(in crate::api) const ADD_SAMPLE: Operation = Operation {
-    id: "addSample",
-    tag: Tag::Templates,
-    summary: "Add another photo of the same person to a template.",
-    description: None,
-    parameters: &[
-        Parameter::TemplateId,
-        Parameter::CheckLiveness,
-        Parameter::CheckDeepfake,
-        Parameter::Faces,
-        Parameter::IdempotencyKey,
-    ],
-    body: Some(RequestBody::Photo),
-    replies: &[ENROLLED],
-    failures: ENROLL_FAILURES,
-};
-
-pub(in crate::api) const VERIFY_TEMPLATE: Operation = Operation {
-    id: "verifyTemplate",
-    tag: Tag::Templates,
-    summary: "Is the person of a template on the photo?",
-    description: Some("The photo is compared with every sample of the template; the most similar one counts."),
-    parameters: &[
-        Parameter::TemplateId,
-        Parameter::CheckLiveness,
-        Parameter::CheckDeepfake,
-        Parameter::Threshold,
-        Parameter::Faces,
-    ],
-    body: Some(RequestBody::Photo),
-    replies: &[Reply::ok("The comparison.", |generator| generator.subschema_for::<Enveloped<VerifiedTemplateReply>>())],
-    failures: PHOTO_FAILURES,
-};
-
-/// Of what needs the database and a small body.
-const CHANGE_FAILURES: &[Failure] = DELETE.failures;
-
-pub(in crate::api) const MERGE_TEMPLATES: Operation = Operation {
-    id: "mergeTemplates",
-    tag: Tag::Templates,
-    summary: "Move all samples of another template to this one, and remove the other one.",
-    description: Some(
-        "Refused with 400 when one of the templates does not exist, or this one would have too many samples. It is not \
-         undone: move samples back one by one.",
-    ),
-    parameters: &[Parameter::TemplateId],
-    body: Some(RequestBody::Merge),
-    replies: &[Reply::ok("Durable, and found by the next search.", |generator| {
-        generator.subschema_for::<Enveloped<MergedReply<'_>>>()
-    })],
-    failures: CHANGE_FAILURES,
-};
-
-pub(in crate::api) const REMOVE_SAMPLE: Operation = Operation {
-    id: "removeSample",
-    summary: "Remove a sample for good.",
-    description: Some("The last sample of a template is refused with 400: remove the template."),
-    parameters: &[Parameter::TemplateId, Parameter::SampleId],
-    replies: &[REMOVED],
-    ..TEMPLATE
-};
-
-pub(in crate::api) const MOVE_SAMPLE: Operation = Operation {
-    id: "moveSample",
-    summary: "Move a sample to another template that exists.",
-    description: Some("The last sample of a template is refused with 400, unless `removeEmpty` is true."),
-    parameters: &[Parameter::TemplateId, Parameter::SampleId],
-    body: Some(RequestBody::Move),
-    replies: &[Reply::ok("Durable, and found by the next search.", |generator| {
-        generator.subschema_for::<Enveloped<MovedReply<'_>>>()
-    })],
-    ..MERGE_TEMPLATES
 };
 
 /// Of an endpoint of the vendor that this server does not have.

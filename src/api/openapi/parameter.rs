@@ -19,10 +19,19 @@ pub(in crate::api) enum Parameter {
     SampleId,
     Token,
     IdempotencyKey,
+    IfMatch,
+    Q,
+    Group,
+    CreatedFrom,
+    CreatedTo,
+    Sort,
+    Order,
+    Cursor,
+    Total,
 }
 
 impl Parameter {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 21] = [
         Self::CheckLiveness,
         Self::CheckDeepfake,
         Self::Replace,
@@ -35,6 +44,15 @@ impl Parameter {
         Self::SampleId,
         Self::Token,
         Self::IdempotencyKey,
+        Self::IfMatch,
+        Self::Q,
+        Self::Group,
+        Self::CreatedFrom,
+        Self::CreatedTo,
+        Self::Sort,
+        Self::Order,
+        Self::Cursor,
+        Self::Total,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -51,6 +69,15 @@ impl Parameter {
             Self::SampleId => "sampleId",
             Self::Token => "token",
             Self::IdempotencyKey => "Idempotency-Key",
+            Self::IfMatch => "If-Match",
+            Self::Q => "q",
+            Self::Group => "group",
+            Self::CreatedFrom => "createdFrom",
+            Self::CreatedTo => "createdTo",
+            Self::Sort => "sort",
+            Self::Order => "order",
+            Self::Cursor => "cursor",
+            Self::Total => "total",
         }
     }
 
@@ -94,6 +121,41 @@ impl Parameter {
             Self::TemplateId => self.path("The template.", json!({ "$ref": "#/components/schemas/TemplateId" })),
             Self::SampleId => self.path("The sample.", json!({ "type": "string", "format": "uuid" })),
             Self::Token => self.path("The session's token.", json!({ "type": "string" })),
+            Self::Q => self.query(
+                "The beginning of an id, of an external id, or of each word of a name.",
+                json!({ "type": "string", "maxLength": 200 }),
+            ),
+            Self::Group => self.query(
+                "A group that the people are in. Several: all of them.",
+                json!({ "type": "array", "items": { "type": "string" }, "maxItems": 32 }),
+            ),
+            Self::CreatedFrom => {
+                self.query("Enrolled at this time or later.", json!({ "type": "string", "format": "date-time" }))
+            }
+            Self::CreatedTo => {
+                self.query("Enrolled before this time.", json!({ "type": "string", "format": "date-time" }))
+            }
+            Self::Sort => self.query(
+                "The order; ties by id. By name, templates without a name come last.",
+                json!({
+                    "type": "string",
+                    "enum": ["templateId", "createdAt", "updatedAt", "name"],
+                    "default": "templateId",
+                }),
+            ),
+            Self::Order => self.query(
+                "Whether the order is reversed.",
+                json!({ "type": "string", "enum": ["asc", "desc"], "default": "asc" }),
+            ),
+            Self::Cursor => self.query("The `nextCursor` of the page before.", json!({ "type": "string" })),
+            Self::Total => self.flag("Also count the templates."),
+            Self::IfMatch => json!({
+                "name": self.name(),
+                "in": "header",
+                "description": "The revision that the template must have: the quoted letter r and the `revision` of a \
+                                reply. 412 if it was changed since.",
+                "schema": { "type": "string", "pattern": r#"^("r[0-9]{1,19}"|\*)$"# },
+            }),
             Self::IdempotencyKey => json!({
                 "name": self.name(),
                 "in": "header",

@@ -179,6 +179,9 @@ pub(in crate::api) fn health(health: &Health) -> HealthReply {
 pub(in crate::api) struct PersonExportReply {
     template_id: String,
     created_at: String,
+    updated_at: String,
+    /// Name, external id, groups, metadata, reference to a consent and expiry, as far as there are any.
+    details: serde_json::Value,
     samples: Vec<ExportedSample>,
 }
 
@@ -210,6 +213,8 @@ pub(in crate::api) fn person_export(export: &PersonExport) -> PersonExportReply 
     PersonExportReply {
         template_id: export.id.as_str().to_owned(),
         created_at: rfc3339(export.created_at),
+        updated_at: rfc3339(export.updated_at),
+        details: export.details.to_full_json(),
         samples: samples.collect(),
     }
 }

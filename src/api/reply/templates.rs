@@ -2,11 +2,13 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::{Map, Value};
 
 use super::face::Score;
 use crate::api::schema::{TemplateId, nullable};
 use crate::domain::rfc3339;
-use crate::store::{TemplateList, TemplateRecord};
+use crate::service::PeoplePage;
+use crate::store::{PersonRecord, TemplateList, TemplateRecord};
 
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Template")]
@@ -17,6 +19,28 @@ pub(in crate::api) struct TemplateReply<'a> {
     #[schemars(extend("format" = "date-time"))]
     created_at: String,
     samples: Vec<SampleReply<'a>>,
+    /// When it was last changed.
+    #[schemars(extend("format" = "date-time"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    updated_at: Option<String>,
+    /// The gallery's revision of that change; zero when an earlier version made it. `If-Match: "r<revision>"` makes a
+    /// change conditional.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    groups: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a Map<String, Value>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consent_reference: Option<&'a str>,
+    /// From when it is erased.
+    #[schemars(extend("format" = "date-time"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<String>,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -43,9 +67,46 @@ struct SampleReply<'a> {
 #[schemars(rename = "TemplatePage")]
 pub(in crate::api) struct PageReply<'a> {
     templates: Vec<TemplateReply<'a>>,
-    /// The `after` of the next page; null on the last.
+    /// The `after` of the next page; null on the last, and for a search.
     #[schemars(schema_with = "nullable::<TemplateId>")]
     next: Option<&'a str>,
+    /// For a search.
+    #[serde(flatten)]
+    found: Option<Found>,
+}
+
+/// What a search adds to a page.
+#[derive(Serialize, JsonSchema)]
+#[schemars(inline)]
+#[serde(rename_all = "camelCase")]
+struct Found {
+    /// The `cursor` of the next page; null on the last.
+    #[schemars(schema_with = "nullable::<String>")]
+    next_cursor: Option<String>,
+    /// Templates of the application, if `total` was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total: Option<u64>,
+    /// Templates that the search finds, up to 10 000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matched: Option<usize>,
+    /// Whether there are not more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    matched_exact: Option<bool>,
+    /// What `q` was compared with: `templateId`, `externalId` and `name`, or without an index of names `templateId` and
+    /// `wholeExternalId`.
+    searched: Vec<&'static str>,
+}
+
+/// Of a search.
+pub(in crate::api) fn found(page: &PeoplePage, next_cursor: Option<String>) -> PageReply<'_> {
+    let found = Found {
+        next_cursor,
+        total: page.counts.map(|counts| counts.total),
+        matched: page.counts.map(|counts| counts.matched),
+        matched_exact: page.counts.map(|counts| counts.is_exact),
+        searched: page.searched.iter().map(|searched| searched.as_str()).collect(),
+    };
+    PageReply { templates: page.people.iter().map(person).collect(), next: None, found: Some(found) }
 }
 
 /// Of one template.
@@ -65,6 +126,30 @@ pub(in crate::api) fn template(template: &TemplateRecord) -> TemplateReply<'_> {
                 has_crop: sample.has_crop,
             })
             .collect(),
+        updated_at: None,
+        revision: None,
+        name: None,
+        external_id: None,
+        groups: &[],
+        metadata: None,
+        consent_reference: None,
+        expires_at: None,
+    }
+}
+
+/// Of one template with its details.
+pub(in crate::api) fn person(person: &PersonRecord) -> TemplateReply<'_> {
+    let details = &person.details;
+    TemplateReply {
+        updated_at: Some(rfc3339(person.updated_at)),
+        revision: Some(person.revision.0),
+        name: details.name.as_deref(),
+        external_id: details.external_id.as_deref(),
+        groups: &details.groups,
+        metadata: details.metadata.as_ref(),
+        consent_reference: details.consent_reference.as_deref(),
+        expires_at: details.expires_at.map(rfc3339),
+        ..template(&person.template)
     }
 }
 
@@ -73,5 +158,6 @@ pub(in crate::api) fn page(page: &TemplateList) -> PageReply<'_> {
     PageReply {
         templates: page.templates.iter().map(template).collect(),
         next: page.next.as_ref().map(|last| last.as_str()),
+        found: None,
     }
 }

@@ -1,6 +1,7 @@
 //! `semblance bench`: measures this machine.
 
 mod fill;
+mod people;
 mod search;
 mod synthetic;
 
@@ -27,6 +28,8 @@ pub(super) enum Command {
     Search(search::Search),
     /// Fill the gallery of an application with synthetic templates, to measure a whole server.
     Fill(fill::Fill),
+    /// Time pages of people and searches by name, in a new database of synthetic people.
+    People(people::People),
 }
 
 #[derive(Debug, Args)]
@@ -55,6 +58,7 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
         Command::Models(arguments) => models(&settings, arguments.rounds),
         Command::Search(arguments) => search::run(&settings, &arguments).await,
         Command::Fill(arguments) => fill::run(&settings, &arguments).await,
+        Command::People(arguments) => people::run(&arguments).await,
     }
 }
 

@@ -20,12 +20,12 @@ pub(super) struct Imported {
     pub(super) templates: usize,
     pub(super) samples: usize,
     pub(super) existing: usize,
-    /// Templates that a limit refused.
+    /// Templates that a limit refused, or whose external id is taken.
     pub(super) refused: usize,
 }
 
-/// Imports a file, batch by batch. Batches written before an error stay. Templates that a limit refuses are printed and
-/// counted.
+/// Imports a file, batch by batch. Batches written before an error stay. Templates that a limit refuses, or whose external
+/// id is taken, are printed and counted.
 pub(super) async fn import(
     store: &Store,
     app: &AppId,
@@ -79,11 +79,11 @@ async fn insert(
                 imported.samples += template.samples.len();
             }
             Err(Refusal::Exists) => imported.existing += 1,
-            Err(Refusal::Limit(limit)) => {
+            Err(refusal @ (Refusal::ExternalIdTaken | Refusal::Limit(_))) => {
                 imported.refused += 1;
                 if imported.refused <= PRINTED_REFUSALS {
                     let samples = template.samples.len();
-                    errln!("{} with {samples} samples is not imported: {limit}", template.id);
+                    errln!("{} with {samples} samples is not imported: {refusal}", template.id);
                 }
             }
         }

@@ -295,6 +295,8 @@ fn refused(path: &Path, person: &Person, refusal: Refusal) -> Row {
             "a template of this id was enrolled during the import",
             "import with --add-samples to add it, or with --replace to replace the template",
         ),
+        Refusal::ExternalIdTaken => left("external_id_taken")
+            .because("another template has the external id", "change or remove the external id"),
         Refusal::Limit(LimitReached::SamplesPerTemplate(max)) => left("too_many_photos").because(
             format!("the template would have more than {max} samples"),
             "raise limits.samples_per_template, or remove photos of this person",

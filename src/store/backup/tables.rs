@@ -31,6 +31,7 @@ pub(in crate::store) enum Fallback {
     Text(&'static str),
     Integer(i64),
     Boolean(bool),
+    Zero,
 }
 
 /// A table of a backup.
@@ -84,6 +85,8 @@ pub(in crate::store) const TABLES: &[Table] = &[
             column("rate_burst", Kind::Integer),
             column("share", Kind::Real),
             column_or("settings_revision", Kind::Integer, Fallback::Integer(0)),
+            column_or("name_search", Kind::Boolean, Fallback::Boolean(false)),
+            column_or("require_consent", Kind::Boolean, Fallback::Boolean(false)),
         ],
         from: "applications",
         on_conflict: "",
@@ -113,6 +116,8 @@ pub(in crate::store) const TABLES: &[Table] = &[
             column("app_id", Kind::Text),
             column("template_id", Kind::Text),
             column("created_at", Kind::Integer),
+            column("updated_at", Kind::Integer),
+            column_or("revision", Kind::Integer, Fallback::Zero),
         ],
         from: "templates",
         on_conflict: "",
@@ -145,6 +150,20 @@ pub(in crate::store) const TABLES: &[Table] = &[
             column("sealed", Kind::Bytes),
         ],
         from: "crops",
+        on_conflict: "",
+    },
+    Table {
+        name: "details",
+        columns: &[
+            column("app_id", Kind::Text),
+            column("template_id", Kind::Text),
+            column("external_hash", Kind::Bytes),
+            column_or("named", Kind::Boolean, Fallback::Boolean(false)),
+            column("expires_at", Kind::Integer),
+            column("sealed", Kind::Bytes),
+            column("data_key", Kind::Bytes),
+        ],
+        from: "details",
         on_conflict: "",
     },
     // For a day: a request that is sent again after the move is still not executed twice.
@@ -222,6 +241,8 @@ pub(in crate::store) const TABLES: &[Table] = &[
             column("held_since", Kind::Integer),
             column("confirmed", Kind::Integer),
             column("confirmed_before", Kind::Integer),
+            column_or("held_until", Kind::Integer, Fallback::Zero),
+            column_or("confirmed_until", Kind::Integer, Fallback::Zero),
         ],
         from: "retention",
         on_conflict: "",

@@ -30,7 +30,8 @@ impl AppStore for SqlStore {
         let rows = db
             .fetch_all(
                 "SELECT app_id, name, state, created_at, attributes, retention_s, guard, min_quality, max_templates,
-                        max_samples, threshold, rate_per_s, rate_burst, share, settings_revision, keep_crops
+                        max_samples, threshold, rate_per_s, rate_burst, share, settings_revision, keep_crops,
+                        name_search, require_consent
                  FROM applications ORDER BY created_at, app_id",
                 &[],
             )
@@ -130,14 +131,16 @@ impl SqlStore {
                 let sql = if first {
                     "INSERT INTO applications
                          (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality, max_templates,
-                          max_samples, keep_crops, state, threshold, rate_per_s, rate_burst, share)
-                     SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16
+                          max_samples, keep_crops, state, threshold, rate_per_s, rate_burst, share, name_search,
+                          require_consent)
+                     SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18
                      WHERE NOT EXISTS (SELECT 1 FROM applications)"
                 } else {
                     "INSERT INTO applications
                          (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality, max_templates,
-                          max_samples, keep_crops, state, threshold, rate_per_s, rate_burst, share)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+                          max_samples, keep_crops, state, threshold, rate_per_s, rate_burst, share, name_search,
+                          require_consent)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
                      ON CONFLICT (app_id) DO NOTHING"
                 };
                 if tx.execute(sql, &columns(app)).await? == 0 {
@@ -227,6 +230,12 @@ async fn write_change(tx: &mut Tx, id: &AppId, change: &AppChange) -> Result<(),
     if let Some(min_quality) = change.min_quality {
         tx.execute("UPDATE applications SET min_quality = $2 WHERE app_id = $1", values![id, min_quality]).await?;
     }
+    if let Some(searched) = change.name_search {
+        tx.execute("UPDATE applications SET name_search = $2 WHERE app_id = $1", values![id, searched]).await?;
+    }
+    if let Some(required) = change.require_consent {
+        tx.execute("UPDATE applications SET require_consent = $2 WHERE app_id = $1", values![id, required]).await?;
+    }
     if let Some(keep) = change.keep_crops {
         tx.execute("UPDATE applications SET keep_crops = $2 WHERE app_id = $1", values![id, keep]).await?;
     }
@@ -241,7 +250,7 @@ async fn write_change(tx: &mut Tx, id: &AppId, change: &AppChange) -> Result<(),
     Ok(())
 }
 
-fn columns(app: &AppRecord) -> [Value<'_>; 16] {
+fn columns(app: &AppRecord) -> [Value<'_>; 18] {
     [
         Value::from(&app.id),
         Value::from(app.name.as_str()),
@@ -259,6 +268,8 @@ fn columns(app: &AppRecord) -> [Value<'_>; 16] {
         Value::from(app.limits.per_second),
         Value::from(app.limits.burst.map(i64::from)),
         Value::from(app.limits.share),
+        Value::from(app.name_search),
+        Value::from(app.rules.require_consent),
     ]
 }
 
@@ -275,7 +286,13 @@ fn record(row: &DbRow) -> Result<AppRecord, StoreError> {
         created_at: row.time("created_at")?,
         attributes: row.get("attributes")?,
         retention: row.get::<Option<i64>>("retention_s")?.map(row::duration),
-        rules: EnrollRules { guard: row::guard(row.get("guard")?, &id), min_quality: row.get("min_quality")?, quota },
+        rules: EnrollRules {
+            guard: row::guard(row.get("guard")?, &id),
+            min_quality: row.get("min_quality")?,
+            quota,
+            require_consent: row.get("require_consent")?,
+        },
+        name_search: row.get("name_search")?,
         keep_crops: row.get("keep_crops")?,
         threshold: row.get("threshold")?,
         limits: RequestLimits {

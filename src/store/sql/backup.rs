@@ -94,7 +94,9 @@ impl SqlStore {
         let active = self.keys.active_sealer(&check).map_err(StoreError::from)?;
         let mut keys = vec![active.key_id(), sealed_under(&journal_key).map_err(StoreError::from)?];
         // The id of a key follows the byte of the format (see `seal.rs`).
-        let sql = "SELECT DISTINCT substr(coalesce(data_key, sealed), 2, 4) AS id FROM samples";
+        let sql = "SELECT substr(coalesce(data_key, sealed), 2, 4) AS id FROM samples
+                   UNION SELECT substr(data_key, 2, 4) FROM details
+                   UNION SELECT substr(data_key, 2, 4) FROM idempotency";
         for row in tx.fetch_all(sql, &[]).await? {
             let id: &[u8] = row.get("id")?;
             keys.push(KeyId(id.try_into().map_err(|_| row::corrupt("the id of a sealing key"))?));
@@ -213,6 +215,7 @@ fn value<'a>(column: &Column, cell: Option<&'a Cell>) -> Result<Value<'a>, Backu
             (Fallback::Text(text), _) => Value::Text(Some(text)),
             (Fallback::Integer(integer), _) => Value::Integer(Some(integer)),
             (Fallback::Boolean(boolean), _) => Value::Boolean(boolean),
+            (Fallback::Zero, _) => Value::Integer(Some(0)),
             (Fallback::Null, Kind::Text) => Value::Text(None),
             (Fallback::Null, Kind::Bytes) => Value::Bytes(None),
             (Fallback::Null, Kind::Integer) => Value::Integer(None),

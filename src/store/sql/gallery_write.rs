@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use uuid::Uuid;
+
 use super::executor::{Connection, Deadline, Executor, Pool, Tx, values};
 use super::quota::{self, Counted};
 use super::row;
@@ -11,6 +13,7 @@ use super::sql_store::SqlStore;
 use crate::domain::{AppId, Quota, Revision, TemplateId};
 use crate::store::error::{InsertError, LimitReached, Refusal, StoreError};
 use crate::store::outbox::{ErasureReason, OutboxEvent};
+use crate::store::people::NewTemplate;
 use crate::store::record::{DatedTemplate, EnrolledSample, OnConflict};
 use crate::store::samples::SampleStore as _;
 use crate::store::seal::{SampleRef, Sealer};
@@ -55,7 +58,7 @@ impl SqlStore {
             templates: row.get::<Option<i64>>("max_templates")?.map(row::number),
             samples: row.get::<Option<i64>>("max_samples")?.map(row::number),
         };
-        let counted = if quota.is_set() { quota::stored_count(&row, raised - 1)? } else { None };
+        let counted = quota::stored_count(&row, raised - 1)?;
         Ok(GalleryWrite { store: self, app, tx, now, quota, counted, raised, next: raised })
     }
 }
@@ -77,7 +80,8 @@ pub(super) struct GalleryWrite<'a> {
 }
 
 impl GalleryWrite<'_> {
-    /// Appends a change to the log, and now and then deletes old ones.
+    /// Appends a change to the log, and now and then deletes old ones. [`GalleryWrite::append_update`] is for a template
+    /// that existed before and goes on to exist.
     pub(super) async fn append_change(&mut self, template: &TemplateId) -> Result<Revision, StoreError> {
         let revision = self.next;
         self.tx
@@ -98,6 +102,13 @@ impl GalleryWrite<'_> {
         Ok(row::revision(revision))
     }
 
+    /// Appends a change of a template that exists, and notes it with the template.
+    pub(super) async fn append_update(&mut self, template: &TemplateId) -> Result<Revision, StoreError> {
+        let sql = "UPDATE templates SET updated_at = $3, revision = $4 WHERE app_id = $1 AND template_id = $2";
+        self.tx.execute(sql, values![self.app, template, self.now, self.next]).await?;
+        self.append_change(template).await
+    }
+
     /// Skips a revision without a change: the gallery is deleted.
     pub(super) fn skip_change(&mut self) {
         self.next += 1;
@@ -107,12 +118,22 @@ impl GalleryWrite<'_> {
     /// `false` when the template does not exist.
     pub(super) async fn erase(&mut self, template: &TemplateId, reason: &ErasureReason) -> Result<bool, StoreError> {
         let samples = if self.counted.is_some() { self.stored_samples(template).await? } else { None };
+        Ok(self.erase_counted(template, samples, reason).await?.is_some())
+    }
+
+    /// The same for a template whose number of samples is known, if it matters. Returns the id of the event.
+    pub(super) async fn erase_counted(
+        &mut self,
+        template: &TemplateId,
+        samples: Option<u64>,
+        reason: &ErasureReason,
+    ) -> Result<Option<Uuid>, StoreError> {
         let deleted = self
             .tx
             .execute("DELETE FROM templates WHERE app_id = $1 AND template_id = $2", values![self.app, template])
             .await?;
         if deleted == 0 {
-            return Ok(false);
+            return Ok(None);
         }
         if let Some((counted, samples)) = self.counted.as_mut().zip(samples) {
             counted.templates = counted.templates.saturating_sub(1);
@@ -121,7 +142,7 @@ impl GalleryWrite<'_> {
         self.discard_snapshots().await?;
         let event = OutboxEvent::erasure(self.now, self.app, template, row::revision(self.next), reason);
         self.store.insert_event(&mut self.tx, &event).await?;
-        Ok(true)
+        Ok(Some(event.id))
     }
 
     /// Deletes the keys of all snapshots of the gallery, and marks the transaction as one that erases something.
@@ -135,21 +156,26 @@ impl GalleryWrite<'_> {
     pub(super) async fn insert(
         &mut self,
         sealer: &Sealer,
-        template: &TemplateId,
-        samples: &[EnrolledSample],
+        new: &NewTemplate<'_>,
         dated: Option<&DatedTemplate>,
         on_conflict: &OnConflict,
     ) -> Result<Revision, InsertError> {
+        let NewTemplate { id: template, samples, details } = *new;
         self.admit(template, samples.len(), on_conflict).await?;
+        self.admit_details(sealer, template, details).await?;
         let created_at = dated.and_then(|dated| dated.created_at);
-        if !self.insert_template(template, created_at, on_conflict).await? && *on_conflict != OnConflict::Extend {
+        let is_new = self.insert_template(template, created_at, on_conflict).await?;
+        if !is_new && *on_conflict != OnConflict::Extend {
             return Err(Refusal::Exists.into());
+        }
+        if !details.is_empty() && (is_new || !self.has_details(template).await?) {
+            self.put_details(sealer, template, details).await?;
         }
         for (at, sample) in samples.iter().enumerate() {
             let added_at = dated.and_then(|dated| dated.samples_at.get(at).copied().flatten());
             self.insert_sample(sealer, template, sample, added_at.or(created_at)).await?;
         }
-        Ok(self.append_change(template).await?)
+        Ok(if is_new { self.append_change(template).await? } else { self.append_update(template).await? })
     }
 
     /// The time of a row: now, or earlier.
@@ -169,7 +195,7 @@ impl GalleryWrite<'_> {
         self.admit(template, 1, &OnConflict::Extend).await?;
         let sealer = self.sealer().await?;
         self.insert_sample(&sealer, template, sample, None).await?;
-        Ok(Some(self.append_change(template).await?))
+        Ok(Some(self.append_update(template).await?))
     }
 
     /// Inserts a template without samples; `false` when it exists.
@@ -185,9 +211,9 @@ impl GalleryWrite<'_> {
         let inserted = self
             .tx
             .execute(
-                "INSERT INTO templates (app_id, template_id, created_at) VALUES ($1, $2, $3)
-                 ON CONFLICT (app_id, template_id) DO NOTHING",
-                values![self.app, template, self.time(created_at)],
+                "INSERT INTO templates (app_id, template_id, created_at, updated_at, revision)
+                 VALUES ($1, $2, $3, $3, $4) ON CONFLICT (app_id, template_id) DO NOTHING",
+                values![self.app, template, self.time(created_at), self.next],
             )
             .await?;
         if let Some(counted) = &mut self.counted {
@@ -350,7 +376,7 @@ impl GalleryWrite<'_> {
     }
 
     /// The size of the gallery, counted row by row if the stored count does not apply.
-    async fn count(&mut self) -> Result<Counted, StoreError> {
+    pub(super) async fn count(&mut self) -> Result<Counted, StoreError> {
         if let Some(counted) = self.counted {
             return Ok(counted);
         }
@@ -361,6 +387,12 @@ impl GalleryWrite<'_> {
             Counted { templates: row::number(row.get("templates")?), samples: row::number(row.get("samples")?) };
         self.counted = Some(counted);
         Ok(counted)
+    }
+
+    /// Commits the count of a gallery that this transaction has not changed.
+    pub(super) async fn commit_count(mut self, counted: Counted) -> Result<(), StoreError> {
+        self.store_count(self.raised - 1, counted).await?;
+        self.tx.commit().await
     }
 
     /// Stores the count with the revision that this transaction commits.

@@ -10,6 +10,7 @@ use super::sql_store::SqlStore;
 use crate::domain::{AppId, IdempotencyKey, Revision, SampleId, TemplateId};
 use crate::store::error::{InsertError, StoreError};
 use crate::store::idempotency::{EnrollmentReply, Executed, IdempotencyStore, KeptReply, REPLY_MAX_AGE};
+use crate::store::people::NewTemplate;
 use crate::store::record::{EnrolledSample, OnConflict};
 use crate::store::seal::{Sealed, reply_key_aad};
 
@@ -24,8 +25,7 @@ impl IdempotencyStore for SqlStore {
         &self,
         app: &AppId,
         key: &IdempotencyKey,
-        template: &TemplateId,
-        sample: &EnrolledSample,
+        new: &NewTemplate<'_>,
         on_conflict: OnConflict,
         reply: &EnrollmentReply,
     ) -> Result<Executed, InsertError> {
@@ -38,10 +38,11 @@ impl IdempotencyStore for SqlStore {
                     write.rollback().await?;
                     return Ok(Executed::Before(before));
                 }
+                let sample = new.samples.first().map_or(SampleId(uuid::Uuid::nil()), |sample| sample.sample.id);
                 let sealer = write.sealer().await?;
-                let inserted = write.insert(&sealer, template, std::slice::from_ref(sample), None, on_conflict).await;
+                let inserted = write.insert(&sealer, new, None, on_conflict).await;
                 let executed = match inserted {
-                    Ok(revision) => write.keep_reply(key, template, sample.sample.id, revision, reply).await,
+                    Ok(revision) => write.keep_reply(key, new.id, sample, revision, reply).await,
                     Err(error) => Err(error),
                 };
                 write.end(executed, true).await

@@ -10,9 +10,9 @@ use super::sql_store::SqlStore;
 use crate::domain::ModelTag;
 use crate::store::error::{OpenError, StoreError};
 use crate::store::key::KeyId;
-use crate::store::keyring::{CURSOR_KEY, JOURNAL_KEY, SEAL_CHECK, SUPERSEDED};
+use crate::store::keyring::{CURSOR_KEY, JOURNAL_KEY, LOOKUP_KEY, SEAL_CHECK, SUPERSEDED};
 use crate::store::record::{KeyStatus, Resealed, SampleCursor};
-use crate::store::seal::{SampleRef, Sealed, Sealer, reply_key_aad, sealed_under, snapshot_key_aad};
+use crate::store::seal::{SampleRef, Sealed, Sealer, details_key_aad, reply_key_aad, sealed_under, snapshot_key_aad};
 use crate::store::traits::KeyStore;
 
 /// Samples that are resealed in one transaction. On SQLite other writers wait for it: some hundredths of a second.
@@ -52,7 +52,7 @@ impl KeyStore for SqlStore {
                 superseded.retain(|id| *id != key);
                 set_superseded(&mut tx, &superseded).await?;
                 set_meta(&mut tx, SEAL_CHECK, &sealer.check()?).await?;
-                for name in [JOURNAL_KEY, CURSOR_KEY] {
+                for name in [JOURNAL_KEY, CURSOR_KEY, LOOKUP_KEY] {
                     let sql = "SELECT value FROM meta WHERE name = $1";
                     let Some(row) = tx.fetch_optional(sql, values![name]).await? else { continue };
                     if let Some(rewrapped) = self.keys.rewrap(&sealer, name.as_bytes(), row.get("value")?)? {
@@ -69,7 +69,9 @@ impl KeyStore for SqlStore {
         self.db
             .transact(Limit::Unbounded, |deadline| async move {
                 let Some(after) = after else {
-                    let count = self.reseal_snapshots(deadline).await? + self.reseal_replies(deadline).await?;
+                    let count = self.reseal_snapshots(deadline).await?
+                        + self.reseal_replies(deadline).await?
+                        + self.reseal_details(deadline).await?;
                     return Ok(Resealed { count, next: Some(SampleCursor::first()) });
                 };
                 let mut db = self.db.reader(Limit::Unbounded).await?;
@@ -216,6 +218,40 @@ impl SqlStore {
         }
     }
 
+    /// Reseals the data keys of details, in batches.
+    async fn reseal_details(&self, deadline: Deadline) -> Result<u64, StoreError> {
+        let mut count = 0;
+        let mut after = (String::new(), String::new());
+        loop {
+            let mut db = self.db.reader(Limit::Unbounded).await?;
+            let rows = db
+                .fetch_all(
+                    "SELECT app_id, template_id, data_key FROM details
+                     WHERE (app_id, template_id) > ($1, $2) ORDER BY app_id, template_id LIMIT $3",
+                    values![after.0.as_str(), after.1.as_str(), BATCH_SAMPLES],
+                )
+                .await?;
+            drop(db);
+            let Some(last) = rows.last() else { return Ok(count) };
+            after = (last.get("app_id")?, last.get("template_id")?);
+            let (mut tx, sealer) = self.begin_reseal(deadline).await?;
+            for row in &rows {
+                let (app, template) = (row.app_id("app_id")?, row.template_id("template_id")?);
+                let data_key: &[u8] = row.get("data_key")?;
+                let aad = details_key_aad(&app, &template);
+                let Some(rewrapped) = self.keys.rewrap(&sealer, &aad, data_key)? else { continue };
+                tx.set_erasing();
+                count += tx
+                    .execute(
+                        "UPDATE details SET data_key = $3 WHERE app_id = $1 AND template_id = $2 AND data_key = $4",
+                        values![&app, &template, &rewrapped, data_key],
+                    )
+                    .await?;
+            }
+            tx.commit().await?;
+        }
+    }
+
     /// Records which superseded keys are still in use after everything was resealed; not, if another key was
     /// force meanwhile.
     async fn update_superseded(&self, deadline: Deadline) -> Result<(), StoreError> {
@@ -262,6 +298,7 @@ async fn keys_in_use(db: &Db) -> Result<Vec<(KeyId, u64)>, StoreError> {
                  SELECT substr(coalesce(data_key, sealed), 2, 4) AS id FROM samples
                  UNION ALL SELECT substr(sealed_key, 2, 4) FROM snapshots
                  UNION ALL SELECT substr(data_key, 2, 4) FROM idempotency
+                 UNION ALL SELECT substr(data_key, 2, 4) FROM details
              ) AS sealed GROUP BY id ORDER BY id",
             &[],
         )

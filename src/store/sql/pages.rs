@@ -316,7 +316,7 @@ struct Entry {
 }
 
 /// Templates with their samples, of rows that are ordered by template.
-fn records(rows: &[DbRow]) -> Result<Vec<TemplateRecord>, StoreError> {
+pub(super) fn records(rows: &[DbRow]) -> Result<Vec<TemplateRecord>, StoreError> {
     let mut records: Vec<TemplateRecord> = Vec::new();
     for row in rows {
         let template: &str = row.get("template_id")?;

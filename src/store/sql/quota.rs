@@ -2,8 +2,8 @@
 //!
 //! Limits are checked in the transaction that writes, under the lock of the gallery's row, so two nodes cannot exceed
 //! one together. Counting a large gallery takes long, so the row keeps the count, with the revision that it belongs to.
-//! Each write of an application with a quota updates it. A write that does not (of an application without a quota, or
-//! of an older version) raises the revision, so the count no longer applies and the next insert counts again.
+//! Once counted, each write updates it. A write that does not (of an older version) raises the revision, so the count no
+//! longer applies, and is counted again when it is next needed.
 
 use super::executor::DbRow;
 use super::row;

@@ -151,7 +151,7 @@ impl GalleryWrite<'_> {
             counted.samples = counted.samples.saturating_sub(1);
         }
         self.discard_snapshots().await?;
-        let revision = self.append_change(template).await?;
+        let revision = self.append_update(template).await?;
         let event = OutboxEvent::erasure(self.now, self.app, template, revision, reason);
         self.store.insert_event(&mut self.tx, &OutboxEvent { sample: Some(sample), ..event }).await?;
         Ok(revision)
@@ -187,6 +187,10 @@ impl GalleryWrite<'_> {
         let (moving, target) = self.both(from, into).await?;
         self.store.admit(target.saturating_add(moving)).map_err(ChangeRefusal::from)?;
         self.move_rows(from, into).await?;
+        // Details of the template that remains win.
+        if !self.has_details(into).await? {
+            self.move_details(from, into).await?;
+        }
         let sql = "UPDATE templates SET created_at = (SELECT min(t.created_at) FROM templates t
                        WHERE t.app_id = $1 AND t.template_id IN ($2, $3))
                    WHERE app_id = $1 AND template_id = $3";
@@ -208,6 +212,7 @@ impl GalleryWrite<'_> {
                    SELECT app_id, $3, created_at FROM templates WHERE app_id = $1 AND template_id = $2";
         self.tx.execute(sql, values![self.app, from, to]).await?;
         self.move_rows(from, to).await?;
+        self.move_details(from, to).await?;
         let sql = "DELETE FROM templates WHERE app_id = $1 AND template_id = $2";
         self.tx.execute(sql, values![self.app, from]).await?;
         self.record_change(OutboxEvent::RENAME, from, to, None, by).await
@@ -296,8 +301,8 @@ impl GalleryWrite<'_> {
         by: &ChangedBy,
     ) -> Result<Revision, ChangeError> {
         self.discard_snapshots().await?;
-        self.append_change(from).await?;
-        let revision = self.append_change(to).await?;
+        self.append_update(from).await?;
+        let revision = self.append_update(to).await?;
         let event = OutboxEvent {
             transaction: by.transaction.map(|transaction| transaction.0),
             actor: Some(by.actor.clone()),

@@ -6,10 +6,11 @@ use async_trait::async_trait;
 
 use super::executor::{Executor, Limit, values};
 use super::sql_store::SqlStore;
-use crate::domain::{AppId, ModelTag, Revision, TemplateId};
+use crate::domain::{AppId, Details, ModelTag, Revision, TemplateId};
 use crate::gallery::{IndexedTemplate, Sample};
 use crate::store::error::{InsertError, Refusal, StoreError};
 use crate::store::outbox::ErasureReason;
+use crate::store::people::{NewTemplate, PeopleStore as _};
 use crate::store::record::{
     Changes, DatedTemplate, EnrolledSample, GalleryPosition, OnConflict, TemplateList, TemplatePage, TemplateRecord,
 };
@@ -24,15 +25,7 @@ impl TemplateStore for SqlStore {
         sample: &EnrolledSample,
         on_conflict: OnConflict,
     ) -> Result<Revision, InsertError> {
-        let on_conflict = &on_conflict;
-        self.db
-            .transact(Limit::Request, |deadline| async move {
-                let mut write = self.begin_write(app, deadline).await?;
-                let sealer = write.sealer().await?;
-                let inserted = write.insert(&sealer, template, std::slice::from_ref(sample), None, on_conflict).await;
-                write.end(inserted, true).await
-            })
-            .await
+        self.enroll(app, &NewTemplate::new(template, std::slice::from_ref(sample)), on_conflict).await
     }
 
     async fn insert_all(
@@ -202,8 +195,10 @@ impl SqlStore {
                 let sealer = write.sealer().await?;
                 let mut revisions = Vec::with_capacity(templates.len());
                 for (template, dated) in templates {
+                    let details = dated.map_or(Details::NONE, |dated| &dated.details);
                     let samples: Vec<_> = template.samples.iter().cloned().map(EnrolledSample::by_command).collect();
-                    let inserted = write.insert(&sealer, &template.id, &samples, *dated, on_conflict).await;
+                    let new = NewTemplate { id: &template.id, samples: &samples, details };
+                    let inserted = write.insert(&sealer, &new, *dated, on_conflict).await;
                     revisions.push(match inserted {
                         Ok(revision) => Ok(revision),
                         Err(InsertError::Refused(refusal)) => Err(refusal),

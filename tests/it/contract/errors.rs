@@ -72,6 +72,7 @@ fn the_whole_table() {
         (service(Error::MissingScope(Scope::Delete)), 403, 403, "this key has no scope 'delete'"),
         (ApiError::NoSuchEndpoint, 404, 404, "no such endpoint"),
         (ApiError::NoSuchMethod, 405, 405, "method not allowed"),
+        (service(Error::TemplateChanged), 412, 412, "the template was changed meanwhile, read it again"),
         (ApiError::BodyTooLarge, 413, 413, "request body is too large"),
         (ApiError::TooMany(std::time::Duration::ZERO), 429, 429, "too many requests, try again later"),
         (service(Error::Internal("secret".into())), 500, 500, "internal error"),

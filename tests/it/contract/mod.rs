@@ -11,6 +11,7 @@ mod inspect;
 mod logs;
 mod openapi;
 mod ops;
+mod people;
 mod query;
 mod routes;
 mod samples;

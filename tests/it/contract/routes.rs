@@ -32,7 +32,7 @@ async fn other_methods_get_405_with_allow() {
     for (target, allowed, others) in [
         ("/api/v1.0/identify", "POST", ["GET", "PUT", "DELETE"]),
         ("/api/v1.0/flow/sessions/token", "GET,HEAD", ["POST", "PUT", "PATCH"]),
-        ("/api/v1.0/templates/ann", "GET,HEAD,DELETE", ["POST", "PUT", "PATCH"]),
+        ("/api/v1.0/templates/ann", "GET,HEAD,PATCH,DELETE", ["POST", "PUT", "TRACE"]),
         ("/healthz", "GET,HEAD", ["POST", "PUT", "TRACE"]),
     ] {
         for method in others {
@@ -100,6 +100,10 @@ async fn the_document_and_the_routes_agree() {
         // Comes with every GET.
         allowed.remove("head");
         let methods: BTreeSet<String> = document["paths"][path].as_object().unwrap().keys().cloned().collect();
+        // Beside the search, this path is that of the template with the id `search`.
+        if path == "/api/v1.0/templates/search" {
+            allowed.retain(|method| method == "post");
+        }
         assert_eq!(methods, allowed, "{path}");
     }
 }
@@ -125,7 +129,10 @@ async fn cross_origin_calls_are_off_unless_opted_in() {
     }
     assert_eq!(answer.header("strict-transport-security"), None, "that is for HTTPS");
     assert_eq!(answer.header("access-control-allow-origin"), Some("https://a.example"));
-    assert_eq!(answer.header("access-control-allow-headers"), Some("app-id,app-key,idempotency-key,content-type"));
+    assert_eq!(
+        answer.header("access-control-allow-headers"),
+        Some("app-id,app-key,idempotency-key,content-type,if-match")
+    );
     assert_eq!(preflight("https://b.example").send().await.header("access-control-allow-origin"), None);
     let answer = server.get("templates").await;
     assert_eq!(answer.header("access-control-allow-origin"), None, "no browser asked");

@@ -59,7 +59,7 @@ macro_rules! targets {
     };
 }
 
-targets! { photo multipart boundary query json snapshot frames backup model_pack journal import sealed proxy_header forwarded }
+targets! { photo multipart boundary query json snapshot frames backup model_pack journal import sealed proxy_header forwarded details }
 
 #[test]
 #[ignore = "the tests above run it, in a process of its own"]

@@ -39,8 +39,21 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
         "sealed" => rows(),
         "proxy_header" => proxy_headers(),
         "forwarded" => forwarded_headers(),
+        "details" => details(),
         other => panic!("there is no target {other}"),
     }
+}
+
+fn details() -> Vec<Vec<u8>> {
+    let bodies = [
+        r#"{"name":"Ada Example","externalId":"HR-1001","groups":["staff","night"],"consentReference":"file 12"}"#,
+        r#"{"metadata":{"badge":7,"nested":{"list":[1,null,true,"x"]}},"expiresAt":"2100-01-31T00:00:00Z"}"#,
+        r#"{"name":null,"externalId":null,"groups":null,"metadata":null,"consentReference":null,"expiresAt":null}"#,
+        r#"{"metadata":{"nested":{"list":null},"badge":{"no":8}}}"#,
+        "staff",
+        r#"["staff"]"#,
+    ];
+    bodies.map(|body| body.as_bytes().to_vec()).to_vec()
 }
 
 fn proxy_headers() -> Vec<Vec<u8>> {

@@ -15,7 +15,10 @@ use semblance::api::ForwardedHeader;
 use semblance::app::ProxyHeader;
 use semblance::cli::ndjson::Line;
 use semblance::compute::PoolConfig;
-use semblance::domain::{AppId, Clock, Embedding, ModelTag, Networks, PhotoFormats, Revision, SampleId};
+use semblance::domain::details::{MAX_GROUPS, MAX_METADATA_BYTES, MAX_NAME_CHARS};
+use semblance::domain::{
+    AppId, Clock, Details, DetailsPatch, Embedding, Field, ModelTag, Networks, PhotoFormats, Revision, SampleId,
+};
 use semblance::engine::ModelPack;
 use semblance::gallery::{Applied, Change, Frames, IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher};
 use semblance::image::{DecodeLimits, Photo, decode};
@@ -25,6 +28,7 @@ use semblance::journal::{
 use semblance::store::backup::{BackupFile, Record};
 use semblance::store::snapshot_file::SnapshotReader;
 use semblance::store::{Key, SealedRow};
+use serde_json::Value;
 use tokio::runtime::Runtime;
 use tower::ServiceExt;
 
@@ -34,7 +38,7 @@ use crate::support::{Answer, Form, Parts, Setup, photo as portrait};
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their folders in `fuzz/seeds`.
-pub const ALL: [(&str, Target); 14] = [
+pub const ALL: [(&str, Target); 15] = [
     ("photo", photo),
     ("multipart", multipart),
     ("boundary", boundary),
@@ -49,6 +53,7 @@ pub const ALL: [(&str, Target); 14] = [
     ("sealed", sealed),
     ("proxy_header", proxy_header),
     ("forwarded", forwarded),
+    ("details", details),
 ];
 
 /// A photo: JPEG or PNG, its metadata and its orientation.
@@ -456,6 +461,39 @@ pub fn forwarded(data: &[u8]) {
             assert_eq!(header.client(&longer, proxy, &trusted), Ok(client));
         }
     }
+}
+
+/// The details of people, as a text of a form and as a merge patch: what is accepted is within its bounds, is read again
+/// from what is stored, and the same patch twice is the same as once.
+pub fn details(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    for field in Field::ALL {
+        let mut details = Details::default();
+        if details.set_text(field, text).is_ok() {
+            assert_bounded(&details);
+        }
+    }
+    let Ok(Value::Object(body)) = serde_json::from_str(text) else { return };
+    let mut patch = DetailsPatch::default();
+    for field in Field::ALL {
+        if let Some(value) = body.get(field.as_str()) {
+            let _ = patch.set(field, value.clone());
+        }
+    }
+    if let Ok(changed) = patch.apply(Details::NONE) {
+        assert_bounded(&changed);
+        assert_eq!(patch.apply(&changed), Ok(changed));
+    }
+}
+
+fn assert_bounded(details: &Details) {
+    assert!(details.name.as_ref().is_none_or(|name| (1..=MAX_NAME_CHARS).contains(&name.chars().count())));
+    assert!(details.groups.len() <= MAX_GROUPS && details.groups.is_sorted());
+    let json = details.to_json();
+    let metadata = json.get("metadata").map(Value::to_string).unwrap_or_default();
+    assert!(metadata.len() <= MAX_METADATA_BYTES);
+    let read = Details::from_json(details.to_full_json().as_object().unwrap()).unwrap();
+    assert_eq!(read, *details);
 }
 
 /// Works in a folder of the thread's own, which is empty at first.

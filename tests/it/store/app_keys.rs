@@ -182,12 +182,15 @@ async fn an_application_is_changed_as_a_whole_or_not_at_all(fixture: Fixture) {
         min_quality: Some(Some(0.5)),
         max_templates: Some(Some(10)),
         max_samples: Some(Some(20)),
+        name_search: Some(false),
+        require_consent: Some(true),
     };
     assert_eq!(store.apps.change(&a, &change, None).await.unwrap(), Ok(1));
     let rules = EnrollRules {
         guard: Guard::Warn,
         min_quality: Some(0.5),
         quota: Quota { templates: Some(10), samples: Some(20) },
+        require_consent: true,
     };
     let expected = AppRecord {
         name: "the gate".to_owned(),
@@ -196,6 +199,7 @@ async fn an_application_is_changed_as_a_whole_or_not_at_all(fixture: Fixture) {
         limits: RequestLimits { per_second: Some(2.5), burst: Some(7), share: Some(0.25) },
         attributes: false,
         keep_crops: true,
+        name_search: false,
         retention: Some(Duration::from_secs(90)),
         rules,
         settings_revision: 1,
@@ -216,6 +220,8 @@ async fn an_application_is_changed_as_a_whole_or_not_at_all(fixture: Fixture) {
         min_quality: Some(None),
         max_templates: Some(None),
         max_samples: Some(None),
+        name_search: Some(before.name_search),
+        require_consent: Some(false),
         ..AppChange::default()
     };
     assert_eq!(store.apps.change(&a, &back, None).await.unwrap(), Ok(2));

@@ -1,7 +1,7 @@
 //! Enrollments with a key are executed once, and their replies are erased with what they describe.
 
 use semblance::domain::{Actor, IdempotencyKey, TransactionId};
-use semblance::store::{EnrollmentReply, Executed, Fingerprint, KeptReply, Refusal};
+use semblance::store::{EnrollmentReply, Executed, Fingerprint, KeptReply, NewTemplate, Refusal};
 
 use super::*;
 
@@ -26,7 +26,9 @@ fn reply(seed: u8) -> EnrollmentReply {
 
 async fn insert_once(store: &Store, app: &AppId, name: &str, template: &str, reply: &EnrollmentReply) -> Executed {
     let sample = enrolled(sample(u32::from(reply.fingerprint.0[0])));
-    store.idempotency.insert_once(app, &key(name), &id(template), &sample, OnConflict::Refuse, reply).await.unwrap()
+    let template = id(template);
+    let new = NewTemplate::new(&template, std::slice::from_ref(&sample));
+    store.idempotency.insert_once(app, &key(name), &new, OnConflict::Refuse, reply).await.unwrap()
 }
 
 async fn kept(store: &Store, app: &AppId, name: &str) -> Option<KeptReply> {
@@ -65,7 +67,7 @@ async fn a_failed_enrollment_keeps_nothing(fixture: Fixture) {
     insert(&store, &a, "x", &sample(1)).await.unwrap();
     let exists = store
         .idempotency
-        .insert_once(&a, &key("k"), &id("x"), &enrolled(sample(2)), OnConflict::Refuse, &reply(2))
+        .insert_once(&a, &key("k"), &NewTemplate::new(&id("x"), &[enrolled(sample(2))]), OnConflict::Refuse, &reply(2))
         .await;
     assert!(matches!(exists, Err(InsertError::Refused(Refusal::Exists))), "{exists:?}");
     let missing =
@@ -115,8 +117,11 @@ async fn a_reply_is_erased_with_its_template(fixture: Fixture) {
     assert_eq!(kept(&store, &a, "deleted").await, None);
     // The template of the new reply replaces that of the old one.
     let replace = OnConflict::Replace(ErasureReason::replace(TransactionId::random(), Actor::Server));
-    let new =
-        store.idempotency.insert_once(&a, &key("new"), &id("replaced"), &enrolled(sample(8)), replace, &reply(8)).await;
+    let samples = [enrolled(sample(8))];
+    let new = store
+        .idempotency
+        .insert_once(&a, &key("new"), &NewTemplate::new(&id("replaced"), &samples), replace, &reply(8))
+        .await;
     assert!(matches!(new, Ok(Executed::Now(_))));
     assert_eq!(kept(&store, &a, "replaced").await, None);
     assert_eq!(kept(&store, &a, "new").await.unwrap().reply.fingerprint, Fingerprint([8; 32]));

@@ -294,7 +294,9 @@ async fn kept_replies_follow_their_templates_and_end_with_their_samples(fixture:
     let (first, second, third) = (full(1), full(2), full(3));
     let (one, two, three) = (reply(1), reply(2), reply(3));
     let idempotency = &store.idempotency;
-    idempotency.insert_once(&a, &key("1"), &id("x"), &first, OnConflict::Refuse, &one).await.unwrap();
+    let (x, enrolled) = (id("x"), [first]);
+    let new = semblance::store::NewTemplate::new(&x, &enrolled);
+    idempotency.insert_once(&a, &key("1"), &new, OnConflict::Refuse, &one).await.unwrap();
     idempotency.add_sample_once(&a, &key("2"), &id("x"), &second, &two).await.unwrap();
     idempotency.add_sample_once(&a, &key("3"), &id("x"), &third, &three).await.unwrap();
     enroll(&store, &a, "y", &[4]).await;

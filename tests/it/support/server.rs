@@ -101,6 +101,7 @@ impl Parts {
                 app_keys: store.clone(),
                 templates: store.clone(),
                 samples: store.clone(),
+                people: store.clone(),
                 idempotency: store.clone(),
                 snapshots: store.clone(),
                 scrubber: store.clone(),

@@ -7,19 +7,22 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
-use semblance::domain::{AppId, AppKeyId, Clock, FaceCrop, IdempotencyKey, ModelTag, Revision, SampleId, TemplateId};
+use semblance::domain::{
+    AppId, AppKeyId, Clock, Details, DetailsPatch, FaceCrop, IdempotencyKey, ModelTag, Revision, SampleId, TemplateId,
+};
 use semblance::gallery::{Change, IndexedTemplate, Sample};
 use semblance::store::application::KeySet;
 use semblance::store::backup::{BackupError, BackupSink, BackupStore, RecordSource, RowCounts};
 use semblance::store::{
     AppChange, AppKeyChange, AppKeyRecord, AppKeyRefusal, AppKeyStore, AppRecord, AppRefusal, AppStore, ChangeError,
     ChangeRefusal, ChangedBy, Changes, Claim, ClockReading, DatabaseConfig, DatedTemplate, EnrolledSample,
-    EnrollmentReply, ErasureReason, Executed, Expired, GalleryPosition, HintStore, Hold, IdempotencyStore, InsertError,
-    KeptReply, Key, KeyId, KeySource, KeyStatus, KeyStore, KeyUse, LimitReached, Merge, Merged, NodePosition,
-    OnConflict, OpenMode, OpenOptions, OutboxBacklog, OutboxEvent, OutboxStore, PoolGauge, PoolUsage, Refusal,
-    Replaced, Replacement, Resealed, RetentionRecord, RetentionStore, Rotated, SampleCursor, SampleMove, SampleRecord,
-    SampleStore, Scrubber, SnapshotId, SnapshotStore, StoreError, TemplateList, TemplatePage, TemplateRecord,
-    TemplateStore, WriteProbe,
+    EnrollmentReply, EraseError, ErasedPerson, ErasureReason, Executed, Expired, GalleryPosition, HintStore, Hold,
+    IdempotencyStore, InsertError, KeptReply, Key, KeyId, KeySource, KeyStatus, KeyStore, KeyUse, LimitReached,
+    ListEntry, ListFilter, ListQuery, Merge, Merged, NewTemplate, NodePosition, NotedPage, NotedPerson, OnConflict,
+    OpenMode, OpenOptions, OutboxBacklog, OutboxEvent, OutboxStore, PeopleStore, PersonRecord, PoolGauge, PoolUsage,
+    Refusal, Replaced, Replacement, Resealed, RetentionRecord, RetentionStore, Rotated, SampleCursor, SampleMove,
+    SampleRecord, SampleStore, Scrubber, SnapshotId, SnapshotStore, StoreError, TemplateList, TemplatePage,
+    TemplateRecord, TemplateStore, UpdateError, WriteProbe,
 };
 use tokio::sync::RwLock;
 use uuid::Uuid;
@@ -30,12 +33,16 @@ struct Gallery {
     templates: BTreeMap<TemplateId, Vec<EnrolledSample>>,
     changes: Vec<TemplateId>,
     replies: HashMap<IdempotencyKey, KeptReply>,
+    details: HashMap<TemplateId, Details>,
+    /// The revision of each template's last change.
+    revisions: HashMap<TemplateId, Revision>,
 }
 
 impl Gallery {
     fn changed(&mut self, template: &TemplateId) -> Revision {
         self.changes.push(template.clone());
         self.revision = self.revision.next();
+        self.revisions.insert(template.clone(), self.revision);
         self.revision
     }
 
@@ -48,7 +55,10 @@ impl Gallery {
         match (on_conflict, self.templates.get_mut(id)) {
             (OnConflict::Refuse, Some(_)) => return Err(Refusal::Exists),
             (OnConflict::Extend, Some(known)) => known.extend(samples),
-            (_, Some(known)) => *known = samples,
+            (_, Some(known)) => {
+                *known = samples;
+                self.details.remove(id);
+            }
             (_, None) => drop(self.templates.insert(id.clone(), samples)),
         }
         Ok(self.changed(id))
@@ -341,6 +351,7 @@ impl TemplateStore for MemoryStore {
     ) -> Result<Option<Revision>, StoreError> {
         self.gallery(app, |gallery| {
             gallery.templates.remove(template)?;
+            gallery.details.remove(template);
             Some(gallery.changed(template))
         })
     }
@@ -358,6 +369,7 @@ impl TemplateStore for MemoryStore {
             let old = old.into_iter().filter(|_| moment() < than);
             old.map(|id| {
                 gallery.templates.remove(&id);
+                gallery.details.remove(&id);
                 let revision = gallery.changed(&id);
                 (id, revision)
             })
@@ -432,16 +444,15 @@ impl IdempotencyStore for MemoryStore {
         &self,
         app: &AppId,
         key: &IdempotencyKey,
-        template: &TemplateId,
-        sample: &EnrolledSample,
+        new: &NewTemplate<'_>,
         on_conflict: OnConflict,
         reply: &EnrollmentReply,
     ) -> Result<Executed, InsertError> {
         if let Some(kept) = self.kept_reply(app, key).await? {
             return Ok(Executed::Before(kept));
         }
-        let revision = self.insert(app, template, sample, on_conflict).await?;
-        self.gallery(app, |gallery| gallery.keep(key, template, revision, reply))?;
+        let revision = self.enroll(app, new, on_conflict).await?;
+        self.gallery(app, |gallery| gallery.keep(key, new.id, revision, reply))?;
         Ok(Executed::Now(revision))
     }
 
@@ -718,6 +729,10 @@ impl RetentionStore for MemoryStore {
         Ok(Expired::default())
     }
 
+    async fn due_by_expiry(&self) -> Result<Vec<AppId>, StoreError> {
+        Ok(Vec::new())
+    }
+
     async fn retentions(&self) -> Result<Vec<RetentionRecord>, StoreError> {
         Ok(Vec::new())
     }
@@ -744,5 +759,174 @@ impl SnapshotStore for MemoryStore {
 
     async fn discard(&self, _: &AppId, _: SnapshotId) -> Result<(), StoreError> {
         Ok(())
+    }
+}
+
+/// The millisecond of a time.
+fn millis(time: SystemTime) -> i64 {
+    time.duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+/// People, plainly: the reference for pages of the real databases, too.
+#[async_trait]
+impl PeopleStore for MemoryStore {
+    async fn enroll(
+        &self,
+        app: &AppId,
+        new: &NewTemplate<'_>,
+        on_conflict: OnConflict,
+    ) -> Result<Revision, InsertError> {
+        let _open = self.gate.read().await;
+        self.gallery(app, |gallery| {
+            if gallery.owner(new.details).is_some_and(|owner| owner != *new.id) {
+                return Err(Refusal::ExternalIdTaken.into());
+            }
+            let revision = gallery.put(new.id, new.samples.to_vec(), on_conflict)?;
+            gallery.details.insert(new.id.clone(), new.details.clone());
+            Ok(revision)
+        })?
+    }
+
+    async fn update(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        patch: &DetailsPatch,
+        expected: Option<Revision>,
+    ) -> Result<Revision, UpdateError> {
+        self.gallery(app, |gallery| {
+            if !gallery.templates.contains_key(template) {
+                return Err(UpdateError::NotFound);
+            }
+            let revision = gallery.revisions.get(template).copied().unwrap_or_default();
+            if expected.is_some_and(|expected| expected != revision) {
+                return Err(UpdateError::Changed);
+            }
+            let before = gallery.details.get(template).cloned().unwrap_or_default();
+            let after = patch.apply(&before)?;
+            if after == before {
+                return Ok(revision);
+            }
+            if gallery.owner(&after).is_some_and(|owner| owner != *template) {
+                return Err(UpdateError::ExternalIdTaken);
+            }
+            gallery.details.insert(template.clone(), after);
+            Ok(gallery.changed(template))
+        })?
+    }
+
+    async fn erase(
+        &self,
+        app: &AppId,
+        template: &TemplateId,
+        _: &ErasureReason,
+        expected: Option<Revision>,
+        samples: Option<u64>,
+    ) -> Result<ErasedPerson, EraseError> {
+        self.gallery(app, |gallery| {
+            let stored = gallery.templates.get(template).ok_or(EraseError::NotFound)?.len() as u64;
+            if expected.is_some_and(|expected| gallery.revisions.get(template) != Some(&expected)) {
+                return Err(EraseError::Changed);
+            }
+            if samples.is_some_and(|samples| samples != stored) {
+                return Err(EraseError::CountDiffers(stored));
+            }
+            gallery.templates.remove(template);
+            gallery.details.remove(template);
+            Ok(ErasedPerson { erasure: Uuid::new_v4(), revision: gallery.changed(template), samples: stored })
+        })?
+    }
+
+    async fn people(&self, app: &AppId, ids: &[TemplateId]) -> Result<Vec<PersonRecord>, StoreError> {
+        self.gallery(app, |gallery| ids.iter().filter_map(|id| gallery.person(id)).collect())
+    }
+
+    async fn noted(&self, app: &AppId, ids: &[TemplateId]) -> Result<NotedPage, StoreError> {
+        let people = self.people(app, ids).await?.into_iter().filter(|person| !person.details.is_empty());
+        let people = people.map(|person| NotedPerson {
+            id: person.template.id,
+            created_at: person.template.created_at,
+            updated_at: person.updated_at,
+            details: person.details,
+        });
+        Ok(NotedPage { people: people.collect(), next: None, unreadable: 0 })
+    }
+
+    async fn noted_page(&self, app: &AppId, after: Option<&TemplateId>, _: usize) -> Result<NotedPage, StoreError> {
+        let ids: Vec<TemplateId> = self.gallery(app, |gallery| gallery.templates.keys().cloned().collect())?;
+        let ids: Vec<TemplateId> = ids.into_iter().filter(|id| Some(id) > after).collect();
+        self.noted(app, &ids).await
+    }
+
+    async fn by_external_id(&self, app: &AppId, external_id: &str) -> Result<Option<TemplateId>, StoreError> {
+        let details = Details { external_id: Some(external_id.to_owned()), ..Details::default() };
+        self.gallery(app, |gallery| gallery.owner(&details))
+    }
+
+    async fn list(&self, app: &AppId, query: &ListQuery) -> Result<Vec<ListEntry>, StoreError> {
+        let mut entries = self.matching(app, &query.filter)?;
+        let place = |entry: &ListEntry| (entry.key(query.order), entry.id.clone());
+        entries.sort_by_key(place);
+        if query.descending {
+            entries.reverse();
+        }
+        let is_after = |entry: &ListEntry| {
+            query
+                .after
+                .as_ref()
+                .is_none_or(|after| if query.descending { place(entry) < *after } else { place(entry) > *after })
+        };
+        Ok(entries.into_iter().filter(is_after).take(query.limit).collect())
+    }
+
+    async fn count_matching(&self, app: &AppId, filter: &ListFilter, limit: usize) -> Result<usize, StoreError> {
+        Ok(self.matching(app, filter)?.len().min(limit))
+    }
+
+    async fn total(&self, app: &AppId) -> Result<u64, StoreError> {
+        self.gallery(app, |gallery| gallery.templates.len() as u64)
+    }
+}
+
+impl MemoryStore {
+    fn matching(&self, app: &AppId, filter: &ListFilter) -> Result<Vec<ListEntry>, StoreError> {
+        self.gallery(app, |gallery| {
+            let people = gallery.templates.keys().filter_map(|id| gallery.person(id));
+            let matching = people.filter(|person| {
+                person.template.id.as_str().starts_with(&filter.prefix)
+                    && filter.created_from.is_none_or(|from| millis(person.template.created_at) >= millis(from))
+                    && filter.created_to.is_none_or(|to| millis(person.template.created_at) < millis(to))
+                    && !(filter.unnamed && person.details.name.is_some())
+            });
+            matching
+                .map(|person| ListEntry {
+                    id: person.template.id,
+                    created_at: person.template.created_at,
+                    updated_at: person.updated_at,
+                })
+                .collect()
+        })
+    }
+}
+
+impl Gallery {
+    /// The template that has the external id of some details.
+    fn owner(&self, details: &Details) -> Option<TemplateId> {
+        let external_id = details.external_id.as_ref()?;
+        let owner = self
+            .details
+            .iter()
+            .find(|(id, known)| known.external_id.as_ref() == Some(external_id) && self.templates.contains_key(*id));
+        owner.map(|(id, _)| id.clone())
+    }
+
+    fn person(&self, id: &TemplateId) -> Option<PersonRecord> {
+        Some(PersonRecord {
+            template: record(id, self.templates.get(id)?),
+            updated_at: moment(),
+            revision: self.revisions.get(id).copied().unwrap_or_default(),
+            details: self.details.get(id).cloned().unwrap_or_default(),
+            unreadable: false,
+        })
     }
 }

@@ -174,7 +174,9 @@ impl Answer {
         let Json::Object(envelope) = &json else { panic!("{json}") };
         assert_eq!(envelope.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["transactionId", "result"]);
         let Json::Object(result) = json.at("result") else { panic!("{json}") };
-        assert_eq!(result.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["status", "code", "info"]);
+        let keys: Vec<&str> = result.iter().map(|(key, _)| key.as_str()).collect();
+        assert_eq!(keys.get(..3), Some(&["status", "code", "info"][..]));
+        assert!(keys[3..].iter().all(|key| ["reason", "details", "fields"].contains(key)), "{keys:?}");
         assert_eq!(json.text("result.status"), "error");
         let Json::Number(code) = json.at("result.code") else { panic!("{json}") };
         (self.status, code.as_i64().expect("an integer"), json.text("result.info").to_owned())

@@ -40,7 +40,6 @@ impl Admin {
     ///
     /// # Errors
     /// 404 when the application does not exist, or this administrator may not see it.
-    #[allow(dead_code, reason = "for resources of one application")]
     pub(in crate::api) fn caller(&self, api: &ApiState, app: &AppId) -> Result<Caller, ApiError> {
         let id = self.signed_in.administrator.id.clone();
         let caller = api.service().applications().act_for(app, id, self.transaction);
@@ -65,7 +64,6 @@ impl FromRequestParts<ApiState> for Admin {
 }
 
 /// The administrator of a request, and the application that its path names (`{appId}`).
-#[allow(dead_code, reason = "for resources of one application")]
 pub(in crate::api) struct ForApp {
     /// The administrator as the caller of the application.
     pub(in crate::api) caller: Caller,

@@ -90,6 +90,12 @@ pub(in crate::api) struct ApplicationView {
     min_quality: Policy<Option<f64>>,
     /// Whether crops of enrolled faces are kept.
     keep_crops: Policy<bool>,
+    /// Whether names, external ids, groups and metadata are searched, in an index in memory.
+    name_search: Policy<bool>,
+    /// The bytes of that index.
+    search_index_bytes: usize,
+    /// Whether an enrollment needs `consentReference`.
+    require_consent: Policy<bool>,
 }
 
 impl ApplicationView {
@@ -122,6 +128,9 @@ impl ApplicationView {
             guard: Policy::own(app.rules.guard.as_str()),
             min_quality: Policy::own(app.rules.min_quality),
             keep_crops: Policy::own(app.keep_crops),
+            name_search: Policy::own(app.name_search),
+            search_index_bytes: api.service().replicator().people_index_bytes(&app.id),
+            require_consent: Policy::own(app.rules.require_consent),
         }
     }
 }
@@ -228,6 +237,12 @@ pub(in crate::api) struct ChangeApplication {
     /// null: no. Crops that were kept before are erased within a minute when it is switched off.
     #[serde(default)]
     keep_crops: Field<bool>,
+    /// null: yes.
+    #[serde(default)]
+    name_search: Field<bool>,
+    /// null: no.
+    #[serde(default)]
+    require_consent: Field<bool>,
     /// The number of people that a shorter `retentionSeconds` may erase: the `details.count` of `wouldErase`.
     #[serde(default)]
     confirm_erases: Option<u64>,
@@ -283,6 +298,14 @@ impl ChangeApplication {
         if let Some(keep) = self.keep_crops.or_null() {
             fields.push("keepCrops");
             change.keep_crops = Some(keep.unwrap_or(false));
+        }
+        if let Some(searched) = self.name_search.or_null() {
+            fields.push("nameSearch");
+            change.name_search = Some(searched.unwrap_or(true));
+        }
+        if let Some(required) = self.require_consent.or_null() {
+            fields.push("requireConsent");
+            change.require_consent = Some(required.unwrap_or(false));
         }
         if let Some(guard) = self.guard.or_null() {
             fields.push("guard");

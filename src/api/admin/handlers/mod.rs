@@ -2,9 +2,12 @@
 
 pub(super) mod administrators;
 pub(super) mod applications;
+pub(super) mod bulk_people;
 pub(super) mod examine;
 mod faults;
 pub(super) mod keys;
+pub(super) mod new_person;
+pub(super) mod people;
 pub(super) mod samples;
 pub(super) mod session;
 pub(super) mod sessions;

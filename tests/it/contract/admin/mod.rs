@@ -2,5 +2,6 @@
 
 mod administrators;
 mod applications;
+mod people;
 mod samples;
 mod sessions;

@@ -14,7 +14,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::api::extract::Query;
+use super::Query;
 use crate::api::{ApiError, ApiState};
 use crate::domain::Clock;
 use crate::service::Error;
@@ -56,7 +56,6 @@ impl CursorPath {
     ///
     /// # Errors
     /// 400 when the limit is out of range.
-    #[allow(dead_code, reason = "for searches")]
     pub(in crate::api) fn page(self, limit: Option<usize>, cursor: Option<String>) -> Result<Page, ApiError> {
         let limit = limit.unwrap_or(DEFAULT_LIMIT);
         if !(1..=MAX_LIMIT).contains(&limit) {
