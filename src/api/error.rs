@@ -4,6 +4,8 @@
 //! clients compare them. For everything else the code repeats the status, as the vendor's one
 //! documented example does.
 
+mod administration;
+
 use std::borrow::Cow;
 use std::time::Duration;
 
@@ -12,9 +14,10 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::domain::{Check, DecodeFault, PhotoFault};
-use crate::service::{AdminError, Error, JobRefusal, SystemError};
-use crate::store::application::MAX_KEYS;
-use crate::store::{AppKeyRefusal, AppRefusal, ChangeRefusal, LimitReached};
+use crate::service::{AdminError, Error, SystemError};
+use crate::store::ChangeRefusal;
+pub(super) use administration::reason;
+use administration::{administration_body, application_body, conflict_body, key_body, refused_body, system_body};
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -343,82 +346,6 @@ fn service_body(error: &Error) -> ErrorBody {
     }
 }
 
-fn application_body(refusal: AppRefusal) -> ErrorBody {
-    use StatusCode as S;
-    let info = refusal.to_string();
-    match refusal {
-        AppRefusal::NoSuchApp => administration_body(AdminError::NotFound("application")),
-        AppRefusal::Changed(revision) => {
-            body(S::PRECONDITION_FAILED, 412, info).reason("changedSince").details(json!({ "revision": revision }))
-        }
-        AppRefusal::WouldErase(count) => {
-            body(S::CONFLICT, 409, format!("{info}: repeat the request with confirmErases"))
-                .reason("wouldErase")
-                .details(json!({ "count": count }))
-        }
-    }
-}
-
-fn key_body(refusal: AppKeyRefusal) -> ErrorBody {
-    use StatusCode as S;
-    let (reason, max) = match refusal {
-        AppKeyRefusal::NoSuchApp => return administration_body(AdminError::NotFound("application")),
-        AppKeyRefusal::NoSuchKey => return administration_body(AdminError::NotFound("key")),
-        AppKeyRefusal::Ended => ("keyEnded", None),
-        AppKeyRefusal::TooMany => ("tooManyKeys", Some(MAX_KEYS)),
-        AppKeyRefusal::NotOne(_) => ("severalKeys", None),
-    };
-    let answer = body(S::CONFLICT, 409, refusal.to_string()).reason(reason);
-    max.map_or(answer.clone(), |max| answer.details(json!({ "max": max })))
-}
-
-fn administration_body(error: AdminError) -> ErrorBody {
-    use StatusCode as S;
-    let (status, reason) = match error {
-        AdminError::Unauthenticated => (S::UNAUTHORIZED, "signInRequired"),
-        AdminError::NotFound(what) => {
-            return body(S::NOT_FOUND, 404, error.to_string()).reason("notFound").details(json!({ "what": what }));
-        }
-        AdminError::NameTaken => (S::CONFLICT, "nameTaken"),
-        AdminError::LastOwner => (S::CONFLICT, "lastOwner"),
-        AdminError::TooManyTokens(max) => {
-            return body(S::CONFLICT, 409, error.to_string()).reason("tooManyTokens").details(json!({ "max": max }));
-        }
-    };
-    body(status, status.as_u16(), error.to_string()).reason(reason)
-}
-
-/// The word for a refused change.
-pub(super) fn reason(refusal: &ChangeRefusal) -> &'static str {
-    match refusal {
-        ChangeRefusal::NoTemplate | ChangeRefusal::NoSample | ChangeRefusal::NoTarget => "notFound",
-        ChangeRefusal::TargetExists => "templateExists",
-        ChangeRefusal::SameTemplate => "sameTemplate",
-        ChangeRefusal::LastSample => "lastSample",
-        ChangeRefusal::Limit(_) => "sampleLimit",
-    }
-}
-
-/// A refused change in the administration API.
-fn refused_body(refusal: &ChangeRefusal) -> ErrorBody {
-    use StatusCode as S;
-    let not_found = |info: &'static str, what: &str| {
-        body(S::NOT_FOUND, 404, info).reason("notFound").details(json!({ "what": what }))
-    };
-    let conflict = |info: Cow<'static, str>| body(S::CONFLICT, 409, info).reason(reason(refusal));
-    match refusal {
-        ChangeRefusal::NoTemplate => not_found("there is no such person", "person"),
-        ChangeRefusal::NoTarget => not_found("there is no such other person", "otherPerson"),
-        ChangeRefusal::NoSample => not_found("there is no such sample", "sample"),
-        ChangeRefusal::SameTemplate => body(S::BAD_REQUEST, 400, "both people are the same").reason(reason(refusal)),
-        ChangeRefusal::TargetExists => conflict("a person of this id exists".into()),
-        ChangeRefusal::LastSample => {
-            conflict("this is the last sample of the person, delete the person instead".into())
-        }
-        ChangeRefusal::Limit(limit) => conflict(limit.to_string().into()),
-    }
-}
-
 /// The public API answers an unknown template with 400, as the vendor's does.
 fn change_body(refusal: &ChangeRefusal) -> ErrorBody {
     use StatusCode as S;
@@ -433,34 +360,6 @@ fn change_body(refusal: &ChangeRefusal) -> ErrorBody {
         }
         ChangeRefusal::Limit(limit) => body(S::BAD_REQUEST, 400, limit.to_string()),
     }
-}
-
-fn system_body(error: &SystemError) -> ErrorBody {
-    use StatusCode as S;
-    let conflict = |reason| body(S::CONFLICT, 409, error.to_string()).reason(reason);
-    match error {
-        SystemError::NotPaused => conflict("notPaused"),
-        SystemError::NothingHeld => conflict("nothingHeld"),
-        SystemError::CountDiffers(count) => conflict("countDiffers").details(json!({ "count": count })),
-        SystemError::Job(JobRefusal::Running(id)) => conflict("running").details(json!({ "jobId": id })),
-        SystemError::Job(JobRefusal::TooMany) => conflict("tooManyJobs"),
-        SystemError::BackupsOff => conflict("backupsOff"),
-        SystemError::SearchTooLong => body(S::SERVICE_UNAVAILABLE, 503, error.to_string()).reason("searchTooLong"),
-        SystemError::JournalBusy => body(S::SERVICE_UNAVAILABLE, 503, error.to_string()).reason("journalBusy"),
-    }
-}
-
-/// A conflict, with the text that the public API has for it.
-fn conflict_body(error: &Error) -> ErrorBody {
-    let reason = match error {
-        Error::TemplateExists => "templateExists",
-        Error::ExternalIdTaken => "externalIdTaken",
-        Error::LimitReached(LimitReached::SamplesPerTemplate(_)) => "sampleLimit",
-        Error::LimitReached(_) => "quotaReached",
-        Error::Suspicious(_) => "guardRefused",
-        _ => "conflict",
-    };
-    ErrorBody { status: StatusCode::CONFLICT, code: 409, ..service_body(error) }.reason(reason)
 }
 
 fn photo_body(fault: PhotoFault) -> ErrorBody {

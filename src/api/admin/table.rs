@@ -1,6 +1,8 @@
 //! Every route of the administration API, in one table.
 
-use super::handlers::{administrators, applications, examine, keys, samples, session, sessions, tokens};
+use super::handlers::{
+    administrators, application_body, applications, examine, keys, samples, session, sessions, tokens,
+};
 use super::{Access, AdminRoute, Operation, table_people};
 use crate::api::audit::Lines;
 use crate::api::reply::{ExaminedReply, HealthReply, ModernFace, PersonExportReply, VerifiedTemplateReply};
@@ -148,7 +150,7 @@ pub(super) fn table() -> Vec<AdminRoute> {
             samples::merge,
             op("mergePeople", "Move all samples of another person to this one, and remove the other one")
                 .takes::<samples::MergePeople>()
-                .gives::<samples::SamplesChanged>()
+                .gives::<samples::Merged>()
                 .refuses(&["sampleLimit", "sameTemplate", "notFound"]),
         ),
         AdminRoute::get(
@@ -195,7 +197,7 @@ pub(super) fn table() -> Vec<AdminRoute> {
             Access::OWNER.fresh(),
             applications::create,
             op("createApplication", "Create an application, with its first key")
-                .takes::<applications::ChangeApplication>()
+                .takes::<application_body::ChangeApplication>()
                 .gives::<applications::CreatedApplication>(),
         ),
         AdminRoute::get(
@@ -210,7 +212,7 @@ pub(super) fn table() -> Vec<AdminRoute> {
             Access::OWNER,
             applications::change,
             op("changeApplication", "Change an application")
-                .takes::<applications::ChangeApplication>()
+                .takes::<application_body::ChangeApplication>()
                 .gives::<applications::OneApplication>()
                 .refuses(&["wouldErase", "changedSince", "freshSessionRequired"]),
         ),

@@ -23,7 +23,8 @@ use number::Number;
 use seed::SeedFace;
 
 pub(super) use examined::{
-    ExaminedReply, HealthReply, PersonExportReply, examined, face, health, merge_preview, person_export,
+    ExaminedReply, HealthReply, MergePreviewReply, PersonExportReply, examined, face, health, merge_preview,
+    person_export,
 };
 pub(super) use key::{KeyReply, key};
 pub(super) use modern::ModernFace;

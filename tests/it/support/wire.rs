@@ -192,6 +192,7 @@ impl Answer {
 fn masked(json: Json) -> Json {
     match json {
         Json::Text(text) if Uuid::parse_str(&text).is_ok() => Json::Text("[uuid]".to_owned()),
+        Json::Text(text) if text.starts_with("key:k-") => Json::Text("key:[id]".to_owned()),
         Json::List(items) => Json::List(items.into_iter().map(masked).collect()),
         Json::Object(pairs) => Json::Object(pairs.into_iter().map(|(key, value)| (key, masked(value))).collect()),
         other => other,

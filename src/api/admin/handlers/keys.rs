@@ -6,7 +6,7 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::applications::event;
+use super::changes::event;
 use super::faults::Faults;
 use crate::api::admin::extract::{Field, ForApp, JsonBody, Params, PatchBody};
 use crate::api::admin::{Answer, BASE, Reply};

@@ -1,8 +1,10 @@
 //! One resource, or one family of resources, per file: its bodies, its replies and its handlers.
 
 pub(super) mod administrators;
+pub(super) mod application_body;
 pub(super) mod applications;
 pub(super) mod bulk_people;
+mod changes;
 pub(super) mod examine;
 mod faults;
 pub(super) mod keys;

@@ -34,6 +34,16 @@ impl SamplesChanged {
     }
 }
 
+/// A merge, or the preview of one.
+#[derive(Serialize, JsonSchema)]
+#[serde(untagged)]
+pub(in crate::api) enum Merged {
+    /// What was changed.
+    Done(SamplesChanged),
+    /// With `dryRun`: what would be changed.
+    Preview(reply::MergePreviewReply),
+}
+
 /// Where a sample moves.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -156,11 +166,11 @@ pub(in crate::api) async fn merge(
     let merge = Merge { from: &from, into: &template };
     if body.dry_run {
         let preview = api.service().preview_merge(&app.caller, merge).await.map_err(refused)?;
-        let reply = reply::merge_preview(&preview);
+        let reply = Merged::Preview(reply::merge_preview(&preview));
         return Ok(app.audit.succeeded("merge previewed", Outcome::result(&reply)).into());
     }
     let merged = api.service().merge(&app.caller, merge).await.map_err(refused)?;
-    let changed = SamplesChanged::new(&template, merged.samples, merged.revision);
+    let changed = Merged::Done(SamplesChanged::new(&template, merged.samples, merged.revision));
     Ok(app.audit.succeeded("merged", Outcome::result(&changed)).into())
 }
 

@@ -30,7 +30,9 @@ async fn every_route_follows_its_access_rule() {
         // No body that a handler accepts: nothing is changed.
         let call = async |who: &As| {
             let answer = server.admin_call(who, method, &path, &NULL).send().await;
-            (answer.status, result(&answer)["reason"].clone())
+            // A file has no envelope.
+            let reason = if answer.status == 200 { NULL } else { result(&answer)["reason"].clone() };
+            (answer.status, reason)
         };
         let name = &route.operation;
         if route.roles.is_empty() {
