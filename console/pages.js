@@ -8,7 +8,9 @@ const people = () => may.operate() || may.audit();
 /** `nav` names the entry: its text is the message `nav.<nav>`, its symbol the icon of that name. */
 export const NAV = [
   { nav: "overview", path: "" },
+  { nav: "people", path: "people", may: people },
   { nav: "identify", path: "identify", may: may.operate },
+  { nav: "import", path: "import", may: may.change },
   { nav: "journal", path: "journal", may: may.audit },
   { nav: "applications", path: "applications", may: may.own },
   { nav: "access", path: "access", may: may.own },

@@ -1,4 +1,4 @@
-// What is done with a person: move a sample, merge, rename, export, erase. Each asks first and says what it did.
+// What is done with a person: move a sample, merge, export, erase. Each asks first and says what it did.
 
 import { h, put } from "./dom.js";
 import { t, known, number, dateTime } from "./i18n.js";
@@ -96,23 +96,6 @@ const conflictText = (conflict) => {
   const reason = conflict.reason ?? conflict;
   return known(`reason.${reason}`) ? t(`reason.${reason}`) : (conflict.info ?? String(reason));
 };
-
-export function rename(person, etag, { appId, path }) {
-  return dialog(t("person.rename"), (close) => [
-    h("p", null, t("person.renameAbout")),
-    form({
-      fields: [field({ name: "templateId", label: t("person.newId"), value: person.templateId, required: true, attributes: { autocomplete: "off", maxlength: 128, spellcheck: "false" } })],
-      verb: t("person.renameVerb"),
-      save: async ({ templateId }) => {
-        const id = templateId.trim();
-        if (id !== person.templateId) await request("PATCH", path, { body: { templateId: id }, etag });
-        close(true);
-        go(personHref(id, appId), { replace: true });
-      },
-      extra: button(t("cancel"), () => close(false)),
-    }),
-  ]);
-}
 
 /** Everything that is held of a person, as one file. */
 export async function exportAll(person, { path, signal }) {

@@ -163,7 +163,11 @@ function samples(person, ctx, urls) {
   return card(`${t("samples")} (${number(all.length)})`, healthBadge(health), lowest, h("ul", { class: "samples" }, all.map(one)));
 }
 
-const by = (actor) => (typeof actor === "string" ? actor.replace(/^(\w+):?/, (_, kind) => `${word("actor", kind)} `) : [word("actor", actor.kind), actor.name ?? actor.id].filter(Boolean).join(" "));
+/** Who enrolled a sample: what kind of actor, and the beginning of its id. */
+function by(actor) {
+  const [kind, id = ""] = actor.split(":");
+  return `${word("actor", kind === "administrator" ? "admin" : kind)} ${id.slice(0, 8)}`.trim();
+}
 
 function picture(sample, n, { path, signal }, urls) {
   const place = h("div", { class: "crop" }, silhouette());
@@ -181,7 +185,6 @@ function manage(person, etag, ctx) {
     may.operate() && ["verify", () => go(`${href("identify", ctx.appId)}?mode=verify`, { state: { templateId: person.templateId } })],
     may.audit() && ["history", () => go(`${href("journal")}?${new URLSearchParams({ appId: ctx.appId, templateId: person.templateId })}`)],
     may.change() && ["merge", () => actions.merge(person, ctx)],
-    may.change() && ["rename", () => actions.rename(person, etag, ctx)],
     ["export", () => actions.exportAll(person, ctx)],
     may.change() && ["delete", () => actions.erase(person, etag, ctx).then((gone) => gone && go(href("people", ctx.appId))), "danger"],
   ].filter(Boolean);

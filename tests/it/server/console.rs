@@ -1,6 +1,7 @@
 //! The console in a real browser, against the real server.
 
 mod browser;
+mod people;
 
 use std::time::Instant;
 
@@ -9,7 +10,10 @@ use browser::{Browser, Tab};
 use super::process::{Database, Server};
 
 /// Each page with the name of its pictures.
-const PAGES: [(&str, &str); 4] = [
+const PAGES: [(&str, &str); 7] = [
+    ("people-list", "/console/people"),
+    ("enroll", "/console/enroll"),
+    ("import", "/console/import"),
     ("identify", "/console/identify"),
     ("access", "/console/access"),
     ("account", "/console/account"),

@@ -261,11 +261,20 @@ impl Tab {
         ));
     }
 
+    /// Chooses files in the first field for files that a selector finds, as a person would.
+    pub(super) fn choose(&mut self, selector: &str, files: &[&Path]) {
+        self.until(&format!("document.querySelector({})", json!(selector)));
+        let found = json!({ "expression": format!("document.querySelector({})", json!(selector)) });
+        let object = self.call("Runtime.evaluate", found)["result"]["objectId"].take();
+        self.call("DOM.setFileInputFiles", json!({ "objectId": object, "files": files }));
+    }
+
     /// Presses a key, such as `Tab` or `/`.
     pub(super) fn press(&mut self, key: &str) {
         let (code, text) = match key {
             "Tab" => (9, ""),
             "Enter" => (13, "\r"),
+            "ArrowDown" => (40, ""),
             "Escape" => (27, ""),
             " " => (32, " "),
             other => (0, other),
