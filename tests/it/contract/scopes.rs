@@ -63,6 +63,12 @@ fn every_route_has_its_scopes() {
         (Method::GET, "/api/v1.0/key", Access::AnyKey),
         (Method::GET, "/api/v1.0/templates", Access::Scopes(&[Scope::Read])),
         (Method::GET, "/api/v1.0/templates/{templateId}", Access::Scopes(&[Scope::Read])),
+        (Method::POST, "/api/v1.0/templates/search", Access::Scopes(&[Scope::Read])),
+        // A template may have the id `search`.
+        (Method::GET, "/api/v1.0/templates/search", Access::Scopes(&[Scope::Read])),
+        (Method::PATCH, "/api/v1.0/templates/search", Access::Scopes(ENROLL)),
+        (Method::DELETE, "/api/v1.0/templates/search", Access::Scopes(&[Scope::Delete])),
+        (Method::PATCH, "/api/v1.0/templates/{templateId}", Access::Scopes(ENROLL)),
         (Method::DELETE, "/api/v1.0/templates/{templateId}", Access::Scopes(&[Scope::Delete])),
         (Method::POST, "/api/v1.0/templates/{templateId}/samples", Access::Scopes(ENROLL)),
         (Method::POST, "/api/v1.0/templates/{templateId}/verify", Access::Scopes(IDENTIFY)),
@@ -120,8 +126,8 @@ async fn a_key_opens_the_routes_of_its_scopes_alone() {
     }
     assert_eq!(
         checked,
-        13 * 4 - 15 + 2 * 4,
-        "thirteen routes need one scope, two of them one of two; two routes need two"
+        18 * 4 - 20 + 2 * 4,
+        "eighteen routes need one scope, two of them one of two; two routes need two"
     );
 }
 

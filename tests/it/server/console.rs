@@ -9,8 +9,8 @@ use browser::{Browser, Tab};
 
 use super::process::{Database, Server};
 
-/// Each page with the name of its pictures.
-const PAGES: [(&str, &str); 7] = [
+/// Each page with the name of its pictures; `APP` stands for the id of the first application.
+const PAGES: [(&str, &str); 20] = [
     ("people-list", "/console/people"),
     ("enroll", "/console/enroll"),
     ("import", "/console/import"),
@@ -18,6 +18,19 @@ const PAGES: [(&str, &str); 7] = [
     ("access", "/console/access"),
     ("account", "/console/account"),
     ("unknown", "/console/none"),
+    ("applications", "/console/applications"),
+    ("application-new", "/console/applications/new"),
+    ("application", "/console/applications/APP"),
+    ("application-rules", "/console/applications/APP?part=policies"),
+    ("application-danger", "/console/applications/APP?part=danger"),
+    ("overview", "/console/"),
+    ("journal", "/console/journal"),
+    ("system", "/console/system"),
+    ("system-models", "/console/system?part=models"),
+    ("system-store", "/console/system?part=store"),
+    ("system-backups", "/console/system?part=backups"),
+    ("system-settings", "/console/system?part=settings"),
+    ("system-doctor", "/console/system?part=doctor"),
 ];
 
 const SIZES: [(&str, u32, u32); 3] = [("large", 1280, 800), ("medium", 768, 1024), ("small", 390, 844)];
@@ -68,7 +81,7 @@ async fn every_page_in_every_size_and_theme() {
     look_at(&mut tab, "sign-in");
     sign_in(&mut tab, &server);
     for (name, path) in PAGES {
-        tab.open(path);
+        tab.open(&path.replace("APP", &server.first_credentials().0));
         look_at(&mut tab, name);
     }
 }
@@ -206,6 +219,100 @@ async fn the_keyboard_reaches_everything() {
     tab.is_clean();
 }
 
+/// An application is made, its key leaks and is replaced: the old key is refused and the new one accepted.
+#[tokio::test]
+async fn a_leaked_key_is_replaced() {
+    let Some(browser) = Browser::start("the console: a leaked key") else { return };
+    let server = server().await;
+    let mut tab = browser.tab(server.url());
+    sign_in(&mut tab, &server);
+    tab.open("/console/applications/new");
+    tab.fill("Name", "Gate");
+    tab.click("Add");
+    tab.shows("“Gate” is ready");
+    let key = shown_secret(&mut tab);
+    tab.click("I have stored it");
+    tab.until(
+        "location.pathname.startsWith('/console/applications/') && document.querySelector('h1')?.innerText === 'Gate'",
+    );
+    tab.settled();
+    let app_id = tab.eval("location.pathname.split('/').at(-1)").as_str().unwrap().to_owned();
+    assert_eq!(status(&server, &app_id, &key).await, 200);
+    assert_eq!(tab.eval(&format!("document.documentElement.outerHTML.includes({key:?})")), false);
+    let started = Instant::now();
+    tab.eval("[...document.querySelectorAll('td button')].find((node) => node.innerText.trim() === 'Rotate').click()");
+    tab.until("document.querySelector('dialog select')");
+    look_at(&mut tab, "dialog-rotate");
+    tab.fill("The present key ends", "0");
+    tab.eval("document.querySelector('dialog form').requestSubmit()");
+    tab.until("document.querySelector('.secret code')");
+    let next = shown_secret(&mut tab);
+    tab.click("I have stored it");
+    tab.shows("The former key has ended.");
+    crate::support::figure("console: a leaked key is replaced", &format!("{} ms", started.elapsed().as_millis()));
+    assert_eq!((status(&server, &app_id, &key).await, status(&server, &app_id, &next).await), (401, 200));
+    tab.settled();
+    tab.eval("[...document.querySelectorAll('td button')].find((node) => node.innerText.trim() === 'Suspend').click()");
+    tab.shows("is suspended: it is refused until you resume it.");
+    assert_eq!(status(&server, &app_id, &next).await, 401);
+    tab.settled();
+    look_at(&mut tab, "application-keys");
+    tab.open(&format!("/console/applications/{app_id}?part=danger"));
+    tab.click("Delete");
+    tab.fill("Type “Gate” to confirm", "gate");
+    tab.eval("document.querySelector('dialog form').requestSubmit()");
+    tab.shows("The text is different.");
+    tab.fill("Type “Gate” to confirm", "Gate");
+    look_at(&mut tab, "dialog-delete");
+    tab.eval("document.querySelector('dialog form').requestSubmit()");
+    tab.until("location.pathname === '/console/applications'");
+    tab.settled();
+    assert_eq!(tab.eval("document.querySelector('table').innerText.includes('Gate')"), false);
+    tab.is_clean();
+}
+
+fn shown_secret(tab: &mut Tab) -> String {
+    tab.until("document.querySelector('.secret code')");
+    tab.eval("document.querySelector('.secret code').innerText").as_str().unwrap().trim().to_owned()
+}
+
+/// The status of a call of the public API with these credentials.
+async fn status(server: &Server, app_id: &str, key: &str) -> u16 {
+    server.app((app_id.to_owned(), key.to_owned())).get("templates").await.0
+}
+
+/// Filters of the journal stand in the address, and a line opens with all its members.
+#[tokio::test]
+async fn the_journal_is_filtered_by_its_address() {
+    let Some(browser) = Browser::start("the console: journal") else { return };
+    let server = server().await;
+    let app = server.first_app();
+    app.add("person_a_1.jpg", &[("templateId", "ada")]).await;
+    app.identify("person_a_2.jpg").await;
+    let mut tab = browser.tab(server.url());
+    sign_in(&mut tab, &server);
+    tab.open("/console/journal?operation=identify");
+    tab.until("document.querySelector('tbody tr')");
+    assert_eq!(tab.eval("document.querySelectorAll('tbody tr').length"), 1);
+    assert_eq!(tab.eval("document.querySelector('tbody').innerText.includes('found')"), true);
+    tab.eval("document.querySelector('tbody button').click()");
+    tab.shows("All members of the line");
+    look_at(&mut tab, "dialog-line");
+    tab.press("Escape");
+    tab.until("!document.querySelector('dialog')");
+    tab.fill("Operation", "add");
+    tab.click("Filter");
+    tab.until(
+        "location.search === '?operation=add' && document.querySelector('tbody')?.innerText.includes('enrolled')",
+    );
+    tab.click("Verify now");
+    tab.shows("The journal is complete and unchanged.");
+    tab.open("/console/");
+    tab.until("document.querySelector('main').innerText.includes('Everything works.')");
+    assert_eq!(tab.eval("document.querySelector('.notice').innerText.includes('1 identification today')"), true);
+    look_at(&mut tab, "overview-in-use");
+}
+
 /// The page says that the server does not answer, stays readable, and recovers by itself.
 #[tokio::test]
 async fn a_lost_connection_is_a_bar() {
@@ -250,7 +357,7 @@ async fn language_and_theme_are_remembered() {
     assert_eq!(tab.eval("document.documentElement.lang"), "es");
     assert_eq!(tab.eval(ground), dark);
     for (name, path) in PAGES {
-        tab.open(path);
+        tab.open(&path.replace("APP", &server.first_credentials().0));
         tab.picture(&format!("spanish-{name}"));
         assert_eq!(tab.violations(), Vec::<String>::new());
     }

@@ -168,7 +168,7 @@ impl Tab {
             Some("Log.entryAdded") if event["entry"]["level"] == "error" => {
                 // The question whether a session exists is answered with 401 where none does.
                 let url = event["entry"]["url"].as_str().unwrap_or_default();
-                if url.ends_with("/api/admin/v1/session") || url.ends_with("/applications?limit=1000") {
+                if url.ends_with("/api/admin/v1/session") {
                     return;
                 }
                 format!("{} {url}", event["entry"]["text"])
