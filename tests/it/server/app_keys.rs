@@ -89,7 +89,7 @@ async fn a_leaked_key_is_replaced_and_others_go_on(database: Database) {
     assert!(code == Some(1) && message.contains("has 2 keys"), "{message}");
     let (code, message) = server.try_command(&database, &["app", "key", "resume", &id, &newest.id]);
     assert!(code == Some(1) && message.contains("the key is ended"), "{message}");
-    assert_eq!(beside.app.get(TEMPLATES).await.0, 200);
+    eventually("the key beside is in force", async || beside.app.get(TEMPLATES).await.0 == 200).await;
 
     // The journal says which key was refused and why, and what was changed, never a key.
     let journal = || server.command(&database, &["journal", "export"]);

@@ -224,7 +224,8 @@ async fn a_list_has_pages() {
     seen.sort();
     seen.dedup();
     assert_eq!(seen.len(), 6, "each one once");
-    let altered = format!("{}A", &cursors[0][..cursors[0].len() - 1]);
+    let last = if cursors[0].ends_with('A') { 'Q' } else { 'A' };
+    let altered = format!("{}{last}", &cursors[0][..cursors[0].len() - 1]);
     for cursor in [altered.as_str(), "x", &"A".repeat(3000)] {
         let (status, refused) = server.admin(&owner, "GET", &format!("/administrators?cursor={cursor}"), NULL).await;
         assert_eq!((status, &refused["reason"]), (400, &json!("badCursor")), "{cursor}");
