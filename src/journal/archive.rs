@@ -38,7 +38,7 @@ impl Archive {
         Self { dir, key, last: Mutex::default() }
     }
 
-    /// A part of the selected lines, newest first: see [`search`].
+    /// A part of the selected lines, newest first: see [`search()`].
     ///
     /// # Errors
     /// When a file cannot be read.
@@ -55,7 +55,7 @@ impl Archive {
         search(&self.dir, selection, limit, place, budget)
     }
 
-    /// Writes the selected lines, oldest first: see [`export`].
+    /// Writes the selected lines, oldest first: see [`export()`].
     ///
     /// # Errors
     /// When a file cannot be read, or `out` not written.

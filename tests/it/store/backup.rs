@@ -174,6 +174,9 @@ async fn a_backup_of_another_version_is_read_as_far_as_it_may_be(fixture: Fixtur
     let table = TableRecord { optional: true, ..table };
     both.splice(0..0, [Record::Table(table), Record::Row(vec![Cell::Text("good".to_owned())])]);
     target.backup.write_all(&mut source(&both)).await.unwrap();
-    assert_eq!(target.apps.list().await.unwrap(), store.apps.list().await.unwrap(), "with the defaults of the schema");
+    // The index of names is off for an application of an earlier version.
+    let mut expected = store.apps.list().await.unwrap();
+    expected.iter_mut().for_each(|app| app.name_search = false);
+    assert_eq!(target.apps.list().await.unwrap(), expected, "with the defaults of the schema");
     assert_eq!(all(&target, &a).await, all(&store, &a).await);
 }

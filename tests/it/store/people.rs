@@ -278,7 +278,7 @@ async fn lists_agree_with_a_plain_sort(fixture: Fixture) {
             }
         }
     }
-    assert!(pages > 300, "{pages}");
+    assert!(pages > 216, "{pages}: some of the 216 lists have several pages");
 }
 
 async fn entry(store: &Store, app: &AppId, name: &str) -> ListEntry {
