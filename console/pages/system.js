@@ -161,13 +161,9 @@ function backups(signal) {
       { title: "", cell: (backup) => h("div", { class: "actions" }, button(t("system.backupTest"), () => test(backup), { small: true }), button(t("remove"), () => remove(backup), { small: true, kind: "danger" })), end: true },
     ],
     load: async () => {
-      try {
-        return { items: (await api.get("backups", undefined, { signal })).backups };
-      } catch (error) {
-        if (error.reason !== "backupsOff") throw error;
-        start.hidden = true;
-        return { items: [] };
-      }
+      const { isConfigured, backups } = await api.get("backups", undefined, { signal });
+      start.hidden = !isConfigured;
+      return { items: backups };
     },
     empty: empty(t("system.noBackup"), t("system.noBackupText")),
   });

@@ -193,7 +193,7 @@ pub(super) fn server_rows() -> Vec<AdminRoute> {
             "/backups",
             Access::OWNER,
             backups::list,
-            op("listBackups", "List backups").gives::<backups::BackupList>().refuses(&["backupsOff"]),
+            op("listBackups", "List backups").gives::<backups::BackupList>(),
         )
         .lines(Lines::Counted),
         AdminRoute::post(

@@ -289,7 +289,7 @@ async fn the_server_tells_an_owner_what_it_is_made_of() {
     assert_eq!(admin.fails("POST", "/system/expiry/resume", Value::Null).await, (409, "notPaused".to_owned()));
     let confirm = format!("/applications/{}/expiry/confirm", app.credentials().0);
     assert_eq!(admin.fails("POST", &confirm, json!({ "count": 1 })).await, (409, "nothingHeld".to_owned()));
-    assert_eq!(admin.fails("GET", "/backups", Value::Null).await, (409, "backupsOff".to_owned()));
+    assert_eq!(admin.fails("POST", "/backups", Value::Null).await, (409, "backupsOff".to_owned()));
     let (status, document) = admin.send("GET", "/openapi.json", Value::Null).await;
     assert_eq!((status, document.contains("\"3.1.0\"")), (200, true));
 }

@@ -18,7 +18,10 @@ use crate::service::{Error, JobRecord, JobRefusal, SystemError};
 
 /// The backups of this node, newest first.
 #[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub(in crate::api) struct BackupList {
+    /// Whether `backup.dir` is set: without it there are no backups here.
+    is_configured: bool,
     backups: Vec<BackupView>,
 }
 
@@ -38,9 +41,9 @@ fn accepted(admin: &Admin, system: &System, job: Result<JobRecord, JobRefusal>) 
 
 pub(in crate::api) async fn list(State(api): State<ApiState>, admin: Admin) -> Answer {
     let system = api.system()?;
-    require_folder(system)?;
-    let backups = system.machine.backups().await.map_err(failed)?;
-    Ok(admin.audit.succeeded("listed", Outcome::result(&BackupList { backups })).into())
+    let is_configured = system.machine.has_backups();
+    let backups = if is_configured { system.machine.backups().await.map_err(failed)? } else { Vec::new() };
+    Ok(admin.audit.succeeded("listed", Outcome::result(&BackupList { is_configured, backups })).into())
 }
 
 /// Begins a job whose result is the backup.
