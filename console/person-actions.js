@@ -9,6 +9,8 @@ import { personField, personHref, personTitle } from "./people.js";
 
 /** Above so many samples the id must be typed before a person is erased. */
 const TYPE_ABOVE = 5;
+/** Pause between two questions for a receipt that is not signed yet. */
+const RECEIPT_POLL_MS = 1000;
 /** Longest wait of the server for the signed receipt. */
 const RECEIPT_SECONDS = 3;
 
@@ -133,8 +135,9 @@ function receipt(erased, title) {
         place,
         signed
           ? [notice("good", h("p", null, t("receipt.signed"))), button(t("receipt.download"), download, { symbol: "import" })]
-          : [notice("quiet", h("p", null, t("receipt.pending"))), button(t("receipt.look"), look)],
+          : notice("quiet", h("p", null, t("receipt.pending"))),
       );
+      if (!signed) setTimeout(() => place.isConnected && look(), RECEIPT_POLL_MS);
     };
     async function look() {
       try {

@@ -268,7 +268,6 @@ export default {
   "receipt.signed": "The receipt is signed. Keep the file: anyone can check it with the server’s public key.",
   "receipt.pending": "The receipt is being signed. It is in the journal within moments.",
   "receipt.download": "Download the receipt",
-  "receipt.look": "Look again",
 
   "merge.title": "Merge another person into {name}",
   "merge.from": "The other person",

@@ -268,7 +268,6 @@ export default {
   "receipt.signed": "El recibo está firmado. Guarde el archivo: cualquiera puede comprobarlo con la clave pública del servidor.",
   "receipt.pending": "El recibo se está firmando. Estará en el diario en unos instantes.",
   "receipt.download": "Descargar el recibo",
-  "receipt.look": "Mirar otra vez",
 
   "merge.title": "Combinar otra persona con {name}",
   "merge.from": "La otra persona",

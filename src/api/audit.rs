@@ -116,19 +116,16 @@ impl Audit {
     }
 
     /// Notes which key of an application it is about.
-    #[allow(dead_code, reason = "for resources of the administration")]
     pub(super) fn key(&self, id: &str) {
         self.change(|entry| entry.key_id = Some(id.to_owned()));
     }
 
     /// Notes which sample it is about.
-    #[allow(dead_code, reason = "for resources of the administration")]
     pub(super) fn sample(&self, sample: SampleId) {
         self.change(|entry| entry.sample_id = Some(sample.to_string()));
     }
 
     /// Notes the names of the fields that changed, never their values.
-    #[allow(dead_code, reason = "for resources of the administration")]
     pub(super) fn changed<'a>(&self, fields: impl IntoIterator<Item = &'a str>) {
         let fields = fields.into_iter().map(str::to_owned).collect();
         self.change(|entry| entry.changed = fields);

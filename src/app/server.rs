@@ -157,17 +157,19 @@ impl App {
         self.first_run.as_ref()
     }
 
-    /// The URLs of the server: of the API, then, if it is separate, of the operators' endpoints.
-    pub fn urls(&self) -> impl Iterator<Item = String> {
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        self.listeners.iter().map(move |listener| format!("{scheme}://{}", listener.address()))
+    /// The URL of the API.
+    pub fn url(&self) -> Option<String> {
+        self.listeners.first().map(|listener| self.url_of(listener))
     }
 
     /// The URL of the administration; `None` where it is not served.
     pub fn administration_url(&self) -> Option<String> {
+        self.listeners.iter().find(|listener| listener.has_administration()).map(|listener| self.url_of(listener))
+    }
+
+    fn url_of(&self, listener: &Listener) -> String {
         let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let listener = self.listeners.iter().find(|listener| listener.has_administration())?;
-        Some(format!("{scheme}://{}", listener.address()))
+        format!("{scheme}://{}", listener.address())
     }
 
     /// Makes the running server read its certificate and its sealing keys again.

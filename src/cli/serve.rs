@@ -87,8 +87,12 @@ fn announce(app: &App) -> Result<(), CliError> {
             announce_owner(app, bootstrap, &file.display().to_string())?;
         }
     }
-    let urls: Vec<String> = app.urls().collect();
-    outln!("Semblance {} serves {}", env!("CARGO_PKG_VERSION"), urls.join(" and for operators "))?;
+    if let Some(url) = app.administration_url() {
+        outln!("Console and administration: {url}/console")?;
+    }
+    if let Some(url) = app.url() {
+        outln!("Semblance {} serves {url}", env!("CARGO_PKG_VERSION"))?;
+    }
     flush()
 }
 

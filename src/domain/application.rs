@@ -62,7 +62,7 @@ pub struct RequestLimits {
 }
 
 impl RequestLimits {
-    /// The highest rate: beyond it a limit is none.
+    /// The highest rate. A higher one would limit nothing.
     pub const MAX_PER_SECOND: f64 = 1e6;
 
     /// Whether a rate can be set: 0 (no limit), or up to [`Self::MAX_PER_SECOND`] and not below one request in 11 days.

@@ -92,12 +92,12 @@ enum Actor {
 }
 
 impl Actor {
-    fn is(&self, wanted: &str) -> bool {
+    fn is(&self, filter: &str) -> bool {
         let (kind, id) = match self {
             Self::Text(text) => text.split_once(':').map_or((text.as_str(), None), |(kind, id)| (kind, Some(id))),
             Self::Parts { kind, id } => (kind.as_str(), id.as_deref()),
         };
-        wanted == kind || id == Some(wanted) || id.is_some_and(|id| wanted == format!("{kind}:{id}"))
+        filter == kind || id == Some(filter) || id.is_some_and(|id| filter == format!("{kind}:{id}"))
     }
 }
 
@@ -133,8 +133,8 @@ impl Matcher<'_> {
         } = self.selection;
         let time = members.time.as_ref();
         let until = time.get(..to.len().min(time.len())).unwrap_or_default();
-        let is = |member: &Option<Cow<'_, str>>, wanted: &Option<String>| {
-            wanted.as_ref().is_none_or(|wanted| member.as_deref() == Some(wanted))
+        let is = |member: &Option<Cow<'_, str>>, filter: &Option<String>| {
+            filter.as_ref().is_none_or(|filter| member.as_deref() == Some(filter))
         };
         let has_outcome = match outcome.as_deref() {
             None => true,
@@ -151,7 +151,7 @@ impl Matcher<'_> {
             && is(&members.key_id, key)
             && is(&members.transaction_id, transaction)
             && is(&members.id, event)
-            && actor.as_ref().is_none_or(|wanted| members.actor.as_ref().is_some_and(|actor| actor.is(wanted)))
+            && actor.as_ref().is_none_or(|filter| members.actor.as_ref().is_some_and(|actor| actor.is(filter)))
             && (!receipts || has_receipt(line))
     }
 }

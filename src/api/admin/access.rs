@@ -31,7 +31,6 @@ impl Access {
     /// Owners and operators.
     pub(in crate::api) const OPERATOR: Self = Self::new(Who::Operator);
     /// Owners and auditors.
-    #[allow(dead_code, reason = "for the journal")]
     pub(in crate::api) const AUDITOR: Self = Self::new(Who::Auditor);
 
     const fn new(who: Who) -> Self {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::operation::{Operation, QueryParameter};
 use super::{AdminRoute, BASE};
-use crate::api::openapi::{body_generator, reply_generator};
+use crate::api::openapi::{body_generator, explanations, reply_generator};
 use crate::api::schema::TransactionId;
 
 /// Statuses that every route may answer with.
@@ -160,6 +160,7 @@ fn describe(status: u16, reasons: &[&str]) -> String {
 }
 
 fn error_schema(transaction_id: &schemars::Schema) -> Value {
+    let [reason, details, fields] = explanations();
     json!({
         "type": "object",
         "properties": {
@@ -170,16 +171,9 @@ fn error_schema(transaction_id: &schemars::Schema) -> Value {
                     "status": { "const": "error" },
                     "code": { "type": "integer", "description": "The HTTP status, or 1 to 9 for a fault of a photo." },
                     "info": { "type": "string" },
-                    "reason": { "type": "string", "description": "A stable word for programs." },
-                    "details": { "type": "object", "description": "Members that depend on the reason." },
-                    "fields": {
-                        "type": "array",
-                        "items": {
-                            "type": "object",
-                            "properties": { "field": { "type": "string" }, "info": { "type": "string" } },
-                            "required": ["field", "info"],
-                        },
-                    },
+                    "reason": reason,
+                    "details": details,
+                    "fields": fields,
                 },
                 "required": ["status", "code", "info"],
             },

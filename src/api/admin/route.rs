@@ -2,7 +2,7 @@
 
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use axum::routing::{MethodRouter, delete, get, patch, post};
 
 use super::{Access, AdminRouteInfo, BASE, Operation};
 use crate::api::ApiState;
@@ -21,7 +21,6 @@ pub(in crate::api) struct AdminRoute {
 
 macro_rules! constructors {
     ($($name:ident $method:ident)*) => { $(
-        #[allow(dead_code, reason = "not every method has a route yet")]
         pub(in crate::api) fn $name<T: 'static>(
             path: &'static str,
             access: Access,
@@ -37,7 +36,6 @@ impl AdminRoute {
     constructors! {
         get GET
         post POST
-        put PUT
         patch PATCH
         delete DELETE
     }

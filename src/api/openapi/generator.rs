@@ -98,6 +98,23 @@ pub(super) struct Done {
     transaction_id: String,
 }
 
+/// The members `reason`, `details` and `fields` of a failure, in both documents.
+pub(in crate::api) fn explanations() -> [Value; 3] {
+    [
+        json!({ "type": "string", "description": "A word for programs; absent for most failures." }),
+        json!({ "type": "object", "description": "Members that depend on the reason." }),
+        json!({
+            "type": "array",
+            "description": "The fields at fault, and what each must be.",
+            "items": {
+                "type": "object",
+                "properties": { "field": { "type": "string" }, "info": { "type": "string" } },
+                "required": ["field", "info"],
+            },
+        }),
+    ]
+}
+
 /// Every failure.
 pub(super) enum FailureReply {}
 
@@ -119,6 +136,7 @@ impl JsonSchema for FailureReply {
         ];
         let faults = faults.map(|fault| ApiError::from(fault).body());
         let meanings: Vec<String> = faults.iter().map(|body| format!("{} `{}`", body.code, body.info)).collect();
+        let [reason, details, fields] = explanations();
         let codes: Vec<u16> = faults.iter().map(|body| body.code).chain(STATUS_CODES).collect();
         json_schema!({
             "type": "object",
@@ -135,17 +153,9 @@ impl JsonSchema for FailureReply {
                             "enum": codes,
                         },
                         "info": { "type": "string", "minLength": 1 },
-                        "reason": { "type": "string", "description": "A word for programs; absent for most failures." },
-                        "details": { "type": "object", "description": "Members that depend on the reason." },
-                        "fields": {
-                            "type": "array",
-                            "description": "The fields at fault, and what each must be.",
-                            "items": {
-                                "type": "object",
-                                "properties": { "field": { "type": "string" }, "info": { "type": "string" } },
-                                "required": ["field", "info"],
-                            },
-                        },
+                        "reason": reason,
+                        "details": details,
+                        "fields": fields,
                     },
                     "required": ["status", "code", "info"],
                 },

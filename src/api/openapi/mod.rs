@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{Access, ApiConfig};
-pub(super) use generator::{body_generator, generator as reply_generator};
+pub(super) use generator::{body_generator, explanations, generator as reply_generator};
 pub(super) use operation::{
     ADD, DEEPFAKE, DELETE, DOC_VERIFY, HEALTHZ, IDENTIFY, KEY, LICENCES, LIVENESS, METRICS, OPENAPI, Operation, READYZ,
     VERIFY, unsupported,

@@ -30,7 +30,7 @@ pub(super) use key::{KeyReply, key};
 pub(super) use modern::ModernFace;
 pub(super) use readiness::Readiness;
 pub(super) use samples::{MergedReply, MovedReply, VerifiedTemplateReply, merged, moved, verified_template};
-pub(super) use templates::{PageReply, TemplateReply, found, page, person};
+pub(super) use templates::{Listing, PageReply, TemplateReply, found, page, person};
 
 /// The outcome of a search. Both layouts are sent unless the server is set to one of them.
 #[derive(Serialize, JsonSchema)]

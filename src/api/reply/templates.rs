@@ -53,7 +53,7 @@ struct SampleReply<'a> {
     model: &'a str,
     #[schemars(extend("format" = "date-time"))]
     created_at: String,
-    /// Who enrolled it: `application`, `command`, or an administrator. Absent if it was not recorded.
+    /// Who enrolled it: `key:` or `administrator:` and an id, or `command`. Absent if it was not recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     enrolled_by: Option<&'a str>,
     /// The quality (`crfiqa`) of its photo when it was enrolled. Absent if it was not measured.
@@ -72,14 +72,14 @@ pub(in crate::api) struct PageReply<'a> {
     next: Option<&'a str>,
     /// For a search.
     #[serde(flatten)]
-    found: Option<Found>,
+    found: Option<Listing>,
 }
 
 /// What a search adds to a page.
 #[derive(Serialize, JsonSchema)]
 #[schemars(inline)]
 #[serde(rename_all = "camelCase")]
-struct Found {
+pub(in crate::api) struct Listing {
     /// The `cursor` of the next page; null on the last.
     #[schemars(schema_with = "nullable::<String>")]
     next_cursor: Option<String>,
@@ -97,15 +97,21 @@ struct Found {
     searched: Vec<&'static str>,
 }
 
+impl Listing {
+    pub(in crate::api) fn new(page: &PeoplePage, next_cursor: Option<String>) -> Self {
+        Self {
+            next_cursor,
+            total: page.counts.map(|counts| counts.total),
+            matched: page.counts.map(|counts| counts.matched),
+            matched_exact: page.counts.map(|counts| counts.is_exact),
+            searched: page.searched.iter().map(|searched| searched.as_str()).collect(),
+        }
+    }
+}
+
 /// Of a search.
 pub(in crate::api) fn found(page: &PeoplePage, next_cursor: Option<String>) -> PageReply<'_> {
-    let found = Found {
-        next_cursor,
-        total: page.counts.map(|counts| counts.total),
-        matched: page.counts.map(|counts| counts.matched),
-        matched_exact: page.counts.map(|counts| counts.is_exact),
-        searched: page.searched.iter().map(|searched| searched.as_str()).collect(),
-    };
+    let found = Listing::new(page, next_cursor);
     PageReply { templates: page.people.iter().map(person).collect(), next: None, found: Some(found) }
 }
 

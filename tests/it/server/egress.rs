@@ -78,13 +78,14 @@ async fn watched_run(in_namespace: bool) {
     let sockets = in_namespace.then(SocketTables::watch);
 
     let start = Instant::now();
-    let (mut server, url) = world.serve().await;
+    let (mut server, url, administration) = world.serve().await;
     let made: Value = serde_json::from_str(&world.run(&["app", "create", "watched", "--json"])).unwrap();
     let text = |key: &str| made[key].as_str().unwrap().to_owned();
     let app = App::at(&url, (text("app_id"), text("app_key")));
     eventually("the server never saw the application", || async { app.get("templates").await.0 == 200 }).await;
     app.add("person_a_1.jpg", &[("templateId", "person-a")]).await;
     assert_eq!(app.identify("person_a_2.jpg").await["result"]["templateId"], "person-a");
+    world.administer(&administration).await;
     let photo = photo_path("person_b_1.jpg");
     world.run(&["analyze", photo.to_str().unwrap(), "--json"]);
     for command in [
@@ -107,7 +108,7 @@ async fn watched_run(in_namespace: bool) {
     assert!(Command::new("kill").arg(server.id().to_string()).status().unwrap().success());
     assert_eq!(server.wait().unwrap().code(), Some(0));
 
-    let mut faults = world.faults(&url);
+    let mut faults = world.faults([&url, &administration]);
     // The tables first: the name server is asked once more by the test itself.
     faults.extend(sockets.into_iter().flat_map(SocketTables::faults));
     faults.extend(names.into_iter().flat_map(NameServer::faults));
@@ -162,6 +163,7 @@ impl World {
             .env("SEMBLANCE_MODELS", Path::new(env!("CARGO_MANIFEST_DIR")).join("models"))
             .env("SEMBLANCE_DATA", self.data.path())
             .env("SEMBLANCE_LISTEN", listen)
+            .env("SEMBLANCE_ADMIN_LISTEN", "127.0.0.1:0")
             .env("SEMBLANCE_COMPUTE_INFERENCE_THREADS", "1")
             .env("SEMBLANCE_DATABASE_POLL_MS", "200")
             .current_dir(self.fresh.path().join(WORKING))
@@ -169,13 +171,17 @@ impl World {
         command
     }
 
-    async fn serve(&self) -> (Child, String) {
+    /// Starts the server. Returns the URLs of its API and of its administration.
+    async fn serve(&self) -> (Child, String, String) {
         let mut child =
             self.command("127.0.0.1:0", &["serve"]).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut administration = String::new();
         let url = loop {
             let line = lines.next().expect("the server ended before it served").unwrap();
-            if let Some((_, url)) = line.split_once("serves ") {
+            if let Some(console) = line.strip_prefix("Console and administration: ") {
+                administration = console.strip_suffix("/console").unwrap().to_owned();
+            } else if let Some((_, url)) = line.split_once("serves ") {
                 break url.to_owned();
             }
         };
@@ -183,7 +189,21 @@ impl World {
         let ready =
             || async { reqwest_client().get(format!("{url}/readyz")).send().await.is_ok_and(|r| r.status() == 200) };
         eventually("the server never became ready", ready).await;
-        (child, url)
+        (child, url, administration)
+    }
+
+    /// Loads the console's page and asks the administration for what the console asks.
+    async fn administer(&self, administration: &str) {
+        let token = std::fs::read_to_string(self.data.path().join("admin.token")).unwrap();
+        let console = reqwest_client().get(format!("{administration}/console")).send().await.unwrap();
+        assert_eq!(console.status(), 200);
+        for resource in
+            ["session", "overview", "figures", "applications", "journal/status", "models", "store", "settings"]
+        {
+            let request = reqwest_client().get(format!("{administration}/api/admin/v1/{resource}"));
+            let response = request.bearer_auth(token.trim()).send().await.unwrap();
+            assert_eq!(response.status(), 200, "{resource}");
+        }
     }
 
     fn run(&self, arguments: &[&str]) -> String {
@@ -197,12 +217,12 @@ impl World {
     }
 
     /// Files outside the data folder, and what strace saw.
-    fn faults(&self, url: &str) -> Vec<String> {
+    fn faults(&self, urls: [&str; 2]) -> Vec<String> {
         let mut faults: Vec<String> =
             files(self.fresh.path()).into_iter().map(|path| format!("file {}", path.display())).collect();
         if let Some(tracer) = &self.tracer {
-            let (_, port) = url.rsplit_once(':').unwrap();
-            faults.extend(tracer.faults(self.data.path(), port.parse().unwrap()));
+            let ports = urls.map(|url| url.rsplit_once(':').unwrap().1.parse().unwrap());
+            faults.extend(tracer.faults(self.data.path(), &ports));
         }
         faults
     }

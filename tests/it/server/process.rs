@@ -157,13 +157,15 @@ impl Server {
         let mut child =
             serve.arg("serve").envs(environment.iter().copied()).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut urls = loop {
+        let mut operators = None;
+        let url = loop {
             let line = lines.next().expect("the server ended before it served").unwrap();
-            if let Some((_, urls)) = line.split_once("serves ") {
-                break urls.split(" and for operators ").map(str::to_owned).collect::<Vec<_>>().into_iter();
+            if let Some(console) = line.strip_prefix("Console and administration: ") {
+                operators = console.strip_suffix("/console").map(str::to_owned);
+            } else if let Some((_, url)) = line.split_once("serves ") {
+                break url.to_owned();
             }
         };
-        let (url, operators) = (urls.next().unwrap(), urls.next());
         // The rest is read and dropped, or the server would block on a full pipe.
         std::thread::spawn(move || lines.for_each(drop));
         Self { child, url, operators, dir: Some(dir) }

@@ -6,11 +6,12 @@ use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::faults::Faults;
 use super::tokens::TokenView;
 use crate::api::admin::extract::{Admin, Field, JsonBody, Page, Params, PatchBody};
 use crate::api::admin::{Answer, BASE, Reply};
 use crate::api::outcome::Outcome;
-use crate::api::{ApiError, ApiState, FieldFault};
+use crate::api::{ApiError, ApiState};
 use crate::domain::{AdministratorId, AppId, Role, administrator_name, rfc3339};
 use crate::service::{AdministratorPatch, NewAdministrator};
 use crate::store::AdministratorRecord;
@@ -136,43 +137,29 @@ pub(in crate::api) struct Invitation {
     expires_at: String,
 }
 
-/// Collects the fields of a body that cannot be used.
-#[derive(Default)]
-struct Faults(Vec<FieldFault>);
+fn name(faults: &mut Faults, text: &str) -> Option<String> {
+    faults.check("name", administrator_name(text))
+}
 
-impl Faults {
-    fn check<T, E: ToString>(&mut self, field: &str, value: Result<T, E>) -> Option<T> {
-        value.map_err(|error| self.0.push(FieldFault { field: field.to_owned(), info: error.to_string() })).ok()
-    }
+fn role(faults: &mut Faults, text: &str) -> Option<Role> {
+    faults.check("role", text.parse())
+}
 
-    fn name(&mut self, text: &str) -> Option<String> {
-        self.check("name", administrator_name(text))
-    }
-
-    fn role(&mut self, text: &str) -> Option<Role> {
-        self.check("role", text.parse())
-    }
-
-    /// The applications of a list: of the installation, each once.
-    fn applications(&mut self, api: &ApiState, ids: &[String]) -> Option<Vec<AppId>> {
-        let known = |id: &String| {
-            let app = id.parse::<AppId>().map_err(|_| "must be ids of applications")?;
-            api.service().applications().exists(&app).then_some(app).ok_or("names an application that does not exist")
-        };
-        let listed = if ids.len() > MAX_APPLICATIONS {
-            Err("must have at most 1000 ids")
-        } else {
-            ids.iter().map(known).collect::<Result<Vec<_>, _>>()
-        };
-        let mut listed = self.check("applications", listed)?;
-        listed.sort();
-        listed.dedup();
-        Some(listed)
-    }
-
-    fn end(self) -> Result<(), ApiError> {
-        if self.0.is_empty() { Ok(()) } else { Err(ApiError::InvalidFields(self.0)) }
-    }
+/// The applications of a list: of the installation, each once.
+fn applications(faults: &mut Faults, api: &ApiState, ids: &[String]) -> Option<Vec<AppId>> {
+    let known = |id: &String| {
+        let app = id.parse::<AppId>().map_err(|_| "must be ids of applications")?;
+        api.service().applications().exists(&app).then_some(app).ok_or("names an application that does not exist")
+    };
+    let listed = if ids.len() > MAX_APPLICATIONS {
+        Err("must have at most 1000 ids")
+    } else {
+        ids.iter().map(known).collect::<Result<Vec<_>, _>>()
+    };
+    let mut listed = faults.check("applications", listed)?;
+    listed.sort();
+    listed.dedup();
+    Some(listed)
 }
 
 pub(in crate::api) async fn list(State(api): State<ApiState>, admin: Admin, page: Page) -> Answer {
@@ -205,9 +192,9 @@ pub(in crate::api) async fn create(
     JsonBody(body): JsonBody<CreateAdministrator>,
 ) -> Answer {
     let mut faults = Faults::default();
-    let name = faults.name(&body.name);
-    let role = faults.role(&body.role);
-    let applications = body.applications.map(|ids| faults.applications(&api, &ids));
+    let name = name(&mut faults, &body.name);
+    let role = role(&mut faults, &body.role);
+    let applications = body.applications.map(|ids| applications(&mut faults, &api, &ids));
     faults.end()?;
     let (Some(name), Some(role)) = (name, role) else { return Err(ApiError::bad_request("name or role is missing")) };
     let new = NewAdministrator { name, role, applications: applications.flatten(), may_change: body.may_change };
@@ -227,18 +214,18 @@ pub(in crate::api) async fn change(
     let mut patch = AdministratorPatch::default();
     match body.name {
         Field::Keep => {}
-        Field::Clear => drop(faults.check::<(), _>("name", Err("must not be null"))),
-        Field::Set(name) => patch.name = faults.name(&name),
+        Field::Clear => faults.push("name", "must not be null"),
+        Field::Set(text) => patch.name = name(&mut faults, &text),
     }
     match body.role {
         Field::Keep => {}
-        Field::Clear => drop(faults.check::<(), _>("role", Err("must not be null"))),
-        Field::Set(role) => patch.role = faults.role(&role),
+        Field::Clear => faults.push("role", "must not be null"),
+        Field::Set(text) => patch.role = role(&mut faults, &text),
     }
     patch.applications = match body.applications.or_null() {
         None => None,
         Some(None) => Some(None),
-        Some(Some(ids)) => faults.applications(&api, &ids).map(Some),
+        Some(Some(ids)) => applications(&mut faults, &api, &ids).map(Some),
     };
     patch.may_change = body.may_change.or_null().map(|may_change| may_change.unwrap_or(true));
     patch.is_active = match body.state.or_null().map(Option::unwrap_or_default).as_deref() {

@@ -10,6 +10,7 @@ use crate::api::admin::extract::{CursorPath, Field, ForApp, JsonBody, Page, Para
 use crate::api::admin::{Answer, Reply};
 use crate::api::extract::{PeopleSearch, PlaceKey, Query, if_match};
 use crate::api::outcome::Outcome;
+use crate::api::reply::Listing;
 use crate::api::{ApiError, ApiState};
 use crate::domain::{DetailsPatch, Field as Detail, TemplateId, rfc3339};
 use crate::service::people::{PeoplePage, PeopleQuery};
@@ -101,31 +102,13 @@ impl PersonView {
 #[serde(rename_all = "camelCase")]
 pub(in crate::api) struct PeopleList {
     people: Vec<PersonItem>,
-    /// The cursor of the next page; null on the last one.
-    next_cursor: Option<String>,
-    /// People of the application, if `total` was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    total: Option<u64>,
-    /// People that the search finds, up to 10 000.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    matched: Option<usize>,
-    /// Whether there are not more.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    matched_exact: Option<bool>,
-    /// What `q` was compared with.
-    searched: Vec<&'static str>,
+    #[serde(flatten)]
+    listing: Listing,
 }
 
 impl PeopleList {
     fn new(found: &PeoplePage, next_cursor: Option<String>) -> Self {
-        Self {
-            people: found.people.iter().map(PersonItem::new).collect(),
-            next_cursor,
-            total: found.counts.map(|counts| counts.total),
-            matched: found.counts.map(|counts| counts.matched),
-            matched_exact: found.counts.map(|counts| counts.is_exact),
-            searched: found.searched.iter().map(|searched| searched.as_str()).collect(),
-        }
+        Self { people: found.people.iter().map(PersonItem::new).collect(), listing: Listing::new(found, next_cursor) }
     }
 }
 

@@ -39,8 +39,8 @@ impl Tracer {
         self.traces.path().join(number.to_string())
     }
 
-    /// What the programs did outside the data folder and beside the server's port.
-    pub(super) fn faults(&self, data: &Path, port: u16) -> Vec<String> {
+    /// What the programs did outside the data folder and beside the server's ports.
+    pub(super) fn faults(&self, data: &Path, ports: &[u16]) -> Vec<String> {
         let mut faults = Vec::new();
         let mut bound = 0;
         for number in 1..self.count.load(Ordering::SeqCst) {
@@ -49,7 +49,7 @@ impl Tracer {
             for line in std::fs::read_to_string(&path).unwrap().lines() {
                 let Some((_, call)) = line.split_once(' ') else { continue };
                 bound += usize::from(call.trim_start().starts_with("bind("));
-                if let Some(fault) = fault(call.trim_start(), data, port) {
+                if let Some(fault) = fault(call.trim_start(), data, ports) {
                     faults.push(format!("{fault}: {line}"));
                 }
             }
@@ -74,7 +74,7 @@ fn finished(trace: &Path) -> bool {
 }
 
 /// What is wrong with one call, as strace writes it.
-fn fault(call: &str, data: &Path, port: u16) -> Option<&'static str> {
+fn fault(call: &str, data: &Path, ports: &[u16]) -> Option<&'static str> {
     let name = call.split('(').next().unwrap_or_default();
     match name {
         "socket" => {
@@ -83,7 +83,7 @@ fn fault(call: &str, data: &Path, port: u16) -> Option<&'static str> {
         }
         "connect" | "bind" | "sendto" | "sendmsg" | "sendmmsg" if call.contains("sa_family=") => {
             let of = |port: u16| format!("sin_port=htons({port}), sin_addr=inet_addr(\"127.0.0.1\")");
-            let ours = call.contains(&of(port)) || name == "bind" && call.contains(&of(0));
+            let ours = ports.iter().any(|&port| call.contains(&of(port))) || name == "bind" && call.contains(&of(0));
             (!ours).then_some("an address that no setting names")
         }
         "open" | "openat" if !call.contains("O_CREAT") => None,
@@ -104,12 +104,13 @@ fn calls_are_judged_as_strace_writes_them() {
         r#"socket(AF_INET, SOCK_STREAM|SOCK_CLOEXEC, IPPROTO_IP) = 19"#,
         r#"bind(19, {sa_family=AF_INET, sin_port=htons(0), sin_addr=inet_addr("127.0.0.1")}, 16) = 0"#,
         r#"connect(9, {sa_family=AF_INET, sin_port=htons(80), sin_addr=inet_addr("127.0.0.1")}, 16) = 0"#,
+        r#"connect(9, {sa_family=AF_INET, sin_port=htons(81), sin_addr=inet_addr("127.0.0.1")}, 16) = 0"#,
         r#"sendto(14, "HTTP/1.1 200 OK"..., 120, MSG_NOSIGNAL, NULL, 0) = 120"#,
         r#"openat(AT_FDCWD, "/data/semblance.db", O_RDWR|O_CREAT|O_NOFOLLOW|O_CLOEXEC, 0644) = 11"#,
         r#"openat(AT_FDCWD, "/etc/passwd", O_RDONLY|O_CLOEXEC) = 3"#,
         r#"rename("/data/node.part", "/data/node") = 0"#,
     ] {
-        assert_eq!(fault(ours, data, 80), None, "{ours}");
+        assert_eq!(fault(ours, data, &[80, 81]), None, "{ours}");
     }
     for foreign in [
         r#"socket(AF_INET6, SOCK_DGRAM, IPPROTO_IP) = 25"#,
@@ -124,6 +125,6 @@ fn calls_are_judged_as_strace_writes_them() {
         r#"mkdir("/root/.cache", 0700) = 0"#,
         r#"rename("/data/semblance.db", "/root/semblance.db") = 0"#,
     ] {
-        assert!(fault(foreign, data, 80).is_some(), "{foreign}");
+        assert!(fault(foreign, data, &[80, 81]).is_some(), "{foreign}");
     }
 }
