@@ -75,9 +75,9 @@ def serve(root, photo):
     command = ["chroot", f"--userspec={USER}:{USER}", str(root), "/opt/semblance/bin/semblance", "serve"]
     with subprocess.Popen(command, env={**environment, "PATH": os.environ["PATH"]}, stdout=subprocess.PIPE, text=True) as server:
         try:
-            url = next(found[0] for line in server.stdout if (found := re.search(r"http://[\d.]+:\d+", line)))
+            url = next(found[1] for line in server.stdout if (found := re.search(r"serves (http://[\d.]+:\d+)", line)))
             credentials = json.loads((data / "credentials.json").read_text(encoding="utf-8"))
-            headers = {"APP-ID": credentials["APP-ID"], "APP-KEY": credentials["APP-KEY"]}
+            headers = {"APP-ID": credentials["app_id"], "APP-KEY": credentials["app_key"]}
             call(f"{url}/api/v1.0/add", headers, photo, templateId="person")
             found = call(f"{url}/api/v1.0/identify", headers, photo)
             assert '"person"' in json.dumps(found), found
