@@ -31,7 +31,8 @@ RUN groupadd --gid 10001 semblance \
 # Owned by root: the server reads its program and models and can change neither.
 COPY --from=build --chown=root:root /opt/semblance /opt/semblance
 
-ENV SEMBLANCE_LISTEN=0.0.0.0:8080 \
+ENV PATH=/opt/semblance/bin:$PATH \
+    SEMBLANCE_LISTEN=0.0.0.0:8080 \
     SEMBLANCE_DATA=/data \
     SEMBLANCE_MODELS=/opt/semblance/models
 

@@ -7,7 +7,7 @@ CARGO ?= cargo
 TARGET = $${CARGO_TARGET_DIR:-target}
 BINARY = $(TARGET)/release/semblance
 
-.PHONY: setup run test clients fmt lint doc book sbom dist install deb secrets pin clean
+.PHONY: setup run test image-check clients fmt lint doc book sbom dist install deb secrets pin clean
 
 setup:
 	$(PYTHON) scripts/setup.py --with-photos
@@ -20,13 +20,21 @@ run: setup
 test:
 	@rm -f $(TARGET)/skipped-tests.txt $(TARGET)/figures.txt
 	$(PYTHON) scripts/setup.py --with-tests
+	$(PYTHON) scripts/manifests.py --prepare
 	$(PYTHON) scripts/tests/run.py
+	$(PYTHON) scripts/manifests.py
 	$(PYTHON) scripts/postgres.py run -- $(CARGO) test --profile ci --locked --no-fail-fast
 	$(PYTHON) tests/clients/run.py --prepare
 	$(PYTHON) tests/clients/run.py --quick --binary $(TARGET)/ci/semblance
 	$(PYTHON) scripts/dist.py --binary $(TARGET)/ci/semblance --output $(TARGET)/ci/dist
 	$(PYTHON) scripts/try_dist.py $(TARGET)/ci/dist/semblance-*.tar.gz .cache/photos/person_a_1.jpg
 	@$(PYTHON) scripts/skipped.py
+
+# Builds the image with the release build in place of its first stage, and runs it as docker-compose.yml and packaging/kubernetes do.
+image-check: setup
+	$(PYTHON) scripts/manifests.py --prepare
+	$(PYTHON) scripts/setup.py --with-tests
+	$(PYTHON) scripts/try_image.py --binary $(BINARY)
 
 # Every HTTP client and reverse proxy that this machine has, in full; `make test` runs a quick form.
 clients: setup

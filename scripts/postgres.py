@@ -45,9 +45,10 @@ class Stopped(Exception):
 
 
 class Server:
-    """A Postgres server in `folder`, which must be new and empty."""
+    """A Postgres server in `folder`, which must be new and empty; without `port` on a free one."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, port=None):
+        self.fixed_port = port
         self.folder, self.data, self.log = folder, folder / "data", folder / "log"
         self.account = _account()
         if self.account:
@@ -65,7 +66,7 @@ class Server:
         if done.returncode != 0:
             raise Problem(f"initdb failed: {_last_line(done.stdout)}")
         for _ in range(5):  # another program may take the free port first
-            self.port = _free_port()
+            self.port = self.fixed_port or _free_port()
             if self._start_on_port():
                 return
         raise Problem(f"Postgres does not start: {_last_line(self.log.read_text(errors='replace'))}")

@@ -12,7 +12,7 @@ use super::process::{Database, Server, command, eventually_in_file, reqwest_clie
 use super::proxy::{Proxy, Wire};
 use crate::support::{eventually, eventually_some, figure, skipped};
 
-/// The grace period of docker-compose.yml and of the manifests in docs/guides, in seconds.
+/// The grace period of docker-compose.yml and of the files in packaging, in seconds.
 const GRACE_S: u64 = 60;
 
 fn send(signal: &str, process: u32) {
@@ -105,7 +105,7 @@ fn the_manifests_grant_the_time_that_a_stop_needs() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     for (file, line) in [
         ("docker-compose.yml", format!("stop_grace_period: {GRACE_S}s")),
-        ("docs/guides/kubernetes.md", format!("terminationGracePeriodSeconds: {GRACE_S}")),
+        ("packaging/kubernetes/semblance.yaml", format!("terminationGracePeriodSeconds: {GRACE_S}")),
         ("packaging/semblance.service", format!("TimeoutStopSec={GRACE_S}")),
     ] {
         let text = std::fs::read_to_string(root.join(file)).unwrap();
