@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+ROOT = "root"  # as the user of a container: with all capabilities, for the set-up of a file system
 DEVICES = ("null", "zero", "full", "random", "urandom")
 TOOLS = ("unshare", "nsenter", "mount", "chroot", "setpriv")
 
@@ -32,23 +33,25 @@ class Container:
 
     def __init__(self, root, config, log, *, environment=(), volumes=(), user=None, groups=(), read_only=True):
         self.root, self.log, self.volumes, self.read_only = root, log, volumes, read_only
-        self.command = [*config["Entrypoint"], *(config["Cmd"] or [])]
+        (self.entrypoint,), self.arguments = config["Entrypoint"], config["Cmd"]
         self.environment = {**dict(line.split("=", 1) for line in config["Env"]), **dict(environment)}
         self.user, self.groups = user or config["User"], groups
         self.process = self.pid = None
 
     def _privileges(self, user=None):
+        if self.user == ROOT:
+            return []
         uid, gid = (user or self.user).split(":")
         groups = f"--groups={','.join(map(str, self.groups))}" if self.groups else "--clear-groups"
         return ["/usr/bin/setpriv", f"--reuid={uid}", f"--regid={gid}", groups, "--no-new-privs",
                 "--bounding-set=-all", "--inh-caps=-all", "--"]
 
-    def _script(self, command):
-        """The commands that make the mounts and become the container's program."""
+    def _script(self, command, more=()):
+        """The commands that make the mounts, and those of `more`, and become the container's program."""
         place = lambda target: shlex.quote(f"{self.root}{target}")
         lines = ["set -eu", "ulimit -c 0", "mount --make-rprivate /", f"mount --bind {place('')} {place('')}"]
         devices = [Volume("/dev", options="mode=755,size=64k")] + [Volume(f"/dev/{name}", Path("/dev", name)) for name in DEVICES]
-        for volume in [*devices, *self.volumes]:
+        for volume in [*devices, *self.volumes, *more]:
             target = place(volume.target)
             if volume.source is None:
                 lines += [f"mkdir -p {target}", f"mount -t tmpfs -o {volume.options} tmpfs {target}"]
@@ -64,13 +67,13 @@ class Container:
         lines.append(shlex.join(["exec", "chroot", str(self.root), *self._privileges(), *command]))
         return "\n".join(lines)
 
-    def _popen(self, command, output):
-        namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", self._script(command)]
+    def _popen(self, output, command, more=()):
+        namespaces = ["unshare", "--mount", "--pid", "--fork", "sh", "-c", self._script(command, more)]
         return subprocess.Popen(namespaces, env=self.environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
 
-    def once(self, command):
-        """Runs a command instead of the image's, as `docker run` does, and returns its code and output."""
-        with self._popen(command, subprocess.PIPE) as process:
+    def once(self, *arguments, volumes=()):
+        """Runs the image's program with other arguments, as `docker run` does, and returns its code and output."""
+        with self._popen(subprocess.PIPE, [self.entrypoint, *arguments], volumes) as process:
             output = process.communicate(timeout=120)[0].decode(errors="replace")
         return process.returncode, output
 
@@ -78,7 +81,7 @@ class Container:
     def running(self):
         """The image's program, as process 1."""
         with self.log.open("wb") as log:
-            self.process = self._popen(self.command, log)
+            self.process = self._popen(log, [self.entrypoint, *self.arguments])
         children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         try:
             while not self.pid and self.process.poll() is None:
@@ -92,11 +95,18 @@ class Container:
             self.process.wait()
             self.process = self.pid = None
 
+    def _enter(self, command, user=None):
+        return ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--root", "--wd", *self._privileges(user), *command]
+
     def exec(self, *command, user=None):
         """Runs a command in the running container, as `docker exec` does, and returns its code and output."""
-        enter = ["nsenter", f"--target={self.pid}", "--mount", "--pid", "--root", "--wd", *self._privileges(user), *command]
-        done = subprocess.run(enter, env=self.environment, capture_output=True, text=True, timeout=120)
-        return done.returncode, done.stdout + done.stderr
+        enter = self._enter(command, user)
+        done = subprocess.run(enter, env=self.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
+        return done.returncode, done.stdout
+
+    def exec_bytes(self, *command):
+        """What a command in the running container writes to its standard output."""
+        return subprocess.run(self._enter(command), env=self.environment, check=True, capture_output=True, timeout=120).stdout
 
     def status(self):
         """What the kernel knows of the program: its users, capabilities and so on."""

@@ -21,6 +21,7 @@ import re
 import shutil
 import signal
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -41,13 +42,23 @@ from try_dist import call
 REPOSITORY = Path(__file__).resolve().parent.parent
 DOCKERFILE = REPOSITORY / "Dockerfile"
 CACHE = REPOSITORY / ".cache" / "image"
-TOOLS = ("buildah", "debootstrap", "apt-get", "dpkg", *container.TOOLS)
+TOOLS = ("buildah", "debootstrap", "apt-get", "dpkg", "openssl", *container.TOOLS)
 PROGRAM = "/opt/semblance/bin/semblance"
+FOLDERS = ("backups", "photos", "tls")  # beside docker-compose.yml, in the recipes of docs/guides/docker.md
 OTHER_MACHINE = "10.90.0.1"  # an address that is not of the loopback, as clients of a container have
 
 
 class Unavailable(Exception):
     """Why this machine cannot make the image: one sentence."""
+
+
+def require(tools):
+    """Root on Linux, and these programs."""
+    if not sys.platform.startswith("linux") or os.geteuid() != 0:
+        raise Unavailable("only root on Linux makes and runs it")
+    missing = [tool for tool in tools if not shutil.which(tool)]
+    if missing:
+        raise Unavailable(f"{', '.join(missing)} is not here (on Debian: apt-get install buildah debootstrap)")
 
 
 def run(*command, **options):
@@ -115,19 +126,29 @@ def stand_in(binary, folder):
     shutil.copyfile(REPOSITORY / "LICENSE", home / "LICENSE")
 
 
+def base_buildah(folder):
+    """The name of the base, and the command `buildah` that knows it and keeps everything else in a folder."""
+    image, release = final_base(DOCKERFILE.read_text(encoding="utf-8"))
+    store = base_store(image, release).resolve()
+    return image, buildah(folder / "store", folder / "running", "--storage-opt", f"vfs.imagestore={store}")
+
+
+def files_of(command, image):
+    """A copy of the files of an image."""
+    working = run(*command, "from", "--pull-never", image).strip()
+    return Path(run(*command, "mount", working).strip())
+
+
 def build(binary, folder):
     """Builds the image and returns its files and its configuration."""
-    image, release = final_base(DOCKERFILE.read_text(encoding="utf-8"))
-    base = base_store(image, release)
+    _, command = base_buildah(folder)
     stage = folder / "stage"
     stand_in(binary, stage)
-    command = buildah(folder / "store", folder / "running", "--storage-opt", f"vfs.imagestore={base.resolve()}")
     # A stage that nothing needs is not built; and an image that is not here is not fetched, so the first stage cannot run.
     run(*command, "build", "--isolation", "chroot", "--pull=never", "--format", "docker",
         "--build-context", f"build={stage}", "--tag", "semblance-check", "--file", DOCKERFILE, REPOSITORY)
     config = json.loads(run(*command, "inspect", "--type", "image", "semblance-check"))["Docker"]["config"]
-    working = run(*command, "from", "--pull-never", "semblance-check").strip()
-    return Path(run(*command, "mount", working).strip()), config
+    return files_of(command, "semblance-check"), config
 
 
 def bring_up_network():
@@ -156,20 +177,25 @@ def database(secrets):
             server.stop()
 
 
-def get(url, headers=None, seconds=10):
+def new_database(sql):
+    sql("DROP DATABASE semblance WITH (FORCE)", "postgres")
+    sql("CREATE DATABASE semblance OWNER semblance", "postgres")
+
+
+def get(url, headers=None, seconds=10, context=None):
     """The status and body of a reply."""
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=seconds) as reply:
+        with urllib.request.urlopen(urllib.request.Request(url, headers=headers or {}), timeout=seconds, context=context) as reply:
             return reply.status, reply.read().decode()
     except urllib.error.HTTPError as error:
         return error.code, error.read().decode()
 
 
-def wait_for(box, url, status=200, seconds=120):
+def wait_for(box, url, status=200, seconds=120, context=None):
     end = time.monotonic() + seconds
     while time.monotonic() < end and box.process.poll() is None:
         with contextlib.suppress(OSError):
-            if get(url)[0] == status:
+            if get(url, context=context)[0] == status:
                 return
         time.sleep(0.1)
     raise AssertionError(f"{url} does not become {status}:\n{box.output()[-3000:]}")
@@ -198,16 +224,16 @@ def check_files(box):
     expect(box.exec("sh", "-c", "touch /data/probe /tmp/probe && rm /data/probe /tmp/probe"), 0, "")
 
 
-def credentials(box):
-    code, text = box.exec("cat", "/data/credentials.json")
+def credentials(box, path="/data/credentials.json"):
+    code, text = box.exec("cat", path)
     assert code == 0, text
     found = json.loads(text)
     return {"APP-ID": found["app_id"], "APP-KEY": found["app_key"]}
 
 
-def identify(api, headers, photo):
+def identify(api, headers, photo, template="person"):
     found = call(f"{api}/api/v1.0/identify", headers, photo)
-    assert '"person"' in json.dumps(found), found
+    assert found["templateId"] == template, found
 
 
 def check_end(box, grace):
@@ -233,11 +259,18 @@ class Compose:
         entry = (root / "data").stat()
         assert (entry.st_uid, entry.st_gid, entry.st_mode & 0o777) == (uid, gid, 0o700), entry
         os.chown(self.data, uid, gid)
-        self.hosts = folder / "hosts"
-        self.hosts.write_text("127.0.0.1 localhost db\n")
+        self.folder = folder
+        (folder / "hosts").write_text("127.0.0.1 localhost db\n")
+        for name in FOLDERS:
+            (folder / name).mkdir()
+
+    def run(self, *arguments):
+        """`docker compose run` with the folders of the recipes."""
+        volumes = [container.Volume(f"/{name}", self.folder / name, True) for name in ("backups", "photos")]
+        return self.container().once(*arguments, volumes=volumes)
 
     def container(self, **environment):
-        volumes = [container.Volume("/etc/hosts", self.hosts)]
+        volumes = [container.Volume("/etc/hosts", self.folder / "hosts"), container.Volume("/run/tls", self.folder / "tls", True)]
         volumes += [container.Volume(target) for target in self.service["tmpfs"]]
         volumes += [container.Volume(f"/run/secrets/{name}", self.secrets / name, True) for name in self.service["secrets"]]
         volumes += [container.Volume(mount.split(":")[1], self.data) for mount in self.service["volumes"]]
@@ -262,17 +295,62 @@ def try_compose(compose, sql, photo):
         expect(get(f"{admin}/api/admin/v1/session", token), 403, "tlsRequired")
         box.terminate()
         ended = check_end(box, compose.grace)
-    assert compose.container().once(health[1:])[0] != 0, "the health check passes without a server"
+    assert health[1] == PROGRAM and compose.container().once(*health[2:])[0] != 0, "the health check passes without a server"
     # The same volume and database again, with the administration as docs/guides/docker.md opens it.
     with compose.container(SEMBLANCE_ADMIN_PLAIN_HTTP="true").running() as box:
         wait_for(box, f"{api}/readyz")
         identify(api, headers, photo)
         expect(get(f"{admin}/api/admin/v1/session", {**token, "Host": "127.0.0.1:8081"}), 200, '"bootstrap":true')
         expect(get(f"{admin}/console", {"Host": "127.0.0.1:8081"}), 200, "<html")
+        code, owner = box.exec("semblance", "admin", "token", "--owner", "Ada")
+        token = {"Authorization": f"Bearer {re.search(r'sba_[0-9a-f]+_[A-Za-z0-9_-]+', owner)[0]}"}
+        expect(get(f"{admin}/api/admin/v1/session", {**token, "Host": "127.0.0.1:8081"}), 200, '"name":"Ada"')
+        try_recipes(compose, box, photo)
         box.terminate()
         check_end(box, compose.grace)
-    assert sql("SELECT count(*) FROM templates") == "1", "the template is not in Postgres"
+    assert sql("SELECT count(*) FROM templates") == "2", "the templates are not in Postgres"
+    try_restore(compose, sql, headers, token, photo)
     print(f"image: as docker-compose.yml runs it: enrolls and identifies, read-only, SIGTERM ended it in {ended:.1f} s")
+
+
+def try_recipes(compose, box, photo):
+    """Import and backup as docs/guides/docker.md describes them, beside the running server."""
+    (compose.folder / "photos" / "other").mkdir()
+    (compose.folder / "photos" / "other" / "1.jpg").write_bytes(photo)
+    expect(compose.run("gallery", "import", "/photos"), 0, "")
+    backup = box.exec_bytes("semblance", "backup", "-")
+    (compose.folder / "backups" / "people.backup").write_bytes(backup)
+    expect(compose.run("restore", "--check", "/backups/people.backup"), 0, "")
+    (compose.folder / "backups" / "damaged.backup").write_bytes(backup[:-100])
+    assert compose.run("restore", "--check", "/backups/damaged.backup")[0] != 0, "a damaged backup passes"
+
+
+def try_restore(compose, sql, headers, token, photo):
+    """An empty database, the backup, and the server with a certificate."""
+    new_database(sql)
+    expect(compose.run("restore", "/backups/people.backup"), 0, "")
+    expect(compose.run("doctor"), 0, "")
+    tls = compose.folder / "tls"
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
+        "/CN=localhost", "-addext", f"subjectAltName=DNS:localhost,IP:{OTHER_MACHINE}",
+        "-keyout", tls / "key.pem", "-out", tls / "cert.pem")
+    uid, gid = map(int, compose.config["User"].split(":"))
+    for path, mode in [(tls, 0o700), (tls / "cert.pem", 0o400), (tls / "key.pem", 0o400)]:
+        path.chmod(mode)
+        os.chown(path, uid, gid)
+    settings = {"SEMBLANCE_TLS_CERT": "/run/tls/cert.pem", "SEMBLANCE_TLS_KEY": "/run/tls/key.pem",
+                "SEMBLANCE_ADMIN_HOSTS": "faces.example.org"}
+    trusted = ssl.create_default_context(cafile=tls / "cert.pem")
+    with compose.container(**settings).running() as box:
+        wait_for(box, "https://localhost:8080/readyz", context=trusted)
+        expect(box.exec(*compose.config["Healthcheck"]["Test"][1:]), 0, "")
+        session = f"https://{OTHER_MACHINE}:9090/api/admin/v1/session"
+        expect(get(session, {**token, "Host": "faces.example.org"}, context=trusted), 200, '"name":"Ada"')
+        box.terminate()
+        check_end(box, compose.grace)
+    with compose.container().running() as box:
+        wait_for(box, "http://127.0.0.1:8080/readyz")
+        identify("http://127.0.0.1:8080", headers, photo, "other")  # imported; of equals the first by id
 
 
 class Pod:
@@ -390,8 +468,7 @@ def inside(folder, image, photo):
         (secrets / name).chmod(0o444)
     with database(secrets) as sql:
         try_compose(Compose(Path(image["root"]), image["config"], folder), sql, photo)
-        sql("DROP DATABASE semblance WITH (FORCE)", "postgres")
-        sql("CREATE DATABASE semblance OWNER semblance", "postgres")
+        new_database(sql)
         try_kubernetes(Pod(Path(image["root"]), image["config"], folder), sql, photo)
 
 
@@ -405,12 +482,8 @@ def main():
     if options.inside:
         inside(options.inside, json.loads((options.inside / "image.json").read_text()), options.photo.read_bytes())
         return
-    missing = [tool for tool in TOOLS if not shutil.which(tool)]
     try:
-        if not sys.platform.startswith("linux") or os.geteuid() != 0:
-            raise Unavailable("only root on Linux makes and runs it")
-        if missing:
-            raise Unavailable(f"{', '.join(missing)} is not here (on Debian: apt-get install buildah debootstrap)")
+        require(TOOLS)
         if not manifests.is_prepared():
             raise Unavailable("run `python3 scripts/manifests.py --prepare` first")
         with tempfile.TemporaryDirectory(prefix="semblance-image-") as folder:

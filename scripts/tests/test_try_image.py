@@ -29,7 +29,7 @@ class Container(unittest.TestCase):
         box = container.Container(Path("/root folder"), CONFIG, None, environment={"PATH": "/x"}, groups=[5],
                                   volumes=[container.Volume("/data", Path("/a b"), True), container.Volume("/tmp")])
         self.assertEqual(box.environment, {"PATH": "/x", "A": "1=2"})
-        lines = box._script(box.command).splitlines()
+        lines = box._script([box.entrypoint, *box.arguments]).splitlines()
         self.assertIn("mount -o remount,bind,ro '/root folder/data'", lines)
         self.assertIn("mount -t tmpfs -o mode=1777 tmpfs '/root folder/tmp'", lines)
         self.assertEqual(lines[-2], "mount -o remount,bind,ro '/root folder'")
