@@ -7,7 +7,7 @@ CARGO ?= cargo
 TARGET = $${CARGO_TARGET_DIR:-target}
 BINARY = $(TARGET)/release/semblance
 
-.PHONY: setup run test image-check clients fmt lint doc book sbom dist install deb secrets pin clean
+.PHONY: setup run test image-check clients fmt lint doc book sbom dist install deb deb-check secrets pin clean
 
 setup:
 	$(PYTHON) scripts/setup.py --with-photos
@@ -63,12 +63,17 @@ dist: setup
 install: dist
 	$(TARGET)/dist/semblance-*/install.sh
 
-# A Debian package of the same files, in target/debian. Needs cargo-deb.
+# A Debian package of the same files, in target/debian. Needs `cargo install cargo-deb --version 3.8.0 --locked`.
 deb: dist
 	rm -rf $(TARGET)/dist/stage
 	DESTDIR=$(TARGET)/dist/stage UNIT_DIR=/usr/lib/systemd/system COMMAND_DIR=/usr/bin \
 		$(TARGET)/dist/semblance-*/install.sh
 	$(CARGO) deb --no-build --locked
+
+# Installs that package in a minimal Debian, runs the server as its unit does, and removes it.
+deb-check: deb
+	$(PYTHON) scripts/setup.py --with-photos
+	$(PYTHON) scripts/try_deb.py target/debian/semblance_*.deb
 
 # A book of the documents in target/book; needs mdbook.
 book:
