@@ -1,25 +1,25 @@
 //! Values of replies that have a schema of their own in the document of the API.
 
-use std::borrow::Cow;
-
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 /// A named schema of a text or a number.
 macro_rules! named_schema {
     ($name:ident, $schema:tt) => {
-        pub(super) enum $name {}
+        pub(in crate::api) enum $name {}
 
-        impl JsonSchema for $name {
-            fn schema_name() -> Cow<'static, str> {
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
                 stringify!($name).into()
             }
 
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($schema)
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!($schema)
             }
         }
     };
 }
+
+pub(super) use named_schema;
 
 named_schema!(TransactionId, {
     "type": "string",

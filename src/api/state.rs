@@ -15,7 +15,7 @@ use super::{ApiConfig, ApiError, Drain, System};
 use crate::compute::{Rate, RateLimiter, Ticket};
 use crate::domain::{AppId, Clock, RequestLimits};
 use crate::journal::{Entry, Journal, JournalBacklog};
-use crate::service::{Caller, Service};
+use crate::service::{Caller, Error, Service};
 use crate::telemetry::{Facts, Gauges, Metrics};
 
 struct Inner {
@@ -141,15 +141,15 @@ impl ApiState {
         self.0.refusals.report(Clock::system().instant(), at_once);
     }
 
-    /// Gives the administration what only the assembly of the server knows. Called once, before the server serves; without
-    /// it, the resources about the server itself do not exist.
+    /// Gives the administration what only the assembly of the server knows. Called once, before the server serves; until
+    /// then the resources about the server itself answer that it is starting.
     pub fn attach(&self, system: System) {
         let _ = self.0.system.set(system);
     }
 
     /// The server as its administrators see it.
     pub(super) fn system(&self) -> Result<&System, ApiError> {
-        self.0.system.get().ok_or(ApiError::NoSuchEndpoint)
+        self.0.system.get().ok_or_else(|| Error::Loading.into())
     }
 
     /// Takes a sample of the figures, and dates the problems that are new.

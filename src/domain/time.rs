@@ -11,9 +11,11 @@ pub fn rfc3339(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(UNIX_EPOCH + since).to_string()
 }
 
-/// Reads a point in time from 1970 to 9999, to the millisecond. `None`: it is not in RFC 3339 and UTC.
+/// Reads a point in time from 1970 to 9999, to the millisecond. `None`: it is not in RFC 3339 and UTC. The offset of UTC may
+/// be `Z` or, as Python writes it, `+00:00`.
 pub fn parse_rfc3339(text: &str) -> Option<SystemTime> {
-    let since = humantime::parse_rfc3339(text).ok()?.duration_since(UNIX_EPOCH).ok()?;
+    let utc = text.strip_suffix("+00:00").map(|time| format!("{time}Z"));
+    let since = humantime::parse_rfc3339(utc.as_deref().unwrap_or(text)).ok()?.duration_since(UNIX_EPOCH).ok()?;
     Some(UNIX_EPOCH + Duration::from_millis(u64::try_from(since.as_millis()).ok()?))
 }
 
@@ -43,8 +45,17 @@ mod tests {
         for ms in [0, 951_782_400_000, 1_758_635_011_114, 253_402_300_799_999] {
             let time = UNIX_EPOCH + Duration::from_millis(ms);
             assert_eq!(parse_rfc3339(&rfc3339(time)), Some(time));
+            assert_eq!(parse_rfc3339(&rfc3339(time).replace('Z', "+00:00")), Some(time));
         }
-        for text in ["", "2025-09-23", "2025-13-01T00:00:00Z", "1969-12-31T23:59:59Z", "2025-09-23T13:43:31+02:00"] {
+        for text in [
+            "",
+            "2025-09-23",
+            "2025-13-01T00:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "2025-09-23T13:43:31+02:00",
+            "Z+00:00",
+            "+00:00",
+        ] {
             assert_eq!(parse_rfc3339(text), None, "{text}");
         }
     }

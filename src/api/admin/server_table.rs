@@ -8,18 +8,23 @@ use crate::api::audit::Lines;
 /// The parameters of figures.
 const FIGURE_QUERY: &[QueryParameter] = &[
     QueryParameter::new("series", "Names, separated by commas; absent: all."),
-    QueryParameter::new("step", "Seconds: 10 (the last hour), 60 (the last day) or 3600 (the last month); absent: 60."),
-    QueryParameter::new("from", "The beginning (RFC 3339, UTC); absent: as far back as they are kept."),
+    QueryParameter::seconds(
+        "step",
+        &[10, 60, 3600],
+        "10 (the last hour), 60 (the last day) or 3600 (the last month); absent: 60.",
+    ),
+    QueryParameter::time("from", "The beginning, in UTC; absent: as far back as they are kept."),
     QueryParameter::new("appId", "Of this application; steps of 60 and 3600 only."),
-    QueryParameter::new(
+    QueryParameter::one_of(
         "scope",
+        &["server", "otherApplications"],
         "Without `appId`: `server`, or `otherApplications` (those without figures of their own).",
     ),
 ];
 
 /// The parameters of the store.
 const STORE_QUERY: &[QueryParameter] =
-    &[QueryParameter::new("sealingKeys", "`true`: with the sealing keys, for which the row of every sample is read.")];
+    &[QueryParameter::flag("sealingKeys", "With the sealing keys, for which the row of every sample is read.")];
 
 /// The rows. Paths are below [`BASE`](super::BASE).
 pub(super) fn server_rows() -> Vec<AdminRoute> {
@@ -37,7 +42,8 @@ pub(super) fn server_rows() -> Vec<AdminRoute> {
             journal::search,
             op("searchJournal", "Search the journal of this node, newest lines first")
                 .takes::<journal::SearchJournal>()
-                .gives::<journal::JournalPage>(),
+                .gives::<journal::JournalPage>()
+                .refuses(&["badCursor", "journalBusy", "notFound"]),
         )
         .lines(Lines::Counted),
         AdminRoute::get(
@@ -45,7 +51,8 @@ pub(super) fn server_rows() -> Vec<AdminRoute> {
             Access::AUDITOR,
             journal::status,
             op("getJournalStatus", "How far the journal reaches, and when it was verified")
-                .gives::<journal::JournalStatus>(),
+                .gives::<journal::JournalStatus>()
+                .refuses(&["journalBusy"]),
         )
         .lines(Lines::Never),
         AdminRoute::post(
@@ -55,8 +62,7 @@ pub(super) fn server_rows() -> Vec<AdminRoute> {
             op("verifyJournal", "Check that no line was changed, inserted or removed: a job")
                 .gives::<jobs::JobView>()
                 .accepts()
-                .also(&[404])
-                .refuses(&["running", "tooManyJobs"]),
+                .refuses(&["notFound", "running", "tooManyJobs"]),
         ),
         AdminRoute::post(
             "/journal/export",
@@ -65,7 +71,8 @@ pub(super) fn server_rows() -> Vec<AdminRoute> {
             op("exportJournal", "The selected lines as a file, oldest first")
                 .takes::<journal::ExportJournal>()
                 .file("application/x-ndjson")
-                .also(&[404]),
+                .or_file("text/csv")
+                .refuses(&["journalBusy", "notFound"]),
         ),
         AdminRoute::post(
             "/receipts/search",
@@ -73,14 +80,17 @@ pub(super) fn server_rows() -> Vec<AdminRoute> {
             receipts::search,
             op("searchReceipts", "Search the receipts of erasures, newest first")
                 .takes::<receipts::SearchReceipts>()
-                .gives::<receipts::ReceiptPage>(),
+                .gives::<receipts::ReceiptPage>()
+                .refuses(&["badCursor", "journalBusy", "notFound"]),
         )
         .lines(Lines::Counted),
         AdminRoute::get(
             "/receipts/{erasureId}",
             Access::ANY,
             receipts::read,
-            op("getReceipt", "The receipt of an erasure").gives::<receipts::Receipt>(),
+            op("getReceipt", "The receipt of an erasure")
+                .gives::<receipts::Receipt>()
+                .refuses(&["journalBusy", "searchTooLong"]),
         ),
         AdminRoute::get(
             "/receipt-key",
@@ -88,7 +98,7 @@ pub(super) fn server_rows() -> Vec<AdminRoute> {
             receipts::key,
             op("getReceiptKey", "The public key that verifies receipts")
                 .gives::<receipts::ReceiptKeyView>()
-                .also(&[404]),
+                .refuses(&["notFound"]),
         )
         .lines(Lines::Counted),
         AdminRoute::post(
@@ -98,7 +108,7 @@ pub(super) fn server_rows() -> Vec<AdminRoute> {
             op("checkReceipts", "Check the signatures of receipts")
                 .takes::<receipts::CheckReceipts>()
                 .gives::<receipts::Verdicts>()
-                .also(&[404]),
+                .refuses(&["notFound"]),
         ),
         // How the server is, and how it was.
         AdminRoute::get(
@@ -115,7 +125,7 @@ pub(super) fn server_rows() -> Vec<AdminRoute> {
             op("getFigures", "Figures over time, from the memory of this node")
                 .query(FIGURE_QUERY)
                 .gives::<overview::Figures>()
-                .also(&[404]),
+                .refuses(&["notFound", "unknownSeries"]),
         )
         .lines(Lines::Never),
         // The server itself.

@@ -3,9 +3,18 @@
 use super::handlers::{
     administrators, application_body, applications, examine, keys, samples, session, sessions, tokens,
 };
+use super::operation::{Form, IDENTIFY_QUERY, PAGE_QUERY, PHOTO_QUERY, QueryParameter, VERIFY_QUERY};
 use super::{Access, AdminRoute, Operation, table_people};
 use crate::api::audit::Lines;
-use crate::api::reply::{ExaminedReply, HealthReply, ModernFace, PersonExportReply, VerifiedTemplateReply};
+use crate::api::reply::{
+    EnrolledReply, ExaminedReply, HealthReply, ModernFace, PersonExportReply, VerifiedTemplateReply,
+};
+
+/// The parameters of the deletion of an application.
+const DELETE_QUERY: &[QueryParameter] = &[
+    QueryParameter::flag("dryRun", "Only count the people."),
+    QueryParameter::new("confirmName", "The name of the application, unless it is a dry run."),
+];
 
 /// The table. Paths are below [`BASE`](super::BASE).
 pub(super) fn table() -> Vec<AdminRoute> {
@@ -19,7 +28,9 @@ pub(super) fn table() -> Vec<AdminRoute> {
             op("signIn", "Sign in with a token or a one-time code")
                 .takes::<session::SignIn>()
                 .gives::<session::SessionView>()
-                .refuses(&["tlsRequired"]),
+                .creates()
+                .also(&[429, 503])
+                .refuses(&["signInRequired"]),
         ),
         AdminRoute::get(
             "/session",
@@ -28,7 +39,12 @@ pub(super) fn table() -> Vec<AdminRoute> {
             op("getSession", "Who is signed in").gives::<session::SessionView>(),
         )
         .lines(Lines::Never),
-        AdminRoute::delete("/session", Access::ANY, session::sign_out, op("signOut", "Sign out")),
+        AdminRoute::delete(
+            "/session",
+            Access::ANY,
+            session::sign_out,
+            op("signOut", "Sign out").refuses(&["notFound"]),
+        ),
         AdminRoute::post(
             "/session/confirm",
             Access::ANY,
@@ -42,7 +58,9 @@ pub(super) fn table() -> Vec<AdminRoute> {
             "/administrators",
             Access::OWNER,
             administrators::list,
-            op("listAdministrators", "List administrators").gives::<administrators::AdministratorPage>(),
+            op("listAdministrators", "List administrators")
+                .query(PAGE_QUERY)
+                .gives::<administrators::AdministratorPage>(),
         )
         .lines(Lines::Counted),
         AdminRoute::post(
@@ -52,6 +70,7 @@ pub(super) fn table() -> Vec<AdminRoute> {
             op("createAdministrator", "Create an administrator")
                 .takes::<administrators::CreateAdministrator>()
                 .gives::<administrators::AdministratorView>()
+                .creates()
                 .refuses(&["nameTaken"]),
         ),
         AdminRoute::get(
@@ -79,7 +98,9 @@ pub(super) fn table() -> Vec<AdminRoute> {
             "/administrators/{adminId}/invitations",
             Access::OWNER.fresh(),
             administrators::invite,
-            op("inviteAdministrator", "Make a one-time code for signing in").gives::<administrators::Invitation>(),
+            op("inviteAdministrator", "Make a one-time code for signing in")
+                .gives::<administrators::Invitation>()
+                .creates(),
         ),
         AdminRoute::post(
             "/administrators/{adminId}/tokens",
@@ -88,7 +109,8 @@ pub(super) fn table() -> Vec<AdminRoute> {
             op("createToken", "Make a token")
                 .takes::<tokens::CreateToken>()
                 .gives::<tokens::CreatedToken>()
-                .refuses(&["tooManyTokens"]),
+                .creates()
+                .refuses(&["roleTooLow", "tooManyTokens"]),
         ),
         AdminRoute::delete(
             "/tokens/{tokenId}",
@@ -111,22 +133,26 @@ pub(super) fn table() -> Vec<AdminRoute> {
             sessions::end_all,
             op("endSessions", "End all sessions of one administrator")
                 .takes::<sessions::EndSessions>()
-                .gives::<sessions::Ended>(),
+                .gives::<sessions::Ended>()
+                .refuses(&["notFound", "roleTooLow"]),
         ),
         // Samples of one person.
         AdminRoute::post(
             "/applications/{appId}/people/{templateId}/samples",
             Access::OPERATOR.changing(),
             samples::add,
-            op("addSample", "Add a photo to a person").refuses(&["sampleLimit", "notFound"]),
+            op("addSample", "Add a photo to a person")
+                .query(PHOTO_QUERY)
+                .form(Form::Photo)
+                .gives::<EnrolledReply<'static>>()
+                .creates()
+                .refuses(&["sampleLimit"]),
         ),
         AdminRoute::delete(
             "/applications/{appId}/people/{templateId}/samples/{sampleId}",
             Access::OPERATOR.changing(),
             samples::remove,
-            op("removeSample", "Erase a sample, for good")
-                .gives::<samples::SamplesChanged>()
-                .refuses(&["lastSample", "notFound"]),
+            op("removeSample", "Erase a sample, for good").gives::<samples::SamplesChanged>().refuses(&["lastSample"]),
         ),
         AdminRoute::post(
             "/applications/{appId}/people/{templateId}/samples/{sampleId}/move",
@@ -135,13 +161,13 @@ pub(super) fn table() -> Vec<AdminRoute> {
             op("moveSample", "Move a sample to another person")
                 .takes::<samples::MoveSample>()
                 .gives::<samples::SamplesChanged>()
-                .refuses(&["lastSample", "sampleLimit", "sameTemplate", "notFound"]),
+                .refuses(&["lastSample", "sampleLimit", "sameTemplate"]),
         ),
         AdminRoute::get(
             "/applications/{appId}/people/{templateId}/samples/{sampleId}/crop",
             Access::OPERATOR,
             samples::crop,
-            op("getCrop", "The crop of a sample, as a JPEG").refuses(&["noCrop"]),
+            op("getCrop", "The crop of a sample, as a JPEG").file("image/jpeg").refuses(&["noCrop"]),
         )
         .lines(Lines::Counted),
         AdminRoute::post(
@@ -151,7 +177,7 @@ pub(super) fn table() -> Vec<AdminRoute> {
             op("mergePeople", "Move all samples of another person to this one, and remove the other one")
                 .takes::<samples::MergePeople>()
                 .gives::<samples::Merged>()
-                .refuses(&["sampleLimit", "sameTemplate", "notFound"]),
+                .refuses(&["sampleLimit", "sameTemplate"]),
         ),
         AdminRoute::get(
             "/applications/{appId}/people/{templateId}/health",
@@ -170,26 +196,32 @@ pub(super) fn table() -> Vec<AdminRoute> {
             "/applications/{appId}/identify",
             Access::OPERATOR,
             examine::identify,
-            op("identify", "Who is on a photo, with what explains the decision").gives::<ExaminedReply>(),
+            op("identify", "Who is on a photo, with what explains the decision")
+                .query(IDENTIFY_QUERY)
+                .form(Form::Photo)
+                .gives::<ExaminedReply>(),
         ),
         AdminRoute::post(
             "/applications/{appId}/verify",
             Access::OPERATOR,
             examine::verify,
-            op("verify", "Whether a person is on a photo").gives::<VerifiedTemplateReply>(),
+            op("verify", "Whether a person is on a photo")
+                .query(VERIFY_QUERY)
+                .form(Form::PhotoOfPerson)
+                .gives::<VerifiedTemplateReply>(),
         ),
         AdminRoute::post(
             "/applications/{appId}/inspect",
             Access::OPERATOR,
             examine::inspect,
-            op("inspect", "What is measured on a photo").gives::<ModernFace>(),
+            op("inspect", "What is measured on a photo").query(PHOTO_QUERY).form(Form::Photo).gives::<ModernFace>(),
         ),
         // Applications.
         AdminRoute::get(
             "/applications",
             Access::ANY,
             applications::list,
-            op("listApplications", "List applications").gives::<applications::ApplicationPage>(),
+            op("listApplications", "List applications").query(PAGE_QUERY).gives::<applications::ApplicationPage>(),
         )
         .lines(Lines::Counted),
         AdminRoute::post(
@@ -198,13 +230,15 @@ pub(super) fn table() -> Vec<AdminRoute> {
             applications::create,
             op("createApplication", "Create an application, with its first key")
                 .takes::<application_body::ChangeApplication>()
-                .gives::<applications::CreatedApplication>(),
+                .gives::<applications::CreatedApplication>()
+                .creates()
+                .tagged(),
         ),
         AdminRoute::get(
             "/applications/{appId}",
             Access::ANY,
             applications::read,
-            op("getApplication", "Read an application").gives::<applications::OneApplication>(),
+            op("getApplication", "Read an application").gives::<applications::OneApplication>().tagged(),
         )
         .lines(Lines::Counted),
         AdminRoute::patch(
@@ -214,6 +248,8 @@ pub(super) fn table() -> Vec<AdminRoute> {
             op("changeApplication", "Change an application")
                 .takes::<application_body::ChangeApplication>()
                 .gives::<applications::OneApplication>()
+                .conditional()
+                .tagged()
                 .refuses(&["wouldErase", "changedSince", "freshSessionRequired"]),
         ),
         AdminRoute::delete(
@@ -221,6 +257,7 @@ pub(super) fn table() -> Vec<AdminRoute> {
             Access::OWNER.fresh(),
             applications::remove,
             op("deleteApplication", "Delete an application with its people; with `dryRun`, count them")
+                .query(DELETE_QUERY)
                 .gives::<applications::DeletedApplication>()
                 .refuses(&["nameDiffers"]),
         ),
@@ -239,6 +276,7 @@ pub(super) fn table() -> Vec<AdminRoute> {
             op("createKey", "Make a key")
                 .takes::<keys::CreateKey>()
                 .gives::<keys::CreatedKey>()
+                .creates()
                 .refuses(&["tooManyKeys"]),
         ),
         AdminRoute::post(
@@ -248,6 +286,7 @@ pub(super) fn table() -> Vec<AdminRoute> {
             op("rotateKey", "Replace a key by another one of the same name and scopes")
                 .takes::<keys::RotateKey>()
                 .gives::<keys::CreatedKey>()
+                .creates()
                 .refuses(&["keyEnded", "tooManyKeys"]),
         ),
         AdminRoute::patch(

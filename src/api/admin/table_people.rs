@@ -1,9 +1,17 @@
 //! The routes of people.
 
 use super::handlers::{bulk_people, new_person, people};
+use super::operation::{Form, NEW_PERSON_QUERY, PAGE_QUERY, QueryParameter};
 use super::{Access, AdminRoute, Operation};
 use crate::api::audit::Lines;
 use crate::api::extract::PeopleSearch;
+
+/// The parameters of an erasure.
+const ERASE_QUERY: &[QueryParameter] = &[QueryParameter::count(
+    "confirmSamples",
+    0,
+    "The number of samples that the person has, as a confirmation; absent: any.",
+)];
 
 /// The rows of people.
 pub(super) fn table() -> Vec<AdminRoute> {
@@ -17,14 +25,14 @@ pub(super) fn table() -> Vec<AdminRoute> {
             op("searchPeople", "Search people by id, name, external id, groups and metadata")
                 .takes::<PeopleSearch>()
                 .gives::<people::PeopleList>()
-                .refuses(&["searchIndexOff"]),
+                .refuses(&["badCursor", "searchIndexOff"]),
         )
         .lines(Lines::Counted),
         AdminRoute::get(
             "/applications/{appId}/people",
             Access::OPERATOR,
             people::list,
-            op("listPeople", "List people in the order of their ids").gives::<people::PeopleList>(),
+            op("listPeople", "List people in the order of their ids").query(PAGE_QUERY).gives::<people::PeopleList>(),
         )
         .lines(Lines::Counted),
         AdminRoute::get(
@@ -40,13 +48,21 @@ pub(super) fn table() -> Vec<AdminRoute> {
             "/applications/{appId}/people",
             Access::OPERATOR.changing(),
             new_person::create,
-            op("createPerson", "Enroll a person with 1 to 16 photos").gives::<new_person::NewPersonView>().refuses(&[
-                "templateExists",
-                "externalIdTaken",
-                "quotaReached",
-                "guardRefused",
-                "consentMissing",
-            ]),
+            op("createPerson", "Enroll a person with 1 to 16 photos")
+                .query(NEW_PERSON_QUERY)
+                .form(Form::NewPerson)
+                .gives::<new_person::NewPersonView>()
+                .creates()
+                .or_ok()
+                .refuses(&[
+                    "templateExists",
+                    "externalIdTaken",
+                    "quotaReached",
+                    "sampleLimit",
+                    "guardRefused",
+                    "consentMissing",
+                    "noPhotoAccepted",
+                ]),
         ),
         AdminRoute::post(
             "/applications/{appId}/people/bulk",
@@ -60,7 +76,7 @@ pub(super) fn table() -> Vec<AdminRoute> {
             "/applications/{appId}/people/{templateId}",
             Access::ANY,
             people::read,
-            op("getPerson", "Read a person").gives::<people::PersonView>(),
+            op("getPerson", "Read a person").gives::<people::PersonView>().tagged(),
         ),
         AdminRoute::patch(
             "/applications/{appId}/people/{templateId}",
@@ -69,13 +85,19 @@ pub(super) fn table() -> Vec<AdminRoute> {
             op("changePerson", "Change the details of a person")
                 .takes::<people::ChangePerson>()
                 .gives::<people::PersonView>()
+                .conditional()
+                .tagged()
                 .refuses(&["externalIdTaken", "consentMissing", "changed"]),
         ),
         AdminRoute::delete(
             "/applications/{appId}/people/{templateId}",
             Access::OPERATOR.changing(),
             people::erase,
-            op("erasePerson", "Erase a person").gives::<people::ErasedView>().refuses(&["countDiffers", "changed"]),
+            op("erasePerson", "Erase a person")
+                .query(ERASE_QUERY)
+                .gives::<people::ErasedView>()
+                .conditional()
+                .refuses(&["countDiffers", "changed"]),
         ),
     ]
 }

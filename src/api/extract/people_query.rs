@@ -36,10 +36,13 @@ pub(in crate::api) struct PeopleSearch {
     #[schemars(extend("format" = "date-time"))]
     created_to: Option<String>,
     /// `templateId` (the default), `createdAt`, `updatedAt` or `name`.
+    #[schemars(extend("enum" = ["templateId", "createdAt", "updatedAt", "name", null]))]
     sort: Option<String>,
     /// `asc` (the default) or `desc`.
+    #[schemars(extend("enum" = ["asc", "desc", null]))]
     order: Option<String>,
     /// The most people on the page.
+    #[schemars(range(min = 1, max = 1000))]
     limit: Option<usize>,
     /// The `nextCursor` of the page before.
     cursor: Option<String>,

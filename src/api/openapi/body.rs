@@ -42,21 +42,9 @@ impl RequestBody {
                 properties.insert("templateId".to_owned(), template_id);
                 photo_content(properties)
             }
-            Self::Details => {
-                let mut properties = details_properties();
-                for property in properties.values_mut() {
-                    *property = json!({ "anyOf": [property, { "type": "null" }] });
-                }
-                let patch = json!({
-                    "type": "object",
-                    "description": "A JSON merge patch (RFC 7396): null removes a detail, what is absent stays.",
-                    "properties": properties,
-                    "additionalProperties": false,
-                });
-                ["application/merge-patch+json", "application/json"]
-                    .map(|media_type| (media_type, patch.clone()))
-                    .to_vec()
-            }
+            Self::Details => ["application/merge-patch+json", "application/json"]
+                .map(|media_type| (media_type, reference("schemas", "TemplateChange")))
+                .to_vec(),
             Self::Search => {
                 let mut schema = schemars::schema_for!(PeopleSearch).to_value();
                 if let Some(schema) = schema.as_object_mut() {
@@ -111,8 +99,22 @@ fn json_content(schema: Value) -> Vec<(&'static str, Value)> {
     vec![("application/json", schema)]
 }
 
+/// A change of the details of a template. It has a name, because two media types have it.
+pub(super) fn template_change() -> Value {
+    let mut properties = details_properties();
+    for property in properties.values_mut() {
+        *property = json!({ "anyOf": [property, { "type": "null" }] });
+    }
+    json!({
+        "type": "object",
+        "description": "A JSON merge patch (RFC 7396): null removes a detail, what is absent stays.",
+        "properties": properties,
+        "additionalProperties": false,
+    })
+}
+
 /// The details of a template, all optional.
-fn details_properties() -> Map<String, Value> {
+pub(in crate::api) fn details_properties() -> Map<String, Value> {
     let text =
         |max: usize, description: &str| json!({ "type": "string", "maxLength": max, "description": description });
     let properties = [
@@ -163,7 +165,8 @@ fn photo_content(mut properties: Map<String, Value>) -> Vec<(&'static str, Value
     content
 }
 
-fn photo_part() -> Value {
+/// A file of a form.
+pub(in crate::api) fn photo_part() -> Value {
     json!({
         "type": "string",
         "format": "binary",

@@ -18,12 +18,32 @@ pub(in crate::api) fn generator() -> SchemaGenerator {
     settings.with_transform(RecursiveTransform(tidy)).into_generator()
 }
 
-/// A generator of the schemas of what this server reads. Every schema is complete in itself.
+/// A generator of the schemas of what this server reads.
 pub(in crate::api) fn body_generator() -> SchemaGenerator {
     let mut settings = SchemaSettings::draft2020_12().for_deserialize();
-    settings.inline_subschemas = true;
+    settings.definitions_path = "/components/schemas".into();
     settings.meta_schema = None;
-    settings.into_generator()
+    settings.with_transform(RecursiveTransform(tidy_body)).into_generator()
+}
+
+/// Formats such as `uint32` belong to Rust; their range is stated.
+fn tidy_body(schema: &mut Schema) {
+    let Some(object) = schema.as_object_mut() else { return };
+    let max = match object.get("format").and_then(Value::as_str) {
+        Some("uint32") => Some(u64::from(u32::MAX)),
+        Some("uint" | "uint64") => Some(u64::MAX),
+        _ => None,
+    };
+    if let Some(max) = max {
+        object.entry("maximum").or_insert_with(|| max.into());
+    }
+    let is_number = object.get("type").is_some_and(|kind| kind != "string" && kind != "array" && kind != "object");
+    if is_number && object.get("format").is_some() {
+        object.remove("format");
+    }
+    if let Some(Value::String(description)) = object.get_mut("description") {
+        *description = description.replace('\n', " ");
+    }
 }
 
 /// Adds to a schema what holds for every reply: an object has no further keys, and a key that may be absent is never

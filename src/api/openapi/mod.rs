@@ -15,6 +15,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{Access, ApiConfig};
+pub(super) use body::{details_properties, photo_part};
 pub(super) use generator::{body_generator, explanations, generator as reply_generator};
 pub(super) use operation::{
     ADD, DEEPFAKE, DELETE, DOC_VERIFY, HEALTHZ, IDENTIFY, KEY, LICENCES, LIVENESS, METRICS, OPENAPI, Operation, READYZ,
@@ -273,6 +274,8 @@ fn components(limits: &Limits, generator: &mut SchemaGenerator) -> Value {
         Parameter::ALL.iter().map(|known| (known.name().to_owned(), known.object(limits))).collect();
     let responses: Map<String, Value> =
         Failure::ALL.iter().map(|known| (known.name().to_owned(), known.object(limits, &failure))).collect();
+    let mut schemas = generator.take_definitions(true);
+    schemas.insert("TemplateChange".to_owned(), body::template_change());
     let api_key = |name: &str| json!({ "type": "apiKey", "in": "header", "name": name });
     json!({
         "securitySchemes": { "appId": api_key("APP-ID"), "appKey": api_key("APP-KEY") },
@@ -289,6 +292,6 @@ fn components(limits: &Limits, generator: &mut SchemaGenerator) -> Value {
         },
         "parameters": parameters,
         "responses": responses,
-        "schemas": generator.take_definitions(true),
+        "schemas": schemas,
     })
 }

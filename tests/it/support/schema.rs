@@ -72,6 +72,16 @@ impl Schema {
         let errors: Vec<String> =
             validator.iter_errors(&body).map(|error| format!("{}: {error}", error.instance_path())).collect();
         assert!(errors.is_empty(), "{method} {path} {status}: {errors:#?} in {body}");
+        // The administration API names the words of `reason` for each failure.
+        if path.starts_with("/api/admin/")
+            && let Some(reason) = body["result"].get("reason").filter(|_| status >= 400)
+        {
+            let known = self.resolve(response)["x-reasons"].as_array();
+            assert!(
+                known.is_some_and(|known| known.contains(reason)),
+                "{method} {path} {status}: the reason {reason} is not documented"
+            );
+        }
     }
 
     /// Follows references.

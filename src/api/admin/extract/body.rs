@@ -4,6 +4,7 @@ use axum::extract::{FromRequest, Request};
 use axum::http::{HeaderMap, header};
 use serde::de::DeserializeOwned;
 
+use super::field::Object;
 use crate::api::extract::read_capped;
 use crate::api::{ApiError, ApiState};
 
@@ -56,7 +57,7 @@ fn is_of_type(headers: &HeaderMap, types: &[&str]) -> bool {
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let parsed = serde_path_to_error::deserialize(&mut deserializer);
-    let value = parsed.map_err(|error| {
+    let Object(value) = parsed.map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() { fault(&path, &inner.to_string()) } else { not_json() }
@@ -102,7 +103,7 @@ fn cut(name: &str) -> String {
 mod tests {
     use serde::Deserialize;
 
-    use super::super::Field;
+    use super::super::{Field, object};
     use super::*;
 
     #[derive(Debug, Deserialize, PartialEq)]
@@ -111,8 +112,8 @@ mod tests {
         name: String,
         #[serde(default)]
         may_change: Field<bool>,
-        #[serde(default)]
-        inner: Option<Inner>,
+        #[serde(default, deserialize_with = "object")]
+        inner: Field<Inner>,
     }
 
     #[derive(Debug, Deserialize, PartialEq)]
@@ -132,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_field_at_fault_is_named_without_its_value() {
-        let body = |may_change| Body { name: "x".to_owned(), may_change, inner: None };
+        let body = |may_change| Body { name: "x".to_owned(), may_change, inner: Field::Keep };
         assert_eq!(read(r#"{"name":"x"}"#), Ok(body(Field::Keep)));
         assert_eq!(read(r#"{"name":"x","mayChange":null}"#), Ok(body(Field::Clear)));
         assert_eq!(read(r#" {"name":"x","mayChange":true} "#), Ok(body(Field::Set(true))));
@@ -144,7 +145,10 @@ mod tests {
         assert_eq!(read(r#"{"name":"x","inner":{"count":"secret"}}"#), fault("inner.count", "must be u8"));
         assert_eq!(read(r#"{"name":"x","inner":{"x":1}}"#), fault("inner.x", "is not a field of this request"));
         assert_eq!(read(r#"{"name":"x","inner":{}}"#), fault("inner.count", "is missing"));
-        assert_eq!(read("\"secret\""), fault("body", "must be struct Body"));
+        assert_eq!(read(r#"{"name":"x","inner":["secret"]}"#), fault("inner", "must be an object"));
+        for text in ["\"secret\"", "[\"secret\"]", "null", "7"] {
+            assert_eq!(read(text), fault("body", "must be an object"), "{text}");
+        }
         for text in ["", "{", "{\"name\":\"secret\"", "{\"name\":\"x\"} secret", "{\"name\":secret}"] {
             assert_eq!(read(text), Err(Vec::new()), "{text}");
         }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::faults::Faults;
 use super::tokens::TokenView;
 use crate::api::admin::extract::{Admin, Field, JsonBody, Page, Params, PatchBody};
+use crate::api::admin::schema::{AdministratorRole, AdministratorState, Name};
 use crate::api::admin::{Answer, BASE, Reply};
 use crate::api::outcome::Outcome;
 use crate::api::{ApiError, ApiState};
@@ -93,11 +94,13 @@ pub(in crate::api) struct AdministratorPage {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::api) struct CreateAdministrator {
-    /// 1 to 200 characters; no other administrator has the name.
+    /// No other administrator has the name.
+    #[schemars(with = "Name")]
     name: String,
-    /// `owner`, `operator` or `auditor`.
+    #[schemars(with = "AdministratorRole")]
     role: String,
     /// The ids of the applications that it may see; null or absent: all of them.
+    #[schemars(length(max = 1000))]
     #[serde(default)]
     applications: Option<Vec<String>>,
     /// Whether an operator may change people; absent: yes.
@@ -113,8 +116,12 @@ fn yes() -> bool {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::api) struct ChangeAdministrator {
+    /// Not null.
+    #[schemars(with = "Name")]
     #[serde(default)]
     name: Field<String>,
+    /// Not null.
+    #[schemars(with = "AdministratorRole")]
     #[serde(default)]
     role: Field<String>,
     /// null: all of them.
@@ -123,7 +130,8 @@ pub(in crate::api) struct ChangeAdministrator {
     /// null: yes.
     #[serde(default)]
     may_change: Field<bool>,
-    /// `active` or `disabled`; null: active.
+    /// null: active.
+    #[schemars(with = "Field<AdministratorState>")]
     #[serde(default)]
     state: Field<String>,
 }

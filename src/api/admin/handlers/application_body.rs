@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::faults::Faults;
-use crate::api::admin::extract::Field;
+use crate::api::admin::extract::{Field, object};
+use crate::api::admin::schema::{ApplicationState, Burst, Fraction, GuardMode, Name, Rate, RetentionSeconds, Share};
 use crate::domain::{AppState, Guard, RequestLimits, application_name};
 use crate::store::{AppChange, AppRecord};
 
@@ -15,12 +16,15 @@ use crate::store::{AppChange, AppRecord};
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::api) struct LimitsBody {
     /// Requests per second on each node, 0: no limit; null: the server's.
+    #[schemars(with = "Field<Rate>")]
     #[serde(default)]
     per_second: Field<f64>,
     /// At least 1; null: the server's.
+    #[schemars(with = "Field<Burst>")]
     #[serde(default)]
     burst: Field<u32>,
     /// Above 0 and at most 1; null: the server's.
+    #[schemars(with = "Field<Share>")]
     #[serde(default)]
     share: Field<f64>,
 }
@@ -41,31 +45,37 @@ pub(in crate::api) struct QuotasBody {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::api) struct ChangeApplication {
-    /// 1 to 200 characters.
+    /// Not null. A new application must have one.
+    #[schemars(with = "Name")]
     #[serde(default)]
     pub(super) name: Field<String>,
-    /// `active` or `suspended`; null: active.
+    /// null: active.
+    #[schemars(with = "Field<ApplicationState>")]
     #[serde(default)]
     state: Field<String>,
-    /// 0 to 1; null: the server's.
+    /// null: the server's.
+    #[schemars(with = "Field<Fraction>")]
     #[serde(default)]
     threshold: Field<f64>,
     /// null: the server's.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     limits: Field<LimitsBody>,
     /// null: no limits.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "object")]
     quotas: Field<QuotasBody>,
-    /// At least 1; null: for ever.
+    /// null: for ever.
+    #[schemars(with = "Field<RetentionSeconds>")]
     #[serde(default)]
     retention_seconds: Field<u64>,
     /// null: yes.
     #[serde(default)]
     attributes: Field<bool>,
-    /// `off`, `warn` or `refuse`; null: off.
+    /// null: off.
+    #[schemars(with = "Field<GuardMode>")]
     #[serde(default)]
     guard: Field<String>,
-    /// Above 0 and at most 1; null: any quality.
+    /// null: any quality.
+    #[schemars(with = "Field<Share>")]
     #[serde(default)]
     min_quality: Field<f64>,
     /// null: no. Crops that were kept before are erased within a minute when it is switched off.

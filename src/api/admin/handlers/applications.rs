@@ -1,11 +1,12 @@
 //! `applications`: list, read, create, change, delete.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Serialize;
 
 use super::application_body::ChangeApplication;
@@ -22,11 +23,41 @@ use crate::service::{Credentials, Error};
 use crate::store::{AppChange, AppRecord};
 
 /// A rule in force, and where it comes from.
-#[derive(Serialize, JsonSchema)]
+#[derive(Serialize)]
 struct Policy<T> {
     value: T,
     /// `application`: its own. `server`: the setting of the server.
     source: &'static str,
+}
+
+impl<T: JsonSchema> JsonSchema for Policy<T> {
+    fn schema_name() -> Cow<'static, str> {
+        match &*T::schema_name() {
+            "boolean" => "FlagPolicy".into(),
+            "double" => "NumberPolicy".into(),
+            "string" => "TextPolicy".into(),
+            "uint32" => "CountPolicy".into(),
+            "Nullable_double" => "OptionalNumberPolicy".into(),
+            "Nullable_uint64" => "OptionalCountPolicy".into(),
+            other => format!("{other}Policy").into(),
+        }
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let value = generator.subschema_for::<T>();
+        json_schema!({
+            "type": "object",
+            "description": "A rule in force, and where it comes from.",
+            "properties": {
+                "value": value,
+                "source": {
+                    "type": "string",
+                    "description": "`application`: its own. `server`: the setting of the server.",
+                },
+            },
+            "required": ["value", "source"],
+        })
+    }
 }
 
 impl<T> Policy<T> {

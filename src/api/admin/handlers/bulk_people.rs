@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::people::conflict;
 use crate::api::admin::Answer;
 use crate::api::admin::extract::{Field, ForApp, JsonBody};
+use crate::api::admin::schema::Time;
 use crate::api::outcome::Outcome;
-use crate::api::{ApiError, ApiState};
+use crate::api::{ApiError, ApiState, schema};
 use crate::domain::{DetailsPatch, Field as Detail, TemplateId};
 use crate::service::{Error, PersonChange};
 
@@ -24,6 +25,7 @@ const ATTEMPTS: usize = 3;
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::api) struct BulkChange {
     /// 1 to 1000 ids.
+    #[schemars(with = "Vec<schema::TemplateId>", length(min = 1, max = 1000))]
     template_ids: Vec<String>,
     /// Erases them. The value is their number, as a confirmation.
     #[serde(default)]
@@ -35,6 +37,7 @@ pub(in crate::api) struct BulkChange {
     #[serde(default)]
     remove_groups: Vec<String>,
     /// From when they are erased; null: never.
+    #[schemars(with = "Field<Time>")]
     #[serde(default)]
     expires_at: Field<String>,
 }

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::jobs::JobView;
 use super::journal_lines::{Filter, JournalLine, archive, file_error, page, parse_line};
 use crate::api::admin::extract::{Admin, CursorPath, JsonBody};
+use crate::api::admin::schema::Time;
 use crate::api::admin::{Answer, BASE, Reply};
 use crate::api::machine::System;
 use crate::api::outcome::Outcome;
@@ -29,30 +30,39 @@ macro_rules! filtered_body {
         #[serde(deny_unknown_fields, rename_all = "camelCase")]
         pub(in crate::api) struct $name {
             /// From this time on (RFC 3339, UTC).
+            #[schemars(with = "Option<Time>")]
             #[serde(default)]
             from: Option<String>,
             /// Up to and including this time.
+            #[schemars(with = "Option<Time>")]
             #[serde(default)]
             to: Option<String>,
             /// A part of the operation, such as `identify`.
+            #[schemars(length(min = 1, max = 256))]
             #[serde(default)]
             operation: Option<String>,
             /// The outcome; `failed`: every failure.
+            #[schemars(length(min = 1, max = 256))]
             #[serde(default)]
             outcome: Option<String>,
             /// Of this application.
+            #[schemars(length(min = 1, max = 256))]
             #[serde(default)]
             app_id: Option<String>,
             /// Of this person.
+            #[schemars(length(min = 1, max = 256))]
             #[serde(default)]
             template_id: Option<String>,
             /// Who did it: a kind (`key`, `admin`, `command`, `server`), an id, or `kind:id`.
+            #[schemars(length(min = 1, max = 256))]
             #[serde(default)]
             actor: Option<String>,
             /// Of this application key.
+            #[schemars(length(min = 1, max = 256))]
             #[serde(default)]
             key_id: Option<String>,
             /// Of this request.
+            #[schemars(length(min = 1, max = 256))]
             #[serde(default)]
             transaction_id: Option<String>,
             $($(#[$field_doc])* #[serde(default)] pub(super) $field: $kind,)*
@@ -82,6 +92,7 @@ filtered_body! {
     /// Which lines are searched. Without `from`: those of the last 24 hours.
     SearchJournal {
         /// The most lines, 1 to 1000; 100 when it is absent.
+        #[schemars(range(min = 1, max = 1000))]
         limit: Option<usize>,
         /// The `nextCursor` of the page before.
         cursor: Option<String>,
@@ -92,6 +103,7 @@ filtered_body! {
     /// Which lines are exported. Without `from`: from the first line on.
     ExportJournal {
         /// `ndjson` (the lines as they are, so that they still verify) or `csv`; absent: `ndjson`.
+        #[schemars(extend("enum" = ["ndjson", "csv", null]))]
         format: Option<String>,
     }
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::changes::event;
 use super::faults::Faults;
 use crate::api::admin::extract::{Field, ForApp, JsonBody, Params, PatchBody};
+use crate::api::admin::schema::{KeyScopes, KeyState, Name, Time};
 use crate::api::admin::{Answer, BASE, Reply};
 use crate::api::outcome::Outcome;
 use crate::api::{ApiError, ApiState};
@@ -90,12 +91,15 @@ pub(in crate::api) struct CreatedKey {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::api) struct CreateKey {
-    /// 1 to 200 characters: where the key is used.
+    /// Where the key is used.
+    #[schemars(with = "Name")]
     name: String,
-    /// Some of `identify`, `enroll`, `read`, `delete`; absent or null: all.
+    /// Absent or null: all.
+    #[schemars(with = "Option<KeyScopes>")]
     #[serde(default)]
     scopes: Option<Vec<String>>,
-    /// Until when it is accepted, RFC 3339 in UTC; absent or null: without limit.
+    /// Until when it is accepted, in the future; absent or null: without limit.
+    #[schemars(with = "Option<Time>")]
     #[serde(default)]
     expires_at: Option<String>,
 }
@@ -105,6 +109,7 @@ pub(in crate::api) struct CreateKey {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::api) struct RotateKey {
     /// How long the old key stays valid, at most 366 days; 0 for a key that has leaked; absent: 86400.
+    #[schemars(range(max = 31_622_400))]
     #[serde(default)]
     overlap_seconds: Option<u64>,
 }
@@ -113,19 +118,24 @@ pub(in crate::api) struct RotateKey {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::api) struct ChangeKey {
-    /// 1 to 200 characters.
+    /// Not null.
+    #[schemars(with = "Name")]
     #[serde(default)]
     name: Field<String>,
-    /// `active` or `suspended`; null: active. DELETE ends a key.
+    /// null: active. DELETE ends a key.
+    #[schemars(with = "Field<KeyState>")]
     #[serde(default)]
     state: Field<String>,
     /// null: all.
+    #[schemars(with = "Field<KeyScopes>")]
     #[serde(default)]
     scopes: Field<Vec<String>>,
     /// When it ends; a time that is over ends it at once; null: it does not end.
+    #[schemars(with = "Field<Time>")]
     #[serde(default)]
     ends_at: Field<String>,
-    /// null: without limit.
+    /// In the future; null: without limit.
+    #[schemars(with = "Field<Time>")]
     #[serde(default)]
     expires_at: Field<String>,
 }

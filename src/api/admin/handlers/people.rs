@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::api::admin::extract::{CursorPath, Field, ForApp, JsonBody, Page, Params, PatchBody};
+use crate::api::admin::schema::{ConsentReference, ExternalId, Name, Time};
 use crate::api::admin::{Answer, Reply};
 use crate::api::extract::{PeopleSearch, PlaceKey, Query, if_match};
 use crate::api::outcome::Outcome;
@@ -154,17 +155,22 @@ fn shown(for_app: &ForApp, outcome: &str, person: &PersonRecord) -> Reply {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::api) struct ChangePerson {
+    #[schemars(with = "Field<Name>")]
     #[serde(default)]
     name: Field<String>,
+    #[schemars(with = "Field<ExternalId>")]
     #[serde(default)]
     external_id: Field<String>,
+    /// At most 32 of 1 to 64 characters.
     #[serde(default)]
     groups: Field<Vec<String>>,
-    /// Merged into the metadata.
+    /// Merged into the metadata: at most 4096 bytes as JSON, nested at most 4 deep.
     #[serde(default)]
     metadata: Field<Map<String, Value>>,
+    #[schemars(with = "Field<ConsentReference>")]
     #[serde(default)]
     consent_reference: Field<String>,
+    #[schemars(with = "Field<Time>")]
     #[serde(default)]
     expires_at: Field<String>,
 }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::journal_lines::{Filter, JournalLine, archive, page, parse_line, search_archive, visible_apps};
 use crate::api::admin::Answer;
 use crate::api::admin::extract::{Admin, CursorPath, JsonBody, Params};
+use crate::api::admin::schema::Time;
 use crate::api::machine::System;
 use crate::api::outcome::Outcome;
 use crate::api::{ApiError, ApiState};
@@ -28,24 +29,31 @@ const MAX_CHECKED_LINES: usize = 1000;
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::api) struct SearchReceipts {
     /// From this time on (RFC 3339, UTC); absent: from the first line on.
+    #[schemars(with = "Option<Time>")]
     #[serde(default)]
     from: Option<String>,
     /// Up to and including this time.
+    #[schemars(with = "Option<Time>")]
     #[serde(default)]
     to: Option<String>,
     /// Of this application.
+    #[schemars(length(min = 1, max = 256))]
     #[serde(default)]
     app_id: Option<String>,
     /// Of this person.
+    #[schemars(length(min = 1, max = 256))]
     #[serde(default)]
     template_id: Option<String>,
     /// Of this request.
+    #[schemars(length(min = 1, max = 256))]
     #[serde(default)]
     transaction_id: Option<String>,
     /// Of this erasure.
+    #[schemars(length(min = 1, max = 256))]
     #[serde(default)]
     erasure_id: Option<String>,
     /// The most receipts, 1 to 1000; 100 when it is absent.
+    #[schemars(range(min = 1, max = 1000))]
     #[serde(default)]
     limit: Option<usize>,
     /// The `nextCursor` of the page before.
@@ -94,8 +102,10 @@ pub(in crate::api) struct ReceiptKeyView {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::api) struct CheckReceipts {
     /// 1 to 1000 lines.
+    #[schemars(length(min = 1, max = 1000))]
     lines: Vec<String>,
     /// The key, 64 hex digits; absent: that of this database.
+    #[schemars(regex(pattern = r"^[0-9a-fA-F]{64}$"))]
     #[serde(default)]
     public_key: Option<String>,
 }

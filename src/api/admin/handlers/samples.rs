@@ -11,7 +11,7 @@ use crate::api::admin::extract::{ForApp, JsonBody, Params};
 use crate::api::admin::{Answer, Reply};
 use crate::api::extract::{ONE_PHOTO, Query, read_form};
 use crate::api::outcome::Outcome;
-use crate::api::{ApiError, ApiState, Shape, reply};
+use crate::api::{ApiError, ApiState, Shape, reply, schema};
 use crate::domain::{IdError, Revision, SampleId, TemplateId};
 use crate::service::{Enrolled, Enrollment, Error};
 use crate::store::{ChangeRefusal, Merge, SampleMove};
@@ -49,6 +49,7 @@ pub(in crate::api) enum Merged {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::api) struct MoveSample {
     /// The id of the other person.
+    #[schemars(with = "schema::TemplateId")]
     to: String,
     /// Remove the person if this was its last sample, instead of refusing.
     #[serde(default)]
@@ -60,6 +61,7 @@ pub(in crate::api) struct MoveSample {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::api) struct MergePeople {
     /// The id of the other person, which does not exist afterwards.
+    #[schemars(with = "schema::TemplateId")]
     from: String,
     /// Only say what the merge would do.
     #[serde(default)]

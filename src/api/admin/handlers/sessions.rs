@@ -43,6 +43,7 @@ pub(in crate::api) struct SessionList {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::api) struct EndSessions {
     /// Absent: of the administrator who calls.
+    #[schemars(length(min = 1, max = 64))]
     #[serde(default)]
     admin_id: Option<String>,
     /// Whether the session of this request stays.

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::api::admin::extract::{Admin, JsonBody, Params};
+use crate::api::admin::schema::{Name, Time};
 use crate::api::admin::{Answer, BASE, Reply};
 use crate::api::outcome::Outcome;
 use crate::api::{ApiError, ApiState, Forbidden};
@@ -43,9 +44,10 @@ impl TokenView {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub(in crate::api) struct CreateToken {
-    /// 1 to 200 characters, for people.
+    #[schemars(with = "Name")]
     name: String,
-    /// RFC 3339; null or absent: it has no end.
+    /// In the future; null or absent: it has no end.
+    #[schemars(with = "Option<Time>")]
     #[serde(default)]
     expires_at: Option<String>,
 }
