@@ -87,10 +87,12 @@ class Server(Process):
     def __init__(self, binary, folder):
         self.url = f"http://127.0.0.1:{free_port()}"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SEMBLANCE_")}
+        self.admin_url = f"http://127.0.0.1:{free_port()}"
         data, log = folder / "data", folder / "server.log"
         settings = {
             "SEMBLANCE_DATA": str(data),
             "SEMBLANCE_LISTEN": self.url.removeprefix("http://"),
+            "SEMBLANCE_ADMIN_LISTEN": self.admin_url.removeprefix("http://"),
             "SEMBLANCE_COMPUTE_INFERENCE_THREADS": "1",
             "SEMBLANCE_LOG_LEVEL": "warn",
         }
@@ -98,9 +100,23 @@ class Server(Process):
         try:
             wait_for(f"{self.url}/readyz", self.process, log)
             self.credentials = json.loads((data / "credentials.json").read_text())
+            self.admin_token = owner_token(self.admin_url, (data / "admin.token").read_text().strip())
         except BaseException:
             self.__exit__()
             raise
+
+
+def owner_token(url, first):
+    """A token of an owner with a name: the first one ends when such an owner signs in."""
+
+    def create(path, body):
+        headers = {"Authorization": f"Bearer {first}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"{url}/api/admin/v1/{path}", json.dumps(body).encode(), headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)["result"]
+
+    owner = create("administrators", {"name": "Clients", "role": "owner"})
+    return create(f"administrators/{owner['adminId']}/tokens", {"name": "tests"})["token"]
 
 
 class Proxy(Process):
@@ -282,23 +298,28 @@ CLIENTS = {
     "multipart idioms": lambda _: [sys.executable, str(HERE / "idioms.py")],
 }
 
-# What is generated from /openapi.json, and what tries the server by it: without a proxy.
+def from_document(program, step, tool=None):
+    """What is generated from a document, or tries the server by it. `tool`: what it needs of requirements.txt."""
+
+    def command(folder):
+        if tool is not None and not (PYTHON.parent / tool).exists():
+            raise Missing(tool)
+        return [str(PYTHON) if tool else sys.executable, str(HERE / program), step, str(folder)]
+
+    return command
+
+
+# What is generated from the two documents, and what tries the server by them: without a proxy.
 FROM_DOCUMENT = {
-    "generated Python client": lambda folder: [*prepared("openapi-python-client"), "python", str(folder)],
-    "generated TypeScript client": lambda folder: [
-        sys.executable,
-        str(HERE / "generated.py"),
-        "typescript",
-        str(folder),
-    ],
-    "schemathesis": lambda folder: [*prepared("schemathesis"), "schemathesis", str(folder)],
+    "generated Python client": from_document("generated.py", "python", "openapi-python-client"),
+    "generated TypeScript client": from_document("generated.py", "typescript"),
+    "schemathesis": from_document("generated.py", "schemathesis", "schemathesis"),
+    "generated Python client of the administration": from_document(
+        "generated_admin.py", "python", "openapi-python-client"
+    ),
+    "generated TypeScript client of the administration": from_document("generated_admin.py", "typescript"),
+    "schemathesis on the administration": from_document("generated_admin.py", "schemathesis", "schemathesis"),
 }
-
-
-def prepared(tool):
-    if not (PYTHON.parent / tool).exists():
-        raise Missing(tool)
-    return [str(PYTHON), str(HERE / "generated.py")]
 
 
 # Clients that use a connection again though they never sent the body that they had announced with `Expect`. Our
@@ -322,6 +343,8 @@ class Run:
             os.environ,
             CLIENT_APP_ID=server.credentials["app_id"],
             CLIENT_APP_KEY=server.credentials["app_key"],
+            CLIENT_ADMIN_URL=server.admin_url,
+            CLIENT_ADMIN_TOKEN=server.admin_token,
             CLIENT_ENROL=str(PHOTOS / "person_a_1.jpg"),
             CLIENT_PROBE=str(PHOTOS / "person_a_2.jpg"),
             CLIENT_LARGE=str(large),
