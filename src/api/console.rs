@@ -6,95 +6,29 @@
 mod files;
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::sync::LazyLock;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::Path;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use flate2::Compression;
-use flate2::write::GzEncoder;
-use sha2::{Digest, Sha256};
 
-use super::outcome::Outcome;
+use super::asset::File;
 use super::{ApiError, ApiState};
 use files::FILES;
 
 /// The document that every page begins with.
 const INDEX: &str = "index.html";
 
-/// The browser may keep a file, but must ask before each use whether it changed.
-const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache");
-
-/// Scripts, styles, pictures and calls of this origin alone; photos as blobs; no inline code, and no text that becomes
-/// markup.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; connect-src \
-     'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
-     trusted-types 'none'",
-);
-
 /// The camera, on these pages alone; nothing else that a page could ask a person for.
 const PERMISSIONS: HeaderValue = HeaderValue::from_static(
     "camera=(self), microphone=(), geolocation=(), display-capture=(), payment=(), usb=(), serial=(), hid=()",
 );
 
-/// Other origins can neither reach these pages through a window nor load their files.
-const ISOLATION: [(HeaderName, HeaderValue); 2] = [
-    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
-    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
-];
-
-/// One content in one encoding.
-struct Encoded {
-    content: Bytes,
-    etag: HeaderValue,
-}
-
-/// One embedded file.
-struct File {
-    media_type: &'static str,
-    plain: Encoded,
-    /// Absent where it would not be smaller.
-    gzip: Option<Encoded>,
-}
-
-/// The files by their path below `/console/assets`, compressed once.
-static BY_PATH: LazyLock<BTreeMap<&'static str, File>> = LazyLock::new(|| {
-    let file = |content: &'static [u8], path| File {
-        media_type: media_type(path),
-        plain: Encoded { content: Bytes::from_static(content), etag: etag(content) },
-        gzip: gzip(content),
-    };
-    FILES.iter().map(|(path, content)| (*path, file(content, path))).collect()
-});
-
-fn gzip(content: &[u8]) -> Option<Encoded> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(content).ok()?;
-    let compressed = encoder.finish().ok().filter(|compressed| compressed.len() < content.len())?;
-    Some(Encoded { etag: etag(&compressed), content: compressed.into() })
-}
-
-fn media_type(path: &str) -> &'static str {
-    match path.rsplit_once('.') {
-        Some((_, "html")) => "text/html; charset=utf-8",
-        Some((_, "js")) => "text/javascript; charset=utf-8",
-        Some((_, "css")) => "text/css; charset=utf-8",
-        Some((_, "svg")) => "image/svg+xml",
-        _ => "application/octet-stream",
-    }
-}
-
-/// A strong validator: a part of the content's digest.
-fn etag(content: &[u8]) -> HeaderValue {
-    let digest = Sha256::digest(content);
-    let text = format!("\"{}\"", hex::encode(digest.get(..16).unwrap_or(&digest)));
-    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("\"\""))
-}
+/// The files by their path below `/console/assets`.
+static BY_PATH: LazyLock<BTreeMap<&'static str, File>> =
+    LazyLock::new(|| FILES.iter().map(|(path, content)| (*path, File::new(path, content))).collect());
 
 /// The routes of the console.
 pub(super) fn routes() -> Router<ApiState> {
@@ -115,41 +49,8 @@ async fn asset(Path(path): Path<String>, headers: HeaderMap) -> Response {
 }
 
 fn serve(path: &str, request: &HeaderMap) -> Response {
-    let Some(file) = BY_PATH.get(path) else { return ApiError::NoSuchEndpoint.into_response() };
-    let gzip = file.gzip.as_ref().filter(|_| accepts_gzip(request));
-    let Encoded { content, etag } = gzip.unwrap_or(&file.plain);
-    let mut response = if knows(request, etag) {
-        Outcome::plain(StatusCode::NOT_MODIFIED)
-    } else {
-        Outcome::plain(([(header::CONTENT_TYPE, HeaderValue::from_static(file.media_type))], content.clone()))
-    };
-    let headers = response.headers_mut();
-    if gzip.is_some() {
-        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    match BY_PATH.get(path) {
+        Some(file) => file.serve(request, PERMISSIONS),
+        None => ApiError::NoSuchEndpoint.into_response(),
     }
-    headers.insert(header::VARY, HeaderValue::from_static("accept-encoding"));
-    headers.insert(header::ETAG, etag.clone());
-    headers.insert(header::CACHE_CONTROL, NO_CACHE);
-    headers.insert(header::CONTENT_SECURITY_POLICY, POLICY);
-    headers.insert(HeaderName::from_static("permissions-policy"), PERMISSIONS);
-    headers.extend(ISOLATION);
-    response
-}
-
-/// The entries of a header that is a list.
-fn entries(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(|list| list.split(',')).map(str::trim)
-}
-
-fn accepts_gzip(request: &HeaderMap) -> bool {
-    entries(request, header::ACCEPT_ENCODING).any(|entry| {
-        let (name, quality) = entry.split_once(';').unwrap_or((entry, ""));
-        let refused = quality.trim().strip_prefix("q=").is_some_and(|q| q.parse() == Ok(0.0));
-        name.trim().eq_ignore_ascii_case("gzip") && !refused
-    })
-}
-
-/// Whether the browser has this content.
-fn knows(request: &HeaderMap, etag: &HeaderValue) -> bool {
-    entries(request, header::IF_NONE_MATCH).any(|known| known.trim_start_matches("W/") == etag)
 }

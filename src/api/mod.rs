@@ -9,6 +9,7 @@ mod access;
 mod admin;
 mod admission;
 mod answers;
+mod asset;
 mod audit;
 mod body;
 mod config;
@@ -33,6 +34,7 @@ mod routes;
 mod schema;
 mod sign_in_limits;
 mod state;
+mod viewer;
 
 pub use access::Access;
 pub use admin::{AdminRouteInfo, admin_openapi, admin_routes};

@@ -15,7 +15,7 @@ use super::handlers::{
     add, delete as delete_template, identify, inspect, key, ops, samples, templates, unsupported, verify,
 };
 use super::openapi::{self, Endpoint, OpenApi, Operation, Parameter};
-use super::{Access, ApiConfig, ApiError, ApiState, MetricsOn, admin, console, cors, envelope, path};
+use super::{Access, ApiConfig, ApiError, ApiState, MetricsOn, admin, console, cors, envelope, path, viewer};
 
 /// What a listener serves. Health checks are everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,13 +216,14 @@ pub fn router(api: ApiState, part: Routes) -> Router {
     let public = methods
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| router.route(path, methods.fallback(ops::other_method)))
+        .merge(if part.api { viewer::routes() } else { Router::new() })
         .fallback(|| async { ApiError::NoSuchEndpoint })
         .layer(Extension(OpenApi(document)))
         .layer(Extension(part.metrics))
         .layer(enveloped.clone())
         .layer(option_layer(cors::layer(&api.config().cors_origins)));
     // Never with CORS: pages of other origins have no business there.
-    let administration = || admin::routes(&api).merge(console::routes()).layer(enveloped);
+    let administration = || admin::routes(&api).merge(console::routes()).merge(viewer::admin_routes()).layer(enveloped);
     let administration = if part.administration { administration() } else { Router::new() };
     let routes = public
         .merge(administration)

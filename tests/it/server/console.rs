@@ -2,6 +2,7 @@
 
 mod browser;
 mod people;
+mod viewer;
 
 use std::time::Instant;
 
