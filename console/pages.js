@@ -11,6 +11,7 @@ export const NAV = [
   { nav: "people", path: "people", may: people },
   { nav: "identify", path: "identify", may: may.operate },
   { nav: "import", path: "import", may: may.change },
+  { nav: "review", path: "review", may: may.operate },
   { nav: "journal", path: "journal", may: may.audit },
   { nav: "applications", path: "applications", may: may.own },
   { nav: "access", path: "access", may: may.own },
@@ -26,6 +27,7 @@ page("people/:templateId/photos", { nav: "people", of: "application", may: may.c
 page("enroll", { nav: "people", of: "application", may: may.change }, () => import("./pages/enroll.js"));
 page("identify", { nav: "identify", of: "application", may: may.operate }, () => import("./pages/identify.js"));
 page("import", { nav: "import", of: "application", may: may.change }, () => import("./pages/import.js"));
+page("review", { nav: "review", of: "application", may: may.operate }, () => import("./pages/review.js"));
 page("journal", { nav: "journal", may: may.audit }, () => import("./pages/journal.js"));
 page("applications", { nav: "applications", may: may.own }, applications("default"));
 page("applications/new", { nav: "applications", may: may.own }, applications("create"));

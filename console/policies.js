@@ -27,6 +27,7 @@ const GROUPS = {
     { name: "requireConsent", kind: "checkbox" },
     { name: "nameSearch", kind: "checkbox" },
     { name: "keepCrops", kind: "checkbox" },
+    { name: "keepProbesSeconds", kind: "number", scale: DAY, attributes: { min: 0, max: 90, step: "any" } },
   ],
 };
 

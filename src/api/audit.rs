@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::outcome::Outcome;
 use crate::domain::{Actor, AdministratorId, AppId, AppKeyId, SampleId, Similarity, TemplateId};
-use crate::journal::{Entry, EntryActor};
+use crate::journal::{Entry, EntryActor, NearMatch};
 use crate::service::Caller;
 use crate::store::KeyFault;
 
@@ -139,6 +139,12 @@ impl Audit {
     /// Notes the threshold in force.
     pub(super) fn threshold(&self, threshold: f64) {
         self.change(|entry| entry.threshold = Some(threshold));
+    }
+
+    /// Notes the best candidate of an identification without a match, if it came near the threshold.
+    pub(super) fn near(&self, template: &TemplateId, similarity: Similarity) {
+        let near = NearMatch { template_id: template.as_str().to_owned(), similarity: similarity.get() };
+        self.change(|entry| entry.near = Some(near));
     }
 
     /// Notes the outcome of an operation that succeeded.

@@ -17,7 +17,9 @@ use crate::domain::{Check, DecodeFault, PhotoFault};
 use crate::service::{AdminError, Error, SystemError};
 use crate::store::ChangeRefusal;
 pub(super) use administration::reason;
-use administration::{administration_body, application_body, conflict_body, key_body, refused_body, system_body};
+use administration::{
+    administration_body, application_body, conflict_body, key_body, refused_body, review_body, system_body,
+};
 
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
@@ -337,6 +339,7 @@ fn service_body(error: &Error) -> ErrorBody {
         Error::MissingScope(scope) => body(S::FORBIDDEN, 403, format!("this key has no scope '{scope}'"))
             .reason("missingScope")
             .details(json!({ "scope": scope.as_str() })),
+        Error::Review(refusal) => review_body(*refusal),
         Error::System(error) => system_body(error),
         Error::Busy => body(S::SERVICE_UNAVAILABLE, 503, "server is busy, try again later"),
         Error::Loading => body(S::SERVICE_UNAVAILABLE, 503, "server is starting, try again later"),

@@ -81,6 +81,7 @@ impl Background {
             spawn_supervised("write probe", Arc::clone(service.writability()), Writability::watch),
             spawn_supervised("expire", service.clone(), expire),
             spawn_supervised("expire replies", service.clone(), expire_replies),
+            spawn_supervised("hold probes", service.clone(), Service::hold_probes),
             spawn_supervised("administrators", Arc::clone(service.administrators()), maintain_administrators),
             spawn_supervised("key uses", Arc::clone(service.applications()), write_key_uses),
             spawn_supervised("relay", Arc::clone(relay), move |relay| relay.run(poll_interval)),
@@ -244,12 +245,13 @@ async fn expire(service: Service) {
     }
 }
 
-/// Deletes the expired replies of requests with an `Idempotency-Key`, and crops that are no longer kept, for as long as
+/// Deletes the expired replies of requests with an `Idempotency-Key`, crops that are no longer kept, and held probes that have ended, for as long as
 /// the server runs.
 async fn expire_replies(service: Service) {
     loop {
         tokio::time::sleep(REPLY_EXPIRE_INTERVAL).await;
         erase_unkept_crops(&service).await;
+        expire_probes(&service).await;
         loop {
             match service.expire_replies().await {
                 Ok(0) => break,
@@ -271,6 +273,20 @@ async fn erase_unkept_crops(service: &Service) {
             Ok(crops) => tracing::info!(crops, "crops of applications that no longer keep them are erased"),
             Err(error) => {
                 tracing::debug!(%error, "crops that are no longer kept are not erased yet");
+                return;
+            }
+        }
+    }
+}
+
+/// Erases held probes that have ended.
+async fn expire_probes(service: &Service) {
+    loop {
+        match service.expire_probes().await {
+            Ok(0) => return,
+            Ok(probes) => tracing::debug!(probes, "held probes that have ended are erased"),
+            Err(error) => {
+                tracing::debug!(%error, "held probes that have ended are not erased yet");
                 return;
             }
         }

@@ -17,8 +17,8 @@ use crate::settings::Settings;
 use crate::store::{AppChange, AppRecord, AppRefusal, OpenMode, OutboxEvent, Replaced};
 use crate::telemetry::error_chain;
 use value::{
-    Maximum, MinQuality, Own, Retention, Switch, burst, maximum, min_quality, name, per_second, period, retention,
-    share, threshold,
+    Maximum, MinQuality, Own, Retention, Switch, burst, maximum, min_quality, name, per_second, period, probe_time,
+    retention, share, threshold,
 };
 
 #[derive(Debug, Subcommand)]
@@ -87,6 +87,15 @@ pub(super) enum Command {
         #[arg(value_enum)]
         kept: Switch,
     },
+    /// Set how long probes of identifications without a match are held for review (embedding and crop, sealed), such as
+    /// `7d`. Takes effect within a second; `off` also erases the probes that are held.
+    Probes {
+        /// The application's id.
+        id: String,
+        /// A time from a minute to 90 days, or `off`.
+        #[arg(value_parser = probe_time)]
+        period: Retention,
+    },
     /// Set what happens when an enrollment may be a mix-up: a photo unlike the other samples of its template, or a face
     /// that is already enrolled under another id. Takes effect within a second.
     Guard {
@@ -150,8 +159,8 @@ pub(super) enum Command {
     },
 }
 
-/// Crops that are erased in one transaction.
-const CROPS_BATCH: usize = 1000;
+/// Crops or probes that are erased in one transaction.
+const ERASE_BATCH: usize = 1000;
 
 pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliError> {
     let reads = matches!(command, Command::List { .. } | Command::Key(key::Command::List { .. }));
@@ -191,9 +200,20 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
             let text = if kept == Switch::On { "kept" } else { "not kept" };
             let change = AppChange { keep_crops: Some(kept == Switch::On), ..AppChange::default() };
             let id = set(&applications, &id, "app crops", text, change).await?;
-            while store.samples.erase_unkept_crops(CROPS_BATCH).await? > 0 {}
+            while store.samples.erase_unkept_crops(ERASE_BATCH).await? > 0 {}
             scrub_removed(&*store.scrubber).await?;
             outln!("{id}: crops are {text}")?;
+        }
+        Command::Probes { id, period } => {
+            let (keep, text) = match period {
+                Retention::Off => (None, "not held".to_owned()),
+                Retention::For(period) => (Some(period), format!("held for {} seconds", period.as_secs())),
+            };
+            let change = AppChange { keep_probes: Some(keep), ..AppChange::default() };
+            let id = set(&applications, &id, "app probes", &text, change).await?;
+            while store.review.expire_probes(ERASE_BATCH).await? > 0 {}
+            scrub_removed(&*store.scrubber).await?;
+            outln!("{id}: probes are {text}")?;
         }
         Command::Retention { id, period } => {
             let (period, text) = match period {
@@ -316,6 +336,7 @@ async fn list(applications: &Applications, json: bool) -> Result<(), CliError> {
                     "max_templates": record.rules.quota.templates,
                     "max_samples": record.rules.quota.samples,
                     "keep_crops": record.keep_crops,
+                    "keep_probes_s": record.keep_probes.map(|keep| keep.as_secs()),
                     "threshold": record.threshold,
                     "per_second": record.limits.per_second,
                     "burst": record.limits.burst,

@@ -116,6 +116,23 @@ impl fmt::Display for SampleId {
     }
 }
 
+/// A probe that is held for review.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProbeId(pub Uuid);
+
+impl ProbeId {
+    /// A new random identifier.
+    pub fn random() -> Self {
+        Self(random_uuid())
+    }
+}
+
+impl fmt::Display for ProbeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
 /// One request, from its first byte to its log line. A lower-case hyphenated UUID v4 on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TransactionId(pub Uuid);

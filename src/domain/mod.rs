@@ -41,7 +41,8 @@ pub use face::{BoundingBox, Landmarks, Point, Pose};
 pub use fault::{PhotoFault, Shortfall};
 pub use guard::{CurveError, EnrollRules, FalseMatchCurve, Guard, Quota};
 pub use id::{
-    AdminSessionId, AdminTokenId, AdministratorId, AppId, IdError, Revision, SampleId, TemplateId, TransactionId,
+    AdminSessionId, AdminTokenId, AdministratorId, AppId, IdError, ProbeId, Revision, SampleId, TemplateId,
+    TransactionId,
 };
 pub use idempotency_key::{IdempotencyKey, IdempotencyKeyError};
 pub use journal_position::JournalPosition;

@@ -98,6 +98,9 @@ pub struct Entry {
     /// The threshold in force.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub threshold: Option<f64>,
+    /// Of an identification without a match: the best candidate, if it came near the threshold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near: Option<NearMatch>,
     /// The model pack: its name, and the beginning of the SHA-256 of its `pack.toml`.
     pub models: String,
     /// How long a request took, in milliseconds.
@@ -116,6 +119,16 @@ pub struct EntryActor {
     /// The id of the administrator or of the application's key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
+}
+
+/// A candidate below the threshold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NearMatch {
+    /// The template.
+    pub template_id: String,
+    /// The similarity.
+    pub similarity: f64,
 }
 
 impl From<&Actor> for EntryActor {

@@ -17,13 +17,13 @@ pub struct Selection {
     pub to: String,
     /// Whose operation contains this text, such as `identify`.
     pub operation: Option<String>,
-    /// With this outcome; [`Selection::FAILED`] selects every failure.
+    /// With this outcome; [`Selection::FAILED`] selects every failure, [`Selection::NEAR`] what came near.
     pub outcome: Option<String>,
     /// Of this application.
     pub app: Option<String>,
     /// Of one of these applications; `None` allows all, and lines without an application.
     pub apps: Option<BTreeSet<String>>,
-    /// Of this template.
+    /// Of this template, or near to it.
     pub template: Option<String>,
     /// Of this actor: `kind`, `kind:id` or the id alone.
     pub actor: Option<String>,
@@ -40,6 +40,9 @@ pub struct Selection {
 impl Selection {
     /// The outcome that selects every failure.
     pub const FAILED: &str = "failed";
+
+    /// The outcome that selects identifications without a match whose best candidate came near the threshold.
+    pub const NEAR: &str = "near";
 
     /// A test that many lines pass through.
     pub(super) fn matcher(&self) -> Matcher<'_> {
@@ -77,6 +80,16 @@ pub(super) struct Members<'a> {
     key_id: Option<Cow<'a, str>>,
     #[serde(default)]
     actor: Option<Actor>,
+    #[serde(borrow, default)]
+    near: Option<Near<'a>>,
+}
+
+/// A candidate below the threshold.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Near<'a> {
+    #[serde(borrow)]
+    template_id: Cow<'a, str>,
 }
 
 /// An actor as a line names it.
@@ -139,6 +152,7 @@ impl Matcher<'_> {
         let has_outcome = match outcome.as_deref() {
             None => true,
             Some(Selection::FAILED) => members.code != 0,
+            Some(Selection::NEAR) => members.near.is_some(),
             Some(outcome) => members.outcome.as_deref() == Some(outcome),
         };
         time >= from.as_str()
@@ -147,7 +161,8 @@ impl Matcher<'_> {
             && has_outcome
             && is(&members.app, app)
             && apps.as_ref().is_none_or(|apps| members.app.as_deref().is_some_and(|app| apps.contains(app)))
-            && is(&members.template_id, template)
+            && (is(&members.template_id, template)
+                || members.near.as_ref().is_some_and(|near| template.as_deref() == Some(near.template_id.as_ref())))
             && is(&members.key_id, key)
             && is(&members.transaction_id, transaction)
             && is(&members.id, event)

@@ -34,6 +34,8 @@ pub struct Caller {
     pub rules: EnrollRules,
     /// Whether crops of the faces that it enrolls are kept.
     pub keep_crops: bool,
+    /// How long its probes without a match are held for review; `None`: none is held.
+    pub keep_probes: Option<Duration>,
     /// Its own threshold (similarity, 0 to 1), instead of the server's.
     pub threshold: Option<f64>,
     /// How much of the server it may use.
@@ -475,6 +477,7 @@ fn caller(app: &AppRecord, transaction: TransactionId, actor: Actor, scopes: Sco
         threshold: app.threshold,
         limits: app.limits,
         keep_crops: app.keep_crops,
+        keep_probes: app.keep_probes,
         scopes,
         key: None,
         transaction,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::admin_error::AdminError;
+use super::review::ReviewRefusal;
 use super::system_error::SystemError;
 use crate::domain::{Check, DetailError, PhotoFault, Scope, Similarity, TemplateId};
 use crate::gallery::MatchError;
@@ -91,6 +92,9 @@ pub enum Error {
     /// The key does not allow it.
     #[error("the key has no scope '{0}'")]
     MissingScope(Scope),
+    /// A decision about a held probe is refused.
+    #[error(transparent)]
+    Review(#[from] ReviewRefusal),
     /// An operator's request is refused.
     #[error(transparent)]
     System(#[from] SystemError),

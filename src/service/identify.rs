@@ -1,7 +1,7 @@
 //! Identify: whose face is this, among the templates of one application?
 
 use super::{Caller, Error, PhotoOptions, Service};
-use crate::domain::{Analysis, SampleId, Similarity, TemplateId};
+use crate::domain::{Analysis, AnalysisRequest, SampleId, Similarity, TemplateId};
 use crate::engine::EmbeddingSender;
 use crate::gallery::{Hit, Ranked};
 use crate::image::Photo;
@@ -72,6 +72,8 @@ pub struct Identified {
     pub analysis: Analysis,
     /// The best match; `None` when no template reaches the threshold.
     pub best: Option<Match>,
+    /// Without a match: the most similar template, if it came near the threshold. For the journal only.
+    pub near: Option<Match>,
     /// The candidates, best first, if they were requested.
     pub candidates: Option<Vec<Match>>,
     /// The threshold in force.
@@ -85,8 +87,11 @@ impl Service {
     /// Photo faults, [`Error::Busy`], [`Error::Loading`], [`Error::Stale`].
     pub async fn identify(&self, caller: &Caller, photo: Photo, options: IdentifyOptions) -> Result<Identified, Error> {
         let limit = options.candidates.unwrap_or(1).clamp(1, self.policy.max_candidates.max(1));
-        let (analysis, ranked) = self.analyze_and_search(caller, photo, options.photo_options, limit).await?;
+        let crop = caller.keep_probes.is_some();
+        let (mut analysis, ranked) = self.analyze_and_search(caller, photo, options.photo_options, limit, crop).await?;
         let threshold = self.threshold(caller, options.threshold);
+        self.offer_probe(caller, &mut analysis, &ranked);
+        let near = self.near(&ranked);
         let matches: Vec<Match> = ranked
             .hits
             .into_iter()
@@ -94,7 +99,8 @@ impl Service {
             .filter(|found| found.similarity.get() >= threshold)
             .collect();
         let best = matches.first().cloned();
-        Ok(Identified { analysis, best, candidates: options.candidates.map(|_| matches), threshold })
+        let near = near.filter(|_| best.is_none());
+        Ok(Identified { analysis, best, near, candidates: options.candidates.map(|_| matches), threshold })
     }
 
     /// Identifies the face on a photo, and explains the decision: the best templates whether they reach the threshold or
@@ -113,7 +119,7 @@ impl Service {
     ) -> Result<Examined, Error> {
         // The runner-up belongs to the decision.
         let limit = limit.clamp(2, self.policy.max_candidates.max(2));
-        let (analysis, ranked) = self.analyze_and_search(caller, photo, options, limit).await?;
+        let (analysis, ranked) = self.analyze_and_search(caller, photo, options, limit, false).await?;
         let threshold = self.threshold(caller, threshold);
         let candidate = |hit: Hit| Candidate {
             template: hit.template,
@@ -134,13 +140,14 @@ impl Service {
         Some(expected_fpir(rate, samples))
     }
 
-    /// Analyzes a photo and searches for its face.
+    /// Analyzes a photo, with a crop of its face if requested, and searches for the face.
     async fn analyze_and_search(
         &self,
         caller: &Caller,
         photo: Photo,
         options: PhotoOptions,
         limit: usize,
+        crop: bool,
     ) -> Result<(Analysis, Ranked), Error> {
         // The gallery is searched while the engine analyzes the rest of the face.
         let (sender, embedding) = EmbeddingSender::channel();
@@ -150,7 +157,7 @@ impl Service {
                 Err(_) => Err(Error::internal("the engine returned no embedding")),
             }
         };
-        let request = self.analysis_request(caller, options, true);
+        let request = AnalysisRequest { crop, ..self.analysis_request(caller, options, true) };
         let (analysis, ranked) = tokio::join!(self.analyze.analyze_with_sender(photo, request, sender), search);
         Ok((analysis?, ranked?))
     }

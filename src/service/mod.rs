@@ -22,6 +22,7 @@ pub mod people;
 mod replica;
 mod replicator;
 mod retention;
+mod review;
 mod samples;
 mod snapshots;
 mod store_clock;
@@ -51,6 +52,7 @@ pub use jobs::{JobProgress, JobRecord, JobRefusal, JobState, Jobs};
 pub use loader::Loading;
 pub use people::{PeoplePage, PeopleQuery, PeopleSort, PersonChange};
 pub use replicator::Replicator;
+pub use review::{Decided, Decision, KEEP_PROBES, ReviewItem, ReviewPage, ReviewRefusal};
 pub use samples::MergePreview;
 pub use snapshots::SnapshotConfig;
 pub use store_clock::{ClockDoubt, MAX_OFFSET, StoreClock};
@@ -69,6 +71,7 @@ use crate::store::{CursorKey, ErasureReason, OutboxEvent, PoolUsage, Store};
 use idempotency::InFlight;
 use replicator::Callers;
 use retention::Holds;
+use review::WaitingProbes;
 use snapshots::Snapshots;
 
 /// The rules that the operator sets.
@@ -102,6 +105,7 @@ pub struct Service {
     policy: Policy,
     holds: Arc<Holds>,
     in_flight: Arc<InFlight>,
+    waiting_probes: Arc<WaitingProbes>,
 }
 
 impl Service {
@@ -142,6 +146,7 @@ impl Service {
             policy,
             holds: Arc::default(),
             in_flight: Arc::default(),
+            waiting_probes: Arc::default(),
         }
     }
 

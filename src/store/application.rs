@@ -36,6 +36,8 @@ pub struct AppRecord {
     pub limits: RequestLimits,
     /// Whether crops of the faces that it enrolls are kept.
     pub keep_crops: bool,
+    /// How long probes without a match are held for review (whole seconds); `None`: none is held.
+    pub keep_probes: Option<Duration>,
     /// Whether names, external ids and metadata are searched, in an index in memory.
     pub name_search: bool,
     /// The number of changes by operators, its keys included.
@@ -65,6 +67,7 @@ impl AppRecord {
             threshold: change.threshold.unwrap_or(self.threshold),
             limits: change.limits.unwrap_or(self.limits),
             keep_crops: change.keep_crops.unwrap_or(self.keep_crops),
+            keep_probes: change.keep_probes.unwrap_or(self.keep_probes),
             name_search: change.name_search.unwrap_or(self.name_search),
             ..self
         }
@@ -84,6 +87,7 @@ impl AppRecord {
             threshold: None,
             limits: RequestLimits::default(),
             keep_crops: false,
+            keep_probes: None,
             name_search: true,
             settings_revision: 0,
         }
@@ -435,6 +439,9 @@ pub struct AppChange {
     pub guard: Option<Guard>,
     /// Whether crops of enrolled faces are kept.
     pub keep_crops: Option<bool>,
+    /// How long probes without a match are held for review (whole seconds). Those that are held end earlier with a shorter
+    /// time, and at once with none.
+    pub keep_probes: Option<Option<Duration>>,
     /// Whether names, external ids and metadata are searched.
     pub name_search: Option<bool>,
     /// Whether an enrollment needs a reference to a consent.

@@ -15,8 +15,8 @@ use super::config::KeySource;
 use super::error::{OpenError, StoreError};
 use super::key::{Key, KeyError, KeyId};
 use super::record::SnapshotId;
-use super::seal::{SampleRef, SealError, Sealer, sealed_under, snapshot_key_aad};
-use crate::domain::{AppId, Embedding};
+use super::seal::{SampleRef, SealError, Sealer, embedding, sealed_under, snapshot_key_aad};
+use crate::domain::{AppId, Embedding, ModelTag};
 
 /// The row of `meta` that says which key is active: a known text, sealed under it, so that a wrong key is detected at
 /// once.
@@ -129,11 +129,22 @@ impl Keyring {
     /// Opens the crop of a sample with the sample's wrapped data key.
     pub(super) fn open_crop(
         &self,
-        sample: &SampleRef<'_>,
+        data_key_aad: &[u8],
         sealed: &[u8],
         data_key: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        self.sealer(sealed_under(data_key)?)?.open_crop(sample, sealed, data_key)
+        self.sealer(sealed_under(data_key)?)?.open_crop(data_key_aad, sealed, data_key)
+    }
+
+    /// Opens an embedding that is not that of a sample. `data_key_aad` is the associated data of its data key.
+    pub(super) fn open_embedding(
+        &self,
+        data_key_aad: &[u8],
+        sealed: &[u8],
+        data_key: &[u8],
+        model: &ModelTag,
+    ) -> Result<Embedding, SealError> {
+        embedding(&self.open_text(data_key_aad, sealed, data_key)?, model)
     }
 
     /// Opens a text with its wrapped data key.

@@ -23,6 +23,7 @@ mod people;
 mod postgres;
 mod record;
 pub mod retention;
+mod review;
 mod samples;
 mod scrub;
 mod seal;
@@ -56,6 +57,7 @@ pub use record::{
     SampleFault, SampleRecord, SnapshotId, TemplateList, TemplatePage, TemplateRecord, UnreadableSample,
 };
 pub use retention::{ClockReading, Expired, Hold, RetentionRecord, RetentionStore};
+pub use review::{Held, HeldFilter, HeldProbe, HeldQuery, MAX_HELD, NewProbe, ProbeContent, ReviewStore};
 pub use samples::{ChangeError, ChangeRefusal, ChangedBy, Merge, Merged, SampleMove, SampleStore};
 pub use seal::SealedRow;
 pub use traits::{

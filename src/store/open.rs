@@ -128,6 +128,7 @@ async fn unlock(db: Db, options: &OpenOptions, hints: Arc<dyn HintStore>) -> Res
         templates: store.clone(),
         samples: store.clone(),
         people: store.clone(),
+        review: store.clone(),
         idempotency: store.clone(),
         snapshots: store.clone(),
         scrubber: store.clone(),

@@ -26,7 +26,7 @@ use super::error::{OpenError, StoreError};
 use super::migrate::{Pending, migrator, pending};
 use crate::domain::stopwatch;
 
-const MIGRATIONS: [(i64, &str, &str); 15] = [
+const MIGRATIONS: [(i64, &str, &str); 16] = [
     (1, "first", include_str!("../../migrations/postgres/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/postgres/0002_attributes.sql")),
     (3, "snapshots", include_str!("../../migrations/postgres/0003_snapshots.sql")),
@@ -42,6 +42,7 @@ const MIGRATIONS: [(i64, &str, &str); 15] = [
     (13, "samples", include_str!("../../migrations/postgres/0013_samples.sql")),
     (14, "app_keys", include_str!("../../migrations/postgres/0014_app_keys.sql")),
     (15, "people", include_str!("../../migrations/postgres/0015_people.sql")),
+    (16, "review", include_str!("../../migrations/postgres/0016_review.sql")),
 ];
 
 /// Notifies other nodes when its transaction commits. It is only a hint, and skipped before the queue of a listener
@@ -223,7 +224,7 @@ const MAY_VACUUM: &str = "
         OR CASE WHEN current_setting('server_version_num')::int >= 170000
                 THEN has_table_privilege(c.oid, 'MAINTAIN') ELSE false END) AS may
     FROM pg_class c WHERE c.oid IN ('samples'::regclass, 'crops'::regclass, 'snapshots'::regclass,
-                                     'idempotency'::regclass, 'details'::regclass)";
+                                     'idempotency'::regclass, 'details'::regclass, 'probes'::regclass)";
 
 /// Lets Postgres overwrite deleted rows. It takes as long as the tables are large, so it has a connection and a time
 /// limit of its own. A role that may not do it leaves it to the autovacuum of the server.
@@ -240,6 +241,7 @@ pub(super) async fn vacuum(pool: &PgPool) -> Result<(), StoreError> {
             sqlx::query("VACUUM snapshots").execute(&mut connection).await?;
             sqlx::query("VACUUM idempotency").execute(&mut connection).await?;
             sqlx::query("VACUUM details").execute(&mut connection).await?;
+            sqlx::query("VACUUM probes").execute(&mut connection).await?;
         } else if !WARNED.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 "the role of the database may not VACUUM the tables with templates: what was deleted is cleared \

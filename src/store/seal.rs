@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use super::error::StoreError;
 use super::key::{Key, KeyId};
 use super::record::SnapshotId;
-use crate::domain::{AppId, Embedding, ModelTag, SampleId, TemplateId, fill_random};
+use crate::domain::{AppId, Embedding, ModelTag, ProbeId, SampleId, TemplateId, fill_random};
 
 const UNDER_SEALING_KEY: u8 = 1;
 const UNDER_DATA_KEY: u8 = 2;
@@ -80,6 +80,18 @@ pub(super) fn details_key_aad(app: &AppId, template: &TemplateId) -> Vec<u8> {
     data
 }
 
+/// The associated data of the data key of a held probe: its application, its id and the model of its embedding.
+pub(super) fn probe_key_aad(app: &AppId, probe: ProbeId, model: &ModelTag) -> Vec<u8> {
+    let mut data = DATA_KEY.to_vec();
+    data.extend_from_slice(b"probe ");
+    for part in [app.as_str(), model.as_str()] {
+        data.extend_from_slice(&(part.len() as u64).to_le_bytes());
+        data.extend_from_slice(part.as_bytes());
+    }
+    data.extend_from_slice(probe.0.as_bytes());
+    data
+}
+
 /// The associated data of a text: that of its data key, without the label.
 fn text_aad(data_key_aad: &[u8]) -> &[u8] {
     data_key_aad.get(DATA_KEY.len()..).unwrap_or_default()
@@ -127,8 +139,8 @@ pub(super) struct Sealed {
     pub(super) data_key: Vec<u8>,
 }
 
-/// A sample with its crop, sealed under one data key.
-pub(super) struct SealedSample {
+/// An embedding with the crop of its face, sealed under one data key.
+pub(super) struct SealedFace {
     /// The embedding, under the data key.
     pub(super) embedding: Vec<u8>,
     /// The crop, under the data key.
@@ -193,7 +205,8 @@ fn embedding_bytes(embedding: &Embedding) -> Zeroizing<Vec<u8>> {
     Zeroizing::new(embedding.values().iter().flat_map(|v| v.to_le_bytes()).collect())
 }
 
-fn embedding(plain: &[u8], model: &ModelTag) -> Result<Embedding, SealError> {
+/// The embedding of its bytes.
+pub(super) fn embedding(plain: &[u8], model: &ModelTag) -> Result<Embedding, SealError> {
     let (numbers, rest) = plain.as_chunks::<4>();
     if !rest.is_empty() {
         return Err(SealError::Format);
@@ -216,30 +229,29 @@ impl Sealer {
         self.seal_text(&sample.data_key_aad(), &embedding_bytes(embedding))
     }
 
-    /// Seals an embedding and the crop of its face under one data key of their own.
-    pub(super) fn seal_sample(
+    /// Seals an embedding and the crop of its face under one data key of their own. `data_key_aad` is the associated data
+    /// of that key.
+    pub(super) fn seal_face(
         &self,
-        sample: &SampleRef<'_>,
+        data_key_aad: &[u8],
         embedding: &Embedding,
         crop: Option<&[u8]>,
-    ) -> Result<SealedSample, SealError> {
-        let data_key_aad = sample.data_key_aad();
-        let (key, data_key) = self.new_data_key(&data_key_aad)?;
-        let sealed = seal_under(&key, text_aad(&data_key_aad), &embedding_bytes(embedding))?;
-        let crop = crop.map(|crop| seal_under(&key, &crop_aad(&data_key_aad), crop)).transpose()?;
-        Ok(SealedSample { embedding: sealed, crop, data_key })
+    ) -> Result<SealedFace, SealError> {
+        let (key, data_key) = self.new_data_key(data_key_aad)?;
+        let sealed = seal_under(&key, text_aad(data_key_aad), &embedding_bytes(embedding))?;
+        let crop = crop.map(|crop| seal_under(&key, &crop_aad(data_key_aad), crop)).transpose()?;
+        Ok(SealedFace { embedding: sealed, crop, data_key })
     }
 
-    /// Opens the crop of a sample with the sample's wrapped data key.
+    /// Opens a crop with the wrapped data key of its embedding.
     pub(super) fn open_crop(
         &self,
-        sample: &SampleRef<'_>,
+        data_key_aad: &[u8],
         sealed: &[u8],
         data_key: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        let data_key_aad = sample.data_key_aad();
         let [UNDER_DATA_KEY, sealed @ ..] = sealed else { return Err(SealError::Format) };
-        decrypt(&cipher(&self.open_key(&data_key_aad, data_key)?), &crop_aad(&data_key_aad), sealed)
+        decrypt(&cipher(&self.open_key(data_key_aad, data_key)?), &crop_aad(data_key_aad), sealed)
     }
 
     /// A random data key, and the same sealed under the sealing key.
@@ -405,16 +417,19 @@ mod tests {
         let model = ModelTag::new("m");
         let embedding = Embedding::new(&[0.1, -0.7, 0.3], model.clone()).unwrap();
         let here = sample(&app, &template, &model);
-        let sealed = sealer.seal_sample(&here, &embedding, Some(b"a small jpeg")).unwrap();
+        let sealed = sealer.seal_face(&here.data_key_aad(), &embedding, Some(b"a small jpeg")).unwrap();
         let crop = sealed.crop.unwrap();
-        assert_eq!(sealer.open_crop(&here, &crop, &sealed.data_key).unwrap().as_slice(), b"a small jpeg");
+        assert_eq!(
+            sealer.open_crop(&here.data_key_aad(), &crop, &sealed.data_key).unwrap().as_slice(),
+            b"a small jpeg"
+        );
         assert_eq!(sealer.open(&here, &sealed.embedding, Some(&sealed.data_key)), Ok(embedding));
-        let swapped = sealer.open_crop(&here, &sealed.embedding, &sealed.data_key);
+        let swapped = sealer.open_crop(&here.data_key_aad(), &sealed.embedding, &sealed.data_key);
         assert_eq!(swapped.unwrap_err(), SealError::Damaged);
         assert_eq!(sealer.open(&here, &crop, Some(&sealed.data_key)), Err(SealError::Damaged));
         let there = sample(&app, &other, &model);
-        assert_eq!(sealer.open_crop(&there, &crop, &sealed.data_key).unwrap_err(), SealError::Damaged);
-        assert_eq!(sealer.open_crop(&here, &[], &sealed.data_key).unwrap_err(), SealError::Format);
+        assert_eq!(sealer.open_crop(&there.data_key_aad(), &crop, &sealed.data_key).unwrap_err(), SealError::Damaged);
+        assert_eq!(sealer.open_crop(&here.data_key_aad(), &[], &sealed.data_key).unwrap_err(), SealError::Format);
     }
 
     /// Rows of the version before data keys.

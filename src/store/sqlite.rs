@@ -15,7 +15,7 @@ use super::migrate::{Pending, migrator, pending};
 use super::traits::HintStore;
 use crate::domain::stopwatch;
 
-const MIGRATIONS: [(i64, &str, &str); 15] = [
+const MIGRATIONS: [(i64, &str, &str); 16] = [
     (1, "first", include_str!("../../migrations/sqlite/0001_first.sql")),
     (2, "attributes", include_str!("../../migrations/sqlite/0002_attributes.sql")),
     (3, "snapshots", include_str!("../../migrations/sqlite/0003_snapshots.sql")),
@@ -31,6 +31,7 @@ const MIGRATIONS: [(i64, &str, &str); 15] = [
     (13, "samples", include_str!("../../migrations/sqlite/0013_samples.sql")),
     (14, "app_keys", include_str!("../../migrations/sqlite/0014_app_keys.sql")),
     (15, "people", include_str!("../../migrations/sqlite/0015_people.sql")),
+    (16, "review", include_str!("../../migrations/sqlite/0016_review.sql")),
 ];
 
 /// Rows that SQLite reads ahead of the one that is processed. A gallery is read while its rows are opened; with these

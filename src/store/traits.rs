@@ -21,6 +21,7 @@ use super::record::{
     TemplateList, TemplatePage, TemplateRecord,
 };
 use super::retention::RetentionStore;
+use super::review::ReviewStore;
 use super::samples::SampleStore;
 use crate::domain::{AppId, Guard, ModelTag, Revision, TemplateId};
 use crate::gallery::{IndexedTemplate, Sample};
@@ -102,6 +103,11 @@ pub trait AppStore: Send + Sync {
     /// when it is switched off, by [`SampleStore::erase_unkept_crops`].
     async fn set_keep_crops(&self, id: &AppId, keep: bool) -> Result<bool, StoreError> {
         self.set(id, AppChange { keep_crops: Some(keep), ..AppChange::default() }).await
+    }
+
+    /// Sets how long probes without a match are held for review (whole seconds); `None`: none is held.
+    async fn set_keep_probes(&self, id: &AppId, keep: Option<Duration>) -> Result<bool, StoreError> {
+        self.set(id, AppChange { keep_probes: Some(keep), ..AppChange::default() }).await
     }
 
     /// Deletes an application with its gallery, and adds an event to the outbox for every template.
@@ -303,6 +309,8 @@ pub struct Store {
     pub samples: Arc<dyn SampleStore>,
     /// Templates with their details.
     pub people: Arc<dyn PeopleStore>,
+    /// Probes that are held for review.
+    pub review: Arc<dyn ReviewStore>,
     /// Enrollments that are executed once, however often they are requested.
     pub idempotency: Arc<dyn IdempotencyStore>,
     /// The keys of snapshots.

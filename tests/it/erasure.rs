@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use crate::support::{enrolled, open_options};
 use semblance::domain::{
-    Actor, AppId, Details, DetailsPatch, Embedding, FaceCrop, Field, ModelTag, SampleId, TemplateId, TransactionId,
+    Actor, AppId, Cosine, Details, DetailsPatch, Embedding, FaceCrop, Field, ModelTag, SampleId, TemplateId,
+    TransactionId,
 };
 use semblance::gallery::Sample;
 use semblance::store::{
-    AppRecord, ChangedBy, DatabaseConfig, EnrolledSample, EnrollmentReply, ErasureReason, Fingerprint, Key, KeySource,
-    Merge, NewTemplate, OnConflict, SampleMove, Store, open,
+    AppRecord, ChangedBy, DatabaseConfig, EnrolledSample, EnrollmentReply, ErasureReason, Fingerprint, Held, Key,
+    KeySource, Merge, NewProbe, NewTemplate, OnConflict, SampleMove, Store, open,
 };
 use sqlx::Connection as _;
 
@@ -281,5 +282,61 @@ async fn no_file_keeps_the_old_seal_of_a_sample_that_was_erased_or_moved() {
     // A crop is longer than a page, so some pieces are divided between two.
     let found = found_in(dir.path(), &stay).len();
     assert!(found * 100 > stay.len() * 95, "{found} of {} pieces", stay.len());
+    assert_eq!(found_in(dir.path(), &gone).len(), 0, "of {} pieces", gone.len());
+}
+
+/// The same for a probe that was dismissed, that became a sample, or whose time is over.
+#[tokio::test]
+async fn no_file_keeps_a_probe_that_was_dismissed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open_in(dir.path()).await;
+    let app = with_app(&store, "a").await;
+    let ann: TemplateId = "ann".parse().unwrap();
+    store.templates.insert(&app, &ann, &enrolled(sample(1000)), OnConflict::Refuse).await.unwrap();
+    let mut ids = Vec::new();
+    for n in 0..40u32 {
+        let probe = NewProbe {
+            embedding: sample(n).embedding,
+            crop: Some(FaceCrop::new(vec![n as u8; 600])),
+            quality: None,
+            near: None,
+            threshold: 0.75,
+            transaction: TransactionId::random(),
+            keep: Duration::from_millis(if n < 10 { 1 } else { 3_600_000 }),
+        };
+        // No two are taken for the same face.
+        let Held::New(id) = store.review.hold(&app, &probe, Cosine::clamped(1.0)).await.unwrap() else {
+            panic!("{n} was seen before")
+        };
+        ids.push(id);
+    }
+    let url = format!("sqlite://{}", dir.path().join("test.db").display());
+    let mut connection = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let sql = "SELECT probe_id, sealed, crop, data_key FROM probes";
+    type Row = (Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>);
+    let rows: Vec<Row> = sqlx::query_as(sql).fetch_all(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+    let (mut stay, mut gone) = (HashSet::new(), HashSet::new());
+    for (id, sealed, crop, data_key) in &rows {
+        let at = ids.iter().position(|known| known.0.as_bytes().as_slice() == id).unwrap();
+        let all = if at >= 30 { &mut stay } else { &mut gone };
+        all.extend(pieces(sealed, data_key));
+        all.extend(pieces(crop, data_key));
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(store.review.expire_probes(100).await.unwrap(), 10);
+    for (n, id) in ids.iter().enumerate().take(30).skip(10) {
+        if n < 20 {
+            assert!(store.review.dismiss_probe(&app, *id).await.unwrap());
+        } else {
+            let made = enrolled(sample(n as u32 + 2000));
+            assert!(store.review.confirm_probe(&app, *id, &ann, &made).await.unwrap().is_some());
+        }
+    }
+    while !store.scrubber.scrub().await.unwrap() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(stay.len() > 100 && gone.len() > 300);
+    assert_eq!(found_in(dir.path(), &stay), stay);
     assert_eq!(found_in(dir.path(), &gone).len(), 0, "of {} pieces", gone.len());
 }

@@ -115,6 +115,7 @@ async fn a_gallery_that_is_not_followed_is_not_searched_for_ever(fixture: Fixtur
             attributes: false,
             rules: EnrollRules::default(),
             keep_crops: false,
+            keep_probes: None,
             threshold: None,
             limits: RequestLimits::default(),
             scopes: Scopes::ALL,

@@ -132,6 +132,7 @@ mod limits;
 mod outbox;
 mod pages;
 mod people;
+mod review;
 mod samples;
 
 conformance! {

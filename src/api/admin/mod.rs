@@ -53,6 +53,7 @@ mod server_table;
 mod statuses;
 mod table;
 mod table_people;
+mod table_review;
 mod transport;
 
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@ use super::handlers::{
     administrators, application_body, applications, examine, keys, samples, session, sessions, tokens,
 };
 use super::operation::{Form, IDENTIFY_QUERY, PAGE_QUERY, PHOTO_QUERY, QueryParameter, VERIFY_QUERY};
-use super::{Access, AdminRoute, Operation, table_people};
+use super::{Access, AdminRoute, Operation, table_people, table_review};
 use crate::api::audit::Lines;
 use crate::api::reply::{
     EnrolledReply, ExaminedReply, HealthReply, ModernFace, PersonExportReply, VerifiedTemplateReply,
@@ -306,5 +306,6 @@ pub(super) fn table() -> Vec<AdminRoute> {
         ),
     ];
     table.extend(table_people::table());
+    table.extend(table_review::table());
     table
 }

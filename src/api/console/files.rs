@@ -33,6 +33,7 @@ pub(super) const FILES: &[(&str, &[u8])] = files![
     "pages/overview.js",
     "pages/people.js",
     "pages/person.js",
+    "pages/review.js",
     "pages/signin.js",
     "pages/system.js",
     "people.css",

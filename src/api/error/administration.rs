@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use serde_json::json;
 
 use super::{ErrorBody, body, service_body};
-use crate::service::{AdminError, Error, JobRefusal, SystemError};
+use crate::service::{AdminError, Error, JobRefusal, ReviewRefusal, SystemError};
 use crate::store::application::MAX_KEYS;
 use crate::store::{AppKeyRefusal, AppRefusal, ChangeRefusal, LimitReached};
 
@@ -83,6 +83,14 @@ pub(super) fn refused_body(refusal: &ChangeRefusal) -> ErrorBody {
             conflict("this is the last sample of the person, delete the person instead".into())
         }
         ChangeRefusal::Limit(limit) => conflict(limit.to_string().into()),
+    }
+}
+
+pub(super) fn review_body(refusal: ReviewRefusal) -> ErrorBody {
+    use StatusCode as S;
+    match refusal {
+        ReviewRefusal::NoProbe => body(S::NOT_FOUND, 404, refusal.to_string()).reason("noProbe"),
+        ReviewRefusal::OtherModel => body(S::CONFLICT, 409, refusal.to_string()).reason("otherModel"),
     }
 }
 

@@ -29,6 +29,11 @@ pub(in crate::api) async fn identify(
             audit.template(&best.template);
             audit.compared("found", best.similarity, reply)
         }
-        None => audit.succeeded("nobody", reply),
+        None => {
+            if let Some(near) = &found.near {
+                audit.near(&near.template, near.similarity);
+            }
+            audit.succeeded("nobody", reply)
+        }
     })
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use clap::ValueEnum;
 
 use crate::domain::{Clock, RequestLimits, Scopes, application_name, parse_rfc3339};
+use crate::service::KEEP_PROBES;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Switch {
@@ -18,6 +19,17 @@ pub(in crate::cli) enum Switch {
 pub(in crate::cli) enum Retention {
     Off,
     For(Duration),
+}
+
+/// How long probes are held for review.
+pub(super) fn probe_time(text: &str) -> Result<Retention, String> {
+    let period: Retention = retention(text)?;
+    match period {
+        Retention::For(time) if !KEEP_PROBES.contains(&time) => {
+            Err(format!("'{text}' is neither `off` nor a time from 60s to 90d"))
+        }
+        Retention::Off | Retention::For(_) => Ok(period),
+    }
 }
 
 /// The least quality of a photo that is enrolled.

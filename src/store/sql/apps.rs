@@ -31,7 +31,7 @@ impl AppStore for SqlStore {
             .fetch_all(
                 "SELECT app_id, name, state, created_at, attributes, retention_s, guard, min_quality, max_templates,
                         max_samples, threshold, rate_per_s, rate_burst, share, settings_revision, keep_crops,
-                        name_search, require_consent
+                        name_search, require_consent, keep_probes_s
                  FROM applications ORDER BY created_at, app_id",
                 &[],
             )
@@ -132,15 +132,15 @@ impl SqlStore {
                     "INSERT INTO applications
                          (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality, max_templates,
                           max_samples, keep_crops, state, threshold, rate_per_s, rate_burst, share, name_search,
-                          require_consent)
-                     SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18
+                          require_consent, keep_probes_s)
+                     SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19
                      WHERE NOT EXISTS (SELECT 1 FROM applications)"
                 } else {
                     "INSERT INTO applications
                          (app_id, name, key_hash, created_at, attributes, retention_s, guard, min_quality, max_templates,
                           max_samples, keep_crops, state, threshold, rate_per_s, rate_burst, share, name_search,
-                          require_consent)
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)
+                          require_consent, keep_probes_s)
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19)
                      ON CONFLICT (app_id) DO NOTHING"
                 };
                 if tx.execute(sql, &columns(app)).await? == 0 {
@@ -239,6 +239,12 @@ async fn write_change(tx: &mut Tx, id: &AppId, change: &AppChange) -> Result<(),
     if let Some(keep) = change.keep_crops {
         tx.execute("UPDATE applications SET keep_crops = $2 WHERE app_id = $1", values![id, keep]).await?;
     }
+    if let Some(keep) = change.keep_probes {
+        let sql = "UPDATE applications SET keep_probes_s = $2 WHERE app_id = $1";
+        tx.execute(sql, values![id, keep.map(row::seconds)]).await?;
+        let sql = "UPDATE probes SET ends_at = first_seen_at + $2 WHERE app_id = $1 AND ends_at > first_seen_at + $2";
+        tx.execute(sql, values![id, keep.map_or(0, row::seconds).saturating_mul(1000)]).await?;
+    }
     if let Some(max) = change.max_templates {
         let sql = "UPDATE applications SET max_templates = $2 WHERE app_id = $1";
         tx.execute(sql, values![id, max.map(row::integer)]).await?;
@@ -250,7 +256,7 @@ async fn write_change(tx: &mut Tx, id: &AppId, change: &AppChange) -> Result<(),
     Ok(())
 }
 
-fn columns(app: &AppRecord) -> [Value<'_>; 18] {
+fn columns(app: &AppRecord) -> [Value<'_>; 19] {
     [
         Value::from(&app.id),
         Value::from(app.name.as_str()),
@@ -270,6 +276,7 @@ fn columns(app: &AppRecord) -> [Value<'_>; 18] {
         Value::from(app.limits.share),
         Value::from(app.name_search),
         Value::from(app.rules.require_consent),
+        Value::from(app.keep_probes.map(row::seconds)),
     ]
 }
 
@@ -294,6 +301,7 @@ fn record(row: &DbRow) -> Result<AppRecord, StoreError> {
         },
         name_search: row.get("name_search")?,
         keep_crops: row.get("keep_crops")?,
+        keep_probes: row.get::<Option<i64>>("keep_probes_s")?.map(row::duration),
         threshold: row.get("threshold")?,
         limits: RequestLimits {
             per_second: row.get("rate_per_s")?,

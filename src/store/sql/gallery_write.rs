@@ -252,7 +252,8 @@ impl GalleryWrite<'_> {
         let SampleRow { sample, created_at, .. } = row;
         let model = sample.embedding.model();
         let of = SampleRef { app: self.app, template, sample: sample.id, model };
-        let sealed = sealer.seal_sample(&of, &sample.embedding, row.crop.as_ref().map(|crop| crop.as_slice()))?;
+        let sealed =
+            sealer.seal_face(&of.data_key_aad(), &sample.embedding, row.crop.as_ref().map(|crop| crop.as_slice()))?;
         self.tx
             .execute(
                 "INSERT INTO samples (app_id, template_id, created_at, sample_id, model, sealed, data_key, enrolled_by,

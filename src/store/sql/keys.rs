@@ -12,7 +12,9 @@ use crate::store::error::{OpenError, StoreError};
 use crate::store::key::KeyId;
 use crate::store::keyring::{CURSOR_KEY, JOURNAL_KEY, LOOKUP_KEY, SEAL_CHECK, SUPERSEDED};
 use crate::store::record::{KeyStatus, Resealed, SampleCursor};
-use crate::store::seal::{SampleRef, Sealed, Sealer, details_key_aad, reply_key_aad, sealed_under, snapshot_key_aad};
+use crate::store::seal::{
+    SampleRef, Sealed, Sealer, details_key_aad, probe_key_aad, reply_key_aad, sealed_under, snapshot_key_aad,
+};
 use crate::store::traits::KeyStore;
 
 /// Samples that are resealed in one transaction. On SQLite other writers wait for it: some hundredths of a second.
@@ -71,7 +73,8 @@ impl KeyStore for SqlStore {
                 let Some(after) = after else {
                     let count = self.reseal_snapshots(deadline).await?
                         + self.reseal_replies(deadline).await?
-                        + self.reseal_details(deadline).await?;
+                        + self.reseal_details(deadline).await?
+                        + self.reseal_probes(deadline).await?;
                     return Ok(Resealed { count, next: Some(SampleCursor::first()) });
                 };
                 let mut db = self.db.reader(Limit::Unbounded).await?;
@@ -113,7 +116,7 @@ impl KeyStore for SqlStore {
 impl SqlStore {
     /// Begins to reseal under the active key. No other key is activated until the transaction ends: that waits
     /// for the row that is locked here.
-    async fn begin_reseal(&self, deadline: Deadline) -> Result<(Tx, Arc<Sealer>), StoreError> {
+    pub(super) async fn begin_reseal(&self, deadline: Deadline) -> Result<(Tx, Arc<Sealer>), StoreError> {
         let mut tx = self.db.begin(deadline).await?;
         let check = hold_check(&mut tx).await?;
         Ok((tx, self.keys.active_sealer(&check)?))
@@ -252,6 +255,28 @@ impl SqlStore {
         }
     }
 
+    /// Reseals the data keys of held probes, of which there are few.
+    async fn reseal_probes(&self, deadline: Deadline) -> Result<u64, StoreError> {
+        let mut db = self.db.reader(Limit::Unbounded).await?;
+        let rows = db.fetch_all("SELECT app_id, probe_id, model, data_key FROM probes", &[]).await?;
+        drop(db);
+        let mut count = 0;
+        for rows in rows.chunks(BATCH_SAMPLES) {
+            let (mut tx, sealer) = self.begin_reseal(deadline).await?;
+            for row in rows {
+                let (app, probe) = (row.app_id("app_id")?, row.probe_id("probe_id")?);
+                let data_key: &[u8] = row.get("data_key")?;
+                let aad = probe_key_aad(&app, probe, &ModelTag::new(row.get("model")?));
+                let Some(rewrapped) = self.keys.rewrap(&sealer, &aad, data_key)? else { continue };
+                tx.set_erasing();
+                let sql = "UPDATE probes SET data_key = $3 WHERE app_id = $1 AND probe_id = $2 AND data_key = $4";
+                count += tx.execute(sql, values![&app, &probe.0, &rewrapped, data_key]).await?;
+            }
+            tx.commit().await?;
+        }
+        Ok(count)
+    }
+
     /// Records which superseded keys are still in use after everything was resealed; not, if another key was
     /// force meanwhile.
     async fn update_superseded(&self, deadline: Deadline) -> Result<(), StoreError> {
@@ -299,6 +324,7 @@ async fn keys_in_use(db: &Db) -> Result<Vec<(KeyId, u64)>, StoreError> {
                  UNION ALL SELECT substr(sealed_key, 2, 4) FROM snapshots
                  UNION ALL SELECT substr(data_key, 2, 4) FROM idempotency
                  UNION ALL SELECT substr(data_key, 2, 4) FROM details
+                 UNION ALL SELECT substr(data_key, 2, 4) FROM probes
              ) AS sealed GROUP BY id ORDER BY id",
             &[],
         )

@@ -18,6 +18,7 @@ mod people_list;
 mod quota;
 pub(super) mod retention;
 mod retry;
+mod review;
 mod row;
 mod sample_row;
 mod samples;

@@ -6,8 +6,8 @@ use uuid::Uuid;
 
 use super::executor::{DbRow, Value};
 use crate::domain::{
-    AdminSessionId, AdminTokenId, AdministratorId, AppId, AppState, Guard, ModelTag, Revision, SampleId, TemplateId,
-    Verdict, random_uuid,
+    AdminSessionId, AdminTokenId, AdministratorId, AppId, AppState, Guard, ModelTag, ProbeId, Revision, SampleId,
+    TemplateId, Verdict, random_uuid,
 };
 use crate::store::error::StoreError;
 use crate::store::record::{KeyHash, SnapshotId};
@@ -95,6 +95,10 @@ impl DbRow {
 
     pub(super) fn sample_id(&self, column: &str) -> Result<SampleId, StoreError> {
         self.uuid(column).map(SampleId)
+    }
+
+    pub(super) fn probe_id(&self, column: &str) -> Result<ProbeId, StoreError> {
+        self.uuid(column).map(ProbeId)
     }
 
     pub(super) fn snapshot_id(&self, column: &str) -> Result<SnapshotId, StoreError> {

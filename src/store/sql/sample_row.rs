@@ -54,7 +54,7 @@ impl SampleRow {
         let data_key: Option<&[u8]> = row.get("data_key")?;
         let crop: Option<&[u8]> = row.get("crop")?;
         let crop = match (crop, data_key) {
-            (Some(crop), Some(data_key)) => Some(keys.open_crop(&of, crop, data_key)?),
+            (Some(crop), Some(data_key)) => Some(keys.open_crop(&of.data_key_aad(), crop, data_key)?),
             (Some(_), None) => return Err(row::corrupt("data_key")),
             (None, _) => None,
         };

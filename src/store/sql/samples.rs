@@ -85,7 +85,7 @@ impl SampleStore for SqlStore {
         let model = ModelTag::new(row.get("model")?);
         let data_key: &[u8] = row.get::<Option<&[u8]>>("data_key")?.ok_or_else(|| corrupt("data_key"))?;
         let of = SampleRef { app, template, sample, model: &model };
-        let jpeg = self.keys.open_crop(&of, row.get("sealed")?, data_key)?;
+        let jpeg = self.keys.open_crop(&of.data_key_aad(), row.get("sealed")?, data_key)?;
         Ok(Some(FaceCrop::new(jpeg.as_slice())))
     }
 
@@ -254,7 +254,7 @@ impl GalleryWrite<'_> {
         Ok(())
     }
 
-    /// Seals all samples and kept replies of a template for another one.
+    /// Seals all samples and kept replies of a template for another one. Held probes that came near it come near the other.
     async fn move_rows(&mut self, from: &TemplateId, to: &TemplateId) -> Result<(), StoreError> {
         let sealer = self.sealer().await?;
         for row in self.rows(from).await? {
@@ -262,6 +262,8 @@ impl GalleryWrite<'_> {
             self.delete_sample(from, row.sample.id).await?;
             self.insert_row(&sealer, to, &row).await?;
         }
+        let sql = "UPDATE probes SET template_id = $3 WHERE app_id = $1 AND template_id = $2";
+        self.tx.execute(sql, values![self.app, from, to]).await?;
         self.move_replies(from, to, None).await
     }
 

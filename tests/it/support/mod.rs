@@ -10,6 +10,7 @@ pub mod index;
 pub mod json;
 pub mod postgres;
 mod report;
+mod review;
 pub mod schema;
 pub mod server;
 pub mod skip;

@@ -102,6 +102,7 @@ impl Parts {
                 templates: store.clone(),
                 samples: store.clone(),
                 people: store.clone(),
+                review: store.clone(),
                 idempotency: store.clone(),
                 snapshots: store.clone(),
                 scrubber: store.clone(),

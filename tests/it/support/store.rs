@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use super::review::MemoryProbes;
 use async_trait::async_trait;
 use semblance::domain::{
     AppId, AppKeyId, Clock, Details, DetailsPatch, FaceCrop, IdempotencyKey, ModelTag, Revision, SampleId, TemplateId,
@@ -122,6 +123,8 @@ pub struct MemoryStore {
     pub slow: Mutex<Option<AppId>>,
     /// Applications cannot be listed; everything else works.
     pub unlisted: AtomicBool,
+    /// Probes that are held for review.
+    pub probes: MemoryProbes,
 }
 
 fn moment() -> SystemTime {

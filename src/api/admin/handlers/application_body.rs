@@ -9,6 +9,7 @@ use super::faults::Faults;
 use crate::api::admin::extract::{Field, object};
 use crate::api::admin::schema::{ApplicationState, Burst, Fraction, GuardMode, Name, Rate, RetentionSeconds, Share};
 use crate::domain::{AppState, Guard, RequestLimits, application_name};
+use crate::service::KEEP_PROBES;
 use crate::store::{AppChange, AppRecord};
 
 /// Limits of a body.
@@ -81,6 +82,10 @@ pub(in crate::api) struct ChangeApplication {
     /// null: no. Crops that were kept before are erased within a minute when it is switched off.
     #[serde(default)]
     keep_crops: Field<bool>,
+    /// How long probes without a match are held for review, 60 to 7776000 (90 days); null: none is held, and those that are
+    /// held are erased.
+    #[serde(default)]
+    keep_probes_seconds: Field<u64>,
     /// null: yes.
     #[serde(default)]
     name_search: Field<bool>,
@@ -142,6 +147,14 @@ impl ChangeApplication {
         if let Some(keep) = self.keep_crops.or_null() {
             fields.push("keepCrops");
             change.keep_crops = Some(keep.unwrap_or(false));
+        }
+        if let Some(seconds) = self.keep_probes_seconds.or_null() {
+            fields.push("keepProbesSeconds");
+            let keep = seconds.map(Duration::from_secs);
+            let is_valid = keep.is_none_or(|keep| KEEP_PROBES.contains(&keep));
+            if faults.accept("keepProbesSeconds", is_valid, "must be a number of seconds from 60 to 7776000") {
+                change.keep_probes = Some(keep);
+            }
         }
         if let Some(searched) = self.name_search.or_null() {
             fields.push("nameSearch");

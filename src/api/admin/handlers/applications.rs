@@ -123,6 +123,8 @@ pub(in crate::api) struct ApplicationView {
     min_quality: Policy<Option<f64>>,
     /// Whether crops of enrolled faces are kept.
     keep_crops: Policy<bool>,
+    /// How long probes without a match are held for review; null: none is held.
+    keep_probes_seconds: Policy<Option<u64>>,
     /// Whether names, external ids, groups and metadata are searched, in an index in memory.
     name_search: Policy<bool>,
     /// The bytes of that index.
@@ -161,6 +163,7 @@ impl ApplicationView {
             guard: Policy::own(app.rules.guard.as_str()),
             min_quality: Policy::own(app.rules.min_quality),
             keep_crops: Policy::own(app.keep_crops),
+            keep_probes_seconds: Policy::own(app.keep_probes.map(|keep| keep.as_secs())),
             name_search: Policy::own(app.name_search),
             search_index_bytes: api.service().replicator().people_index_bytes(&app.id),
             require_consent: Policy::own(app.rules.require_consent),

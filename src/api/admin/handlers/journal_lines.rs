@@ -98,6 +98,14 @@ pub(in crate::api) struct LineActor {
     id: Option<String>,
 }
 
+/// A candidate below the threshold.
+#[derive(Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::api) struct LineNear {
+    template_id: String,
+    similarity: f64,
+}
+
 /// A line of the journal.
 #[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -135,6 +143,9 @@ pub(in crate::api) struct JournalLine {
     template_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     sample_id: Option<String>,
+    /// Of an identification without a match: the best candidate, if it came near the threshold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    near: Option<LineNear>,
     /// The application key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key_id: Option<String>,

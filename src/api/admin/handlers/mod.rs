@@ -10,6 +10,7 @@ mod faults;
 pub(super) mod keys;
 pub(super) mod new_person;
 pub(super) mod people;
+pub(super) mod review;
 pub(super) mod samples;
 pub(super) mod session;
 pub(super) mod sessions;

@@ -176,7 +176,7 @@ pub(in crate::api) struct ChangePerson {
 }
 
 impl ChangePerson {
-    fn patch(self) -> Result<DetailsPatch, ApiError> {
+    pub(super) fn patch(self) -> Result<DetailsPatch, ApiError> {
         fn value<T: Into<Value>>(field: Field<T>) -> Option<Value> {
             field.or_null().map(|value| value.map_or(Value::Null, Into::into))
         }

@@ -3,5 +3,6 @@
 mod administrators;
 mod applications;
 mod people;
+mod review;
 mod samples;
 mod sessions;
