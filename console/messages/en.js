@@ -897,5 +897,5 @@ export default {
   "review.refused": "Refused photos",
   "review.when": "Time",
   "review.candidate": "Person",
-  "review.similarity": "Similarity",
+  "review.similarity": "Similarity"
 };

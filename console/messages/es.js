@@ -897,5 +897,5 @@ export default {
   "review.refused": "Fotos rechazadas",
   "review.when": "Hora",
   "review.candidate": "Persona",
-  "review.similarity": "Similitud",
+  "review.similarity": "Similitud"
 };

@@ -36,7 +36,8 @@ export default function page(context) {
       node.remove();
       total -= 1;
       put(count, t("review.count", { count: total }));
-      next ? next.focus() : view.refresh();
+      // An open dialog keeps the focus until it is closed, which follows.
+      next ? setTimeout(() => next.focus()) : view.refresh();
     };
     const show = ({ items, nextCursor }) => {
       cards.append(...items.map((item) => itemCard(item, { appId, path, urls, signal, decided })));
@@ -45,7 +46,7 @@ export default function page(context) {
     };
     show(list);
     put(count, t("review.count", { count: total }));
-    return card(t("review.held"), null, count, may.change() && h("p", { class: "hint" }, t("review.keys")), cards, more);
+    return card(t("review.held"), null, count, may.change() && h("p", { class: "hint keys" }, t("review.keys")), cards, more);
   }
 
   return h("div", { class: "page wide" }, head(t("nav.review"), { lead: t("review.lead") }), view);
@@ -57,7 +58,7 @@ const off = (appId) =>
     "quiet",
     h("p", null, h("strong", null, t("review.off"))),
     h("p", null, t("review.offText")),
-    may.own() && h("p", null, h("a", { href: href(`applications/${segment(appId)}`) }, t("review.turnOn"))),
+    may.own() && h("p", null, h("a", { href: `${href(`applications/${segment(appId)}`)}?part=policies` }, t("review.turnOn"))),
   );
 
 /** What came near, as the journal has it: without the face. */
@@ -78,7 +79,7 @@ function near(appId, signal) {
     t("review.near"),
     buttonLink(t("review.refused"), refused),
     h("p", { class: "hint" }, t("review.nearText", { days: DAYS })),
-    table({ caption: t("review.near"), columns, load, empty: () => empty(t("review.nearNone")) }),
+    table({ caption: t("review.near"), columns, load, empty: empty(t("review.nearNone")) }),
   );
 }
 

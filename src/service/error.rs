@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::admin_error::AdminError;
-use super::review::ReviewRefusal;
+use super::review_error::ReviewRefusal;
 use super::system_error::SystemError;
 use crate::domain::{Check, DetailError, PhotoFault, Scope, Similarity, TemplateId};
 use crate::gallery::MatchError;

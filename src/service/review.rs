@@ -10,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::identify::Match;
+use super::review_error::ReviewRefusal;
 use super::{Caller, Error, Service, Suspicion};
 use crate::domain::{Analysis, AppId, Details, DetailsPatch, FaceCrop, Measure, ProbeId, Revision, TemplateId};
 use crate::gallery::{Ranked, Sample};
@@ -23,17 +24,6 @@ const EXPIRE_BATCH: usize = 1000;
 
 /// Shortest and longest time for which probes can be held.
 pub const KEEP_PROBES: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Duration::from_secs(90 * 86_400);
-
-/// Why a decision about a held probe is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ReviewRefusal {
-    /// The probe was decided, or has ended.
-    #[error("this item was decided or has ended")]
-    NoProbe,
-    /// The model that made its embedding is no longer in use.
-    #[error("the probe is of another model than the one in use: dismiss it")]
-    OtherModel,
-}
 
 /// Probes that wait to be held.
 #[derive(Default)]

@@ -33,7 +33,9 @@ pub(super) fn table() -> Vec<AdminRoute> {
             "/applications/{appId}/review/{itemId}/crop",
             Access::OPERATOR,
             review::crop,
-            op("getReviewCrop", "The crop of a held probe, as a JPEG").file("image/jpeg").refuses(&["noProbe", "noCrop"]),
+            op("getReviewCrop", "The crop of a held probe, as a JPEG")
+                .file("image/jpeg")
+                .refuses(&["noProbe", "noCrop"]),
         )
         .lines(Lines::Counted),
         AdminRoute::post(

@@ -2,6 +2,7 @@
 
 mod browser;
 mod people;
+mod review;
 mod viewer;
 
 use std::time::Instant;
@@ -11,8 +12,9 @@ use browser::{Browser, Tab};
 use super::process::{Database, Server};
 
 /// Each page with the name of its pictures; `APP` stands for the id of the first application.
-const PAGES: [(&str, &str); 20] = [
+const PAGES: [(&str, &str); 21] = [
     ("people-list", "/console/people"),
+    ("review-page", "/console/review"),
     ("enroll", "/console/enroll"),
     ("import", "/console/import"),
     ("identify", "/console/identify"),

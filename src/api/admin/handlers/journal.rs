@@ -41,7 +41,7 @@ macro_rules! filtered_body {
             #[schemars(length(min = 1, max = 256))]
             #[serde(default)]
             operation: Option<String>,
-            /// The outcome; `failed`: every failure.
+            /// The outcome; `failed`: every failure; `near`: identifications without a match whose best candidate came near.
             #[schemars(length(min = 1, max = 256))]
             #[serde(default)]
             outcome: Option<String>,
