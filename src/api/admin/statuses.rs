@@ -10,7 +10,7 @@ use super::AdminRoute;
 pub(super) type Failures = BTreeMap<u16, BTreeSet<&'static str>>;
 
 /// Each word of `reason` that an operation may name, with its status.
-const STATUS_OF_REASON: [(&str, u16); 39] = [
+const STATUS_OF_REASON: [(&str, u16); 41] = [
     ("backupsOff", 409),
     ("badCursor", 400),
     ("changed", 412),
@@ -31,9 +31,11 @@ const STATUS_OF_REASON: [(&str, u16); 39] = [
     ("nameTaken", 409),
     ("noCrop", 404),
     ("noPhotoAccepted", 400),
+    ("noProbe", 404),
     ("notFound", 404),
     ("notPaused", 409),
     ("nothingHeld", 409),
+    ("otherModel", 409),
     ("quotaReached", 409),
     ("roleTooLow", 403),
     ("running", 409),
