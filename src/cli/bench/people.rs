@@ -18,7 +18,7 @@ use crate::store::{
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct People {
-    /// A folder for the database; it must not exist, and is not removed.
+    /// A data folder for the database; it must not exist, and is not removed. `scripts/console_calls.py` serves it.
     folder: PathBuf,
     /// Templates.
     #[arg(long, default_value_t = 1_000_000)]
@@ -65,8 +65,8 @@ pub(super) async fn run(arguments: &People) -> Result<(), CliError> {
     std::fs::create_dir(&arguments.folder).map_err(CliError::file(&arguments.folder))?;
     let options = OpenOptions {
         mode: OpenMode::Create,
-        database: DatabaseConfig::Sqlite(arguments.folder.join("people.db")),
-        key: KeySource::File { file: KeyFile::new(arguments.folder.join("people.key")), create: true },
+        database: DatabaseConfig::Sqlite(arguments.folder.join("semblance.db")),
+        key: KeySource::File { file: KeyFile::new(arguments.folder.join("sealing.key")), create: true },
         connections: 4,
         timeout: Duration::from_secs(60),
         samples_per_template: 32,
@@ -78,7 +78,8 @@ pub(super) async fn run(arguments: &People) -> Result<(), CliError> {
     store.apps.create(&record).await?;
     fill(&store, &app, arguments).await?;
     pages(&store, &app, arguments.rounds.max(1)).await?;
-    index(&store, &app, arguments.rounds.max(1)).await
+    index(&store, &app, arguments.rounds.max(1)).await?;
+    Ok(store.scrubber.close().await?)
 }
 
 async fn fill(store: &Store, app: &AppId, arguments: &People) -> Result<(), CliError> {

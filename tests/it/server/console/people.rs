@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::browser::{Browser, Tab};
 use super::{look, look_at, server, sign_in};
-use crate::support::{Server as Scripted, photo};
+use crate::support::{Server as Scripted, figure, photo};
 
 /// The photos that an import of 500 files consists of, besides 440 people.
 const COUPLES: usize = 20;
@@ -164,6 +164,7 @@ async fn a_person_is_identified_by_the_camera() {
     let Some(browser) = Browser::start_with("the console: camera", &[&film]) else { return };
     let server = server().await;
     let mut tab = browser.tab(server.url());
+    let started = std::time::Instant::now();
     sign_in(&mut tab, &server);
     enroll(&mut tab, "ada-01", "Ada Example", &["person_a_2.jpg"]);
     // Within the console, so that going back keeps the page and with it the list of streams.
@@ -183,6 +184,8 @@ async fn a_person_is_identified_by_the_camera() {
     }
     tab.until("document.querySelector('.verdict')");
     assert_eq!(text(&mut tab, ".verdict"), "Ada Example");
+    let text = format!("{:.1} s, from the sign-in, pictures taken meanwhile", started.elapsed().as_secs_f64());
+    figure("console: enrolled by file, identified by camera", &text);
     let live = "streams.flatMap((stream) => stream.getTracks()).filter((track) => track.readyState === 'live').length";
     assert_eq!(tab.eval(live), 0, "the camera is off");
 
