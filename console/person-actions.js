@@ -51,6 +51,23 @@ export function move(person, sample, n, { appId, path, reload }) {
   });
 }
 
+/** Another id. Everything else of the person stays. */
+export const rename = (person, { appId, path }) =>
+  dialog(t("person.renameTitle", { name: personTitle(person) }), (close) => [
+    h("p", null, t("person.renameNote")),
+    form({
+      fields: [field({ name: "to", label: t("person.newId"), required: true, attributes: { autocomplete: "off", maxlength: 128 } })],
+      verb: t("person.renameVerb"),
+      save: async ({ to }) => {
+        const renamed = await api.post(`${path}/rename`, { to });
+        close(true);
+        toast(t("person.renamed", { id: renamed.templateId }), "good");
+        go(personHref(renamed.templateId, appId));
+      },
+      extra: button(t("cancel"), () => close(false)),
+    }),
+  ]);
+
 /** First what would happen, then the merge. */
 export function merge(person, { appId, path, reload }) {
   return dialog(

@@ -184,6 +184,7 @@ function manage(person, etag, ctx) {
   const rows = [
     may.operate() && ["verify", () => go(`${href("identify", ctx.appId)}?mode=verify`, { state: { templateId: person.templateId } })],
     may.audit() && ["history", () => go(`${href("journal")}?${new URLSearchParams({ appId: ctx.appId, templateId: person.templateId })}`)],
+    may.change() && ["rename", () => actions.rename(person, ctx)],
     may.change() && ["merge", () => actions.merge(person, ctx)],
     ["export", () => actions.exportAll(person, ctx)],
     may.change() && ["delete", () => actions.erase(person, etag, ctx).then((gone) => gone && go(href("people", ctx.appId))), "danger"],

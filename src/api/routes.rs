@@ -161,6 +161,12 @@ fn table() -> Vec<Route> {
             samples::merge,
             openapi::MERGE_TEMPLATES,
         ),
+        Route::post(
+            "/api/v1.0/templates/{templateId}/rename",
+            Access::REARRANGE,
+            samples::rename,
+            openapi::RENAME_TEMPLATE,
+        ),
         Route::delete(
             "/api/v1.0/templates/{templateId}/samples/{sampleId}",
             Access::DELETE,

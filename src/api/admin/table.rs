@@ -179,6 +179,15 @@ pub(super) fn table() -> Vec<AdminRoute> {
                 .gives::<samples::Merged>()
                 .refuses(&["sampleLimit", "sameTemplate"]),
         ),
+        AdminRoute::post(
+            "/applications/{appId}/people/{templateId}/rename",
+            Access::OPERATOR.changing(),
+            samples::rename,
+            op("renamePerson", "Give a person another id")
+                .takes::<samples::RenamePerson>()
+                .gives::<samples::PersonRenamed>()
+                .refuses(&["templateExists", "sameTemplate"]),
+        ),
         AdminRoute::get(
             "/applications/{appId}/people/{templateId}/health",
             Access::OPERATOR,

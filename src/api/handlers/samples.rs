@@ -1,4 +1,4 @@
-//! `/templates/{templateId}/verify`, `/merge` and `/samples/{sampleId}`: one stored template, sample by sample.
+//! `/templates/{templateId}/verify`, `/merge`, `/rename` and `/samples/{sampleId}`: one stored template, sample by sample.
 
 use axum::extract::{Request, State};
 use serde::Deserialize;
@@ -86,4 +86,24 @@ pub(in crate::api) async fn merge(
     let _place = api.admission().enter_store(&caller).await?;
     let merged = api.service().merge(&caller, Merge { from: &from, into: &template }).await?;
     Ok(audit.succeeded("merged", Outcome::result(&reply::merged(&template, merged))))
+}
+
+#[derive(Deserialize)]
+struct RenameBody {
+    to: String,
+}
+
+/// Gives the template another id.
+pub(in crate::api) async fn rename(
+    State(api): State<ApiState>,
+    Authenticated { caller, audit }: Authenticated,
+    TemplatePath(template): TemplatePath,
+    request: Request,
+) -> Answer {
+    api.admission().check_store(&caller)?;
+    let body: RenameBody = read_json(request).await?;
+    let to = parse_template_id("to", &body.to)?;
+    let _place = api.admission().enter_store(&caller).await?;
+    let revision = api.service().rename(&caller, &template, &to).await?;
+    Ok(audit.succeeded("renamed", Outcome::result(&reply::renamed(&to, revision))))
 }

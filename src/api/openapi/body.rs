@@ -85,6 +85,11 @@ impl RequestBody {
                 "properties": { "from": reference("schemas", "TemplateId") },
                 "required": ["from"],
             })),
+            Self::Rename => json_content(json!({
+                "type": "object",
+                "properties": { "to": reference("schemas", "TemplateId") },
+                "required": ["to"],
+            })),
             Self::TemplateId => ["application/json", "application/x-www-form-urlencoded", "multipart/form-data"]
                 .map(|media_type| (media_type, template_id.clone()))
                 .to_vec(),

@@ -24,8 +24,8 @@ pub(super) use operation::{
 use operation::{Failure, Tag};
 pub(super) use parameter::Parameter;
 pub(super) use template_operation::{
-    ADD_SAMPLE, CHANGE_TEMPLATE, MERGE_TEMPLATES, MOVE_SAMPLE, REMOVE_SAMPLE, REMOVE_TEMPLATE, SEARCH_TEMPLATES,
-    TEMPLATE, TEMPLATES, VERIFY_TEMPLATE,
+    ADD_SAMPLE, CHANGE_TEMPLATE, MERGE_TEMPLATES, MOVE_SAMPLE, REMOVE_SAMPLE, REMOVE_TEMPLATE, RENAME_TEMPLATE,
+    SEARCH_TEMPLATES, TEMPLATE, TEMPLATES, VERIFY_TEMPLATE,
 };
 
 /// The limits that the document names.

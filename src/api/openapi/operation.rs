@@ -60,6 +60,7 @@ pub(super) enum RequestBody {
     TemplateId,
     Move,
     Merge,
+    Rename,
     Details,
     Search,
 }

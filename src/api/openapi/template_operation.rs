@@ -6,7 +6,7 @@ use super::operation::{
     STORE_FAILURES, Tag,
 };
 use super::parameter::Parameter;
-use crate::api::reply::{MergedReply, MovedReply, PageReply, TemplateReply, VerifiedTemplateReply};
+use crate::api::reply::{MergedReply, MovedReply, PageReply, RenamedReply, TemplateReply, VerifiedTemplateReply};
 
 pub(in crate::api) const TEMPLATES: Operation = Operation {
     id: "templates",
@@ -138,6 +138,17 @@ pub(in crate::api) const MERGE_TEMPLATES: Operation = Operation {
         generator.subschema_for::<Enveloped<MergedReply<'_>>>()
     })],
     failures: CHANGE_FAILURES,
+};
+
+pub(in crate::api) const RENAME_TEMPLATE: Operation = Operation {
+    id: "renameTemplate",
+    summary: "Give a template another id.",
+    description: Some("Samples, details and times stay. Refused with 400 when a template of the new id exists."),
+    body: Some(RequestBody::Rename),
+    replies: &[Reply::ok("Durable, and found by the next search.", |generator| {
+        generator.subschema_for::<Enveloped<RenamedReply<'_>>>()
+    })],
+    ..MERGE_TEMPLATES
 };
 
 pub(in crate::api) const REMOVE_SAMPLE: Operation = Operation {

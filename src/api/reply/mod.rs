@@ -29,7 +29,9 @@ pub(super) use examined::{
 pub(super) use key::{KeyReply, key};
 pub(super) use modern::ModernFace;
 pub(super) use readiness::Readiness;
-pub(super) use samples::{MergedReply, MovedReply, VerifiedTemplateReply, merged, moved, verified_template};
+pub(super) use samples::{
+    MergedReply, MovedReply, RenamedReply, VerifiedTemplateReply, merged, moved, renamed, verified_template,
+};
 pub(super) use templates::{Listing, PageReply, TemplateReply, found, page, person};
 
 /// The outcome of a search. Both layouts are sent unless the server is set to one of them.

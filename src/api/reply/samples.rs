@@ -67,6 +67,22 @@ pub(in crate::api) struct MergedReply<'a> {
     revision: u64,
 }
 
+/// A template with another id.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "TemplateRenamed")]
+#[serde(rename_all = "camelCase")]
+pub(in crate::api) struct RenamedReply<'a> {
+    #[schemars(with = "TemplateId")]
+    template_id: &'a str,
+    /// The number of changes of the gallery.
+    revision: u64,
+}
+
+/// Of a renaming.
+pub(in crate::api) fn renamed(to: &crate::domain::TemplateId, revision: Revision) -> RenamedReply<'_> {
+    RenamedReply { template_id: to.as_str(), revision: revision.0 }
+}
+
 /// Of a merge.
 pub(in crate::api) fn merged(into: &crate::domain::TemplateId, merged: Merged) -> MergedReply<'_> {
     MergedReply { template_id: into.as_str(), samples_moved: merged.samples, revision: merged.revision.0 }

@@ -125,24 +125,21 @@ async fn a_photo_is_compared_with_a_stored_template() {
     assert_eq!(check.error().0, 501);
 }
 
-/// Rename comes with the details of a person; its use case is here.
 #[tokio::test]
 async fn a_renamed_template_is_found_under_its_new_id() {
     let server = Server::start().await;
-    enroll(&server, "ann", &["ann"]).await;
-    let (app, key) = (server.app.app_id.as_str(), server.app.app_key.as_str());
-    let transaction = semblance::domain::TransactionId::random();
-    let caller = server.service.applications().authenticate(app, key, transaction).unwrap();
-    let rename = |from: &str, to: &str| {
-        let (from, to) = (from.parse().unwrap(), to.parse().unwrap());
-        let (service, caller) = (server.service.clone(), caller.clone());
-        async move { service.rename(&caller, &from, &to).await }
-    };
-    rename("ann", "anna").await.unwrap();
-    assert_eq!(identified(&server, "ann").await, text("anna"));
-    assert_eq!(server.get("templates/ann").await.error(), bad("Template not found"));
+    enroll(&server, "ann", &["ann", "ann.2"]).await;
     enroll(&server, "bob", &["bob"]).await;
-    assert!(rename("anna", "bob").await.is_err());
+    let rename = |body: &'static str| post(&server, "templates/ann/rename", body);
+    assert_eq!(rename(r#"{"to":"bob"}"#).await.error(), bad("Template already exists"));
+    assert_eq!(rename(r#"{"to":"ann"}"#).await.error(), bad("both templates are the same"));
+    assert_eq!(rename(r#"{"to":""}"#).await.status, 400);
+    insta::assert_snapshot!(rename(r#"{"to":"anna"}"#).await.shown());
+    for name in ["ann", "ann.2"] {
+        assert_eq!(identified(&server, name).await, text("anna"), "{name}");
+    }
+    assert_eq!(server.get("templates/ann").await.error(), bad("Template not found"));
+    assert_eq!(rename(r#"{"to":"annie"}"#).await.error(), bad("Template not found"));
 }
 
 /// A crop is cut only for an application that keeps crops.

@@ -73,6 +73,7 @@ fn every_route_has_its_scopes() {
         (Method::POST, "/api/v1.0/templates/{templateId}/samples", Access::Scopes(ENROLL)),
         (Method::POST, "/api/v1.0/templates/{templateId}/verify", Access::Scopes(IDENTIFY)),
         (Method::POST, "/api/v1.0/templates/{templateId}/merge", Access::AllScopes(REARRANGE)),
+        (Method::POST, "/api/v1.0/templates/{templateId}/rename", Access::AllScopes(REARRANGE)),
         (Method::DELETE, "/api/v1.0/templates/{templateId}/samples/{sampleId}", Access::Scopes(&[Scope::Delete])),
         (Method::POST, "/api/v1.0/templates/{templateId}/samples/{sampleId}/move", Access::AllScopes(REARRANGE)),
         (Method::GET, "/healthz", Access::Open),
@@ -100,7 +101,9 @@ async fn a_key_opens_the_routes_of_its_scopes_alone() {
             let answer = match (method.as_str(), path) {
                 ("POST", "/api/v1.0/delete") => call.body("application/json", r#"{"templateId":"none"}"#),
                 ("POST", path) if path.ends_with("merge") => call.body("application/json", r#"{"from":"none"}"#),
-                ("POST", path) if path.ends_with("move") => call.body("application/json", r#"{"to":"none"}"#),
+                ("POST", path) if path.ends_with("move") || path.ends_with("rename") => {
+                    call.body("application/json", r#"{"to":"none"}"#)
+                }
                 ("POST", path) if path.ends_with("1.0/verify") || path.ends_with("doc/verify") => call.form(&two),
                 ("POST", _) => call.form(&Form::new().photo(&photo("ann"))),
                 _ => call,

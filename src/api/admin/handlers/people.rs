@@ -58,8 +58,19 @@ pub(in crate::api) struct SampleView {
     created_at: String,
     /// Who enrolled it; null where it was not recorded.
     enrolled_by: Option<String>,
+    /// The quality of its photo for recognition (`crfiqa`) at its enrollment; null where it was not measured.
+    quality: Option<SampleQuality>,
     /// Whether a crop of the photo is kept.
     has_crop: bool,
+}
+
+/// The quality of a sample.
+#[derive(Serialize, JsonSchema)]
+pub(in crate::api) struct SampleQuality {
+    /// 0 to 1, higher is better.
+    score: f64,
+    /// Whether it was fine at that time.
+    fine: bool,
 }
 
 impl PersonItem {
@@ -87,6 +98,7 @@ impl PersonView {
             model: sample.model.as_str().to_owned(),
             created_at: rfc3339(sample.created_at),
             enrolled_by: sample.enrolled_by.clone(),
+            quality: sample.quality.map(|quality| SampleQuality { score: quality.score, fine: quality.fine }),
             has_crop: sample.has_crop,
         };
         Self {

@@ -176,6 +176,38 @@ pub(in crate::api) async fn merge(
     Ok(app.audit.succeeded("merged", Outcome::result(&changed)).into())
 }
 
+/// The new id of a person.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct RenamePerson {
+    /// The id, which no other person has.
+    to: String,
+}
+
+/// A person with another id.
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::api) struct PersonRenamed {
+    template_id: String,
+    /// The number of changes of the gallery.
+    revision: u64,
+}
+
+/// Gives the person another id.
+pub(in crate::api) async fn rename(
+    State(api): State<ApiState>,
+    app: ForApp,
+    params: Params,
+    JsonBody(body): JsonBody<RenamePerson>,
+) -> Answer {
+    let template = person(&app, &params)?;
+    let to = id("to", &body.to)?;
+    let _place = api.admission().enter_store(&app.caller).await?;
+    let revision = api.service().rename(&app.caller, &template, &to).await.map_err(refused)?;
+    let renamed = PersonRenamed { template_id: to.as_str().to_owned(), revision: revision.0 };
+    Ok(app.audit.succeeded("renamed", Outcome::result(&renamed)).into())
+}
+
 /// The crop of a sample, as a JPEG.
 pub(in crate::api) async fn crop(
     State(api): State<ApiState>,

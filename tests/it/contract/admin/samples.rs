@@ -213,3 +213,28 @@ async fn an_operator_reaches_only_its_applications() {
         2
     );
 }
+
+#[tokio::test]
+async fn a_person_gets_another_id() {
+    let (server, owner, app) = started().await;
+    enroll(&server, &owner, &app, "ann", &["ann", "ann.2"]).await;
+    enroll(&server, &owner, &app, "bob", &["bob"]).await;
+    let path = format!("{app}/people/ann/rename");
+    for (body, status, reason) in [
+        (json!({}), 400, "invalidFields"),
+        (json!({ "to": "" }), 400, "invalidFields"),
+        (json!({ "to": "ann" }), 400, "sameTemplate"),
+        (json!({ "to": "bob" }), 409, "templateExists"),
+    ] {
+        let (found, refused) = server.admin(&owner, "POST", &path, body.clone()).await;
+        assert_eq!((found, refused["reason"].as_str()), (status, Some(reason)), "{body}");
+    }
+    let (status, renamed) = server.admin(&owner, "POST", &path, json!({ "to": "anna" })).await;
+    assert_eq!((status, &renamed["templateId"]), (200, &json!("anna")), "{renamed}");
+    assert_eq!(identified(&server, "ann.2").await, "\"anna\"");
+    let (_, person) = server.admin(&owner, "GET", &format!("{app}/people/anna"), NULL).await;
+    assert_eq!(person["samples"][0]["quality"], json!({ "score": 0.5428674221038818, "fine": false }));
+    assert_eq!(server.admin(&owner, "GET", &format!("{app}/people/ann"), NULL).await.0, 404);
+    let (status, refused) = server.admin(&owner, "POST", &path, json!({ "to": "annie" })).await;
+    assert_eq!((status, refused["reason"].as_str()), (404, Some("notFound")));
+}
