@@ -129,8 +129,8 @@ async fn a_key_opens_the_routes_of_its_scopes_alone() {
     }
     assert_eq!(
         checked,
-        18 * 4 - 20 + 2 * 4,
-        "eighteen routes need one scope, two of them one of two; two routes need two"
+        18 * 4 - 20 + 3 * 4,
+        "eighteen routes need one scope, two of them one of two; three routes need two"
     );
 }
 
