@@ -177,7 +177,7 @@ fn transaction_header() -> Value {
 }
 
 impl Failure {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::BadRequest,
         Self::Unauthenticated,
         Self::MissingScope,
@@ -191,6 +191,7 @@ impl Failure {
         Self::KeyReused,
         Self::Changed,
         Self::IndexOff,
+        Self::Elsewhere,
     ];
 
     fn name(self) -> &'static str {
@@ -208,6 +209,7 @@ impl Failure {
             Self::KeyReused => "KeyReused",
             Self::Changed => "Changed",
             Self::IndexOff => "IndexOff",
+            Self::Elsewhere => "Elsewhere",
         }
     }
 
@@ -221,6 +223,7 @@ impl Failure {
             Self::Internal => "500",
             Self::NotInstalled | Self::NotBuilt => "501",
             Self::Unavailable => "503",
+            Self::Elsewhere => "404",
             Self::InProgress | Self::IndexOff => "409",
             Self::KeyReused => "422",
             Self::Changed => "412",
@@ -246,6 +249,7 @@ impl Failure {
             Self::NotBuilt => "This server does not have this endpoint.",
             Self::InProgress => "An equal request with the same Idempotency-Key is executed at this moment.",
             Self::KeyReused => "The Idempotency-Key was used for another request.",
+            Self::Elsewhere => "The address of `admin.listen` serves it.",
             Self::IndexOff => "Names of this application are not searched.",
             Self::Changed => "The template has another revision than `If-Match` names.",
             Self::Unavailable => "Too busy, still starting, stopping, or without its database.",

@@ -98,6 +98,7 @@ pub(super) enum Failure {
     KeyReused,
     Changed,
     IndexOff,
+    Elsewhere,
 }
 
 /// Of what needs a photo.
@@ -303,6 +304,7 @@ pub(in crate::api) const METRICS: Operation = Operation {
          this one answers 404.",
     ),
     replies: &[Reply { media_type: "application/openmetrics-text", ..Reply::ok("All metrics.", plain_text) }],
+    failures: &[Failure::Elsewhere],
     ..HEALTHZ
 };
 
