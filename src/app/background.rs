@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::certificate::Tls;
 use super::outbox_relay::OutboxRelay;
 use super::stopping::BACKGROUND_TIMEOUT;
-use crate::service::{Administrators, Applications, Replicator, Service, Writability};
+use crate::service::{Administrators, Applications, Error, Replicator, Service, Writability};
 use crate::settings::Settings;
 use crate::store::{HintStore, KeyStore, Scrubber, StoreError};
 use crate::telemetry::Metrics;
@@ -245,21 +245,26 @@ async fn expire(service: Service) {
     }
 }
 
-/// Deletes the expired replies of requests with an `Idempotency-Key`, crops that are no longer kept, and held probes that have ended, for as long as
-/// the server runs.
+/// Deletes the expired replies of requests with an `Idempotency-Key`, crops that are no longer kept, and held probes that
+/// have ended, for as long as the server runs.
 async fn expire_replies(service: Service) {
     loop {
         tokio::time::sleep(REPLY_EXPIRE_INTERVAL).await;
         erase_unkept_crops(&service).await;
-        expire_probes(&service).await;
-        loop {
-            match service.expire_replies().await {
-                Ok(0) => break,
-                Ok(replies) => tracing::debug!(replies, "expired replies are deleted"),
-                Err(error) => {
-                    tracing::debug!(%error, "expired replies are not deleted yet");
-                    break;
-                }
+        drain("held probes that have ended", || service.expire_probes()).await;
+        drain("expired replies", || service.expire_replies()).await;
+    }
+}
+
+/// Repeats an erasure of a bounded number until nothing is left. `what` is what it erases.
+async fn drain<F: Future<Output = Result<u64, Error>>>(what: &str, erase: impl Fn() -> F) {
+    loop {
+        match erase().await {
+            Ok(0) => return,
+            Ok(count) => tracing::debug!(count, "{what} are erased"),
+            Err(error) => {
+                tracing::debug!(%error, "{what} are not erased yet");
+                return;
             }
         }
     }
@@ -273,20 +278,6 @@ async fn erase_unkept_crops(service: &Service) {
             Ok(crops) => tracing::info!(crops, "crops of applications that no longer keep them are erased"),
             Err(error) => {
                 tracing::debug!(%error, "crops that are no longer kept are not erased yet");
-                return;
-            }
-        }
-    }
-}
-
-/// Erases held probes that have ended.
-async fn expire_probes(service: &Service) {
-    loop {
-        match service.expire_probes().await {
-            Ok(0) => return,
-            Ok(probes) => tracing::debug!(probes, "held probes that have ended are erased"),
-            Err(error) => {
-                tracing::debug!(%error, "held probes that have ended are not erased yet");
                 return;
             }
         }

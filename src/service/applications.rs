@@ -15,7 +15,7 @@ use super::key_uses::KeyUses;
 use super::{Error, StoreClock};
 use crate::domain::{
     Actor, AdministratorId, AppId, AppKeyId, AppState, Clock, EnrollRules, Guard, RequestLimits, Scope, Scopes,
-    TransactionId,
+    TransactionId, Verdict,
 };
 use crate::store::application::MAX_KEPT_KEYS;
 use crate::store::{
@@ -68,6 +68,16 @@ impl Caller {
     /// [`Error::MissingScope`].
     pub fn require(&self, scope: Scope) -> Result<(), Error> {
         if self.scopes.contains(scope) { Ok(()) } else { Err(Error::MissingScope(scope)) }
+    }
+
+    /// Refuses a photo below the application's least quality (crfiqa).
+    ///
+    /// # Errors
+    /// [`Error::LowQuality`]; [`Error::QualityNotInstalled`] where it was not measured.
+    pub(super) fn require_quality(&self, quality: Option<Verdict>) -> Result<(), Error> {
+        let Some(required) = self.rules.min_quality else { return Ok(()) };
+        let measured = quality.ok_or(Error::QualityNotInstalled)?.score;
+        if measured >= required { Ok(()) } else { Err(Error::LowQuality { measured, required }) }
     }
 
     /// Refuses a caller that has none of several scopes.

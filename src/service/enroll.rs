@@ -176,12 +176,7 @@ impl Service {
         {
             return Err(Error::Refused(check));
         }
-        if let Some(required) = caller.rules.min_quality {
-            let measured = analysis.quality[Measure::Crfiqa].ok_or(Error::QualityNotInstalled)?.score;
-            if !(measured >= required) {
-                return Err(Error::LowQuality { measured, required });
-            }
-        }
+        caller.require_quality(analysis.quality[Measure::Crfiqa])?;
         let sample = EnrolledSample {
             sample: Sample { id: SampleId::random(), embedding },
             enrolled_by: caller.actor.clone(),

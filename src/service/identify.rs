@@ -91,7 +91,7 @@ impl Service {
         let (mut analysis, ranked) = self.analyze_and_search(caller, photo, options.photo_options, limit, crop).await?;
         let threshold = self.threshold(caller, options.threshold);
         self.offer_probe(caller, &mut analysis, &ranked);
-        let near = self.near(&ranked);
+        let near = self.near(&ranked, threshold);
         let matches: Vec<Match> = ranked
             .hits
             .into_iter()
@@ -99,7 +99,6 @@ impl Service {
             .filter(|found| found.similarity.get() >= threshold)
             .collect();
         let best = matches.first().cloned();
-        let near = near.filter(|_| best.is_none());
         Ok(Identified { analysis, best, near, candidates: options.candidates.map(|_| matches), threshold })
     }
 

@@ -14,7 +14,7 @@ use super::review_error::ReviewRefusal;
 use super::{Caller, Error, Service, Suspicion};
 use crate::domain::{Analysis, AppId, Details, DetailsPatch, FaceCrop, Measure, ProbeId, Revision, TemplateId};
 use crate::gallery::{Ranked, Sample};
-use crate::store::{EnrolledSample, HeldProbe, HeldQuery, NewProbe, NewTemplate, ProbeContent};
+use crate::store::{EnrolledSample, HeldProbe, HeldQuery, NewProbe, NewTemplate};
 
 /// The most probes that wait to be held. Of more, the newest is dropped: identification does not wait for the database.
 const MAX_WAITING: usize = 64;
@@ -101,14 +101,16 @@ pub struct Decided {
 }
 
 impl Service {
-    /// The best candidate of an identification without a match, if it came near: of the people who are not enrolled, at
+    /// The best candidate, if it is below the threshold and came near: of the people who are not enrolled, at
     /// most one in ten comes as near to any template of a gallery of this size
     /// ([`FalseMatchCurve::same_person`](crate::domain::FalseMatchCurve::same_person)). In a large gallery the limit
     /// exceeds the threshold; there nothing below the threshold says anything.
-    pub(super) fn near(&self, ranked: &Ranked) -> Option<Match> {
+    pub(super) fn near(&self, ranked: &Ranked, threshold: f64) -> Option<Match> {
         let best = ranked.hits.first()?;
-        let is_near = best.cosine >= self.analyze.false_matches().same_person(ranked.gallery_size);
-        is_near.then(|| Match { template: best.template.clone(), similarity: self.similarity(best.cosine) })
+        let similarity = self.similarity(best.cosine);
+        let is_near = similarity.get() < threshold
+            && best.cosine >= self.analyze.false_matches().same_person(ranked.gallery_size);
+        is_near.then(|| Match { template: best.template.clone(), similarity })
     }
 
     /// Whether a probe of this analysis is held where an application opts in: the face can be recognized, and passes the
@@ -129,7 +131,7 @@ impl Service {
         if best.is_some_and(|best| self.similarity(best.cosine).get() >= threshold) || !Self::is_reviewable(analysis) {
             return;
         }
-        let near = self.near(ranked).and_then(|_| best.map(|best| (best.template.clone(), best.cosine)));
+        let near = self.near(ranked, threshold).zip(best).map(|(near, best)| (near.template, best.cosine));
         let probe = NewProbe {
             embedding: embedding.clone(),
             crop,
@@ -202,30 +204,29 @@ impl Service {
     /// [`Error::LowQuality`], and those of [`Service::enroll`].
     pub async fn decide(&self, caller: &Caller, probe: ProbeId, decision: Decision) -> Result<Decided, Error> {
         let app = &caller.app;
-        if decision == Decision::Dismiss {
-            let found = self.store.review.dismiss_probe(app, probe).await?;
-            let dismissed = Decided { probe, template: None, revision: None, warnings: Vec::new() };
-            return if found { Ok(dismissed) } else { Err(ReviewRefusal::NoProbe.into()) };
-        }
-        let (held, content) = self.store.review.probe(app, probe).await?.ok_or(ReviewRefusal::NoProbe)?;
-        let sample = self.sample_of(caller, &held, content)?;
-        let embedding = &sample.sample.embedding;
         let (template, warnings, revision) = match decision {
+            Decision::Dismiss => {
+                let found = self.store.review.dismiss_probe(app, probe).await?;
+                let dismissed = Decided { probe, template: None, revision: None, warnings: Vec::new() };
+                return if found { Ok(dismissed) } else { Err(ReviewRefusal::NoProbe.into()) };
+            }
             Decision::ConfirmAs(template) => {
-                let warnings = self.guard(caller, Some(&template), true, embedding).await?;
+                let sample = self.sample_of(caller, probe).await?;
+                let warnings = self.guard(caller, Some(&template), true, &sample.sample.embedding).await?;
                 let revision = self.store.review.confirm_probe(app, probe, &template, &sample).await?;
                 (template, warnings, revision)
             }
             Decision::EnrollAs(template, patch) => {
+                let sample = self.sample_of(caller, probe).await?;
                 let details = patch.apply(Details::NONE)?;
                 self.check_details(caller, &details)?;
                 let template = template.unwrap_or_else(TemplateId::random);
-                let warnings = self.guard(caller, Some(&template), false, embedding).await?;
+                let warnings = self.guard(caller, Some(&template), false, &sample.sample.embedding).await?;
                 let samples = std::slice::from_ref(&sample);
                 let new = NewTemplate { id: &template, samples, details: &details };
-                (template.clone(), warnings, self.store.review.enroll_probe(app, probe, &new).await?)
+                let revision = self.store.review.enroll_probe(app, probe, &new).await?;
+                (template, warnings, revision)
             }
-            Decision::Dismiss => return Err(ReviewRefusal::NoProbe.into()), // handled above
         };
         let Some(revision) = revision else {
             // Either the probe was decided meanwhile, or the template does not exist.
@@ -236,16 +237,14 @@ impl Service {
         Ok(Decided { probe, template: Some(template), revision: Some(revision), warnings })
     }
 
-    /// The sample that a held probe becomes.
-    fn sample_of(&self, caller: &Caller, held: &HeldProbe, content: ProbeContent) -> Result<EnrolledSample, Error> {
+    /// The sample that a held probe becomes, by the rules of enrollment.
+    async fn sample_of(&self, caller: &Caller, probe: ProbeId) -> Result<EnrolledSample, Error> {
+        let found = self.store.review.probe(&caller.app, probe).await?;
+        let (held, content) = found.ok_or(ReviewRefusal::NoProbe)?;
         if content.embedding.model() != self.analyze.embedding_model() {
             return Err(ReviewRefusal::OtherModel.into());
         }
-        if let (Some(required), Some(quality)) = (caller.rules.min_quality, held.quality)
-            && !(quality.score >= required)
-        {
-            return Err(Error::LowQuality { measured: quality.score, required });
-        }
+        caller.require_quality(held.quality)?;
         Ok(EnrolledSample {
             sample: Sample { id: held.sample_id(), embedding: content.embedding },
             enrolled_by: caller.actor.clone(),

@@ -38,23 +38,13 @@ impl ReviewStore for SqlStore {
     async fn held(&self, app: &AppId, query: &HeldQuery) -> Result<Vec<HeldProbe>, StoreError> {
         let mut db = self.db.reader(Limit::Request).await?;
         let now = self.now(&mut db).await?;
-        let sql = match query.filter {
-            HeldFilter::All => {
-                select_held!(
-                    "AND (last_seen_at, probe_id) < ($3, $4) ORDER BY last_seen_at DESC, probe_id DESC LIMIT $5"
-                )
-            }
-            HeldFilter::Near => select_held!(
-                "AND template_id IS NOT NULL AND (last_seen_at, probe_id) < ($3, $4)
-                 ORDER BY last_seen_at DESC, probe_id DESC LIMIT $5"
-            ),
-            HeldFilter::Unknown => select_held!(
-                "AND template_id IS NULL AND (last_seen_at, probe_id) < ($3, $4)
-                 ORDER BY last_seen_at DESC, probe_id DESC LIMIT $5"
-            ),
-        };
+        let sql = select_held!(
+            "AND (template_id IS NOT NULL OR $3) AND (template_id IS NULL OR $4) AND (last_seen_at, probe_id) < ($5, $6)
+             ORDER BY last_seen_at DESC, probe_id DESC LIMIT $7"
+        );
+        let (unknown, near) = (query.filter != HeldFilter::Near, query.filter != HeldFilter::Unknown);
         let (at, id) = query.after.unwrap_or((i64::MAX, ProbeId(uuid::Uuid::max())));
-        let rows = db.fetch_all(sql, values![app, now, at, &id.0, query.limit]).await?;
+        let rows = db.fetch_all(sql, values![app, now, unknown, near, at, &id.0, query.limit]).await?;
         rows.iter().map(held).collect()
     }
 

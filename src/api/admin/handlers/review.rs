@@ -1,7 +1,6 @@
 //! `review`: held probes of identifications without a match, and what a person decides about them.
 
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -9,6 +8,7 @@ use uuid::Uuid;
 
 use super::new_person::FindingView;
 use super::people::{ChangePerson, conflict};
+use super::samples::jpeg;
 use crate::api::admin::Answer;
 use crate::api::admin::extract::{ForApp, JsonBody, Page, Params};
 use crate::api::extract::Query;
@@ -201,12 +201,7 @@ pub(in crate::api) async fn crop(
     let item = item(&app, &params)?;
     let _place = api.admission().enter_store(&app.caller).await?;
     let crop = api.service().probe_crop(&app.caller, item).await?.ok_or(ApiError::NoCrop)?;
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg")),
-        (header::CONTENT_DISPOSITION, HeaderValue::from_static("inline")),
-    ];
-    let _ = app.audit.succeeded("crop read", Outcome::Done);
-    Ok(Outcome::plain((headers, crop.jpeg().to_vec())))
+    Ok(jpeg(&app, &crop))
 }
 
 /// Decides about a held probe.

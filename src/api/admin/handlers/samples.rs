@@ -12,7 +12,7 @@ use crate::api::admin::{Answer, Reply};
 use crate::api::extract::{ONE_PHOTO, Query, read_form};
 use crate::api::outcome::Outcome;
 use crate::api::{ApiError, ApiState, Shape, reply, schema};
-use crate::domain::{IdError, Revision, SampleId, TemplateId};
+use crate::domain::{FaceCrop, IdError, Revision, SampleId, TemplateId};
 use crate::service::{Enrolled, Enrollment, Error};
 use crate::store::{ChangeRefusal, Merge, SampleMove};
 
@@ -218,12 +218,17 @@ pub(in crate::api) async fn crop(
     let sample = sample(&app, &params)?;
     let _place = api.admission().enter_store(&app.caller).await?;
     let crop = api.service().crop(&app.caller, &template, sample).await?.ok_or(ApiError::NoCrop)?;
+    Ok(jpeg(&app, &crop))
+}
+
+/// The response with a crop.
+pub(super) fn jpeg(app: &ForApp, crop: &FaceCrop) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("image/jpeg")),
         (header::CONTENT_DISPOSITION, HeaderValue::from_static("inline")),
     ];
     let _ = app.audit.succeeded("crop read", Outcome::Done);
-    Ok(Outcome::plain((headers, crop.jpeg().to_vec())))
+    Outcome::plain((headers, crop.jpeg().to_vec()))
 }
 
 /// How well the samples of a person fit together.
