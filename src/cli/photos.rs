@@ -30,6 +30,19 @@ pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
     Ok(paths)
 }
 
+/// The photos that are named, and those of the folders that are named.
+pub(super) fn photos_in(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
+    let mut photos = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            photos.extend(entries(path)?.into_iter().filter(|p| is_photo(p)));
+        } else {
+            photos.push(path.clone());
+        }
+    }
+    Ok(photos)
+}
+
 /// The photos of a folder as (person, photo), in order: a person is a sub-folder, or a photo directly in the folder.
 pub(super) fn people(dir: &Path) -> Result<Vec<(String, PathBuf)>, CliError> {
     let mut photos = Vec::new();

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 use sha2::{Digest as _, Sha256};
 
 use super::{Caller, Error, Service};
-use crate::domain::{Details, FaceCrop, TemplateId};
-use crate::store::SampleRecord;
+use crate::domain::{Details, FaceCrop, Similarity, TemplateId};
+use crate::store::{HeldProbe, SampleRecord};
 
 /// Everything that is held of a person.
 #[derive(Debug, Clone)]
@@ -21,6 +21,18 @@ pub struct PersonExport {
     pub details: Details,
     /// Its samples, oldest first.
     pub samples: Vec<SampleExport>,
+    /// Held probes that came near it, last seen first, without their crops: whether they show this person is not decided
+    /// yet, and a crop could show another one.
+    pub near_probes: Vec<NearProbe>,
+}
+
+/// A held probe that came near a person.
+#[derive(Debug, Clone)]
+pub struct NearProbe {
+    /// What is stored of it.
+    pub probe: HeldProbe,
+    /// How similar it is to the person.
+    pub similarity: Similarity,
 }
 
 /// Everything that is held of a sample. An embedding can be turned back into a face that fools a matcher, so only its
@@ -59,7 +71,13 @@ impl Service {
             let crop = if stored.has_crop { self.crop(caller, template, stored.id).await? } else { None };
             samples.push(SampleExport { record: stored, embedding_sha256, crop });
         }
+        let held = self.store.review.held_near(&caller.app, template).await?;
+        let near_probe = |probe: HeldProbe| {
+            let (_, cosine) = probe.near.as_ref()?;
+            Some(NearProbe { similarity: self.similarity(*cosine), probe })
+        };
         Ok(PersonExport {
+            near_probes: held.into_iter().filter_map(near_probe).collect(),
             id: record.id,
             created_at: record.created_at,
             updated_at: person.updated_at,

@@ -45,7 +45,7 @@ pub use applications::{Applications, Caller, CallerKey, Refused};
 pub use credentials::{Credentials, NewKey, hash_key};
 pub use enroll::{EnrollOptions, Enrolled, Enrollment, NewSample, Render};
 pub use error::{Error, Suspicion};
-pub use export_person::{PersonExport, SampleExport};
+pub use export_person::{NearProbe, PersonExport, SampleExport};
 pub use health::{Health, HealthFinding, HealthState};
 pub use idempotency::{EnrollmentRequest, Once};
 pub use identify::{Candidate, Examined, Identified, IdentifyOptions, Match};

@@ -114,6 +114,9 @@ pub trait ReviewStore: Send + Sync {
     /// The probes of a list that have not ended.
     async fn held(&self, app: &AppId, query: &HeldQuery) -> Result<Vec<HeldProbe>, StoreError>;
 
+    /// The held probes that came near a template, last seen first.
+    async fn held_near(&self, app: &AppId, template: &TemplateId) -> Result<Vec<HeldProbe>, StoreError>;
+
     /// How many probes are held.
     async fn count_held(&self, app: &AppId) -> Result<u64, StoreError>;
 

@@ -19,3 +19,4 @@ pub use logging::{LogLevel, LogWriter, start_logging};
 pub use measured::{MeasuredAnalyze, MeasuredMatcher};
 pub use metrics::Metrics;
 pub use problems::{Facts, Problem, Severity};
+pub use process::resident_bytes;

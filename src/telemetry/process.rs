@@ -38,7 +38,7 @@ impl Gauges {
 }
 
 /// Resident memory of the process in bytes; 0 where the system does not report it.
-pub(super) fn resident_bytes() -> u64 {
+pub fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     number(&status, "VmRSS:").and_then(|kilobytes| u64::try_from(kilobytes).ok()).unwrap_or(0).saturating_mul(1024)
 }

@@ -10,7 +10,7 @@ use super::modern::ModernFace;
 use super::number::Number;
 use crate::api::error::reason;
 use crate::domain::{Analysis, SampleId, Similarity, rfc3339};
-use crate::service::{Candidate, Examined, Health, HealthFinding, HealthState, MergePreview, PersonExport};
+use crate::service::{Candidate, Examined, Health, HealthFinding, HealthState, MergePreview, NearProbe, PersonExport};
 
 /// A face as the console shows it.
 pub(in crate::api) fn face(analysis: &Analysis) -> ModernFace {
@@ -183,6 +183,24 @@ pub(in crate::api) struct PersonExportReply {
     /// Name, external id, groups, metadata, reference to a consent and expiry, as far as there are any.
     details: serde_json::Value,
     samples: Vec<ExportedSample>,
+    /// Held probes of identifications without a match that came near, without their crops: whether they show this person
+    /// is not decided yet.
+    near_probes: Vec<ExportedProbe>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct ExportedProbe {
+    /// The id in the review.
+    item_id: String,
+    similarity: Number,
+    threshold: f64,
+    /// In how many requests the face was seen.
+    times: u64,
+    first_seen_at: String,
+    last_seen_at: String,
+    /// When it is erased.
+    ends_at: String,
 }
 
 #[derive(Serialize, JsonSchema)]
@@ -216,5 +234,20 @@ pub(in crate::api) fn person_export(export: &PersonExport) -> PersonExportReply 
         updated_at: rfc3339(export.updated_at),
         details: export.details.to_full_json(),
         samples: samples.collect(),
+        near_probes: export.near_probes.iter().map(ExportedProbe::from).collect(),
+    }
+}
+
+impl From<&NearProbe> for ExportedProbe {
+    fn from(near: &NearProbe) -> Self {
+        Self {
+            item_id: near.probe.id.to_string(),
+            similarity: near.similarity.into(),
+            threshold: near.probe.threshold,
+            times: near.probe.times,
+            first_seen_at: rfc3339(near.probe.first_seen_at),
+            last_seen_at: rfc3339(near.probe.last_seen_at),
+            ends_at: rfc3339(near.probe.ends_at),
+        }
     }
 }

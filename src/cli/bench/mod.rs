@@ -1,22 +1,24 @@
 //! `semblance bench`: measures this machine.
 
 mod fill;
+mod machine;
 mod people;
 mod search;
 mod synthetic;
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
 
 use super::CliError;
 use super::output::outln;
-use super::photos::{entries, is_photo};
+use super::photos::photos_in;
 use crate::app;
-use crate::domain::{AnalysisRequest, Check, Checks, Subject, TenantKey, stopwatch};
+use crate::domain::{AnalysisRequest, AppId, Check, Checks, Clock, Subject, TenantKey, stopwatch};
 use crate::image::Photo;
 use crate::settings::Settings;
+use crate::store::{AppRecord, DatabaseConfig, KeyFile, KeySource, OpenMode, OpenOptions, Store, open};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -28,6 +30,9 @@ pub(super) enum Command {
     Search(search::Search),
     /// Fill the gallery of an application with synthetic templates, to measure a whole server.
     Fill(fill::Fill),
+    /// Measure photos, searches and bytes on this machine, and print what it carries: how many people, how many identifies a
+    /// second.
+    Machine(machine::Machine),
     /// Time pages of people and searches by name, in a new database of synthetic people.
     People(people::People),
 }
@@ -58,19 +63,13 @@ pub(super) async fn run(settings: Settings, command: Command) -> Result<(), CliE
         Command::Models(arguments) => models(&settings, arguments.rounds),
         Command::Search(arguments) => search::run(&settings, &arguments).await,
         Command::Fill(arguments) => fill::run(&settings, &arguments).await,
+        Command::Machine(arguments) => machine::run(settings, &arguments).await,
         Command::People(arguments) => people::run(&arguments).await,
     }
 }
 
 fn identify(settings: Settings, arguments: Identify) -> Result<(), CliError> {
-    let mut paths = Vec::new();
-    for path in arguments.photos {
-        if path.is_dir() {
-            paths.extend(entries(&path)?.into_iter().filter(|p| is_photo(p)));
-        } else {
-            paths.push(path);
-        }
-    }
+    let paths = photos_in(&arguments.photos)?;
     let mut engine = app::load_engine(&settings)?;
     let checks = Checks { liveness: engine.offers(Check::Liveness), deepfake: engine.offers(Check::Deepfake) };
     let request = AnalysisRequest {
@@ -136,6 +135,24 @@ fn models(settings: &Settings, rounds: usize) -> Result<(), CliError> {
         outln!("{model}: median {:.2} ms, fastest {:.2} ms", milliseconds(median(times)), milliseconds(fastest))?;
     }
     Ok(())
+}
+
+/// A new SQLite database in a new folder, with an empty application.
+async fn new_database(folder: &Path) -> Result<(Store, AppId), CliError> {
+    std::fs::create_dir(folder).map_err(CliError::file(folder))?;
+    let options = OpenOptions {
+        mode: OpenMode::Create,
+        database: DatabaseConfig::Sqlite(folder.join("semblance.db")),
+        key: KeySource::File { file: KeyFile::new(folder.join("sealing.key")), create: true },
+        connections: 4,
+        timeout: Duration::from_secs(60),
+        samples_per_template: 32,
+        clock: Clock::system(),
+    };
+    let store = open(&options).await.map_err(|error| CliError::message(error.to_string()))?;
+    let app: AppId = "bench".parse().map_err(|error| CliError::message(format!("{error}")))?;
+    store.apps.create(&AppRecord::new(app.clone(), "bench", SystemTime::UNIX_EPOCH)).await?;
+    Ok((store, app))
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

@@ -1,20 +1,16 @@
 //! `semblance bench people`: pages of people in a database of its own, and the index of names.
 
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
 use super::super::CliError;
 use super::super::output::outln;
-use super::{median, milliseconds};
-use crate::domain::{AppId, Clock, Details, Embedding, ModelTag, SampleId, TemplateId, random_uuid, stopwatch};
+use super::{median, milliseconds, new_database};
+use crate::domain::{AppId, Details, Embedding, ModelTag, SampleId, TemplateId, random_uuid, stopwatch};
 use crate::gallery::{IndexedTemplate, Sample};
 use crate::service::people::{IndexOrder, IndexQuery, PeopleIndex};
-use crate::store::{
-    AppRecord, DatabaseConfig, DatedTemplate, KeyFile, KeySource, ListFilter, ListOrder, ListQuery, OnConflict,
-    OpenMode, OpenOptions, Store, open,
-};
+use crate::store::{DatedTemplate, ListFilter, ListOrder, ListQuery, OnConflict, Store};
 
 #[derive(Debug, Args)]
 pub(in crate::cli) struct People {
@@ -62,20 +58,7 @@ const LAST_NAMES: [&str; 16] = [
 ];
 
 pub(super) async fn run(arguments: &People) -> Result<(), CliError> {
-    std::fs::create_dir(&arguments.folder).map_err(CliError::file(&arguments.folder))?;
-    let options = OpenOptions {
-        mode: OpenMode::Create,
-        database: DatabaseConfig::Sqlite(arguments.folder.join("semblance.db")),
-        key: KeySource::File { file: KeyFile::new(arguments.folder.join("sealing.key")), create: true },
-        connections: 4,
-        timeout: Duration::from_secs(60),
-        samples_per_template: 32,
-        clock: Clock::system(),
-    };
-    let store = open(&options).await.map_err(|error| CliError::message(error.to_string()))?;
-    let app: AppId = "bench".parse().map_err(|error| CliError::message(format!("{error}")))?;
-    let record = AppRecord::new(app.clone(), "bench", SystemTime::UNIX_EPOCH);
-    store.apps.create(&record).await?;
+    let (store, app) = new_database(&arguments.folder).await?;
     fill(&store, &app, arguments).await?;
     pages(&store, &app, arguments.rounds.max(1)).await?;
     index(&store, &app, arguments.rounds.max(1)).await?;

@@ -63,7 +63,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), C
     let matcher = Arc::new(app::start_matcher(&settings));
     let app = AppId::random();
     let mut source = SyntheticFaces::new(arguments.embeddings.as_deref(), arguments.dimension, 1)?;
-    let mut gallery = Gallery::generate(arguments, &mut source)?;
+    let mut gallery = Gallery::generate(&mut source, arguments.templates, arguments.probes)?;
     if let Some(dir) = &arguments.save {
         gallery.save(dir)?;
     }
@@ -82,7 +82,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), C
     let mut rates = Vec::new();
     for &waiting in arguments.waiting.iter().filter(|waiting| **waiting > 0) {
         let before = matcher.stats();
-        let rate = rate(&matcher, &app, &gallery, arguments.k, waiting).await?;
+        let rate = rate(&matcher, &app, &gallery, arguments.k, waiting, RATE_DURATION).await?;
         let stats = matcher.stats().since(before);
         rates.push((waiting, rate, stats.searches as f64 / stats.passes.max(1) as f64));
     }
@@ -120,20 +120,20 @@ pub(super) async fn run(settings: &Settings, arguments: &Search) -> Result<(), C
 }
 
 /// The templates and the probes.
-struct Gallery {
-    templates: Vec<IndexedTemplate>,
-    mated: Vec<Embedding>,
-    non_mated: Vec<Embedding>,
+pub(super) struct Gallery {
+    pub(super) templates: Vec<IndexedTemplate>,
+    pub(super) mated: Vec<Embedding>,
+    pub(super) non_mated: Vec<Embedding>,
 }
 
 impl Gallery {
-    fn generate(arguments: &Search, source: &mut SyntheticFaces) -> Result<Self, CliError> {
+    pub(super) fn generate(source: &mut SyntheticFaces, count: usize, probes: usize) -> Result<Self, CliError> {
         let mut random = SplitMix::new(2);
-        let mut chosen: Vec<usize> = (0..arguments.probes).map(|_| random.below(arguments.templates)).collect();
+        let mut chosen: Vec<usize> = (0..probes).map(|_| random.below(count)).collect();
         chosen.sort_unstable();
-        let mut people: Vec<Person> = Vec::with_capacity(arguments.probes);
-        let mut templates = Vec::with_capacity(arguments.templates);
-        for n in 0..arguments.templates {
+        let mut people: Vec<Person> = Vec::with_capacity(probes);
+        let mut templates = Vec::with_capacity(count);
+        for n in 0..count {
             let person = source.person();
             let sample = Sample { id: SampleId::random(), embedding: source.photo(&person)? };
             // In numeric order, so that ties are resolved as in an array.
@@ -145,7 +145,7 @@ impl Gallery {
             }
         }
         let mated = people.iter().map(|person| source.photo(person)).collect::<Result<_, _>>()?;
-        let non_mated = (0..arguments.probes).map(|_| {
+        let non_mated = (0..probes).map(|_| {
             let person = source.person();
             source.photo(&person)
         });
@@ -171,7 +171,7 @@ fn write<'a>(path: &Path, vectors: impl Iterator<Item = &'a Embedding>) -> Resul
 }
 
 /// Searches, one after the other.
-struct Timed {
+pub(super) struct Timed {
     times: Vec<Duration>,
     stats: SearchStats,
     /// The ids found by each search, best first.
@@ -179,7 +179,12 @@ struct Timed {
 }
 
 impl Timed {
-    async fn measure(matcher: &MemoryMatcher, app: &AppId, probes: &[Embedding], k: usize) -> Result<Self, CliError> {
+    pub(super) async fn measure(
+        matcher: &MemoryMatcher,
+        app: &AppId,
+        probes: &[Embedding],
+        k: usize,
+    ) -> Result<Self, CliError> {
         let before = matcher.stats();
         let mut times = Vec::with_capacity(probes.len());
         let mut found = Vec::with_capacity(probes.len());
@@ -193,7 +198,8 @@ impl Timed {
         Ok(Self { times, stats: matcher.stats().since(before), found })
     }
 
-    fn at(&self, share: f64) -> f64 {
+    /// Milliseconds that so large a share of the searches took at most.
+    pub(super) fn at(&self, share: f64) -> f64 {
         let at = (self.times.len().saturating_sub(1) as f64 * share) as usize;
         milliseconds(self.times.get(at).copied().unwrap_or_default())
     }
@@ -236,12 +242,13 @@ fn save_answers(path: &Path, mated: &Timed, non_mated: &Timed) -> Result<(), Cli
 }
 
 /// Searches per second with so many concurrent ones.
-async fn rate(
+pub(super) async fn rate(
     matcher: &Arc<MemoryMatcher>,
     app: &AppId,
     gallery: &Gallery,
     k: usize,
     waiting: usize,
+    duration: Duration,
 ) -> Result<f64, CliError> {
     let probes: Arc<Vec<Embedding>> = Arc::new(gallery.mated.iter().chain(&gallery.non_mated).cloned().collect());
     let next = Arc::new(AtomicUsize::new(0));
@@ -251,7 +258,7 @@ async fn rate(
             let (matcher, app, probes, next) =
                 (Arc::clone(matcher), app.clone(), Arc::clone(&probes), Arc::clone(&next));
             tokio::spawn(async move {
-                while start.elapsed() < RATE_DURATION {
+                while start.elapsed() < duration {
                     // Mated and non-mated ones alternate.
                     let n = next.fetch_add(1, Ordering::Relaxed);
                     let half = probes.len() / 2;

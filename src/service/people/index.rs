@@ -277,22 +277,26 @@ impl PeopleIndex {
 
     /// The people that a query finds.
     pub fn search(&self, query: &IndexQuery) -> IndexHits {
-        let mut found = IndexHits::default();
+        let (mut matched, mut beyond_id) = (0, 0);
         let matcher = Matcher::new(&query.filter);
-        if query.count {
-            for matched in self.slots.iter().flatten().filter_map(|person| matcher.matches(person)) {
-                found.matched += 1;
-                found.beyond_id += usize::from(matched == Matched::BeyondId);
+        let mut count = |how| {
+            matched += 1;
+            beyond_id += usize::from(how == Matched::BeyondId);
+        };
+        let mut numbers = match query.order {
+            IndexOrder::Name => {
+                if query.filter.is_everybody() {
+                    matched = self.len();
+                } else if query.count {
+                    self.slots.iter().flatten().filter_map(|person| matcher.matches(person)).for_each(count);
+                }
+                self.page_by_name(query, &matcher)
             }
-        }
-        let mut numbers = if query.order == IndexOrder::Name {
-            self.page_by_name(query, &matcher)
-        } else {
-            self.page_by_key(query, &matcher)
+            IndexOrder::Id | IndexOrder::Created | IndexOrder::Updated => self.page_by_key(query, &matcher, &mut count),
         };
         numbers.truncate(query.limit);
-        found.hits = numbers.into_iter().filter_map(|number| self.hit(query.order, number)).collect();
-        found
+        let hits = numbers.into_iter().filter_map(|number| self.hit(query.order, number)).collect();
+        if query.count { IndexHits { hits, matched, beyond_id } } else { IndexHits { hits, ..IndexHits::default() } }
     }
 
     fn hit(&self, order: IndexOrder, number: u32) -> Option<(Place, ListEntry)> {
@@ -331,7 +335,8 @@ impl PeopleIndex {
         }
     }
 
-    fn page_by_key(&self, query: &IndexQuery, matcher: &Matcher<'_>) -> Vec<u32> {
+    /// Passes on how each person matches, on whichever page: the order is not kept, so all are looked at anyway.
+    fn page_by_key(&self, query: &IndexQuery, matcher: &Matcher<'_>, count: &mut dyn FnMut(Matched)) -> Vec<u32> {
         let key = |person: &Person| match query.order {
             IndexOrder::Created => person.created_at,
             IndexOrder::Updated => person.updated_at,
@@ -344,8 +349,9 @@ impl PeopleIndex {
             })
         };
         let people = (0u32..).zip(&self.slots).filter_map(|(number, slot)| Some((number, slot.as_ref()?)));
-        let mut found: Vec<(u32, &Person)> =
-            people.filter(|(_, person)| matcher.matches(person).is_some() && is_after(person)).collect();
+        let matching =
+            people.filter(|(_, person)| matcher.matches(person).inspect(|matched| count(*matched)).is_some());
+        let mut found: Vec<(u32, &Person)> = matching.filter(|(_, person)| is_after(person)).collect();
         let compare = |a: &(u32, &Person), b: &(u32, &Person)| {
             let order = key(a.1).cmp(&key(b.1)).then_with(|| a.1.id.cmp(&b.1.id));
             if query.descending { order.reverse() } else { order }

@@ -99,6 +99,12 @@ impl<'a> Matcher<'a> {
 }
 
 impl IndexFilter {
+    /// Whether it finds everybody.
+    pub(super) fn is_everybody(&self) -> bool {
+        let Self { text, marks, created_from, created_to, unnamed } = self;
+        text.is_none() && marks.is_empty() && created_from.is_none() && created_to.is_none() && !unnamed
+    }
+
     /// Only people without a name.
     pub fn only_unnamed(mut self) -> Self {
         self.unnamed = true;

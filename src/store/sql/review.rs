@@ -48,6 +48,14 @@ impl ReviewStore for SqlStore {
         rows.iter().map(held).collect()
     }
 
+    async fn held_near(&self, app: &AppId, template: &TemplateId) -> Result<Vec<HeldProbe>, StoreError> {
+        let mut db = self.db.reader(Limit::Request).await?;
+        let now = self.now(&mut db).await?;
+        let sql = select_held!("AND template_id = $3 ORDER BY last_seen_at DESC, probe_id DESC");
+        let rows = db.fetch_all(sql, values![app, now, template]).await?;
+        rows.iter().map(held).collect()
+    }
+
     async fn count_held(&self, app: &AppId) -> Result<u64, StoreError> {
         let mut db = self.db.reader(Limit::Request).await?;
         let now = self.now(&mut db).await?;

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::Database;
-use super::process::{command, photo_path};
+use super::process::{command, photo_path, png};
 
 fn run(arguments: &[&str]) -> String {
     let data = tempfile::tempdir().unwrap();
@@ -22,6 +22,35 @@ fn bench_search_succeeds_with_its_defaults() {
     let waiting: Vec<u64> = rates.iter().map(|rate| rate["waiting"].as_u64().unwrap()).collect();
     assert_eq!(waiting, [1, 2, 4, 8, 16, 32, 64]);
     assert!(rates.iter().all(|rate| rate["rate"].as_f64().unwrap() > 0.0), "{report}");
+}
+
+/// The table follows from what was measured, and a photo without a face is refused by name.
+#[test]
+fn bench_machine_says_what_the_machine_carries() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = folder.path().join("scratch");
+    let photo = photo_path("person_a_1.jpg");
+    let arguments = ["bench", "machine", "--seconds", "1", "--templates", "2000", "--json", "--database"];
+    let arguments = [&arguments[..], &[database.to_str().unwrap(), photo.to_str().unwrap()]].concat();
+    let report: Value = serde_json::from_str(&run(&arguments)).unwrap();
+    assert!(!database.exists(), "the database is removed");
+    let number = |value: &Value| value.as_f64().unwrap();
+    assert!(number(&report["photo_ms"]) > 0.0 && number(&report["photos_per_second"]) > 0.0, "{report}");
+    // 128 numbers are 512 bytes in memory; sealed, with their keys and ids, they take some more in the database.
+    assert!((512.0..2000.0).contains(&number(&report["template_bytes"])), "{report}");
+    assert!((700.0..4000.0).contains(&number(&report["stored_bytes"])), "{report}");
+    let sizes = report["computed"].as_array().unwrap();
+    let [first, second] = [&sizes[0], &sizes[1]];
+    assert_eq!((number(&first["people"]), number(&second["people"])), (1e3, 1e4));
+    let grown = number(&second["memory_bytes"]) - number(&first["memory_bytes"]);
+    assert!((grown - 9e3 * number(&report["template_bytes"])).abs() < 1.0, "{report}");
+
+    let things = folder.path().join("no-face.png");
+    std::fs::write(&things, png(&image::RgbImage::new(300, 300))).unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let refused = command(data.path(), &Database::Sqlite).args(["bench", "machine"]).arg(&things).output().unwrap();
+    let error = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && error.contains("no-face.png: "), "{error}");
 }
 
 #[test]

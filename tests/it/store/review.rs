@@ -65,6 +65,11 @@ async fn a_probe_is_held_with_all_that_is_known_of_it(fixture: Fixture) {
     assert_eq!((&found.near, found.threshold, found.quality), (&new.near, 0.75, new.quality));
     assert_eq!((found.times, found.transaction, found.has_crop), (1, new.transaction, true));
     assert_eq!(found.ends_at, found.first_seen_at + new.keep);
+    let near = |of: &str| {
+        let (store, app, of) = (&store, &app, self::id(of));
+        async move { store.review.held_near(app, &of).await.unwrap() }
+    };
+    assert_eq!((near("ann").await, near("bob").await), (vec![found.clone()], vec![]));
     assert_eq!(held(&store, &app, HeldFilter::All).await, [found]);
     // Another application has none of it.
     let other = with_app(&store, "b").await;

@@ -80,6 +80,11 @@ impl ReviewStore for MemoryStore {
         }))
     }
 
+    async fn held_near(&self, app: &AppId, template: &TemplateId) -> Result<Vec<HeldProbe>, StoreError> {
+        let is_near = |held: &&HeldProbe| held.near.as_ref().is_some_and(|(near, _)| near == template);
+        Ok(self.probes.with(app, |all| all.iter().rev().map(|(held, _)| held).filter(is_near).cloned().collect()))
+    }
+
     async fn count_held(&self, app: &AppId) -> Result<u64, StoreError> {
         Ok(self.probes.with(app, |all| all.len() as u64))
     }

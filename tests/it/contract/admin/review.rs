@@ -67,6 +67,11 @@ async fn a_near_match_is_confirmed() {
     assert_eq!((answer.status, answer.body.as_slice()), (200, b"crop of clear-ann~far".as_slice()));
     assert_eq!(answer.header("content-type"), Some("image/jpeg"));
 
+    let export = server.admin(&owner, "POST", &format!("{app}/people/clear-ann/exports"), NULL).await.1;
+    let near = &export["nearProbes"][0];
+    assert_eq!((&near["itemId"], near.get("crop")), (&item["itemId"], None), "who it shows is not decided: {export}");
+    assert_eq!((&near["similarity"], &near["threshold"]), (&item["candidate"]["similarity"], &item["threshold"]));
+
     for (body, status, reason) in [
         (json!({ "action": "confirmAs" }), 400, "invalidFields"),
         (json!({ "action": "confirmAs", "templateId": "zoe" }), 404, "notFound"),
