@@ -1,7 +1,7 @@
 //! Identify: whose face is this, among the templates of one application?
 
-use super::{Caller, Error, PhotoOptions, Service};
-use crate::domain::{Analysis, AnalysisRequest, SampleId, Similarity, TemplateId};
+use super::{Caller, Decision, Error, PhotoOptions, Service};
+use crate::domain::{Analysis, AnalysisRequest, SampleId, Scope, Similarity, TemplateId};
 use crate::engine::EmbeddingSender;
 use crate::gallery::{Hit, Ranked};
 use crate::image::Photo;
@@ -44,24 +44,14 @@ pub struct Examined {
     pub analysis: Analysis,
     /// The best templates, best first, also below the threshold.
     pub candidates: Vec<Candidate>,
-    /// The threshold in force.
-    pub threshold: f64,
-    /// Samples in the gallery.
-    pub samples: usize,
-    /// The probability that a person who is not enrolled reaches the threshold; `None`: it is not known.
-    pub expected_fpir: Option<f64>,
+    /// What explains the outcome.
+    pub decision: Decision,
 }
 
 impl Examined {
     /// The best candidate, if it reaches the threshold.
     pub fn best(&self) -> Option<&Candidate> {
-        self.candidates.first().filter(|best| best.similarity.get() >= self.threshold)
-    }
-
-    /// By how much the best candidate is more similar than the next one; `None` with fewer than two.
-    pub fn margin(&self) -> Option<f64> {
-        let [best, next, ..] = &self.candidates[..] else { return None };
-        Some(best.similarity.get() - next.similarity.get())
+        self.candidates.first().filter(|best| best.similarity.get() >= self.decision.threshold)
     }
 }
 
@@ -76,8 +66,8 @@ pub struct Identified {
     pub near: Option<Match>,
     /// The candidates, best first, if they were requested.
     pub candidates: Option<Vec<Match>>,
-    /// The threshold in force.
-    pub threshold: f64,
+    /// What explains the outcome.
+    pub decision: Decision,
 }
 
 impl Service {
@@ -87,19 +77,23 @@ impl Service {
     /// Photo faults, [`Error::Busy`], [`Error::Loading`], [`Error::Stale`].
     pub async fn identify(&self, caller: &Caller, photo: Photo, options: IdentifyOptions) -> Result<Identified, Error> {
         let limit = options.candidates.unwrap_or(1).clamp(1, self.policy.max_candidates.max(1));
+        // The runner-up belongs to the decision; only who may read the gallery learns about it.
+        let searched = if caller.require(Scope::Read).is_ok() { limit.max(2) } else { limit };
         let crop = caller.keep_probes.is_some();
-        let (mut analysis, ranked) = self.analyze_and_search(caller, photo, options.photo_options, limit, crop).await?;
-        let threshold = self.threshold(caller, options.threshold);
+        let (mut analysis, ranked) =
+            self.analyze_and_search(caller, photo, options.photo_options, searched, crop).await?;
+        let decision = self.decision(caller, &ranked, options.threshold);
         self.offer_probe(caller, &mut analysis, &ranked);
-        let near = self.near(&ranked, threshold);
+        let near = self.near(&ranked, decision.threshold);
         let matches: Vec<Match> = ranked
             .hits
             .into_iter()
+            .take(limit)
             .map(|hit| Match { template: hit.template, similarity: self.similarity(hit.cosine) })
-            .filter(|found| found.similarity.get() >= threshold)
+            .filter(|found| found.similarity.get() >= decision.threshold)
             .collect();
         let best = matches.first().cloned();
-        Ok(Identified { analysis, best, near, candidates: options.candidates.map(|_| matches), threshold })
+        Ok(Identified { analysis, best, near, candidates: options.candidates.map(|_| matches), decision })
     }
 
     /// Identifies the face on a photo, and explains the decision: the best templates whether they reach the threshold or
@@ -119,24 +113,13 @@ impl Service {
         // The runner-up belongs to the decision.
         let limit = limit.clamp(2, self.policy.max_candidates.max(2));
         let (analysis, ranked) = self.analyze_and_search(caller, photo, options, limit, false).await?;
-        let threshold = self.threshold(caller, threshold);
+        let decision = self.decision(caller, &ranked, threshold);
         let candidate = |hit: Hit| Candidate {
             template: hit.template,
             sample: hit.sample,
             similarity: self.similarity(hit.cosine),
         };
-        let candidates: Vec<Candidate> = ranked.hits.into_iter().map(candidate).collect();
-        let samples = self.feed.size(&caller.app).samples;
-        let expected_fpir = self.expected_fpir(threshold, samples);
-        Ok(Examined { analysis, candidates, threshold, samples, expected_fpir })
-    }
-
-    /// The probability that a person who is not enrolled reaches a threshold, in a gallery with so many samples. `None`
-    /// where the false match rate at the threshold was not measured: an extrapolated rate would promise too much.
-    pub fn expected_fpir(&self, threshold: f64, samples: usize) -> Option<f64> {
-        let cosine = self.policy.calibration.cosine(threshold)?;
-        let rate = self.analyze.false_matches().measured_rate(cosine)?;
-        Some(expected_fpir(rate, samples))
+        Ok(Examined { analysis, candidates: ranked.hits.into_iter().map(candidate).collect(), decision })
     }
 
     /// Analyzes a photo, with a crop of its face if requested, and searches for the face.
@@ -159,23 +142,5 @@ impl Service {
         let request = AnalysisRequest { crop, ..self.analysis_request(caller, options, true) };
         let (analysis, ranked) = tokio::join!(self.analyze.analyze_with_sender(photo, request, sender), search);
         Ok((analysis?, ranked?))
-    }
-}
-
-/// 1 - (1 - FMR)^N: each of N samples is a comparison with another person.
-fn expected_fpir(false_match_rate: f64, samples: usize) -> f64 {
-    -((-false_match_rate).ln_1p() * samples as f64).exp_m1()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_false_positive_becomes_more_likely_with_the_gallery() {
-        assert_eq!(expected_fpir(1e-5, 0), 0.0);
-        assert!((expected_fpir(1e-5, 1) - 1e-5).abs() < 1e-12);
-        assert!((expected_fpir(1e-5, 10_000) - 0.0952).abs() < 1e-3);
-        assert!(expected_fpir(1e-3, 1_000_000) > 0.999);
     }
 }

@@ -7,6 +7,7 @@ mod admin_error;
 mod administrators;
 mod applications;
 mod credentials;
+mod decision;
 mod enroll;
 mod error;
 mod export_person;
@@ -43,6 +44,7 @@ pub use administrators::{
 };
 pub use applications::{Applications, Caller, CallerKey, Refused};
 pub use credentials::{Credentials, NewKey, hash_key};
+pub use decision::{Decision, ThresholdSource};
 pub use enroll::{EnrollOptions, Enrolled, Enrollment, NewSample, Render};
 pub use error::{Error, Suspicion};
 pub use export_person::{NearProbe, PersonExport, SampleExport};
@@ -53,7 +55,7 @@ pub use jobs::{JobProgress, JobRecord, JobRefusal, JobState, Jobs};
 pub use loader::Loading;
 pub use people::{PeoplePage, PeopleQuery, PeopleSort, PersonChange};
 pub use replicator::Replicator;
-pub use review::{Decided, Decision, KEEP_PROBES, ReviewItem, ReviewPage};
+pub use review::{Decided, KEEP_PROBES, ReviewDecision, ReviewItem, ReviewPage};
 pub use review_error::ReviewRefusal;
 pub use samples::MergePreview;
 pub use snapshots::SnapshotConfig;
@@ -189,7 +191,7 @@ impl Service {
 
     /// The similarity from which a caller gets a match: that of the request, or of its application, or of the server.
     pub fn threshold(&self, caller: &Caller, requested: Option<f64>) -> f64 {
-        requested.or(caller.threshold).unwrap_or(self.policy.threshold)
+        self.sourced_threshold(caller, requested).0
     }
 
     /// The number of templates of the application for which someone acts.

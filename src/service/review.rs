@@ -78,7 +78,7 @@ pub struct ReviewPage {
 
 /// What a person decides about a held probe.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Decision {
+pub enum ReviewDecision {
     /// It shows the person of this template: it becomes a sample.
     ConfirmAs(TemplateId),
     /// It shows a person who is not enrolled: it becomes a template.
@@ -202,21 +202,21 @@ impl Service {
     /// # Errors
     /// [`ReviewRefusal::NoProbe`] when it was decided or has ended, [`ReviewRefusal::OtherModel`], [`Error::TemplateNotFound`],
     /// [`Error::LowQuality`], and those of [`Service::enroll`].
-    pub async fn decide(&self, caller: &Caller, probe: ProbeId, decision: Decision) -> Result<Decided, Error> {
+    pub async fn decide(&self, caller: &Caller, probe: ProbeId, decision: ReviewDecision) -> Result<Decided, Error> {
         let app = &caller.app;
         let (template, warnings, revision) = match decision {
-            Decision::Dismiss => {
+            ReviewDecision::Dismiss => {
                 let found = self.store.review.dismiss_probe(app, probe).await?;
                 let dismissed = Decided { probe, template: None, revision: None, warnings: Vec::new() };
                 return if found { Ok(dismissed) } else { Err(ReviewRefusal::NoProbe.into()) };
             }
-            Decision::ConfirmAs(template) => {
+            ReviewDecision::ConfirmAs(template) => {
                 let sample = self.sample_of(caller, probe).await?;
                 let warnings = self.guard(caller, Some(&template), true, &sample.sample.embedding).await?;
                 let revision = self.store.review.confirm_probe(app, probe, &template, &sample).await?;
                 (template, warnings, revision)
             }
-            Decision::EnrollAs(template, patch) => {
+            ReviewDecision::EnrollAs(template, patch) => {
                 let sample = self.sample_of(caller, probe).await?;
                 let details = patch.apply(Details::NONE)?;
                 self.check_details(caller, &details)?;

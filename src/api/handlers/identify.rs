@@ -6,6 +6,7 @@ use super::Answer;
 use crate::api::extract::{Authenticated, ONE_PHOTO, Query, read_form};
 use crate::api::outcome::Outcome;
 use crate::api::{ApiState, reply};
+use crate::domain::Scope;
 use crate::service::IdentifyOptions;
 
 pub(in crate::api) async fn identify(
@@ -23,7 +24,8 @@ pub(in crate::api) async fn identify(
     api.service().require(options.photo_options.checks)?;
     let photo = read_form(&api, &caller, request, ONE_PHOTO).await?.photo()?;
     let found = api.service().identify(&caller, photo, options).await?;
-    let reply = Outcome::result(&reply::identified(&found, api.config().shape));
+    let may_read = caller.require(Scope::Read).is_ok();
+    let reply = Outcome::result(&reply::identified(&found, api.config().shape, may_read));
     Ok(match &found.best {
         Some(best) => {
             audit.template(&best.template);

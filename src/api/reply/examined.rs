@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::decision::DecisionReply;
 use super::face::Score;
 use super::modern::ModernFace;
 use super::number::Number;
@@ -25,7 +26,7 @@ pub(in crate::api) struct ExaminedReply {
     search: Option<CandidateReply>,
     /// The best people, best first, also below the threshold.
     candidates: Vec<CandidateReply>,
-    decision: Decision,
+    decision: DecisionReply,
     #[serde(flatten)]
     face: ModernFace,
 }
@@ -38,22 +39,6 @@ struct CandidateReply {
     /// The sample that is most similar.
     sample_id: String,
     similarity: Number,
-}
-
-#[derive(Serialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-struct Decision {
-    /// The similarity from which a person matches.
-    threshold: f64,
-    /// The probability that a person who is not enrolled reaches the threshold, in a gallery of this size. Null: the
-    /// false match rate at this threshold was not measured.
-    expected_fpir: Option<f64>,
-    /// By how much the best candidate is more similar than the next one; null with fewer than two.
-    margin: Option<f64>,
-    /// The sample that decides; null without a match.
-    sample_id: Option<String>,
-    /// Samples in the gallery.
-    samples: u64,
 }
 
 impl From<&Candidate> for CandidateReply {
@@ -71,13 +56,7 @@ pub(in crate::api) fn examined(examined: &Examined, limit: usize) -> ExaminedRep
     ExaminedReply {
         search: examined.best().map(CandidateReply::from),
         candidates: examined.candidates.iter().take(limit).map(CandidateReply::from).collect(),
-        decision: Decision {
-            threshold: examined.threshold,
-            expected_fpir: examined.expected_fpir,
-            margin: examined.margin(),
-            sample_id: examined.best().map(|best| best.sample.to_string()),
-            samples: examined.samples as u64,
-        },
+        decision: DecisionReply::full(&examined.decision),
         face: (&examined.analysis).into(),
     }
 }

@@ -1,6 +1,7 @@
 //! Replies. Both documented layouts from one outcome, each complete in its own place: the older one
 //! ([`seed`]) inside `result.face`, the newer one ([`modern`]) directly under `result`.
 
+mod decision;
 mod examined;
 mod face;
 mod key;
@@ -18,6 +19,7 @@ use super::Shape;
 use super::schema::{Similarity, TemplateId};
 use crate::domain::Analysis;
 use crate::service::{Enrolled, Identified, Match, Suspicion, Verified};
+use decision::DecisionReply;
 use face::{BoxReply, LandmarksReply, Score};
 use number::Number;
 use seed::SeedFace;
@@ -45,6 +47,7 @@ pub(super) struct IdentifiedReply<'a> {
     /// Best first; only when `candidates` was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     candidates: Option<Vec<Found<'a>>>,
+    decision: DecisionReply,
 }
 
 /// A template that reaches the threshold.
@@ -64,9 +67,9 @@ impl<'a> From<&'a Match> for Found<'a> {
     }
 }
 
-/// Of an identification. Without a match the ids are null, never an empty text: one of the official clients would
+/// Of an identification, for a caller who may read the gallery or not. Without a match the ids are null, never an empty text: one of the official clients would
 /// show that as a match.
-pub(super) fn identified(found: &Identified, shape: Shape) -> IdentifiedReply<'_> {
+pub(super) fn identified(found: &Identified, shape: Shape, may_read: bool) -> IdentifiedReply<'_> {
     let best = found.best.as_ref();
     IdentifiedReply {
         seed: shape.has_seed().then(|| seed::Identified {
@@ -78,6 +81,7 @@ pub(super) fn identified(found: &Identified, shape: Shape) -> IdentifiedReply<'_
             .has_modern()
             .then(|| modern::Identified { search: best.map(Found::from), face: (&found.analysis).into() }),
         candidates: found.candidates.as_ref().map(|found| found.iter().map(Found::from).collect()),
+        decision: if may_read { DecisionReply::full(&found.decision) } else { DecisionReply::own(&found.decision) },
     }
 }
 

@@ -332,3 +332,28 @@ async fn the_last_use_of_a_key_is_known_to_the_minute() {
     let wrong = server.call("GET", "/api/v1.0/templates").header("APP-KEY", "wrong").send().await;
     assert_eq!((wrong.status, last_use().await), (401, Some(used)), "a refused request is no use");
 }
+
+/// How large the gallery is and who else is in it is for keys with `read` alone.
+#[tokio::test]
+async fn a_decision_hides_the_gallery_from_a_key_that_may_not_read() {
+    let server = Server::start().await;
+    let sample = server.enroll("ann", &photo("ann")).await.json().text("result.sampleId").to_owned();
+    server.enroll("bob", &photo("bob")).await;
+    let found = server.send_photo("identify", &photo("ann")).await.json();
+    let decision: serde_json::Value = serde_json::from_str(&found.at("result.decision").to_string()).unwrap();
+    assert_eq!(decision["samples"], 2);
+    assert_eq!((&decision["threshold"], &decision["thresholdSource"]), (&0.75.into(), &"server".into()));
+    assert_eq!(decision["sampleId"], sample.as_str());
+    let margin = decision["margin"].as_f64().unwrap();
+    assert!(margin > 0.25 && margin <= 1.0, "{decision}");
+    let fpir = decision["expectedFpir"].as_f64().unwrap();
+    assert!(fpir > 0.0 && fpir < 1e-3, "two comparisons at a false match rate of some 1e-5: {decision}");
+
+    let gate = key(&server, Scopes::from_iter([Scope::Identify])).await;
+    let call = with(server.call("POST", "/api/v1.0/identify?threshold=0.9&candidates=2"), &gate);
+    let answer = call.form(&Form::new().photo(&photo("bob.2"))).send().await.json();
+    let decision: serde_json::Value = serde_json::from_str(&answer.at("result.decision").to_string()).unwrap();
+    let names: Vec<&String> = decision.as_object().unwrap().keys().collect();
+    assert_eq!(names, ["sampleId", "threshold", "thresholdSource"], "{decision}");
+    assert_eq!((&decision["threshold"], &decision["thresholdSource"]), (&0.9.into(), &"request".into()));
+}

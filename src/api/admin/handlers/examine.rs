@@ -23,7 +23,7 @@ pub(in crate::api) async fn identify(
     api.service().require(options.checks)?;
     let photo = read_form(&api, &app.caller, request, ONE_PHOTO).await?.photo()?;
     let examined = api.service().examine(&app.caller, photo, options, threshold, candidates).await?;
-    app.audit.threshold(examined.threshold);
+    app.audit.threshold(examined.decision.threshold);
     let reply = Outcome::result(&reply::examined(&examined, candidates));
     Ok(match examined.best() {
         Some(best) => {

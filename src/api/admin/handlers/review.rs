@@ -15,7 +15,7 @@ use crate::api::extract::Query;
 use crate::api::outcome::Outcome;
 use crate::api::{ApiError, ApiState};
 use crate::domain::{DetailsPatch, IdError, ProbeId, SampleId, rfc3339};
-use crate::service::{Decided, Decision, Error, ReviewItem, ReviewRefusal};
+use crate::service::{Decided, Error, ReviewDecision, ReviewItem, ReviewRefusal};
 use crate::store::{HeldFilter, HeldQuery};
 
 /// A held probe.
@@ -141,20 +141,20 @@ impl From<&Decided> for ReviewDecided {
 }
 
 impl DecideReview {
-    fn decision(self) -> Result<Decision, ApiError> {
+    fn decision(self) -> Result<ReviewDecision, ApiError> {
         let template = self.template_id.map(|id| id.parse()).transpose();
         let template = template.map_err(|error: IdError| ApiError::field("templateId", error.to_string()))?;
         if self.action != ReviewAction::EnrollAs && self.details.is_some() {
             return Err(ApiError::field("details", "is for enrollAs only"));
         }
         match (self.action, template) {
-            (ReviewAction::ConfirmAs, Some(template)) => Ok(Decision::ConfirmAs(template)),
+            (ReviewAction::ConfirmAs, Some(template)) => Ok(ReviewDecision::ConfirmAs(template)),
             (ReviewAction::ConfirmAs, None) => Err(ApiError::field("templateId", "is missing")),
             (ReviewAction::EnrollAs, template) => {
                 let patch = self.details.map_or(Ok(DetailsPatch::default()), ChangePerson::patch)?;
-                Ok(Decision::EnrollAs(template, patch))
+                Ok(ReviewDecision::EnrollAs(template, patch))
             }
-            (ReviewAction::Dismiss, None) => Ok(Decision::Dismiss),
+            (ReviewAction::Dismiss, None) => Ok(ReviewDecision::Dismiss),
             (ReviewAction::Dismiss, Some(_)) => Err(ApiError::field("templateId", "is not for dismiss")),
         }
     }
@@ -214,12 +214,12 @@ pub(in crate::api) async fn decide(
     let item = item(&app, &params)?;
     let decision = body.decision()?;
     let outcome = match &decision {
-        Decision::ConfirmAs(template) => {
+        ReviewDecision::ConfirmAs(template) => {
             app.audit.template(template);
             "confirmed"
         }
-        Decision::EnrollAs(..) => "enrolled",
-        Decision::Dismiss => "dismissed",
+        ReviewDecision::EnrollAs(..) => "enrolled",
+        ReviewDecision::Dismiss => "dismissed",
     };
     let _place = api.admission().enter_store(&app.caller).await?;
     let decided = api.service().decide(&app.caller, item, decision).await.map_err(conflict)?;
