@@ -30,12 +30,12 @@ pub use stopping::MAX_STEPS_TIME;
 
 use crate::api::Shape;
 use crate::compute::PoolConfig;
-use crate::domain::{CalibrationError, Clock, ModelTag};
+use crate::domain::{Calibration, CalibrationError, Clock, ModelTag};
 use crate::engine::{DecodeLimits, Engine, EngineConfig, EnginePool, LoadError, ModelPack, TemplateCheck};
 use crate::gallery::MemoryMatcher;
 use crate::journal::JournalError;
 use crate::service;
-use crate::settings::{Settings, SettingsError, ShapeKind};
+use crate::settings::{Settings, SettingsError, ShapeKind, SimilarityKind};
 use crate::store::{
     self, DatabaseConfig, Key, KeyError, KeyFile, KeySource, OpenError, OpenMode, OpenOptions, Store, StoreError,
 };
@@ -197,6 +197,17 @@ pub fn start_matcher(settings: &Settings) -> MemoryMatcher {
         threads: settings.compute.search_threads,
         queue: usize::MAX, // as many as photos that were analyzed
         deadline: settings.queue_deadline(),
+    })
+}
+
+/// How cosines become similarities, with the operating point of the pack.
+///
+/// # Errors
+/// When the operating point is not between 0 and 1.
+pub fn calibration(settings: &Settings, operating_point: f32) -> Result<Calibration, StartError> {
+    Ok(match settings.matching.similarity {
+        SimilarityKind::Calibrated => Calibration::calibrated(operating_point)?,
+        SimilarityKind::Cosine => Calibration::Cosine,
     })
 }
 

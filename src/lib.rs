@@ -10,6 +10,7 @@ pub mod cli;
 pub mod compute;
 pub mod domain;
 pub mod engine;
+pub mod evaluation;
 pub mod gallery;
 pub mod image;
 pub mod journal;

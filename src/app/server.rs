@@ -17,16 +17,17 @@ use super::machine::RunningServer;
 use super::outbox_relay::OutboxRelay;
 use super::stopping::{THREADS_TIMEOUT, blocking_within};
 use super::{
-    StartError, credentials, journal_dir, licences, model_pack, open_store, shape, start_engine, start_matcher, tls,
+    StartError, calibration, credentials, journal_dir, licences, model_pack, open_store, shape, start_engine,
+    start_matcher, tls,
 };
 use crate::api::{AdminConfig, ApiConfig, ApiState, ForwardedHeader, Limiters, REFUSAL_LOG_WINDOW, System};
 use crate::compute::{FairLimiter, FairSlots, FileWork, MemoryBudget};
-use crate::domain::{Actor, Calibration, Clock, ClockTrust};
+use crate::domain::{Actor, Clock, ClockTrust};
 use crate::engine::{EnginePool, ModelPack};
 use crate::gallery::MemoryMatcher;
 use crate::journal::{Archive, Journal, JournalConfig, JournalKey};
 use crate::service::{Bootstrap, Credentials, Jobs, Policy, Service, SnapshotConfig};
-use crate::settings::{AdminListen, ClientFrom, Settings, SimilarityKind};
+use crate::settings::{AdminListen, ClientFrom, Settings};
 use crate::store::{HintStore, KeyStore, OpenMode, OutboxEvent, Scrubber, Store};
 use crate::telemetry::{MeasuredAnalyze, MeasuredMatcher, Metrics, SAMPLE_INTERVAL};
 
@@ -298,10 +299,7 @@ fn snapshots(settings: &Settings) -> Option<SnapshotConfig> {
 
 fn policy(settings: &Settings, operating_point: f32) -> Result<Policy, StartError> {
     Ok(Policy {
-        calibration: match settings.matching.similarity {
-            SimilarityKind::Calibrated => Calibration::calibrated(operating_point)?,
-            SimilarityKind::Cosine => Calibration::Cosine,
-        },
+        calibration: calibration(settings, operating_point)?,
         threshold: settings.matching.threshold,
         refuse_failed_checks: settings.policy.refuse_failed_checks,
         attributes: settings.policy.attributes,

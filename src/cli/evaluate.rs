@@ -1,23 +1,29 @@
-//! `semblance evaluate`: error rates on labelled photos, in the words of ISO/IEC 19795-1.
+//! `semblance evaluate`: error rates on labeled photos, in the words of ISO/IEC 19795-1. The arithmetic is in
+//! [`crate::evaluation`].
 
-mod comparisons;
-mod statistics;
+mod analyses;
+mod cache;
+mod inputs;
+mod run;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use comparisons::{Comparisons, Leading, Weight, leading_genuine, leading_impostors};
-use statistics::{Embedded, ten_folds};
 
 use super::CliError;
-use super::output::{errln, outln};
-use super::photos::{analyze_all, people};
+use super::output::{errln, outln, print};
+use super::photos::people;
 use crate::app;
-use crate::domain::{AnalysisRequest, Checks, Subject, TenantKey};
-use crate::engine::Analyze;
+use crate::domain::Subject;
+use crate::engine::{Analyze, ModelPack};
+use crate::evaluation::{
+    DataSet, Draws, Evaluation, Groups, LabeledPhoto, Options, PhotoOutcome, Protocol, Report, Threshold,
+    estimated_groups,
+};
 use crate::settings::Settings;
+use analyses::Procedure;
+use cache::Cache;
 
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -27,251 +33,162 @@ pub(super) struct Arguments {
     /// verification accuracy by its standard protocol.
     #[arg(long, value_name = "FILE")]
     pairs: Option<PathBuf>,
+    /// Pairs of people who are no impostors of each other, such as twins and brothers: two names a line, with a tab or a
+    /// comma between them.
+    #[arg(long, value_name = "FILE")]
+    relatives: Option<PathBuf>,
+    /// Groups of people, whose rates are compared: CSV with a head line, then the person and one or several groups a line.
+    #[arg(long, value_name = "FILE", conflicts_with = "estimate_groups")]
+    groups: Option<PathBuf>,
+    /// Group people by gender, race and age as the pack's networks estimate them.
+    #[arg(long)]
+    estimate_groups: bool,
+    /// Which face is meant if there are several: only (the photo is refused, as in an enrollment), largest, or central
+    /// (nearest to the center, as research data sets label their photos).
+    #[arg(long, default_value = "central", value_name = "WHICH")]
+    faces: Subject,
+    /// Keep the analysis of each photo in this folder, and read those that are there. The files contain embeddings and are
+    /// not encrypted: anyone with them can recognize these people.
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
     /// Write the embeddings to a file, a line of JSON per photo (person, photo, embedding), for your own statistics. They
     /// are not encrypted: anyone with the file can recognize these people.
     #[arg(long, value_name = "FILE")]
     embeddings: Option<PathBuf>,
+    /// Write the curves as CSV to this folder: det.csv and identification.csv.
+    #[arg(long, value_name = "DIR")]
+    curves: Option<PathBuf>,
+    /// Write one HTML page with all tables and charts. It names people and their photos.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Draws of people for the 95 % intervals.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    draws: u32,
+    /// The seed of the draws: the same seed gives the same intervals.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
     /// Print JSON.
     #[arg(long)]
     json: bool,
 }
 
-/// False match rates of the reported operating points.
-const FMRS: [f64; 4] = [1e-3, 1e-4, 1e-5, 1e-6];
-/// The rate at which the people with the most impostor matches are named.
-const LEADING_AT_FMR: f64 = 1e-5;
-
 pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), CliError> {
-    let engine: Arc<dyn Analyze> = app::start_engine(&settings)?;
+    // All files are read before the photos are analyzed, which takes long.
+    let protocol = read(arguments.pairs.as_deref(), |text| Protocol::parse(text).map_err(|error| error.to_string()))?;
+    let relatives = read(arguments.relatives.as_deref(), inputs::parse_relatives)?;
+    let groups = read(arguments.groups.as_deref(), inputs::parse_groups)?;
     let photos = people(&arguments.dir)?;
     if photos.is_empty() {
         return Err(CliError::message(format!("{} contains no photos", arguments.dir.display())));
     }
-    let (embedded, faults) = embed(&engine, settings.compute.inference_threads, &photos).await?;
-    let folds = match &arguments.pairs {
-        Some(file) => Some(ten_folds(&embedded, &read_pairs(file)?)?),
+    let pack = app::model_pack(&settings)?;
+    let threshold = threshold(&settings, &pack)?;
+    let mut cache = match &arguments.cache {
+        Some(dir) => Some(Cache::open(dir, &pack.version(), &settings, arguments.faces)?),
         None => None,
     };
+    if let Some(cache) = &cache {
+        errln!("warning: {} holds embeddings, not encrypted: delete it when it is not needed", cache.path().display());
+    }
+    let engine: Arc<dyn Analyze> = app::start_engine(&settings)?;
+    let procedure = Procedure {
+        threads: settings.compute.inference_threads,
+        subject: arguments.faces,
+        estimate_groups: arguments.estimate_groups,
+    };
+    let analyses = analyses::analyze_photos(&engine, procedure, &arguments.dir, &photos, cache.as_mut()).await?;
     if let Some(file) = &arguments.embeddings {
-        let lines = embedded.lines().map(|line| format!("{line}\n")).collect::<String>();
-        std::fs::write(file, lines).map_err(CliError::file(file))?;
+        write(file, &embedding_lines(&analyses.photos))?;
     }
-    let comparisons = Comparisons::new(&embedded);
-    let report = report(&photos, &embedded, &faults, folds, &comparisons);
+    let mut data = DataSet::new(analyses.photos);
+    if let Some(relatives) = &relatives {
+        let unknown = data.set_relatives(relatives);
+        warn_unknown("relatives", unknown.iter().map(String::as_str));
+    }
+    let groups = groups.or_else(|| arguments.estimate_groups.then(|| estimated_groups(&data)));
+    if let Some(groups) = &groups {
+        let people: std::collections::HashSet<&str> = (0..data.people()).map(|person| data.name(person)).collect();
+        warn_unknown("groups", groups.values.keys().map(String::as_str).filter(|name| !people.contains(name)));
+    }
+    let draws = Draws {
+        count: arguments.draws as usize,
+        seed: arguments.seed,
+        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    };
+    let run = run::facts(&arguments, &pack, draws, analyses.cached);
+    let evaluation = evaluate(&data, threshold, groups, draws, protocol.as_ref())?;
+    write_report(&arguments, &Report { run, evaluation })
+}
+
+fn evaluate(
+    data: &DataSet,
+    threshold: Threshold,
+    groups: Option<Groups>,
+    draws: Draws,
+    protocol: Option<&Protocol>,
+) -> Result<Evaluation, CliError> {
+    let ten_folds = protocol.map(|protocol| protocol.accuracy(data)).transpose();
+    let ten_folds = ten_folds.map_err(|error| CliError::message(error.to_string()))?;
+    let options = Options { threshold, groups, draws };
+    let evaluation = Evaluation::new(data, &options, |step| errln!("computing: {step}"));
+    Ok(Evaluation { ten_folds, ..evaluation })
+}
+
+fn write_report(arguments: &Arguments, report: &Report) -> Result<(), CliError> {
+    if let Some(file) = &arguments.report {
+        write(file, &report.to_html())?;
+    }
+    if let Some(dir) = &arguments.curves {
+        std::fs::create_dir_all(dir).map_err(CliError::file(dir))?;
+        for (name, text) in report.curves() {
+            write(&dir.join(name), &text)?;
+        }
+    }
     if arguments.json {
-        outln!("{report:#}")?;
+        let json = serde_json::to_value(report).map_err(|error| CliError::message(error.to_string()))?;
+        outln!("{json:#}")
     } else {
-        print(&report)?;
+        print(format_args!("{}", report.to_text()))
     }
-    Ok(())
 }
 
-/// Embeds every photo. A photo without a face has no embedding: a failure to acquire, which the standard counts
-/// separately.
-async fn embed(
-    engine: &Arc<dyn Analyze>,
-    threads: usize,
-    photos: &[(String, PathBuf)],
-) -> Result<(Embedded, BTreeMap<&'static str, usize>), CliError> {
-    let paths: Vec<PathBuf> = photos.iter().map(|(_, path)| path.clone()).collect();
-    let request = AnalysisRequest {
-        embedding: true,
-        quality: false,
-        checks: Checks::default(),
-        attributes: false,
-        crop: false,
-        subject: Subject::Central,
-        tenant: TenantKey::default(),
-    };
-    let mut embedded = Embedded::default();
-    let mut faults = BTreeMap::new();
-    let total = paths.len();
-    analyze_all(engine, threads, &paths, request, |at, outcome| {
-        if at.is_multiple_of(1000) && at > 0 {
-            errln!("{at} of {total} photos");
-        }
-        let (person, path) = &photos[at];
-        match outcome {
-            Ok(analysis) => {
-                if let Some(embedding) = &analysis.embedding {
-                    embedded.add(person, path, embedding.values());
-                }
-            }
-            Err(crate::engine::AnalyzeError::Fault(fault)) => {
-                *faults.entry(fault.kind()).or_insert(0) += 1;
-            }
-            Err(other) => return Err(CliError::Service(other.into())),
-        }
-        Ok(())
-    })
-    .await?;
-    Ok((embedded, faults))
+/// Writes a file that only its owner can read.
+fn write(file: &Path, text: &str) -> Result<(), CliError> {
+    app::write_private(file, text.as_bytes()).map_err(CliError::file(file))
 }
 
-/// One pair of the protocol: two photos as (person, number), and whether they show one person.
-pub(super) struct Pair {
-    pub(super) first: (String, u32),
-    pub(super) second: (String, u32),
-    pub(super) same: bool,
-}
-
-/// Reads LFW's `pairs.txt`: a head line `FOLDS COUNT`, then per fold COUNT lines `NAME i j` and
-/// COUNT lines `NAME i NAME j`.
-fn read_pairs(file: &Path) -> Result<Vec<Vec<Pair>>, CliError> {
+/// Reads and parses a file, if there is one.
+fn read<T>(file: Option<&Path>, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, CliError> {
+    let Some(file) = file else { return Ok(None) };
     let text = std::fs::read_to_string(file).map_err(CliError::file(file))?;
-    let bad = |line: &str| CliError::message(format!("{}: not a pair: {line:?}", file.display()));
-    let mut lines = text.lines().filter(|l| !l.trim().is_empty());
-    let head = lines.next().unwrap_or_default();
-    let mut numbers = head.split_whitespace().map(str::parse::<usize>);
-    let (Some(Ok(folds)), Some(Ok(count))) = (numbers.next(), numbers.next()) else { return Err(bad(head)) };
-    let pairs: Vec<Pair> = lines
-        .map(|line| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            let number = |w: &str| w.parse::<u32>().map_err(|_| bad(line));
-            match words[..] {
-                [name, i, j] => {
-                    Ok(Pair { first: (name.to_owned(), number(i)?), second: (name.to_owned(), number(j)?), same: true })
-                }
-                [a, i, b, j] => {
-                    Ok(Pair { first: (a.to_owned(), number(i)?), second: (b.to_owned(), number(j)?), same: false })
-                }
-                _ => Err(bad(line)),
-            }
-        })
-        .collect::<Result<_, _>>()?;
-    if folds == 0 || count == 0 || pairs.len() != folds * count * 2 {
-        return Err(CliError::message(format!("{}: {} pairs, not {folds} x 2 x {count}", file.display(), pairs.len())));
-    }
-    let mut pairs = pairs.into_iter();
-    Ok((0..folds).map(|_| pairs.by_ref().take(2 * count).collect()).collect())
+    parse(&text).map(Some).map_err(|error| CliError::message(format!("{}: {error}", file.display())))
 }
 
-fn report(
-    photos: &[(String, PathBuf)],
-    embedded: &Embedded,
-    faults: &BTreeMap<&'static str, usize>,
-    folds: Option<statistics::Folds>,
-    comparisons: &Comparisons,
-) -> serde_json::Value {
-    let points = |weight| -> Vec<_> {
-        let at = |fmr| comparisons.at_fmr(fmr, weight).map(|cosine| (fmr, cosine));
-        let of = |(fmr, cosine)| {
-            let (by_comparison, by_person) =
-                (comparisons.rates(cosine, Weight::Comparison), comparisons.rates(cosine, Weight::Person));
-            let own = if weight == Weight::Comparison { by_comparison } else { by_person };
-            serde_json::json!({
-                "fmr": fmr, "cosine": cosine, "fnmr": own.fnmr,
-                "by_comparison": { "fmr": by_comparison.fmr, "fnmr": by_comparison.fnmr },
-                "by_person": { "fmr": by_person.fmr, "fnmr": by_person.fnmr },
-            })
-        };
-        FMRS.into_iter().filter_map(at).map(of).collect()
+/// The threshold of the settings as a cosine. Similarity 0 and less has none: every cosine reaches it.
+fn threshold(settings: &Settings, pack: &ModelPack) -> Result<Threshold, CliError> {
+    let similarity = settings.matching.threshold;
+    let cosine = app::calibration(settings, pack.operating_point())?
+        .cosine(similarity)
+        .map_or(-1.0, |cosine| f64::from(cosine.get()));
+    Ok(Threshold { similarity, cosine })
+}
+
+fn warn_unknown<'a>(what: &str, names: impl Iterator<Item = &'a str>) {
+    let names: Vec<&str> = names.collect();
+    if let Some(first) = names.first() {
+        errln!("warning: {what}: {} names have no photo with a template, such as {first:?}", names.len());
+    }
+}
+
+/// Each photo with a template as a line of JSON.
+fn embedding_lines(photos: &[LabeledPhoto]) -> String {
+    let line = |photo: &LabeledPhoto| match &photo.outcome {
+        PhotoOutcome::Face(face) => {
+            let stem = Path::new(&photo.file).file_stem().unwrap_or_default().to_string_lossy();
+            let line = serde_json::json!({ "person": photo.person, "photo": stem, "embedding": face.embedding });
+            Some(format!("{line}\n"))
+        }
+        PhotoOutcome::Fault(_) => None,
     };
-    let named = |leading: Option<Leading>| {
-        leading.map(|leading| serde_json::json!({ "people": leading.people, "count": leading.count, "of": leading.of }))
-    };
-    let cosine = comparisons.at_fmr(LEADING_AT_FMR, Weight::Comparison);
-    let leading = serde_json::json!({
-        "genuine": named(leading_genuine(embedded)),
-        "impostor_matches_at_fmr": LEADING_AT_FMR,
-        "impostor_matches": named(cosine.and_then(|cosine| leading_impostors(embedded, cosine))),
-    });
-    let identification: Vec<_> = embedded
-        .identification(&[0.4, 0.45, 0.5, 0.55, 0.6])
-        .into_iter()
-        .map(|p| serde_json::json!({ "cosine": p.cosine, "fnir": p.fnir, "fpir": p.fpir }))
-        .collect();
-    serde_json::json!({
-        "photos": photos.len(),
-        "people": embedded.people(),
-        "failure_to_acquire": { "count": photos.len() - embedded.len(), "by_reason": faults },
-        "verification_ten_folds": folds.map(|f| serde_json::json!({
-            "accuracy": f.mean, "standard_error": f.standard_error, "pairs": f.pairs,
-            "pairs_without_embedding": f.missing,
-        })),
-        "comparisons": { "genuine": comparisons.genuine(), "impostor": comparisons.impostor() },
-        "operating_points": points(Weight::Comparison),
-        "people_with_several_photos": comparisons.people_with_several(),
-        "pairs_of_people": comparisons.pairs_of_people(),
-        "operating_points_by_person": points(Weight::Person),
-        "leading": leading,
-        "identification": {
-            "gallery": embedded.enrolled(), "mated_probes": embedded.mated(), "non_mated_probes": embedded.non_mated(),
-            "points": identification,
-        },
-    })
-}
-
-fn print(report: &serde_json::Value) -> Result<(), CliError> {
-    outln!("{} photos of {} people", report["photos"], report["people"])?;
-    outln!("failure to acquire: {}", report["failure_to_acquire"])?;
-    if !report["verification_ten_folds"].is_null() {
-        let folds = &report["verification_ten_folds"];
-        outln!(
-            "verification, ten folds: accuracy {:.2} % +- {:.2} ({} pairs, {} without an embedding)",
-            folds["accuracy"].as_f64().unwrap_or_default() * 100.0,
-            folds["standard_error"].as_f64().unwrap_or_default() * 100.0,
-            folds["pairs"],
-            folds["pairs_without_embedding"],
-        )?;
-    }
-    outln!(
-        "{} genuine and {} impostor comparisons, each of the same weight",
-        report["comparisons"]["genuine"],
-        report["comparisons"]["impostor"]
-    )?;
-    print_points(&report["operating_points"], "by_person", "by person")?;
-    let leading = &report["leading"];
-    print_leading(&leading["genuine"], "genuine comparisons")?;
-    print_leading(&leading["impostor_matches"], &format!("impostor matches at FMR {LEADING_AT_FMR}"))?;
-    outln!(
-        "{} people with several photos and {} pairs of people, each of the same weight",
-        report["people_with_several_photos"],
-        report["pairs_of_people"]
-    )?;
-    print_points(&report["operating_points_by_person"], "by_comparison", "by comparison")?;
-    let open = &report["identification"];
-    outln!(
-        "open-set identification: gallery {}, {} mated and {} non-mated probes",
-        open["gallery"],
-        open["mated_probes"],
-        open["non_mated_probes"]
-    )?;
-    for point in open["points"].as_array().into_iter().flatten() {
-        outln!(
-            "  cosine {:.3}: FNIR {:.4}, FPIR {:.4}",
-            as_f64(&point["cosine"]),
-            as_f64(&point["fnir"]),
-            as_f64(&point["fpir"])
-        )?;
-    }
-    Ok(())
-}
-
-/// Operating points, with the rates of the other weighting at the same cosine.
-fn print_points(points: &serde_json::Value, other: &str, title: &str) -> Result<(), CliError> {
-    for point in points.as_array().into_iter().flatten() {
-        outln!(
-            "  FMR {}: cosine {:.4}, FNMR {:.4} ({title}: FMR {:.1e}, FNMR {:.4})",
-            point["fmr"],
-            as_f64(&point["cosine"]),
-            as_f64(&point["fnmr"]),
-            as_f64(&point[other]["fmr"]),
-            as_f64(&point[other]["fnmr"])
-        )?;
-    }
-    Ok(())
-}
-
-/// The people with the most comparisons of a kind.
-fn print_leading(leading: &serde_json::Value, of: &str) -> Result<(), CliError> {
-    if let Some(people) = leading["people"].as_array() {
-        let names: Vec<&str> = people.iter().filter_map(serde_json::Value::as_str).collect();
-        outln!("  {} of {} {of} are of {}", leading["count"], leading["of"], names.join(" and "))?;
-    }
-    Ok(())
-}
-
-fn as_f64(value: &serde_json::Value) -> f64 {
-    value.as_f64().unwrap_or_default()
+    photos.iter().filter_map(line).collect()
 }

@@ -72,31 +72,49 @@ fn bench_models_times_every_model_and_bench_identify_names_the_box() {
     }
 }
 
-/// Two people with two photos, two with one.
-#[test]
-fn evaluate_weights_comparisons_and_people() {
+/// A folder of people: (person, photos).
+fn photo_folder(people: &[(&str, &[&str])]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let people = [
-        ("ann", &["person_a_1.jpg", "person_a_2.jpg"][..]),
-        ("bob", &["person_b_1.jpg", "person_b_2.jpg"]),
-        ("cyd", &["impostor_1.jpg"]),
-        ("dan", &["impostor_2.jpg"]),
-    ];
     for (person, photos) in people {
         std::fs::create_dir(dir.path().join(person)).unwrap();
-        for photo in photos {
+        for photo in *photos {
             std::fs::copy(photo_path(photo), dir.path().join(person).join(photo)).unwrap();
         }
     }
+    dir
+}
+
+/// Two people with two photos, two with one.
+const PEOPLE: [(&str, &[&str]); 4] = [
+    ("ann", &["person_a_1.jpg", "person_a_2.jpg"]),
+    ("bob", &["person_b_1.jpg", "person_b_2.jpg"]),
+    ("cyd", &["impostor_1.jpg"]),
+    ("dan", &["impostor_2.jpg"]),
+];
+
+#[test]
+fn evaluate_weights_comparisons_and_people() {
+    let dir = photo_folder(&PEOPLE);
     let file = dir.path().join("embeddings.jsonl");
     let arguments = ["evaluate", dir.path().to_str().unwrap(), "--json", "--embeddings", file.to_str().unwrap()];
     let report: Value = serde_json::from_str(&run(&arguments)).unwrap();
-    assert_eq!(report["comparisons"], serde_json::json!({ "genuine": 2, "impostor": 13 }));
-    assert_eq!((&report["people_with_several_photos"], &report["pairs_of_people"]), (&2.into(), &6.into()));
+    let counts = &report["counts"];
+    assert_eq!((&counts["genuine"], &counts["impostors"]), (&2.into(), &13.into()));
+    assert_eq!((&counts["people_with_several_photos"], &counts["pairs_of_people"]), (&2.into(), &6.into()));
     assert_eq!(report["leading"]["genuine"], serde_json::json!({ "people": ["ann"], "count": 1, "of": 2 }));
-    // Of 13 comparisons and of 6 pairs of people, none may match at any of the rates.
-    assert_eq!(report["operating_points"], serde_json::json!([]));
-    assert_eq!(report["operating_points_by_person"], serde_json::json!([]));
+    assert_eq!(report["failures"]["acquire"]["rate"], 0.0);
+    // 13 comparisons and 6 pairs of people carry none of the rates; the lowest needs 30 / 0.01.
+    for (counted, impostors) in [("by_comparison", 13), ("by_person", 6)] {
+        let rates = &report["verification"][counted];
+        assert_eq!(rates["points"], serde_json::json!([]));
+        assert_eq!(rates["not_reported"][0], serde_json::json!({ "rate": 0.01, "needs": 3000, "has": impostors }));
+        // These people are distinguished without an error, of which 13 comparisons are weak evidence.
+        let fmr = &rates["in_force"]["fmr"];
+        assert_eq!((&fmr["rate"], &fmr["high"]), (&0.0.into(), &0.5.into()), "3 / 6 pairs of people");
+        assert_eq!(rates["equal_error"]["rate"]["rate"], 0.0);
+    }
+    assert_eq!(report["identification"]["measured"], serde_json::json!([]));
+    assert_eq!(report["identification"]["extrapolated"][0]["extrapolated"], true);
 
     let lines = std::fs::read_to_string(file).unwrap();
     let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -105,10 +123,119 @@ fn evaluate_weights_comparisons_and_people() {
     let of = |(person, photos): (&'static str, &'static [&'static str])| {
         photos.iter().map(move |photo| (person, Path::new(photo).file_stem().unwrap().to_str().unwrap()))
     };
-    assert_eq!(photos, people.into_iter().flat_map(of).collect::<Vec<_>>());
+    assert_eq!(photos, PEOPLE.into_iter().flat_map(of).collect::<Vec<_>>());
     for line in &lines {
         let values: Vec<f64> = line["embedding"].as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect();
         assert_eq!(values.len(), 128);
         assert!((values.iter().map(|value| value * value).sum::<f64>() - 1.0).abs() < 1e-3);
     }
+}
+
+/// Cyd has a copy of a photo of Ann, Eve is Bob under another name, and a file of Dan is no photo.
+#[test]
+fn evaluate_checks_the_data_set_and_writes_its_files() {
+    let dir = photo_folder(&[
+        ("ann", &["person_a_1.jpg", "person_a_2.jpg"]),
+        ("bob", &["person_b_1.jpg"]),
+        ("cyd", &["impostor_1.jpg", "person_a_1.jpg"]),
+        ("dan", &["impostor_2.jpg"]),
+        ("eve", &["person_b_2.jpg"]),
+    ]);
+    std::fs::write(dir.path().join("dan/broken.jpg"), "no photo").unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let file = |name: &str| out.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(file("relatives"), "eve\tbob\nbob,zoe\n").unwrap();
+    std::fs::write(file("groups"), "person,team\nann,red\nbob,red\ncyd,red\ndan,blue\neve,blue\n").unwrap();
+    let photos = dir.path().to_str().unwrap();
+    let arguments = [
+        "evaluate",
+        photos,
+        "--json",
+        "--draws",
+        "40",
+        "--seed",
+        "9",
+        "--relatives",
+        &file("relatives"),
+        "--groups",
+        &file("groups"),
+        "--cache",
+        &file("cache"),
+        "--curves",
+        &file("curves"),
+        "--report",
+        &file("report.html"),
+    ];
+    let mut report: Value = serde_json::from_str(&run(&arguments)).unwrap();
+
+    let failures = &report["failures"];
+    assert_eq!((&failures["photos"], &failures["photos_failed"]), (&8.into(), &1.into()));
+    assert_eq!(failures["by_reason"], serde_json::json!({ "not_a_photo": 1 }));
+    assert_eq!(failures["failed"][0]["file"], "dan/broken.jpg");
+    let check = &report["data_check"];
+    let files = |photos: &Value| -> Vec<String> {
+        photos.as_array().unwrap().iter().map(|photo| photo["file"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(files(&check["same_bytes"][0]), ["ann/person_a_1.jpg", "cyd/person_a_1.jpg"]);
+    let mislabeled: Vec<&str> =
+        check["likely_mislabeled"].as_array().unwrap().iter().map(|m| m["photo"]["file"].as_str().unwrap()).collect();
+    // Ann's photo is nearer to its copy, and Cyd's copy to Ann than to Cyd.
+    assert!(mislabeled.contains(&"cyd/person_a_1.jpg"), "{mislabeled:?}");
+    assert_eq!(check["worst_genuine"][0]["second"]["file"], "cyd/person_a_1.jpg");
+
+    let counts = &report["counts"];
+    // 7 templates: 21 pairs, two of them genuine, one of relatives.
+    assert_eq!(
+        (&counts["genuine"], &counts["impostors"], &counts["comparisons_of_relatives"]),
+        (&2.into(), &18.into(), &1.into())
+    );
+    assert_eq!((&counts["pairs_of_people"], &counts["pairs_of_relatives"]), (&9.into(), &1.into()));
+    // Ann and Cyd share a face: both photos of Ann match Cyd's copy.
+    let matches = &report["leading"]["false_matches"];
+    assert_eq!(*matches, serde_json::json!({ "people": ["ann", "cyd"], "count": 2, "of": 2 }));
+    let groups = report["groups"].as_array().unwrap();
+    let fmr = |group: &Value| group["by_comparison"]["fmr"]["rate"].clone();
+    assert_eq!(groups.iter().map(|group| group["value"].as_str().unwrap()).collect::<Vec<_>>(), ["blue", "red"]);
+    // Within red, 8 comparisons of two people.
+    assert_eq!((fmr(&groups[0]), fmr(&groups[1]), &groups[1]["impostors"]), (0.0.into(), 0.25.into(), &8.into()));
+
+    let page = std::fs::read_to_string(file("report.html")).unwrap();
+    assert!(page.starts_with("<!doctype html>") && page.contains("cyd/person_a_1.jpg") && page.contains("seed 9"));
+    for outside in ["<script", "http:", "https:", "src=", "href="] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    assert!(std::fs::read_to_string(out.path().join("curves/det.csv")).unwrap().lines().count() > 2);
+
+    // The second time every photo is in the cache, and the result is the same.
+    assert_eq!(report["run"]["cached"], 0);
+    let mut again: Value = serde_json::from_str(&run(&arguments)).unwrap();
+    assert_eq!(again["run"]["cached"], 8);
+    for report in [&mut report, &mut again] {
+        report["run"]["cached"].take();
+        report["run"]["started"].take();
+    }
+    assert_eq!(report, again);
+    let cache: Vec<_> =
+        std::fs::read_dir(out.path().join("cache")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(cache.len(), 1);
+    // The copy is analyzed once.
+    assert_eq!(std::fs::read_to_string(&cache[0]).unwrap().lines().count(), 7);
+    #[cfg(unix)]
+    for private in [cache[0].clone(), file("report.html").into()] {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(std::fs::metadata(&private).unwrap().permissions().mode() & 0o777, 0o600, "{private:?}");
+    }
+}
+
+#[test]
+fn evaluate_estimates_groups_and_names_their_source() {
+    let dir = photo_folder(&PEOPLE);
+    let arguments = ["evaluate", dir.path().to_str().unwrap(), "--draws", "20", "--estimate-groups"];
+    let report: Value = serde_json::from_str(&run(&[&arguments[..], &["--json"]].concat())).unwrap();
+    let groups = report["groups"].as_array().unwrap();
+    let columns: std::collections::BTreeSet<&str> =
+        groups.iter().map(|group| group["column"].as_str().unwrap()).collect();
+    assert!(!columns.is_empty() && columns.iter().all(|column| column.ends_with(", estimated")), "{columns:?}");
+    let text = run(&arguments);
+    assert!(text.contains("Groups estimated from the photos by the networks of the pack"), "{text}");
 }
