@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod app;
+pub mod calibration;
 pub mod cli;
 pub mod compute;
 pub mod domain;

@@ -5,6 +5,7 @@ mod analyze;
 mod application;
 mod backup;
 mod bench;
+mod calibrate;
 mod config;
 mod database;
 mod doctor;
@@ -82,6 +83,8 @@ enum Command {
     /// Import, export and check the templates of an application.
     #[command(subcommand)]
     Gallery(gallery::Command),
+    /// Learn a threshold from the gallery of an application: how often people who are not enrolled match.
+    Calibrate(calibrate::Arguments),
     /// Show what retention holds back, and confirm it.
     #[command(subcommand)]
     Retention(retention::Command),
@@ -248,6 +251,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Admin(command) => runtime.block_on(admin::run(settings, command)),
         Command::Analyze(arguments) => runtime.block_on(analyze::run(settings, arguments)),
         Command::Gallery(command) => runtime.block_on(gallery::run(settings, command)),
+        Command::Calibrate(arguments) => runtime.block_on(calibrate::run(settings, arguments)),
         Command::Retention(command) => runtime.block_on(retention::run(settings, command)),
         Command::Key(command) => runtime.block_on(key::run(settings, command)),
         Command::Backup(arguments) => runtime.block_on(backup::run(settings, arguments)),

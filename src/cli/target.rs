@@ -15,6 +15,13 @@ pub(super) struct Target {
     app: Option<String>,
 }
 
+impl Target {
+    /// The application of this id, or the only one.
+    pub(super) fn new(app: Option<String>) -> Self {
+        Self { app }
+    }
+}
+
 /// Samples read from the store at a time.
 pub(super) const PAGE: usize = 1024;
 

@@ -26,6 +26,7 @@ mod photo;
 mod quality;
 mod score;
 mod similarity;
+mod split_mix;
 mod time;
 
 pub use actor::{Actor, ActorError};
@@ -53,4 +54,5 @@ pub use photo::{DecodeFault, PhotoFormat, PhotoFormats};
 pub use quality::{Demography, Quality};
 pub use score::{Limit, Verdict};
 pub use similarity::{Calibration, CalibrationError, Cosine, Similarity};
+pub use split_mix::SplitMix;
 pub use time::{parse_rfc3339, rfc3339};

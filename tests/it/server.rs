@@ -3,6 +3,7 @@
 
 mod admin;
 mod backup;
+mod calibrate;
 mod clock;
 mod closing;
 mod cluster;

@@ -12,9 +12,9 @@ use serde_json::json;
 use super::super::CliError;
 use super::super::output::outln;
 use super::milliseconds;
-use super::synthetic::{Person, SplitMix, SyntheticFaces};
+use super::synthetic::{Person, SyntheticFaces};
 use crate::app;
-use crate::domain::{AppId, Embedding, Revision, SampleId, stopwatch};
+use crate::domain::{AppId, Embedding, Revision, SampleId, SplitMix, stopwatch};
 use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, MemoryMatcher, Sample, SearchStats};
 use crate::settings::Settings;
 

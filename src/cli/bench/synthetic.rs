@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::super::CliError;
 use super::super::ndjson::Line;
-use crate::domain::{Embedding, ModelTag};
+use crate::domain::{Embedding, ModelTag, SplitMix};
 
 /// Generates people and photos of them.
 ///
@@ -39,7 +39,7 @@ impl SyntheticFaces {
                 between: None,
                 within: None,
                 tag: ModelTag::new("random"),
-                random: SplitMix(seed),
+                random: SplitMix::new(seed),
             }),
         }
     }
@@ -92,7 +92,7 @@ impl SyntheticFaces {
             between: Some(factor(&between, dimension)),
             within: Some(factor(&within, dimension)),
             tag: ModelTag::new(&tag.unwrap_or_default()),
-            random: SplitMix(seed),
+            random: SplitMix::new(seed),
         })
     }
 
@@ -116,7 +116,7 @@ impl SyntheticFaces {
     }
 
     fn deviation(&mut self, within: bool) -> Vec<f64> {
-        let noise: Vec<f64> = (0..self.dimension).map(|_| self.random.normal()).collect();
+        let noise: Vec<f64> = (0..self.dimension).map(|_| normal(&mut self.random)).collect();
         match if within { &self.within } else { &self.between } {
             Some(lower) => lower
                 .chunks_exact(self.dimension)
@@ -156,34 +156,11 @@ fn factor(covariance: &[f64], n: usize) -> Vec<f64> {
     }
 }
 
-/// Steele, Lea and Flood's SplitMix64: a small generator with a seed, so that two runs measure
-/// the same vectors.
-pub(super) struct SplitMix(u64);
-
-impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Below `n`.
-    pub(super) fn below(&mut self, n: usize) -> usize {
-        (self.next() % n.max(1) as u64) as usize
-    }
-
-    /// Close to normal, with variance 1: the sum of four uniform numbers.
-    fn normal(&mut self) -> f64 {
-        let bits = self.next();
-        let sum: u64 = (0..4).map(|part| (bits >> (16 * part)) & 0xffff).sum();
-        (sum as f64 / 65_536.0 - 2.0 + 2.0 / 65_536.0) * 3f64.sqrt()
-    }
-
-    pub(super) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
+/// Close to normal, with variance 1: the sum of four uniform numbers.
+fn normal(random: &mut SplitMix) -> f64 {
+    let bits = random.bits();
+    let sum: u64 = (0..4).map(|part| (bits >> (16 * part)) & 0xffff).sum();
+    (sum as f64 / 65_536.0 - 2.0 + 2.0 / 65_536.0) * 3f64.sqrt()
 }
 
 #[cfg(test)]
@@ -207,7 +184,7 @@ mod tests {
     #[test]
     fn generated_numbers_are_close_to_normal() {
         let mut random = SplitMix::new(1);
-        let numbers: Vec<f64> = (0..100_000).map(|_| random.normal()).collect();
+        let numbers: Vec<f64> = (0..100_000).map(|_| normal(&mut random)).collect();
         let mean = numbers.iter().sum::<f64>() / 1e5;
         let variance = numbers.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / 1e5;
         assert!(mean.abs() < 0.02 && (variance - 1.0).abs() < 0.02, "{mean} {variance}");
