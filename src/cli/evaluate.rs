@@ -84,7 +84,7 @@ pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), 
     let pack = app::model_pack(&settings)?;
     let threshold = threshold(&settings, &pack)?;
     let mut cache = match &arguments.cache {
-        Some(dir) => Some(Cache::open(dir, &pack.version(), &settings, arguments.faces)?),
+        Some(dir) => Some(Cache::open(dir, &pack, &settings, arguments.faces)?),
         None => None,
     };
     if let Some(cache) = &cache {
@@ -152,8 +152,11 @@ fn write_report(arguments: &Arguments, report: &Report) -> Result<(), CliError> 
     }
 }
 
-/// Writes a file that only its owner can read.
+/// Writes a file that only its owner can read. A pipe or a device is written to as it is.
 fn write(file: &Path, text: &str) -> Result<(), CliError> {
+    if std::fs::metadata(file).is_ok_and(|found| !found.is_file()) {
+        return std::fs::write(file, text).map_err(CliError::file(file));
+    }
     app::write_private(file, text.as_bytes()).map_err(CliError::file(file))
 }
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::super::CliError;
 use crate::app;
 use crate::domain::Subject;
-use crate::engine::Sha256Digest;
+use crate::engine::{ModelPack, Sha256Digest};
 use crate::evaluation::{Estimated, FaceRecord, PhotoOutcome};
 use crate::settings::Settings;
 
@@ -42,20 +42,24 @@ pub(super) struct Cache {
 impl Cache {
     /// Opens the file of this pack and these settings in a folder, or creates it. A line that is damaged, as the last one
     /// after an interruption may be, is ignored.
-    pub(super) fn open(dir: &Path, pack: &str, settings: &Settings, subject: Subject) -> Result<Self, CliError> {
+    pub(super) fn open(dir: &Path, pack: &ModelPack, settings: &Settings, subject: Subject) -> Result<Self, CliError> {
         app::make_private_dir(dir).map_err(CliError::file(dir))?;
-        let path = dir.join(format!("analyses-{}.jsonl", fingerprint(pack, settings, subject)));
+        let path = dir.join(format!("analyses-{}.jsonl", fingerprint(&pack.version(), settings, subject)));
         let text = match std::fs::read(&path) {
             Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => return Err(CliError::file(&path)(error)),
         };
-        let outcomes = text.lines().filter_map(parse).collect();
+        let dimension = pack.embedder.dimension;
+        let outcomes = text.lines().filter_map(|line| parse(line, dimension)).collect();
         let mut options = OpenOptions::new();
         options.append(true).create(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(&path).map_err(CliError::file(&path))?;
+        // The file may be older, or a copy.
+        #[cfg(unix)]
+        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(CliError::file(&path))?;
         if !text.is_empty() && !text.ends_with('\n') {
             file.write_all(b"\n").map_err(CliError::file(&path))?;
         }
@@ -103,14 +107,18 @@ fn line(sha256: &str, outcome: &PhotoOutcome) -> Line {
     line
 }
 
-fn parse(text: &str) -> Option<(String, PhotoOutcome)> {
+/// Reads a line; `None` when it is damaged.
+fn parse(text: &str, dimension: usize) -> Option<(String, PhotoOutcome)> {
     let line: Line = serde_json::from_str(text).ok()?;
     let outcome = match (line.fault, line.embedding) {
         (Some(kind), None) => PhotoOutcome::Fault(kind),
         (None, Some(embedding)) => {
             let bytes = STANDARD.decode(embedding).ok()?;
             let values = bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
-            let embedding: Vec<f32> = values.collect();
+            let embedding: Vec<f32> = values.filter(|value| value.is_finite()).collect();
+            if embedding.len() != dimension {
+                return None;
+            }
             PhotoOutcome::Face(FaceRecord { embedding, crfiqa: line.crfiqa, estimated: line.estimated })
         }
         _ => return None,
@@ -127,13 +135,22 @@ mod tests {
         Settings::load(&Overrides::default()).unwrap()
     }
 
+    fn pack() -> ModelPack {
+        ModelPack::load(&Path::new(env!("CARGO_MANIFEST_DIR")).join("models")).unwrap()
+    }
+
     #[test]
     fn outcomes_are_read_back_and_a_damaged_line_is_ignored() {
         let dir = tempfile::tempdir().unwrap();
         let settings = settings();
-        let open = || Cache::open(dir.path(), "pack 1", &settings, Subject::Central).unwrap();
+        let pack = pack();
+        let open = || Cache::open(dir.path(), &pack, &settings, Subject::Central).unwrap();
         let estimated = Estimated { age: Some(40), gender: Some("female".to_owned()), race: None };
-        let face = FaceRecord { embedding: vec![0.6, -0.8], crfiqa: Some(0.123_456_789), estimated: Some(estimated) };
+        let face = FaceRecord {
+            embedding: vec![-0.125; pack.embedder.dimension],
+            crfiqa: Some(0.123_456_789),
+            estimated: Some(estimated),
+        };
         let face = PhotoOutcome::Face(face);
         let fault = PhotoOutcome::Fault("no_face".to_owned());
         let mut cache = open();
@@ -141,6 +158,7 @@ mod tests {
         std::fs::write(cache.path(), [&std::fs::read(cache.path()).unwrap()[..], b"{\"sha256\":\"bb\",\"emb"].concat())
             .unwrap();
         open().add("cc", &fault).unwrap();
+        open().add("dd", &PhotoOutcome::Face(FaceRecord::default())).unwrap();
         let read = open().outcomes;
         assert_eq!(read, HashMap::from([("aa".to_owned(), face), ("cc".to_owned(), fault)]));
     }
@@ -158,7 +176,9 @@ mod tests {
     fn only_the_owner_can_read_the_file() {
         use std::os::unix::fs::PermissionsExt as _;
         let dir = tempfile::tempdir().unwrap();
-        let cache = Cache::open(dir.path(), "pack", &settings(), Subject::Central).unwrap();
+        let open = || Cache::open(dir.path(), &pack(), &settings(), Subject::Central).unwrap();
+        std::fs::set_permissions(open().path(), std::fs::Permissions::from_mode(0o644)).unwrap();
+        let cache = open();
         assert_eq!(std::fs::metadata(cache.path()).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }
