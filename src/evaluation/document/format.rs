@@ -36,13 +36,13 @@ fn with_interval(estimate: &Estimate, text: fn(f64) -> String) -> String {
     }
 }
 
-/// A count with groups of three digits.
+/// A count with groups of three digits, which stay on one line.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            text.push(' ');
+            text.push('\u{a0}');
         }
         text.push(digit);
     }
@@ -65,7 +65,7 @@ mod tests {
             ["0", "15.8 %", "1.58 %", "0.158 %", "1.0e-3 %"]
         );
         assert_eq!([0.0, 9.94e-6].map(small), ["0", "9.9e-6"]);
-        assert_eq!([7, 999, 1_000, 87_307_271].map(count), ["7", "999", "1 000", "87 307 271"]);
+        assert_eq!([7, 999, 1_000, 87_307_271].map(count), ["7", "999", "1\u{a0}000", "87\u{a0}307\u{a0}271"]);
         let estimate = Estimate { rate: 0.02, low: Some(0.01), high: Some(0.03) };
         assert_eq!(percent_interval(&estimate), "2.00 % (1.00 % to 3.00 %)");
         assert_eq!(small_interval(&Estimate { high: None, ..estimate }), "2.0e-2");

@@ -91,7 +91,9 @@ fn rates_table(rates: &Rates, title: &str) -> Table {
 pub(super) fn identification(evaluation: &Evaluation) -> Option<Section> {
     let identification = &evaluation.identification;
     let mut notes = vec![
-        "Open set: some people are not enrolled. Each draw chooses who is enrolled, with one photo each.".to_owned(),
+        "Open set: some people are not enrolled. Each draw chooses who is enrolled, with one photo each. By search each \
+         search counts alike, by person each person."
+            .to_owned(),
     ];
     let mut table = Table::new("Measured galleries", &["gallery", "counted", "rate", "cosine", "FNIR (95 % interval)"]);
     let mut in_force = Table::new("At the threshold in force", &["gallery", "counted", "FPIR", "FNIR"]);
@@ -100,7 +102,8 @@ pub(super) fn identification(evaluation: &Evaluation) -> Option<Section> {
         notes.push(gallery_note(gallery));
         for (weighting, _) in WEIGHTINGS {
             let rates = gallery.rates.get(weighting);
-            let start = || [count(gallery.size as u64), short(weighting).to_owned()];
+            let counted = if weighting == Weighting::Comparison { "by search" } else { "by person" };
+            let start = || [count(gallery.size as u64), counted.to_owned()];
             let mut row = |rate: String, cosine: String, fnir: &Estimate| {
                 table.row(start().into_iter().chain([rate, cosine, percent_interval(fnir)]));
             };
