@@ -95,6 +95,19 @@ function pose({ quality = {}, box }) {
   return [degrees.length && text("pose", degrees.join(" · ")), box && text("size", t("measure.pixels", { w: box.w, h: box.h }))].filter(Boolean);
 }
 
+/** A face with the limits that a trace names. */
+export function traced(face) {
+  const judged = (face.trace ?? []).filter(({ limit, step }) => limit && step !== "decide");
+  const form = ({ atLeast, atMost, below }) => (atMost !== undefined ? { within: [atLeast, atMost] } : atLeast !== undefined ? { atLeast } : { below });
+  return { ...face, limits: Object.fromEntries(judged.map(({ step, limit }) => [step, form(limit)])) };
+}
+
+/** How long each step of a trace took. */
+export function times(trace) {
+  const parts = trace.filter(({ milliseconds }) => milliseconds !== undefined).map(({ step, milliseconds }) => t(`trace.${step}`, { n: number(milliseconds, 1) }));
+  return h("p", { class: "hint times" }, t("trace.times", { parts: parts.join(" · ") }));
+}
+
 /** What fails, the most useful first. */
 export function failures(face) {
   return ORDER.filter((name) => face.quality?.[name]?.fine === false);

@@ -133,15 +133,7 @@ pub fn models_dir(settings: &Settings) -> Result<PathBuf, StartError> {
 /// # Errors
 /// When it does not exist or cannot be read.
 pub fn model_pack(settings: &Settings) -> Result<ModelPack, StartError> {
-    Ok(ModelPack::load(&models_dir(settings)?)?)
-}
-
-fn invalid(key: &str, value: &str, message: String) -> SettingsError {
-    SettingsError::Value { key: key.to_owned(), value: format!(" = {value:?}"), message }
-}
-
-fn engine_config(settings: &Settings) -> Result<EngineConfig, StartError> {
-    let mut pack = model_pack(settings)?;
+    let mut pack = ModelPack::load(&models_dir(settings)?)?;
     for (measure, limit) in settings.quality.iter().filter(|(_, limit)| !limit.is_empty()) {
         let invalid = |message: String| invalid(&format!("quality.{measure}"), limit, message);
         pack.fine.set(measure, limit).map_err(invalid)?;
@@ -150,8 +142,16 @@ fn engine_config(settings: &Settings) -> Result<EngineConfig, StartError> {
         let invalid = |message: String| invalid(&format!("faces.{name}"), limit, message);
         pack.faces.set(name, limit).map_err(invalid)?;
     }
+    Ok(pack)
+}
+
+fn invalid(key: &str, value: &str, message: String) -> SettingsError {
+    SettingsError::Value { key: key.to_owned(), value: format!(" = {value:?}"), message }
+}
+
+fn engine_config(settings: &Settings) -> Result<EngineConfig, StartError> {
     Ok(EngineConfig {
-        pack: Arc::new(pack),
+        pack: Arc::new(model_pack(settings)?),
         limits: DecodeLimits {
             pixels: settings.limits.photo_pixels,
             formats: settings.photo.formats,

@@ -334,6 +334,13 @@ export default {
   "identify.open": "Show the person",
   "identify.enrollAs": "Enroll as …",
   "identify.notLooked": "The photo cannot be used",
+  "trace.times": "Time: {parts}",
+  "trace.wait": "waiting {n} ms",
+  "trace.decode": "decoding {n} ms",
+  "trace.detect": "finding the face {n} ms",
+  "trace.embed": "its template {n} ms",
+  "trace.assess": "its measures {n} ms",
+  "trace.search": "searching {n} ms",
   "identify.largest": "Take the largest face",
 
   "import.lead": "Many people at once. You see who gets which photos before anything is sent.",

@@ -334,6 +334,13 @@ export default {
   "identify.open": "Ver a la persona",
   "identify.enrollAs": "Inscribir como …",
   "identify.notLooked": "La foto no se puede usar",
+  "trace.times": "Tiempo: {parts}",
+  "trace.wait": "espera {n} ms",
+  "trace.decode": "decodificación {n} ms",
+  "trace.detect": "búsqueda de la cara {n} ms",
+  "trace.embed": "su plantilla {n} ms",
+  "trace.assess": "sus medidas {n} ms",
+  "trace.search": "consulta de la galería {n} ms",
   "identify.largest": "Tomar la cara más grande",
 
   "import.lead": "Muchas personas a la vez. Usted ve quién recibe qué fotos antes de enviar nada.",

@@ -8,7 +8,7 @@ import { go, href } from "../router.js";
 import { badge, button, card, code, errorView, field, head, notice, skeleton, tabs } from "../ui.js";
 import { addresses, carry, photoForm, photoPlace } from "../photos.js";
 import { photograph } from "../camera.js";
-import { checks, health, photoView, scale } from "../face.js";
+import { checks, health, photoView, scale, times, traced } from "../face.js";
 import { MANY_FACES, namesOf, personField, personHref, refusal } from "../people.js";
 
 /** People who are shown where none matches. */
@@ -35,7 +35,7 @@ export default function page(context) {
     if (person && !id) return person.input.focus();
     place.classList.add("compact");
     put(result, skeleton(6));
-    const asked = { faces, check_liveness: liveness.read() || undefined, check_deepfake: deepfake.read() || undefined };
+    const asked = { faces, check_liveness: liveness.read() || undefined, check_deepfake: deepfake.read() || undefined, trace: verifies ? undefined : true };
     const path = at`applications/${appId}/` + (verifies ? "verify" : "identify");
     try {
       const answer = await request("POST", path, { body: photoForm([file], verifies ? { templateId: id } : {}), query: asked, signal });
@@ -70,7 +70,7 @@ export default function page(context) {
   }
 
   function show(file, found, names, transactionId, id) {
-    const face = found.firstFace ?? found;
+    const face = traced(found.firstFace ?? found);
     const verdict = verifies ? compared(found, id, names[id]) : identified(found, file, names);
     put(
       result,
@@ -78,7 +78,7 @@ export default function page(context) {
         "div",
         { class: "seen" },
         h("div", { class: "card" }, photoView(urls.of(file), face, t("identify.photo"))),
-        h("div", { class: "page" }, verdict, card(t("health.title"), null, health(face), transactionId && h("p", { class: "hint transaction" }, t("error.transaction"), " ", code(transactionId)))),
+        h("div", { class: "page" }, verdict, card(t("health.title"), null, health(face), found.trace && times(found.trace), transactionId && h("p", { class: "hint transaction" }, t("error.transaction"), " ", code(transactionId)))),
       ),
     );
     spoken.textContent = verdict.querySelector(".verdict").textContent;

@@ -93,7 +93,7 @@ impl App {
             matcher.clone(),
             store.clone(),
             snapshots(&settings),
-            policy(&settings, pack.operating_point())?,
+            policy(&settings, &pack)?,
             Clock::system(),
         );
         service.applications().refresh().await?;
@@ -297,10 +297,11 @@ fn snapshots(settings: &Settings) -> Option<SnapshotConfig> {
     (settings.snapshots.every_s > 0).then_some(config)
 }
 
-fn policy(settings: &Settings, operating_point: f32) -> Result<Policy, StartError> {
+fn policy(settings: &Settings, pack: &ModelPack) -> Result<Policy, StartError> {
     Ok(Policy {
-        calibration: calibration(settings, operating_point)?,
+        calibration: calibration(settings, pack.operating_point())?,
         threshold: settings.matching.threshold,
+        limits: pack.fine,
         refuse_failed_checks: settings.policy.refuse_failed_checks,
         attributes: settings.policy.attributes,
         max_candidates: settings.matching.max_candidates,

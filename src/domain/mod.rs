@@ -15,6 +15,7 @@ pub mod details;
 mod embedding;
 mod face;
 mod fault;
+mod fine_limits;
 mod guard;
 mod id;
 mod idempotency_key;
@@ -40,6 +41,7 @@ pub use details::{DetailError, DetailFault, Details, DetailsPatch, Field};
 pub use embedding::{Embedding, EmbeddingError, ModelTag};
 pub use face::{BoundingBox, Landmarks, Point, Pose};
 pub use fault::{PhotoFault, Shortfall};
+pub use fine_limits::FineLimits;
 pub use guard::{CurveError, EnrollRules, FalseMatchCurve, Guard, Quota};
 pub use id::{
     AdminSessionId, AdminTokenId, AdministratorId, AppId, IdError, ProbeId, Revision, SampleId, TemplateId,

@@ -28,7 +28,7 @@ use crate::image::Photo;
 pub use crate::image::DecodeLimits;
 pub use digest::Sha256Digest;
 pub use error::{InferenceError, LoadError};
-pub use model_pack::{FineLimits, ModelFile, ModelPack, RuntimeComponent, RuntimeProvenance, TemplateCheckRates};
+pub use model_pack::{ModelFile, ModelPack, RuntimeComponent, RuntimeProvenance, TemplateCheckRates};
 pub use pipeline::{Engine, EngineConfig};
 pub use pool::{EnginePool, Worker};
 pub use template_check::{TemplateCheck, TemplateCheckError};

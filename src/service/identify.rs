@@ -1,7 +1,9 @@
 //! Identify: whose face is this, among the templates of one application?
 
+use std::time::Duration;
+
 use super::{Caller, Decision, Error, PhotoOptions, Service};
-use crate::domain::{Analysis, AnalysisRequest, SampleId, Scope, Similarity, TemplateId};
+use crate::domain::{Analysis, AnalysisRequest, SampleId, Scope, Similarity, TemplateId, stopwatch};
 use crate::engine::EmbeddingSender;
 use crate::gallery::{Hit, Ranked};
 use crate::image::Photo;
@@ -46,6 +48,8 @@ pub struct Examined {
     pub candidates: Vec<Candidate>,
     /// What explains the outcome.
     pub decision: Decision,
+    /// How long the gallery was searched.
+    pub searched: Duration,
 }
 
 impl Examined {
@@ -68,6 +72,8 @@ pub struct Identified {
     pub candidates: Option<Vec<Match>>,
     /// What explains the outcome.
     pub decision: Decision,
+    /// How long the gallery was searched.
+    pub searched: Duration,
 }
 
 impl Service {
@@ -78,10 +84,10 @@ impl Service {
     pub async fn identify(&self, caller: &Caller, photo: Photo, options: IdentifyOptions) -> Result<Identified, Error> {
         let limit = options.candidates.unwrap_or(1).clamp(1, self.policy.max_candidates.max(1));
         // The runner-up belongs to the decision; only who may read the gallery learns about it.
-        let searched = if caller.require(Scope::Read).is_ok() { limit.max(2) } else { limit };
+        let wanted = if caller.require(Scope::Read).is_ok() { limit.max(2) } else { limit };
         let crop = caller.keep_probes.is_some();
-        let (mut analysis, ranked) =
-            self.analyze_and_search(caller, photo, options.photo_options, searched, crop).await?;
+        let (mut analysis, ranked, searched) =
+            self.analyze_and_search(caller, photo, options.photo_options, wanted, crop).await?;
         let decision = self.decision(caller, &ranked, options.threshold);
         self.offer_probe(caller, &mut analysis, &ranked);
         let near = self.near(&ranked, decision.threshold);
@@ -93,7 +99,7 @@ impl Service {
             .filter(|found| found.similarity.get() >= decision.threshold)
             .collect();
         let best = matches.first().cloned();
-        Ok(Identified { analysis, best, near, candidates: options.candidates.map(|_| matches), decision })
+        Ok(Identified { analysis, best, near, candidates: options.candidates.map(|_| matches), decision, searched })
     }
 
     /// Identifies the face on a photo, and explains the decision: the best templates whether they reach the threshold or
@@ -112,17 +118,18 @@ impl Service {
     ) -> Result<Examined, Error> {
         // The runner-up belongs to the decision.
         let limit = limit.clamp(2, self.policy.max_candidates.max(2));
-        let (analysis, ranked) = self.analyze_and_search(caller, photo, options, limit, false).await?;
+        let (analysis, ranked, searched) = self.analyze_and_search(caller, photo, options, limit, false).await?;
         let decision = self.decision(caller, &ranked, threshold);
         let candidate = |hit: Hit| Candidate {
             template: hit.template,
             sample: hit.sample,
             similarity: self.similarity(hit.cosine),
         };
-        Ok(Examined { analysis, candidates: ranked.hits.into_iter().map(candidate).collect(), decision })
+        Ok(Examined { analysis, candidates: ranked.hits.into_iter().map(candidate).collect(), decision, searched })
     }
 
-    /// Analyzes a photo, with a crop of its face if requested, and searches for the face.
+    /// Analyzes a photo, with a crop of its face if requested, and searches for the face. Returns how long the search took
+    /// as well.
     async fn analyze_and_search(
         &self,
         caller: &Caller,
@@ -130,17 +137,21 @@ impl Service {
         options: PhotoOptions,
         limit: usize,
         crop: bool,
-    ) -> Result<(Analysis, Ranked), Error> {
+    ) -> Result<(Analysis, Ranked, Duration), Error> {
         // The gallery is searched while the engine analyzes the rest of the face.
         let (sender, embedding) = EmbeddingSender::channel();
         let search = async {
             match embedding.await {
-                Ok(embedding) => self.search(caller, &embedding, limit).await,
+                Ok(embedding) => {
+                    let start = stopwatch();
+                    Ok((self.search(caller, &embedding, limit).await?, start.elapsed()))
+                }
                 Err(_) => Err(Error::internal("the engine returned no embedding")),
             }
         };
         let request = AnalysisRequest { crop, ..self.analysis_request(caller, options, true) };
-        let (analysis, ranked) = tokio::join!(self.analyze.analyze_with_sender(photo, request, sender), search);
-        Ok((analysis?, ranked?))
+        let (analysis, found) = tokio::join!(self.analyze.analyze_with_sender(photo, request, sender), search);
+        let (analysis, (ranked, searched)) = (analysis?, found?);
+        Ok((analysis, ranked, searched))
     }
 }

@@ -65,8 +65,8 @@ pub use verify::{Probe, Verified, VerifiedTemplate};
 pub use writability::Writability;
 
 use crate::domain::{
-    Analysis, AnalysisRequest, Calibration, Check, Checks, Clock, Cosine, Embedding, PhotoOptions, Similarity,
-    TenantKey,
+    Analysis, AnalysisRequest, Calibration, Check, Checks, Clock, Cosine, Embedding, FineLimits, PhotoOptions,
+    Similarity, TenantKey,
 };
 use crate::engine::{Analyze, AnalyzeError};
 use crate::gallery::{Matcher, MatcherFeed, Ranked};
@@ -85,6 +85,8 @@ pub struct Policy {
     pub calibration: Calibration,
     /// The similarity from which `identify` returns a match, and `verify` the same person.
     pub threshold: f64,
+    /// Where measures and checks are fine, as the engine judges them.
+    pub limits: FineLimits,
     /// Whether a photo that fails a requested check is refused at enrollment.
     pub refuse_failed_checks: bool,
     /// Whether age, gender and race are reported to the applications that have them enabled.

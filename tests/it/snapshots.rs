@@ -11,7 +11,7 @@ use semblance::gallery::{IndexedTemplate, Matcher, MatcherFeed, MemoryMatcher, S
 use semblance::service::{Policy, Service, SnapshotConfig};
 use semblance::store::{DatabaseConfig, ErasureReason, Key, KeySource, OnConflict, OpenOptions, Store, open};
 
-use crate::support::{ScriptedEngine, open_options};
+use crate::support::{ScriptedEngine, open_options, shipped_limits};
 
 pub(crate) const KEY: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 
@@ -140,6 +140,7 @@ impl Fixture {
         let policy = Policy {
             calibration: Calibration::Cosine,
             threshold: 0.5,
+            limits: shipped_limits(),
             refuse_failed_checks: false,
             attributes: true,
             max_candidates: 5,

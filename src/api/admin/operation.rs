@@ -136,6 +136,7 @@ pub(in crate::api) const IDENTIFY_QUERY: &[QueryParameter] = &[
         1,
         "List up to this many people, best first; absent: `identify.max_candidates`.",
     ),
+    QueryParameter::flag("trace", "Also list each step with what was measured, its limit, its time and what to do."),
 ];
 
 /// The parameters of a new person.

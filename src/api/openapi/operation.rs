@@ -168,6 +168,7 @@ pub(in crate::api) const IDENTIFY: Operation = Operation {
         Parameter::Threshold,
         Parameter::Candidates,
         Parameter::Faces,
+        Parameter::Trace,
     ],
     body: Some(RequestBody::Photo),
     replies: &[Reply::ok("The best match, or nulls when no template reaches the threshold.", |generator| {

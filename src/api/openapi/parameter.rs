@@ -28,10 +28,11 @@ pub(in crate::api) enum Parameter {
     Order,
     Cursor,
     Total,
+    Trace,
 }
 
 impl Parameter {
-    pub(super) const ALL: [Self; 21] = [
+    pub(super) const ALL: [Self; 22] = [
         Self::CheckLiveness,
         Self::CheckDeepfake,
         Self::Replace,
@@ -53,6 +54,7 @@ impl Parameter {
         Self::Order,
         Self::Cursor,
         Self::Total,
+        Self::Trace,
     ];
 
     pub(super) fn name(self) -> &'static str {
@@ -78,6 +80,7 @@ impl Parameter {
             Self::Order => "order",
             Self::Cursor => "cursor",
             Self::Total => "total",
+            Self::Trace => "trace",
         }
     }
 
@@ -149,6 +152,9 @@ impl Parameter {
             ),
             Self::Cursor => self.query("The `nextCursor` of the page before.", json!({ "type": "string" })),
             Self::Total => self.flag("Also count the templates."),
+            Self::Trace => {
+                self.flag("Also list each step with what was measured, its limit, its time and what a person can do.")
+            }
             Self::IfMatch => json!({
                 "name": self.name(),
                 "in": "header",

@@ -9,8 +9,9 @@ use super::decision::DecisionReply;
 use super::face::Score;
 use super::modern::ModernFace;
 use super::number::Number;
+use super::trace::{TraceStep, Traced};
 use crate::api::error::reason;
-use crate::domain::{Analysis, SampleId, Similarity, rfc3339};
+use crate::domain::{Analysis, FineLimits, SampleId, Similarity, rfc3339};
 use crate::service::{Candidate, Examined, Health, HealthFinding, HealthState, MergePreview, NearProbe, PersonExport};
 
 /// A face as the console shows it.
@@ -27,6 +28,9 @@ pub(in crate::api) struct ExaminedReply {
     /// The best people, best first, also below the threshold.
     candidates: Vec<CandidateReply>,
     decision: DecisionReply,
+    /// What happened, step by step; only when `trace` was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<Vec<TraceStep>>,
     #[serde(flatten)]
     face: ModernFace,
 }
@@ -51,12 +55,21 @@ impl From<&Candidate> for CandidateReply {
     }
 }
 
-/// Of an identification, with up to `limit` candidates.
-pub(in crate::api) fn examined(examined: &Examined, limit: usize) -> ExaminedReply {
+/// Of an identification, with up to `limit` candidates, and with a trace where the limits of the measures are given.
+pub(in crate::api) fn examined(examined: &Examined, limit: usize, trace: Option<&FineLimits>) -> ExaminedReply {
     ExaminedReply {
         search: examined.best().map(CandidateReply::from),
         candidates: examined.candidates.iter().take(limit).map(CandidateReply::from).collect(),
         decision: DecisionReply::full(&examined.decision),
+        trace: trace.map(|limits| {
+            TraceStep::all(&Traced {
+                analysis: &examined.analysis,
+                limits,
+                searched: examined.searched,
+                decision: &examined.decision,
+                similarity: examined.best().map(|best| best.similarity),
+            })
+        }),
         face: (&examined.analysis).into(),
     }
 }

@@ -11,18 +11,20 @@ mod readiness;
 mod samples;
 mod seed;
 mod templates;
+mod trace;
 
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Shape;
 use super::schema::{Similarity, TemplateId};
-use crate::domain::Analysis;
+use crate::domain::{Analysis, FineLimits};
 use crate::service::{Enrolled, Identified, Match, Suspicion, Verified};
 use decision::DecisionReply;
 use face::{BoxReply, LandmarksReply, Score};
 use number::Number;
 use seed::SeedFace;
+use trace::{TraceStep, Traced};
 
 pub(super) use examined::{
     ExaminedReply, HealthReply, MergePreviewReply, PersonExportReply, examined, face, health, merge_preview,
@@ -48,6 +50,9 @@ pub(super) struct IdentifiedReply<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     candidates: Option<Vec<Found<'a>>>,
     decision: DecisionReply,
+    /// What happened, step by step; only when `trace` was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<Vec<TraceStep>>,
 }
 
 /// A template that reaches the threshold.
@@ -67,9 +72,18 @@ impl<'a> From<&'a Match> for Found<'a> {
     }
 }
 
-/// Of an identification, for a caller who may read the gallery or not. Without a match the ids are null, never an empty text: one of the official clients would
+/// What a reply to an identification has beside the outcome.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Explained<'a> {
+    /// Whether the caller may read the gallery.
+    pub(super) may_read: bool,
+    /// The limits of the measures, if a trace was requested.
+    pub(super) trace: Option<&'a FineLimits>,
+}
+
+/// Of an identification. Without a match the ids are null, never an empty text: one of the official clients would
 /// show that as a match.
-pub(super) fn identified(found: &Identified, shape: Shape, may_read: bool) -> IdentifiedReply<'_> {
+pub(super) fn identified<'a>(found: &'a Identified, shape: Shape, explained: Explained<'_>) -> IdentifiedReply<'a> {
     let best = found.best.as_ref();
     IdentifiedReply {
         seed: shape.has_seed().then(|| seed::Identified {
@@ -81,7 +95,19 @@ pub(super) fn identified(found: &Identified, shape: Shape, may_read: bool) -> Id
             .has_modern()
             .then(|| modern::Identified { search: best.map(Found::from), face: (&found.analysis).into() }),
         candidates: found.candidates.as_ref().map(|found| found.iter().map(Found::from).collect()),
-        decision: if may_read { DecisionReply::full(&found.decision) } else { DecisionReply::own(&found.decision) },
+        decision: match explained.may_read {
+            true => DecisionReply::full(&found.decision),
+            false => DecisionReply::own(&found.decision),
+        },
+        trace: explained.trace.map(|limits| {
+            TraceStep::all(&Traced {
+                analysis: &found.analysis,
+                limits,
+                searched: found.searched,
+                decision: &found.decision,
+                similarity: best.map(|best| best.similarity),
+            })
+        }),
     }
 }
 

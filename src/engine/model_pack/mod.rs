@@ -4,7 +4,6 @@
 //! the pack's, and from the same bytes that were hashed.
 
 mod detector;
-mod fine;
 pub(super) mod golden;
 mod head;
 mod provenance;
@@ -16,7 +15,6 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 pub(super) use detector::{DetectorFamily, DetectorInput, DetectorSpec, Doubt, When};
-pub use fine::FineLimits;
 use golden::Golden;
 pub(super) use head::{DeepfakeSpec, HeadInput, HeadSpec, Output};
 pub use provenance::{RuntimeComponent, RuntimeProvenance};
@@ -26,7 +24,7 @@ pub(super) use template_check::TemplateCheckSpec;
 use super::LoadError;
 use super::collectors::refuse_telemetry;
 use super::digest::Sha256Digest;
-use crate::domain::{Check, CurveError, FalseMatchCurve, ModelTag};
+use crate::domain::{Check, CurveError, FalseMatchCurve, FineLimits, ModelTag};
 use crate::image::tensor::{Channels, Layout};
 
 /// The engine's whole configuration. The comments of `models/pack.toml` are the reference.

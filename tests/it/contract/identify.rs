@@ -102,3 +102,39 @@ async fn galleries_of_applications_are_separate() {
     let answer = call.form(&crate::support::Form::new().photo(&photo("ann"))).send().await;
     assert_eq!((answer.status, answer.json().at("result.templateId")), (200, &Json::Null));
 }
+
+#[tokio::test]
+async fn a_trace_lists_each_step_with_its_limit() {
+    let server = Server::start().await;
+    server.enroll("ann", &photo("ann")).await;
+    assert_eq!(server.send_photo("identify", &photo("ann")).await.json().find("result.trace"), None);
+    let call = "identify?trace=true&check_liveness=true";
+    let answer = server.send_photo(call, &photo("ann")).await.json();
+    let trace: serde_json::Value = serde_json::from_str(&answer.at("result.trace").to_string()).unwrap();
+    let trace = trace.as_array().unwrap();
+    let names: Vec<&str> = trace.iter().map(|step| step["step"].as_str().unwrap()).collect();
+    assert_eq!(names[..5], ["wait", "decode", "detect", "embed", "assess"]);
+    assert_eq!(names[17..], ["liveness", "yaw", "pitch", "search", "decide"]);
+    let step = |name: &str| trace.iter().find(|step| step["step"] == name).unwrap();
+    for timed in ["wait", "decode", "detect", "embed", "assess", "search"] {
+        assert!(step(timed)["milliseconds"].as_f64().unwrap() >= 0.0, "{timed}");
+    }
+    let pack: toml::Table = include_str!("../../../models/pack.toml").parse().unwrap();
+    let limit = pack["fine"]["flare"]["below"].as_float().unwrap();
+    let flare = step("flare");
+    assert_eq!((&flare["limit"]["below"], &flare["fine"]), (&limit.into(), &false.into()));
+    assert_eq!(flare["advice"], "keep lamps and windows behind the camera");
+    assert_eq!(step("exposure").get("advice"), None, "it is fine");
+    let decide = step("decide");
+    assert_eq!(
+        (&decide["value"], &decide["limit"]["atLeast"], &decide["fine"]),
+        (&1.into(), &0.75.into(), &true.into())
+    );
+
+    // Without a match nothing is said about how near anyone came.
+    let answer = server.send_photo(call, &photo("bob")).await.json();
+    let trace: serde_json::Value = serde_json::from_str(&answer.at("result.trace").to_string()).unwrap();
+    let decide = trace.as_array().unwrap().last().unwrap();
+    assert_eq!((decide.get("value"), &decide["fine"]), (None, &false.into()));
+    assert_eq!(server.send_photo("identify?trace=perhaps", &photo("ann")).await.status, 400);
+}

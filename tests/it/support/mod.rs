@@ -35,3 +35,9 @@ pub fn crypto() {
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
 }
+
+/// The limits of the shipped pack.
+pub fn shipped_limits() -> semblance::domain::FineLimits {
+    let pack: toml::Table = include_str!("../../../models/pack.toml").parse().unwrap();
+    pack["fine"].clone().try_into().unwrap()
+}

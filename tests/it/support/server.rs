@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use super::administrators::MemoryAdministrators;
 use super::index::PlainIndex;
 use super::store::MemoryStore;
-use super::{Answer, Call, Form, ScriptedEngine};
+use super::{Answer, Call, Form, ScriptedEngine, shipped_limits};
 
 /// What a test wants to be different.
 pub struct Setup {
@@ -44,6 +44,7 @@ impl Default for Setup {
         let policy = Policy {
             calibration: Calibration::calibrated(0.499).unwrap(),
             threshold: 0.75,
+            limits: shipped_limits(),
             refuse_failed_checks: false,
             attributes: true,
             max_candidates: 5,

@@ -18,13 +18,15 @@ pub(in crate::api) async fn identify(
 ) -> Answer {
     let options = query.photo_options()?;
     let threshold = query.fraction("threshold")?;
+    let trace = query.flag("trace")?;
     let most = api.service().policy().max_candidates.max(2);
     let candidates = query.count("candidates", 1..=most)?.unwrap_or(most);
     api.service().require(options.checks)?;
     let photo = read_form(&api, &app.caller, request, ONE_PHOTO).await?.photo()?;
     let examined = api.service().examine(&app.caller, photo, options, threshold, candidates).await?;
     app.audit.threshold(examined.decision.threshold);
-    let reply = Outcome::result(&reply::examined(&examined, candidates));
+    let limits = api.service().policy().limits;
+    let reply = Outcome::result(&reply::examined(&examined, candidates, trace.then_some(&limits)));
     Ok(match examined.best() {
         Some(best) => {
             app.audit.template(&best.template);

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::domain::{Check, Limit, Measure};
+use super::{Check, Limit, Measure};
 
 /// One limit per measure and per check. The pack has the values and where they come from; the settings may have
 /// others.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
 #[serde(try_from = "BTreeMap<String, Limit>")]
 pub struct FineLimits {
     measures: [Limit; Measure::COUNT],
@@ -66,7 +66,7 @@ mod tests {
     use crate::domain::FineWhen;
 
     fn shipped() -> BTreeMap<String, Limit> {
-        let pack: toml::Table = include_str!("../../../models/pack.toml").parse().unwrap();
+        let pack: toml::Table = include_str!("../../models/pack.toml").parse().unwrap();
         pack["fine"].clone().try_into().unwrap()
     }
 
