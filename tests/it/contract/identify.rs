@@ -131,7 +131,7 @@ async fn a_trace_lists_each_step_with_its_limit() {
         (&1.into(), &0.75.into(), &true.into())
     );
 
-    // Without a match nothing is said about how near anyone came.
+    // Without a match the reply does not show how near anyone came.
     let answer = server.send_photo(call, &photo("bob")).await.json();
     let trace: serde_json::Value = serde_json::from_str(&answer.at("result.trace").to_string()).unwrap();
     let decide = trace.as_array().unwrap().last().unwrap();
