@@ -1,29 +1,23 @@
 //! Random numbers that a seed repeats.
 
-/// `SplitMix64` (Steele, Lea, Flood 2014).
+use crate::domain::SplitMix;
+
+/// The numbers of one draw.
 #[derive(Debug, Clone)]
-pub(super) struct Random(u64);
+pub(super) struct Random(SplitMix);
 
 impl Random {
     /// Numbers of one draw of many: draws are independent of the order and the threads in which they are made.
     pub(super) fn for_draw(seed: u64, draw: usize) -> Self {
-        let mut seeds = Self(seed);
-        let start = seeds.next();
-        let mut random = Self(start ^ (draw as u64).wrapping_mul(0xd134_2543_de82_ef95));
-        random.next();
-        random
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        let start = SplitMix::new(seed).bits();
+        let mut random = SplitMix::new(start ^ (draw as u64).wrapping_mul(0xd134_2543_de82_ef95));
+        random.bits();
+        Self(random)
     }
 
     /// A number below `count`, which is not 0. Its bias, `count` in 2^64, is far below what any draw shows.
     pub(super) fn below(&mut self, count: usize) -> usize {
-        ((u128::from(self.next()) * count as u128) >> 64) as usize
+        ((u128::from(self.0.bits()) * count as u128) >> 64) as usize
     }
 
     /// How often each of `count` people is drawn when as many are drawn with replacement.
