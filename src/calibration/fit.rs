@@ -2,11 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::genuine::Z95;
+use super::estimate::Estimate;
 use super::goodness::{self, Goodness};
 use super::impostors::{Impostors, Pair, PairScore};
 use super::pareto::{Censored, Excess, Pareto};
-use crate::domain::SplitMix;
+use crate::domain::{SplitMix, Z95, fmr, fpir, percentiles};
 
 /// People that a fit needs. docs/calibrate.md has the figures of smaller galleries.
 pub const MIN_PEOPLE: usize = 200;
@@ -17,28 +17,6 @@ pub(super) const MIN_SCORES: usize = 1000;
 /// Pairs of the gallery that are expected to reach a threshold; with fewer, the threshold rests on the shape of the tail alone. At
 /// FPIR 1 % and 1000 people this is a gallery of 10 times as many.
 pub const MIN_EXPECTED_PAIRS: f64 = 0.5;
-
-/// An estimate with its 95 % interval.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Estimate {
-    /// The estimate.
-    pub value: f64,
-    /// The lower end of the interval.
-    pub low: f64,
-    /// The upper end.
-    pub high: f64,
-}
-
-/// FPIR of a gallery of some people at a false match rate of one person with one other: 1 - (1 - FMR)^N, as if the comparisons
-/// of one search were independent.
-pub fn fpir(fmr: f64, gallery: f64) -> f64 {
-    -(gallery * (-fmr.clamp(0.0, 1.0)).ln_1p()).exp_m1()
-}
-
-/// The inverse of [`fpir`].
-pub fn fmr(fpir: f64, gallery: f64) -> f64 {
-    -((-fpir.clamp(0.0, 1.0)).ln_1p() / gallery).exp_m1()
-}
 
 /// The false match rate of one person with one other from a cutoff on.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -101,7 +79,14 @@ struct Scores<'a> {
     scores: &'a [PairScore],
 }
 
-impl Scores<'_> {
+impl<'a> Scores<'a> {
+    /// The scores above the one that `count` scores exceed or equal. `None` where there are not more scores than that.
+    fn highest(impostors: &'a Impostors, count: usize) -> Option<Self> {
+        let cutoff = f64::from(impostors.searches.get(count)?.cosine);
+        let above = impostors.searches.iter().take_while(|score| f64::from(score.cosine) > cutoff).count();
+        Some(Self { cutoff, scores: impostors.searches.get(..above)? })
+    }
+
     fn excesses(&self, weight: impl Fn(Pair) -> f64) -> Vec<Excess> {
         let value = |score: &PairScore| f64::from(score.cosine) - self.cutoff;
         self.scores.iter().map(|score| Excess { value: value(score), weight: weight(score.pair) }).collect()
@@ -118,12 +103,10 @@ impl Fit {
         rounds: Rounds,
         random: &mut SplitMix,
     ) -> Option<Self> {
-        let cutoff = f64::from(impostors.searches.get(count)?.cosine);
-        let above = impostors.searches.iter().take_while(|score| f64::from(score.cosine) > cutoff).count();
-        let scores = Scores { cutoff, scores: impostors.searches.get(..above)? };
-        let pairs = impostors.pairs as f64;
+        let scores = Scores::highest(impostors, count)?;
+        let (above, pairs) = (scores.scores.len(), impostors.pairs as f64);
         let excesses = scores.excesses(|_| 1.0);
-        let tail = Tail { cutoff, rate: above as f64 / pairs, pareto: Pareto::fit(&excesses, None)? };
+        let tail = Tail { cutoff: scores.cutoff, rate: above as f64 / pairs, pareto: Pareto::fit(&excesses, None)? };
         let samples = bootstrap(impostors.people, left_out, &scores, rounds.intervals, random, |excesses| {
             Pareto::fit(excesses, None)
         });
@@ -192,18 +175,16 @@ pub fn outliers(
     samples_per_person: f64,
     random: &mut SplitMix,
 ) -> Option<Vec<Outlier>> {
-    let cutoff = f64::from(impostors.searches.get(count)?.cosine);
+    let scores = Scores::highest(impostors, count)?;
     let beyond = ((count as f64 * CENSORED) as usize).max(1);
-    let limit = f64::from(impostors.searches.get(beyond)?.cosine) - cutoff;
-    let above = impostors.searches.iter().take_while(|score| f64::from(score.cosine) > cutoff).count();
-    let scores = Scores { cutoff, scores: impostors.searches.get(..above)? };
+    let limit = f64::from(impostors.searches.get(beyond)?.cosine) - scores.cutoff;
     let fit = |excesses: &[Excess]| {
         let (inside, outside): (Vec<Excess>, Vec<Excess>) = excesses.iter().partition(|e| e.value <= limit);
         let censored = Censored { at: limit, weight: outside.iter().map(|excess| excess.weight).sum() };
         Pareto::fit(&inside, Some(censored))
     };
-    let rate = above as f64 / impostors.pairs as f64;
-    let tail = Tail { cutoff, rate, pareto: fit(&scores.excesses(|_| 1.0))? };
+    let rate = scores.scores.len() as f64 / impostors.pairs as f64;
+    let tail = Tail { cutoff: scores.cutoff, rate, pareto: fit(&scores.excesses(|_| 1.0))? };
     let tails = bootstrap(impostors.people, left_out, &scores, OUTLIER_ROUNDS, random, fit);
     // A pair is as similar as its most similar samples, of several searches.
     let searches = impostors.pairs as f64 * samples_per_person;
@@ -254,14 +235,10 @@ fn bootstrap(
     tails
 }
 
-/// The estimate with the 2.5 % and 97.5 % quantiles of the bootstrap.
-fn interval(value: f64, mut samples: Vec<f64>) -> Estimate {
-    samples.sort_by(f64::total_cmp);
-    let quantile = |share: f64| {
-        let at = ((samples.len() as f64 - 1.0).max(0.0) * share).round() as usize;
-        samples.get(at).copied().unwrap_or(value)
-    };
-    Estimate { value, low: quantile(0.025).min(value), high: quantile(0.975).max(value) }
+/// The estimate with the 2.5th and the 97.5th percentile of the bootstrap.
+fn interval(value: f64, samples: Vec<f64>) -> Estimate {
+    let (low, high) = percentiles(samples).unwrap_or((value, value));
+    Estimate { value, low: low.min(value), high: high.max(value) }
 }
 
 #[cfg(test)]
@@ -300,12 +277,6 @@ mod tests {
         let people: Vec<Person<'_>> = rows.iter().map(|row| vec![row.as_slice()]).collect();
         let measure = Measure { left_out: left_out.clone(), keep: count + 1, list: 100, threshold, threads: 1 };
         Impostors::measure(&people, &measure)
-    }
-
-    #[test]
-    fn fpir_and_fmr_are_inverse() {
-        assert!((fpir(1e-5, 1680.0) - 0.01666).abs() < 1e-4);
-        assert!((fmr(fpir(1e-7, 2e4), 2e4) / 1e-7 - 1.0).abs() < 1e-9);
     }
 
     /// Random directions have a tail that is known exactly. Of 10 intervals of 95 %, 8 or more hold but for one time in 100.

@@ -1,6 +1,8 @@
 //! Comparisons of one person's samples with each other: how many people a threshold costs.
 
-use super::impostors::{Person, dot};
+use super::estimate::Estimate;
+use super::impostors::{Person, cosine};
+use crate::domain::wilson;
 
 /// The searches of people who have several samples: each sample against the others of its person.
 #[derive(Debug, Clone, Default)]
@@ -8,20 +10,6 @@ pub struct Genuine {
     /// For each of these people, the highest cosine of each sample to another one of the same person.
     people: Vec<Vec<f32>>,
 }
-
-/// A share with its interval.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Share {
-    /// The share.
-    pub value: f64,
-    /// The lower end of its 95 % interval.
-    pub low: f64,
-    /// The upper end.
-    pub high: f64,
-}
-
-/// The quantile of the normal distribution for two-sided 95 % intervals.
-pub(super) const Z95: f64 = 1.959_963_985;
 
 impl Genuine {
     /// Compares the samples of each person. Copies of one photo (a cosine of 1, but for rounding) are no comparison.
@@ -32,7 +20,7 @@ impl Genuine {
             let mut scores = Vec::new();
             for (at, probe) in samples.iter().enumerate() {
                 let others = samples.iter().enumerate().filter(|(other, _)| *other != at);
-                let cosines = others.map(|(_, sample)| dot(probe, sample)).filter(|cosine| *cosine < COPY);
+                let cosines = others.map(|(_, sample)| cosine(probe, sample)).filter(|cosine| *cosine < COPY);
                 scores.extend(cosines.max_by(f32::total_cmp));
             }
             if !scores.is_empty() {
@@ -59,22 +47,17 @@ impl Genuine {
 
     /// FNIR at a cosine: the share of searches below it, each person counted once. The interval is Wilson's (1927) for as many
     /// people. `None` without people who have several samples.
-    pub fn missed(&self, cosine: f64) -> Option<Share> {
+    pub fn missed(&self, cosine: f64) -> Option<Estimate> {
         let of = |scores: &Vec<f32>| {
             scores.iter().filter(|score| f64::from(**score) < cosine).count() as f64 / scores.len() as f64
         };
         let count = self.people.len();
-        (count > 0).then(|| wilson(self.people.iter().map(of).sum::<f64>() / count as f64, count))
+        (count > 0).then(|| {
+            let value = self.people.iter().map(of).sum::<f64>() / count as f64;
+            let (low, high) = wilson(value, count);
+            Estimate { value, low, high }
+        })
     }
-}
-
-/// Wilson's 95 % interval of a share of `count`.
-pub fn wilson(value: f64, count: usize) -> Share {
-    let n = count.max(1) as f64;
-    let z2 = Z95 * Z95 / n;
-    let middle = (value + z2 / 2.0) / (1.0 + z2);
-    let half = Z95 / (1.0 + z2) * (value * (1.0 - value) / n + z2 / (4.0 * n)).sqrt();
-    Share { value, low: (middle - half).max(0.0), high: (middle + half).min(1.0) }
 }
 
 #[cfg(test)]
@@ -98,14 +81,5 @@ mod tests {
         // At 0.8 one of three searches of the second person is missed as well.
         assert!((genuine.missed(0.8).unwrap().value - (1.0 + 1.0 / 3.0) / 2.0).abs() < 1e-9);
         assert_eq!(Genuine::measure(&people[2..]).missed(0.6), None);
-    }
-
-    /// Newcombe (1998), table I: 81 of 263, and 0 of 20.
-    #[test]
-    fn the_interval_is_wilsons() {
-        let some = wilson(81.0 / 263.0, 263);
-        assert!((some.low - 0.2553).abs() < 1e-4 && (some.high - 0.3662).abs() < 1e-4, "{some:?}");
-        let none = wilson(0.0, 20);
-        assert!(none.low == 0.0 && (none.high - 0.1611).abs() < 1e-4, "{none:?}");
     }
 }

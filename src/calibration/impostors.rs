@@ -2,6 +2,10 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet};
+use std::panic::resume_unwind;
+use std::thread::ScopedJoinHandle;
+
+use crate::domain::dot;
 
 /// The samples of one person: unit vectors of one size.
 pub type Person<'a> = Vec<&'a [f32]>;
@@ -83,7 +87,9 @@ impl Impostors {
         let parts: Vec<Part> = std::thread::scope(|scope| {
             let spawned: Vec<_> =
                 (0..threads).map(|at| scope.spawn(move || Part::measure(people, measure, at, threads))).collect();
-            spawned.into_iter().filter_map(|thread| thread.join().ok()).collect()
+            // Without the part of a thread that panicked all figures would be wrong.
+            let part = |thread: ScopedJoinHandle<'_, Part>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+            spawned.into_iter().map(part).collect()
         });
         let n = people.len() as u64;
         let mut all = Self {
@@ -160,7 +166,7 @@ impl Part {
                 }
                 let (mut nearest, mut matched) = (-1.0f32, 0usize);
                 for (number, probe) in probes.iter().enumerate() {
-                    let score = enrolled.iter().map(|sample| dot(probe, sample)).fold(-1.0f32, f32::max);
+                    let score = enrolled.iter().map(|sample| cosine(probe, sample)).fold(-1.0f32, f32::max);
                     nearest = nearest.max(score);
                     matched += usize::from(score >= measure.threshold);
                     best[within][number] = best[within][number].max(score);
@@ -233,21 +239,9 @@ impl PartialOrd for Ranked {
     }
 }
 
-/// Partial sums of a dot product, so that the compiler uses vectors.
-const LANES: usize = 16;
-
-/// The cosine of two unit vectors. Numbers that only one of them has do not count.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
-    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
-    let mut sums = [0.0f32; LANES];
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    (sums.iter().sum::<f32>() + rest).clamp(-1.0, 1.0)
+/// The cosine of two unit vectors.
+pub(super) fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    dot(a, b).clamp(-1.0, 1.0)
 }
 
 #[cfg(test)]
@@ -296,14 +290,14 @@ mod tests {
         let mut matched = 0.0;
         for (person, samples) in people.iter().enumerate() {
             let others = || (0..41).filter(|other| *other != person && !left_out.contains(&Pair::new(person, *other)));
-            let mut wanted: Vec<f32> = samples
+            let mut expected: Vec<f32> = samples
                 .iter()
                 .map(|probe| others().map(|other| best(probe, &people[other])).fold(-1.0, f32::max))
                 .collect();
-            wanted.sort_by(f32::total_cmp);
+            expected.sort_by(f32::total_cmp);
             let got: Vec<f32> = found.maxima.iter().filter(|m| m.person == person).map(|m| m.cosine).collect();
-            assert!(wanted.iter().zip(&got).all(|(a, b)| (a - b).abs() < 1e-6) && wanted.len() == got.len());
-            matched += wanted.iter().filter(|cosine| **cosine >= 0.5).count() as f64 / wanted.len() as f64 / 41.0;
+            assert!(expected.iter().zip(&got).all(|(a, b)| (a - b).abs() < 1e-6) && expected.len() == got.len());
+            matched += expected.iter().filter(|cosine| **cosine >= 0.5).count() as f64 / expected.len() as f64 / 41.0;
             let hits = |probe: &&[f32]| others().filter(|other| best(probe, &people[*other]) >= 0.3).count() as f64;
             let share = samples.iter().map(hits).sum::<f64>() / samples.len() as f64 / others().count() as f64;
             assert!((found.reached[person] - share).abs() < 1e-9);

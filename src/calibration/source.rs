@@ -1,22 +1,8 @@
 //! Where a false match rate comes from: the gallery itself, or the model pack.
 
-use super::fit::{Estimate, Fit, MIN_EXPECTED_PAIRS, fmr, fpir};
-use crate::domain::{Cosine, FalseMatchCurve};
-
-/// A value, with a 95 % interval where one is known.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Figure {
-    /// The value.
-    pub value: f64,
-    /// The lower and the upper end.
-    pub interval: Option<(f64, f64)>,
-}
-
-impl From<Estimate> for Figure {
-    fn from(estimate: Estimate) -> Self {
-        Self { value: estimate.value, interval: Some((estimate.low, estimate.high)) }
-    }
-}
+use super::estimate::{Estimate, Figure};
+use super::fit::{Fit, MIN_EXPECTED_PAIRS};
+use crate::domain::{Cosine, FalseMatchCurve, fmr, fpir};
 
 /// The false match rates of a calibration.
 #[derive(Debug, Clone)]
@@ -32,9 +18,7 @@ impl Source {
     pub fn fpir(&self, cosine: f64, gallery: f64) -> Figure {
         match self {
             Self::Gallery(fit) => fit.fpir(cosine, gallery).into(),
-            Self::Pack(curve) => {
-                Figure { value: fpir(curve.rate(Cosine::clamped(cosine as f32)), gallery), interval: None }
-            }
+            Self::Pack(curve) => Figure::alone(fpir(curve.rate(Cosine::clamped(cosine as f32)), gallery)),
         }
     }
 
@@ -43,9 +27,9 @@ impl Source {
         let figure = match self {
             Self::Gallery(fit) => {
                 let Estimate { value, low, high } = fit.threshold(target, gallery);
-                Figure { value, interval: Some((low.min(1.0), high.min(1.0))) }
+                Estimate { value, low: low.min(1.0), high: high.min(1.0) }.into()
             }
-            Self::Pack(curve) => Figure { value: f64::from(curve.cutoff(fmr(target, gallery)).get()), interval: None },
+            Self::Pack(curve) => Figure::alone(curve.cutoff(fmr(target, gallery)).get().into()),
         };
         let highest = match self {
             Self::Gallery(_) => 1.0,
@@ -73,7 +57,7 @@ mod tests {
         let pack = Source::Pack(curve);
         // 1 - (1 - 1e-4)^100: the rate of 1e-4 is half way between the points.
         let figure = pack.fpir(f64::midpoint(0.365, 0.474), 100.0);
-        assert!((figure.value - (1.0 - 0.9999f64.powi(100))).abs() < 1e-6 && figure.interval.is_none());
+        assert!((figure.value - (1.0 - 0.9999f64.powi(100))).abs() < 1e-6 && (figure.low, figure.high) == (None, None));
         let threshold = pack.threshold(figure.value, 100.0).unwrap();
         assert!((threshold.value - f64::midpoint(0.365, 0.474)).abs() < 1e-4);
         assert!(!pack.is_extrapolated(0.4) && pack.is_extrapolated(0.6));

@@ -12,9 +12,9 @@ use super::output::outln;
 use super::target::{Target, each_page, find_app};
 use crate::app;
 use crate::calibration::{
-    Fit, Genuine, Impostors, MIN_PEOPLE, Measure, Outlier, Person, Rounds, Source, fmr, outliers, scores,
+    Fit, Genuine, Impostors, MIN_PEOPLE, Measure, Outlier, Person, Rounds, Source, outliers, scores,
 };
-use crate::domain::{Actor, Clock, Cosine, SplitMix};
+use crate::domain::{Actor, Clock, Cosine, SplitMix, fmr};
 use crate::gallery::IndexedTemplate;
 use crate::service::Applications;
 use crate::settings::Settings;
@@ -139,7 +139,7 @@ impl Gallery {
             left_out: self.relatives.pairs.clone(),
             keep: count + 1,
             list: NEAREST_PAIRS,
-            threshold: scale.cosine(in_force) as f32,
+            threshold: scale.0.threshold_cosine(in_force) as f32,
             threads: settings.compute.search_threads,
         };
         let impostors = Impostors::measure(&people, &measure);
@@ -166,7 +166,7 @@ impl Gallery {
             target_fpir: target.fpir,
             source: report::source(&source),
             genuine: report::genuine(&genuine, scale),
-            in_force: threshold(scale.cosine(in_force)).with_similarity(in_force),
+            in_force: threshold(scale.0.threshold_cosine(in_force)).with_similarity(in_force),
             proposed: report::Proposal::new(target, &source, scale, &genuine, threshold),
             outliers: report::outliers(&outliers, &self.templates, scale),
             applied: None,
@@ -235,11 +235,6 @@ async fn apply(store: &Store, app: &AppRecord, report: &mut Report) -> Result<()
 }
 
 impl Scale {
-    /// The cosine of a similarity. At a similarity of 0 everything matches.
-    fn cosine(self, similarity: f64) -> f64 {
-        self.0.cosine(similarity).map_or(-1.0, |cosine| f64::from(cosine.get()))
-    }
-
     fn similarity(self, cosine: f64) -> f64 {
         self.0.similarity(Cosine::clamped(cosine as f32)).get()
     }
@@ -293,10 +288,10 @@ mod tests {
             let similarity = scale.threshold(cosine);
             let exact = scale.similarity(cosine);
             assert!(similarity - exact > -1e-6 && similarity - exact < 1e-4, "{cosine}");
-            assert!((scale.cosine(similarity) - cosine).abs() < 1e-3);
+            assert!((scale.0.threshold_cosine(similarity) - cosine).abs() < 1e-3);
             assert_eq!((similarity * 1e4).round() / 1e4, similarity);
         }
         assert_eq!(scale.threshold(0.505), 0.75);
-        assert_eq!((scale.cosine(0.0), scale.threshold(1.0)), (-1.0, 1.0));
+        assert_eq!((scale.0.threshold_cosine(0.0), scale.threshold(1.0)), (-1.0, 1.0));
     }
 }

@@ -170,9 +170,7 @@ fn read<T>(file: Option<&Path>, parse: impl Fn(&str) -> Result<T, String>) -> Re
 /// The threshold of the settings as a cosine. Similarity 0 and less has none: every cosine reaches it.
 fn threshold(settings: &Settings, pack: &ModelPack) -> Result<Threshold, CliError> {
     let similarity = settings.matching.threshold;
-    let cosine = app::calibration(settings, pack.operating_point())?
-        .cosine(similarity)
-        .map_or(-1.0, |cosine| f64::from(cosine.get()));
+    let cosine = app::calibration(settings, pack.operating_point())?.threshold_cosine(similarity);
     Ok(Threshold { similarity, cosine })
 }
 

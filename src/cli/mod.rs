@@ -182,6 +182,9 @@ async fn journal_command(store: &Store, command: &str, app: Option<&AppId>, deta
     store.outbox.enqueue(&OutboxEvent::new(Clock::system().now(), command, app, detail).by(Actor::Command)).await
 }
 
+/// A year.
+const NO_DEADLINE_MS: u64 = 365 * 86_400_000;
+
 /// Longest wait of a command for readers that keep it from scrubbing what it removed.
 const SCRUB_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -239,6 +242,10 @@ fn run(cli: Cli) -> Result<(), CliError> {
     // A server logs its warnings, `doctor` prints them, and a health check has no reader.
     if !matches!(cli.command, Command::Serve(_) | Command::Doctor | Command::Healthcheck) {
         settings.warnings.iter().for_each(|warning| errln!("semblance: warning: {warning}"));
+    }
+    // The clients of a server have a deadline; a command waits for its own work.
+    if !matches!(cli.command, Command::Serve(_) | Command::Config(_)) {
+        settings.limits.queue_ms = NO_DEADLINE_MS;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if !matches!(cli.command, Command::Serve(_) | Command::Gallery(gallery::Command::Import(_))) {

@@ -90,6 +90,11 @@ impl Calibration {
         (-1.0..=1.0).contains(&cosine).then(|| Cosine::clamped(cosine as f32))
     }
 
+    /// The cosine from which a threshold is reached: -1, the least one, where every cosine reaches it.
+    pub fn threshold_cosine(self, threshold: f64) -> f64 {
+        self.cosine(threshold).map_or(-1.0, |cosine| f64::from(cosine.get()))
+    }
+
     /// Turns a cosine into a similarity.
     pub fn similarity(self, cosine: Cosine) -> Similarity {
         let c = f64::from(cosine.get());

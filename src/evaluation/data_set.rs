@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::Serialize;
 
 use super::photo::{Estimated, LabeledPhoto, PhotoOutcome};
+use crate::domain::dot;
 
 /// A photo with a template. Its number is its place among all of them.
 #[derive(Debug)]
@@ -151,16 +152,6 @@ impl DataSet {
     pub(super) fn faults(&self) -> &[FailedPhoto] {
         &self.faults
     }
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0f32; 16];
-    for (x, y) in a.chunks(16).zip(b.chunks(16)) {
-        for ((sum, x), y) in sums.iter_mut().zip(x).zip(y) {
-            *sum += x * y;
-        }
-    }
-    sums.iter().sum()
 }
 
 #[cfg(test)]

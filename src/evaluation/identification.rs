@@ -10,6 +10,7 @@ use super::random::Random;
 use super::sample::{Both, Draws, Weighting};
 use super::scores::Scores;
 use super::verification::{NotReported, OperatingPoint, Threshold, Verification};
+use crate::domain;
 
 /// Sizes of measured galleries, as far as there are people.
 const SIZES: [usize; 9] = [10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000];
@@ -130,20 +131,10 @@ fn larger_sizes(data: &DataSet) -> Vec<usize> {
     LARGER_SIZES.into_iter().filter(|size| *size > largest).collect()
 }
 
-/// The false match rate of one comparison at which a gallery of this size has a false positive identification rate.
-fn fmr_for(fpir: f64, size: usize) -> f64 {
-    -((-fpir).ln_1p() / size as f64).exp_m1()
-}
-
-/// The false positive identification rate of a gallery of this size.
-fn fpir_for(fmr: f64, size: usize) -> f64 {
-    -((-fmr.min(1.0)).ln_1p() * size as f64).exp_m1()
-}
-
 /// The false match rates whose FNMR [`Identification::new`] needs of the verification.
 pub(super) fn needed_fmrs(data: &DataSet) -> Vec<f64> {
     let pairs = larger_sizes(data).into_iter().flat_map(|size| FPIRS.map(|fpir| (fpir, size)));
-    pairs.map(|(fpir, size)| fmr_for(fpir, size)).collect()
+    pairs.map(|(fpir, size)| domain::fmr(fpir, size as f64)).collect()
 }
 
 impl Identification {
@@ -159,13 +150,13 @@ impl Identification {
 
 fn extrapolate(verification: &Verification, size: usize) -> ExtrapolatedGallery {
     let points = FPIRS.map(|fpir| {
-        let fmr = fmr_for(fpir, size);
+        let fmr = domain::fmr(fpir, size as f64);
         let find = |points: &Vec<OperatingPoint>| points.iter().copied().find(|point| point.fmr == fmr);
         let extra = &verification.extra;
         ExtrapolatedPoint { fpir, fmr, by_comparison: find(&extra.by_comparison), by_person: find(&extra.by_person) }
     });
     let rates = &verification.rates;
-    let fpir = |weighting| Some(rates.get(weighting).in_force?.fmr.map(|fmr| fpir_for(fmr, size)));
+    let fpir = |weighting| Some(rates.get(weighting).in_force?.fmr.map(|fmr| domain::fpir(fmr, size as f64)));
     let fpir_in_force = match (fpir(Weighting::Comparison), fpir(Weighting::Person)) {
         (Some(by_comparison), Some(by_person)) => Some(Both { by_comparison, by_person }),
         _ => None,
@@ -434,8 +425,8 @@ mod tests {
 
     #[test]
     fn a_larger_gallery_is_extrapolated() {
-        assert!((fpir_for(1e-5, 10_000) - 0.0952).abs() < 1e-4);
-        assert!((fpir_for(fmr_for(0.003, 1_000_000), 1_000_000) - 0.003).abs() < 1e-9);
+        assert!((domain::fpir(1e-5, 1e4) - 0.0952).abs() < 1e-4);
+        assert!((domain::fpir(domain::fmr(0.003, 1e6), 1e6) - 0.003).abs() < 1e-9);
         let found = identification(&data(120), 0.9999);
         assert_eq!(found.extrapolated[0].size, 1000);
         assert!(found.extrapolated.iter().all(|gallery| gallery.extrapolated));

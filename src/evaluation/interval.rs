@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::domain::{self, wilson};
+
 /// A rate with its 95 % interval; `None` where it cannot be computed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Estimate {
@@ -24,14 +26,11 @@ impl Estimate {
 
     /// A share of counted things, with the interval of Wilson, or the rule of three at zero.
     pub(super) fn of_count(part: usize, whole: usize) -> Self {
-        let (p, n) = (part as f64 / (whole as f64).max(1.0), whole as f64);
         if whole == 0 {
             return Self { rate: 0.0, low: None, high: None };
         }
-        const Z: f64 = 1.959_964;
-        let centre = (p + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
-        let reach = Z / (1.0 + Z * Z / n) * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
-        Self::new(p, Some(((centre - reach).max(0.0), (centre + reach).min(1.0))), whole as u64)
+        let p = part as f64 / whole as f64;
+        Self::new(p, Some(wilson(p, whole)), whole as u64)
     }
 
     /// The same after a monotone function.
@@ -42,11 +41,7 @@ impl Estimate {
 
 /// The range from the 2.5th to the 97.5th percentile; `None` when a value is missing.
 pub(super) fn percentiles(values: impl IntoIterator<Item = Option<f64>>) -> Option<(f64, f64)> {
-    let mut values = values.into_iter().collect::<Option<Vec<f64>>>()?;
-    values.sort_by(f64::total_cmp);
-    let last = values.len().checked_sub(1)? as f64;
-    let at = |share: f64| values.get((share * last).round() as usize).copied();
-    Some((at(0.025)?, at(0.975)?))
+    domain::percentiles(values.into_iter().collect::<Option<_>>()?)
 }
 
 #[cfg(test)]

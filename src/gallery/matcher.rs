@@ -352,7 +352,10 @@ mod tests {
             .unzip();
         answer_all(batch, &mut Scratch::default(), &|queries, _| {
             assert!(queries.iter().all(|query| query.limit != 13), "not this one");
-            queries.iter().map(|_| Ranked { hits: Vec::new(), revision: Revision(0), gallery_size: 0 }).collect()
+            queries
+                .iter()
+                .map(|_| Ranked { hits: Vec::new(), revision: Revision(0), gallery_size: 0, samples: 0 })
+                .collect()
         });
         let answers: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().is_ok()).collect();
         assert_eq!(answers, [true, true, false, true]);

@@ -86,6 +86,8 @@ pub struct Ranked {
     pub revision: Revision,
     /// Templates in the gallery.
     pub gallery_size: usize,
+    /// Samples in the gallery.
+    pub samples: usize,
 }
 
 /// Why a search failed.

@@ -147,6 +147,7 @@ impl Bench {
             assert_eq!(bits(&ranked.hits), bits(&expected));
             assert_eq!(ranked.hits, expected);
             assert_eq!((ranked.revision, ranked.gallery_size), (self.revision, all.len()));
+            assert_eq!(ranked.samples, all.iter().map(|template| template.samples.len()).sum::<usize>());
         }
         let size = self.index.size();
         assert_eq!(size.samples, all.iter().map(|t| t.samples.len()).sum::<usize>());

@@ -1,8 +1,10 @@
 //! What explains an identification: which threshold decided, how sure that is, and how clearly the best template won.
 
+use std::time::Duration;
+
 use super::{Caller, Service};
-use crate::domain::SampleId;
-use crate::gallery::Ranked;
+use crate::domain::{SampleId, Similarity, fpir};
+use crate::gallery::{Hit, Ranked};
 
 /// Whose threshold decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +24,8 @@ pub struct Decision {
     pub threshold: f64,
     /// Whose threshold that is.
     pub source: ThresholdSource,
-    /// The sample that matches; `None` without a match.
-    pub sample: Option<SampleId>,
+    /// The sample that matches, and how similar it is; `None` without a match.
+    pub matched: Option<(SampleId, Similarity)>,
     /// By how much the best template is more similar than the next one; `None` with fewer than two.
     pub margin: Option<f64>,
     /// Samples in the gallery.
@@ -31,6 +33,8 @@ pub struct Decision {
     /// The probability that a person who is not enrolled reaches the threshold, in a gallery with so many samples; `None`:
     /// it is not known.
     pub expected_fpir: Option<f64>,
+    /// How long the gallery was searched.
+    pub searched: Duration,
 }
 
 impl Service {
@@ -44,19 +48,26 @@ impl Service {
         }
     }
 
-    /// What explains the outcome of a search. The margin needs at least two templates.
-    pub(super) fn decision(&self, caller: &Caller, ranked: &Ranked, requested: Option<f64>) -> Decision {
+    /// What explains the outcome of a search that took this long. The margin needs at least two templates.
+    pub(super) fn decision(
+        &self,
+        caller: &Caller,
+        ranked: &Ranked,
+        searched: Duration,
+        requested: Option<f64>,
+    ) -> Decision {
         let (threshold, source) = self.sourced_threshold(caller, requested);
-        let similarity = |hit: &crate::gallery::Hit| self.similarity(hit.cosine).get();
-        let best = ranked.hits.first();
-        let samples = self.feed.size(&caller.app).samples;
+        let similarity = |hit: &Hit| self.similarity(hit.cosine);
+        let best = ranked.hits.first().map(|best| (best.sample, similarity(best)));
+        let next = ranked.hits.get(1).map(similarity);
         Decision {
             threshold,
             source,
-            sample: best.filter(|best| similarity(best) >= threshold).map(|best| best.sample),
-            margin: best.zip(ranked.hits.get(1)).map(|(best, next)| similarity(best) - similarity(next)),
-            samples,
-            expected_fpir: self.expected_fpir(threshold, samples),
+            matched: best.filter(|(_, best)| best.get() >= threshold),
+            margin: best.zip(next).map(|((_, best), next)| best.get() - next.get()),
+            samples: ranked.samples,
+            expected_fpir: self.expected_fpir(threshold, ranked.samples),
+            searched,
         }
     }
 
@@ -65,24 +76,6 @@ impl Service {
     pub fn expected_fpir(&self, threshold: f64, samples: usize) -> Option<f64> {
         let cosine = self.policy.calibration.cosine(threshold)?;
         let rate = self.analyze.false_matches().measured_rate(cosine)?;
-        Some(expected_fpir(rate, samples))
-    }
-}
-
-/// 1 - (1 - FMR)^N: each of N samples is a comparison with another person.
-fn expected_fpir(false_match_rate: f64, samples: usize) -> f64 {
-    -((-false_match_rate).ln_1p() * samples as f64).exp_m1()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_false_positive_becomes_more_likely_with_the_gallery() {
-        assert_eq!(expected_fpir(1e-5, 0), 0.0);
-        assert!((expected_fpir(1e-5, 1) - 1e-5).abs() < 1e-12);
-        assert!((expected_fpir(1e-5, 10_000) - 0.0952).abs() < 1e-3);
-        assert!(expected_fpir(1e-3, 1_000_000) > 0.999);
+        Some(fpir(rate, samples as f64))
     }
 }

@@ -48,8 +48,6 @@ pub struct Examined {
     pub candidates: Vec<Candidate>,
     /// What explains the outcome.
     pub decision: Decision,
-    /// How long the gallery was searched.
-    pub searched: Duration,
 }
 
 impl Examined {
@@ -72,8 +70,6 @@ pub struct Identified {
     pub candidates: Option<Vec<Match>>,
     /// What explains the outcome.
     pub decision: Decision,
-    /// How long the gallery was searched.
-    pub searched: Duration,
 }
 
 impl Service {
@@ -84,11 +80,11 @@ impl Service {
     pub async fn identify(&self, caller: &Caller, photo: Photo, options: IdentifyOptions) -> Result<Identified, Error> {
         let limit = options.candidates.unwrap_or(1).clamp(1, self.policy.max_candidates.max(1));
         // The runner-up belongs to the decision; only who may read the gallery learns about it.
-        let wanted = if caller.require(Scope::Read).is_ok() { limit.max(2) } else { limit };
+        let most = if caller.require(Scope::Read).is_ok() { limit.max(2) } else { limit };
         let crop = caller.keep_probes.is_some();
         let (mut analysis, ranked, searched) =
-            self.analyze_and_search(caller, photo, options.photo_options, wanted, crop).await?;
-        let decision = self.decision(caller, &ranked, options.threshold);
+            self.analyze_and_search(caller, photo, options.photo_options, most, crop).await?;
+        let decision = self.decision(caller, &ranked, searched, options.threshold);
         self.offer_probe(caller, &mut analysis, &ranked);
         let near = self.near(&ranked, decision.threshold);
         let matches: Vec<Match> = ranked
@@ -99,7 +95,7 @@ impl Service {
             .filter(|found| found.similarity.get() >= decision.threshold)
             .collect();
         let best = matches.first().cloned();
-        Ok(Identified { analysis, best, near, candidates: options.candidates.map(|_| matches), decision, searched })
+        Ok(Identified { analysis, best, near, candidates: options.candidates.map(|_| matches), decision })
     }
 
     /// Identifies the face on a photo, and explains the decision: the best templates whether they reach the threshold or
@@ -119,13 +115,13 @@ impl Service {
         // The runner-up belongs to the decision.
         let limit = limit.clamp(2, self.policy.max_candidates.max(2));
         let (analysis, ranked, searched) = self.analyze_and_search(caller, photo, options, limit, false).await?;
-        let decision = self.decision(caller, &ranked, threshold);
+        let decision = self.decision(caller, &ranked, searched, threshold);
         let candidate = |hit: Hit| Candidate {
             template: hit.template,
             sample: hit.sample,
             similarity: self.similarity(hit.cosine),
         };
-        Ok(Examined { analysis, candidates: ranked.hits.into_iter().map(candidate).collect(), decision, searched })
+        Ok(Examined { analysis, candidates: ranked.hits.into_iter().map(candidate).collect(), decision })
     }
 
     /// Analyzes a photo, with a crop of its face if requested, and searches for the face. Returns how long the search took

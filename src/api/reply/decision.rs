@@ -54,7 +54,7 @@ impl DecisionReply {
                 ThresholdSource::Application => "application",
                 ThresholdSource::Server => "server",
             },
-            sample_id: decision.sample.map(|sample| sample.to_string()),
+            sample_id: decision.matched.map(|(sample, _)| sample.to_string()),
             expected_fpir: None,
             margin: None,
             samples: None,

@@ -9,7 +9,7 @@ use super::decision::DecisionReply;
 use super::face::Score;
 use super::modern::ModernFace;
 use super::number::Number;
-use super::trace::{TraceStep, Traced};
+use super::trace::TraceStep;
 use crate::api::error::reason;
 use crate::domain::{Analysis, FineLimits, SampleId, Similarity, rfc3339};
 use crate::service::{Candidate, Examined, Health, HealthFinding, HealthState, MergePreview, NearProbe, PersonExport};
@@ -61,15 +61,7 @@ pub(in crate::api) fn examined(examined: &Examined, limit: usize, trace: Option<
         search: examined.best().map(CandidateReply::from),
         candidates: examined.candidates.iter().take(limit).map(CandidateReply::from).collect(),
         decision: DecisionReply::full(&examined.decision),
-        trace: trace.map(|limits| {
-            TraceStep::all(&Traced {
-                analysis: &examined.analysis,
-                limits,
-                searched: examined.searched,
-                decision: &examined.decision,
-                similarity: examined.best().map(|best| best.similarity),
-            })
-        }),
+        trace: trace.map(|limits| TraceStep::all(&examined.analysis, &examined.decision, limits)),
         face: (&examined.analysis).into(),
     }
 }

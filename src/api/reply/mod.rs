@@ -24,7 +24,7 @@ use decision::DecisionReply;
 use face::{BoxReply, LandmarksReply, Score};
 use number::Number;
 use seed::SeedFace;
-use trace::{TraceStep, Traced};
+use trace::TraceStep;
 
 pub(super) use examined::{
     ExaminedReply, HealthReply, MergePreviewReply, PersonExportReply, examined, face, health, merge_preview,
@@ -99,15 +99,7 @@ pub(super) fn identified<'a>(found: &'a Identified, shape: Shape, explained: Exp
             true => DecisionReply::full(&found.decision),
             false => DecisionReply::own(&found.decision),
         },
-        trace: explained.trace.map(|limits| {
-            TraceStep::all(&Traced {
-                analysis: &found.analysis,
-                limits,
-                searched: found.searched,
-                decision: &found.decision,
-                similarity: best.map(|best| best.similarity),
-            })
-        }),
+        trace: explained.trace.map(|limits| TraceStep::all(&found.analysis, &found.decision, limits)),
     }
 }
 

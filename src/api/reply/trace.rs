@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::number::Number;
-use crate::domain::{Analysis, Check, FineLimits, Limit, Measure, Similarity};
+use crate::domain::{Analysis, Check, FineLimits, Limit, Measure};
 use crate::service::Decision;
 
 /// A step.
@@ -61,16 +61,6 @@ impl From<Limit> for LimitReply {
     }
 }
 
-/// What is traced.
-pub(super) struct Traced<'a> {
-    pub(super) analysis: &'a Analysis,
-    pub(super) limits: &'a FineLimits,
-    pub(super) searched: Duration,
-    pub(super) decision: &'a Decision,
-    /// Of the match; `None` without one.
-    pub(super) similarity: Option<Similarity>,
-}
-
 impl TraceStep {
     fn new(step: &'static str) -> Self {
         Self { step, milliseconds: None, value: None, limit: None, fine: None, advice: None }
@@ -92,8 +82,8 @@ impl TraceStep {
     }
 
     /// The steps of an identification.
-    pub(super) fn all(traced: &Traced<'_>) -> Vec<Self> {
-        let Traced { analysis, limits, searched, decision, similarity } = traced;
+    pub(super) fn all(analysis: &Analysis, decision: &Decision, limits: &FineLimits) -> Vec<Self> {
+        let similarity = decision.matched.map(|(_, similarity)| similarity);
         let timings = &analysis.timings;
         let mut steps = vec![
             Self::timed("wait", timings.queue),
@@ -113,7 +103,7 @@ impl TraceStep {
         }
         steps.push(Self::turned("yaw", analysis.pose.yaw, ["left", "right"]));
         steps.push(Self::turned("pitch", analysis.pose.pitch, ["up", "down"]));
-        steps.push(Self::timed("search", *searched));
+        steps.push(Self::timed("search", decision.searched));
         steps.push(Self {
             value: similarity.map(Number::from),
             limit: Some(Limit::AtLeast(decision.threshold).into()),

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
@@ -13,7 +12,7 @@ use super::super::output::{errln, outln};
 use super::super::photos::{Outcome, photos_in};
 use super::search::{Gallery, Timed, rate};
 use super::synthetic::SyntheticFaces;
-use super::{median, milliseconds, new_database};
+use super::{median, milliseconds, new_database, per_second};
 use crate::app;
 use crate::domain::{AnalysisRequest, AppId, Check, Checks, Details, Revision, Subject, TenantKey, stopwatch};
 use crate::engine::Analyze;
@@ -161,28 +160,17 @@ async fn photo_rate(
     waiting: usize,
     duration: Duration,
 ) -> Result<f64, CliError> {
-    let (photos, next) = (Arc::new(photos), Arc::new(AtomicUsize::new(0)));
-    let start = stopwatch();
-    let client = |_| {
-        let (engine, photos, next) = (Arc::clone(engine), Arc::clone(&photos), Arc::clone(&next));
-        tokio::spawn(async move {
-            let mut done = 0_usize;
-            while start.elapsed() < duration {
-                let at = next.fetch_add(1, Ordering::Relaxed) % photos.len();
-                if let Some((_, photo)) = photos.get(at) {
-                    engine.analyze(photo.clone(), request).await.map_err(crate::service::Error::from)?;
-                    done += 1;
-                }
+    let (engine, photos) = (Arc::clone(engine), Arc::new(photos));
+    per_second(waiting, duration, move |n| {
+        let (engine, photos) = (Arc::clone(&engine), Arc::clone(&photos));
+        async move {
+            if let Some((_, photo)) = photos.get(n % photos.len()) {
+                engine.analyze(photo.clone(), request).await.map_err(crate::service::Error::from)?;
             }
-            Ok::<_, CliError>(done)
-        })
-    };
-    let clients: Vec<_> = (0..waiting).map(client).collect();
-    let mut done = 0;
-    for client in clients {
-        done += client.await.map_err(|error| CliError::message(error.to_string()))??;
-    }
-    Ok(done as f64 / start.elapsed().as_secs_f64())
+            Ok(())
+        }
+    })
+    .await
 }
 
 /// Bytes of a person with one sample in SQLite.

@@ -7,6 +7,8 @@ mod search;
 mod synthetic;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, Subcommand};
@@ -153,6 +155,35 @@ async fn new_database(folder: &Path) -> Result<(Store, AppId), CliError> {
     let app: AppId = "bench".parse().map_err(|error| CliError::message(format!("{error}")))?;
     store.apps.create(&AppRecord::new(app.clone(), "bench", SystemTime::UNIX_EPOCH)).await?;
     Ok((store, app))
+}
+
+/// How often a second some clients finish their work: each repeats it, with the numbers of all repetitions from 0 on, for as
+/// long as this takes.
+async fn per_second<W>(
+    clients: usize,
+    duration: Duration,
+    work: impl Fn(usize) -> W + Send + Sync + 'static,
+) -> Result<f64, CliError>
+where
+    W: Future<Output = Result<(), CliError>> + Send + 'static,
+{
+    let shared = Arc::new((AtomicUsize::new(0), work));
+    let start = stopwatch();
+    let client = |_| {
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            let (next, work) = &*shared;
+            while start.elapsed() < duration {
+                work(next.fetch_add(1, Ordering::Relaxed)).await?;
+            }
+            Ok::<_, CliError>(())
+        })
+    };
+    let clients: Vec<_> = (0..clients).map(client).collect();
+    for client in clients {
+        client.await.map_err(|error| CliError::message(error.to_string()))??;
+    }
+    Ok(shared.0.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64())
 }
 
 fn median(mut times: Vec<Duration>) -> Duration {

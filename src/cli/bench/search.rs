@@ -3,7 +3,6 @@
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Args;
@@ -11,8 +10,8 @@ use serde_json::json;
 
 use super::super::CliError;
 use super::super::output::outln;
-use super::milliseconds;
 use super::synthetic::{Person, SyntheticFaces};
+use super::{milliseconds, per_second};
 use crate::app;
 use crate::domain::{AppId, Embedding, Revision, SampleId, SplitMix, stopwatch};
 use crate::gallery::{IndexedTemplate, Matcher as _, MatcherFeed as _, MemoryMatcher, Sample, SearchStats};
@@ -251,27 +250,17 @@ pub(super) async fn rate(
     duration: Duration,
 ) -> Result<f64, CliError> {
     let probes: Arc<Vec<Embedding>> = Arc::new(gallery.mated.iter().chain(&gallery.non_mated).cloned().collect());
-    let next = Arc::new(AtomicUsize::new(0));
-    let start = stopwatch();
-    let clients: Vec<_> = (0..waiting)
-        .map(|_| {
-            let (matcher, app, probes, next) =
-                (Arc::clone(matcher), app.clone(), Arc::clone(&probes), Arc::clone(&next));
-            tokio::spawn(async move {
-                while start.elapsed() < duration {
-                    // Mated and non-mated ones alternate.
-                    let n = next.fetch_add(1, Ordering::Relaxed);
-                    let half = probes.len() / 2;
-                    if let Some(probe) = probes.get(n / 2 % half.max(1) + n % 2 * half) {
-                        matcher.top_k(&app, probe, k).await?;
-                    }
-                }
-                Ok::<_, crate::gallery::MatchError>(())
-            })
-        })
-        .collect();
-    for client in clients {
-        client.await.map_err(|error| CliError::message(error.to_string()))?.map_err(crate::service::Error::from)?;
-    }
-    Ok(next.load(Ordering::Relaxed) as f64 / start.elapsed().as_secs_f64())
+    let (matcher, app) = (Arc::clone(matcher), app.clone());
+    per_second(waiting, duration, move |n| {
+        let (matcher, app, probes) = (Arc::clone(&matcher), app.clone(), Arc::clone(&probes));
+        async move {
+            // Mated and non-mated ones alternate.
+            let half = probes.len() / 2;
+            if let Some(probe) = probes.get(n / 2 % half.max(1) + n % 2 * half) {
+                matcher.top_k(&app, probe, k).await.map_err(crate::service::Error::from)?;
+            }
+            Ok(())
+        }
+    })
+    .await
 }

@@ -19,21 +19,6 @@ pub(super) struct Goal {
     pub(super) gallery: f64,
 }
 
-/// A share with a 95 % interval, where one is known.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub(super) struct Rate {
-    value: f64,
-    low: Option<f64>,
-    high: Option<f64>,
-}
-
-impl From<Figure> for Rate {
-    fn from(figure: Figure) -> Self {
-        let interval = figure.interval;
-        Self { value: figure.value, low: interval.map(|(low, _)| low), high: interval.map(|(_, high)| high) }
-    }
-}
-
 #[derive(Debug, Serialize)]
 pub(super) struct Counts {
     pub(super) enrolled: usize,
@@ -113,10 +98,10 @@ pub(super) fn genuine(genuine: &Genuine, scale: Scale) -> GenuineReport {
 pub(super) struct Threshold {
     pub(super) similarity: f64,
     cosine: f64,
-    fpir: Rate,
+    fpir: Figure,
     /// The share of the enrolled people who match another one.
     matched_in_gallery: f64,
-    fnir: Option<Rate>,
+    fnir: Option<Figure>,
 }
 
 impl Threshold {
@@ -128,13 +113,12 @@ impl Threshold {
         scale: Scale,
         gallery: f64,
     ) -> Self {
-        let missed = genuine.missed(cosine);
         Self {
             similarity: scale.threshold(cosine),
             cosine,
-            fpir: source.fpir(cosine, gallery).into(),
+            fpir: source.fpir(cosine, gallery),
             matched_in_gallery: impostors.matched(cosine as f32),
-            fnir: missed.map(|share| Rate { value: share.value, low: Some(share.low), high: Some(share.high) }),
+            fnir: genuine.missed(cosine).map(Figure::from),
         }
     }
 
@@ -152,8 +136,8 @@ const USELESS_FNIR: f64 = 0.5;
 pub(super) struct Proposal {
     pub(super) threshold: Option<Threshold>,
     /// Its 95 % interval, as similarities and as cosines.
-    similarity: Option<Rate>,
-    cosine: Option<Rate>,
+    similarity: Option<Figure>,
+    cosine: Option<Figure>,
     /// Whether it is far beyond the measured scores.
     is_extrapolated: bool,
     pub(super) is_usable: bool,
@@ -179,8 +163,8 @@ impl Proposal {
                     .to_owned(),
             };
         };
-        let similarity = |cosine: f64| scale.similarity(cosine);
-        let missed = genuine.missed(figure.value).map(|share| share.value);
+        let threshold = threshold(figure.value);
+        let missed = threshold.fnir.map(|fnir| fnir.value);
         let is_above_all = genuine.highest().is_some_and(|highest| figure.value > f64::from(highest));
         let is_useless = is_above_all || missed.is_some_and(|missed| missed > USELESS_FNIR);
         let verdict = match missed {
@@ -196,12 +180,9 @@ impl Proposal {
             None => "what the threshold costs is not known: no person has several samples".to_owned(),
         };
         Self {
-            threshold: Some(threshold(figure.value)),
-            similarity: Some(Rate::from(Figure {
-                value: similarity(figure.value),
-                interval: figure.interval.map(|(low, high)| (similarity(low), similarity(high))),
-            })),
-            cosine: Some(figure.into()),
+            threshold: Some(threshold),
+            similarity: Some(figure.map(|cosine| scale.similarity(cosine))),
+            cosine: Some(figure),
             is_extrapolated: source.is_extrapolated(figure.value),
             is_usable: !is_useless,
             verdict,
@@ -385,8 +366,8 @@ fn percent(share: f64) -> String {
     }
 }
 
-fn range(rate: Rate, text: impl Fn(f64) -> String) -> String {
-    match (rate.low, rate.high) {
+fn range(figure: Figure, text: impl Fn(f64) -> String) -> String {
+    match (figure.low, figure.high) {
         (Some(low), Some(high)) => format!(" (95 %: {} to {})", text(low), text(high)),
         _ => String::new(),
     }

@@ -1,7 +1,7 @@
 //! A file with the outcomes of analyses, so that a later evaluation of the same photos analyzes nothing again.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use super::super::CliError;
+use super::super::private::private;
 use crate::app;
 use crate::domain::Subject;
 use crate::engine::{ModelPack, Sha256Digest};
@@ -52,11 +53,7 @@ impl Cache {
         };
         let dimension = pack.embedder.dimension;
         let outcomes = text.lines().filter_map(|line| parse(line, dimension)).collect();
-        let mut options = OpenOptions::new();
-        options.append(true).create(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&path).map_err(CliError::file(&path))?;
+        let mut file = private().append(true).create(true).open(&path).map_err(CliError::file(&path))?;
         // The file may be older, or a copy.
         #[cfg(unix)]
         file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o600)).map_err(CliError::file(&path))?;

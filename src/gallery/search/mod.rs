@@ -80,7 +80,8 @@ impl Searcher {
                 self.search_block(&mut live, n * block, segments, use_codes, &mut prepared, scratch);
             }
         }
-        searches.into_iter().map(|search| search.top.ranked(&self.segments, self.revision, self.templates)).collect()
+        let ranked = |search: Search<'_>| search.top.ranked(&self.segments, self.revision, self.templates, self.rows);
+        searches.into_iter().map(ranked).collect()
     }
 
     fn search_block<'a>(

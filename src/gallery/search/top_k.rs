@@ -94,6 +94,7 @@ impl TopK {
         segments: &[impl AsRef<Segment>],
         revision: Revision,
         gallery_size: usize,
+        samples: usize,
     ) -> Ranked {
         self.sort_pending(segments);
         let hits = self.sorted.into_iter().filter_map(|entry| {
@@ -105,7 +106,7 @@ impl TopK {
                 cosine: Cosine::clamped(entry.score),
             })
         });
-        Ranked { hits: hits.collect(), revision, gallery_size }
+        Ranked { hits: hits.collect(), revision, gallery_size, samples }
     }
 }
 

@@ -24,6 +24,16 @@ fn bench_search_succeeds_with_its_defaults() {
     assert!(rates.iter().all(|rate| rate["rate"].as_f64().unwrap() > 0.0), "{report}");
 }
 
+/// A command waits for its own work: the deadline is for the clients of a server.
+#[test]
+fn a_measurement_outlasts_the_deadline_of_a_search() {
+    let data = tempfile::tempdir().unwrap();
+    let mut bench = command(data.path(), &Database::Sqlite);
+    bench.args(["bench", "search", "--templates", "20000", "--probes", "2"]).env("SEMBLANCE_LIMITS_QUEUE_MS", "0");
+    let done = bench.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
 /// The table follows from what was measured, and a photo without a face is refused by name.
 #[test]
 fn bench_machine_says_what_the_machine_carries() {

@@ -38,7 +38,8 @@ impl Matcher for PlainIndex {
             .collect();
         hits.sort_by(|a, b| b.cosine.get().total_cmp(&a.cosine.get()));
         hits.truncate(limit);
-        Ok(Ranked { hits, revision: gallery.revision, gallery_size: gallery.templates.len() })
+        let samples = gallery.templates.values().map(Vec::len).sum();
+        Ok(Ranked { hits, revision: gallery.revision, gallery_size: gallery.templates.len(), samples })
     }
 }
 
