@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::domain::Check;
+
 /// A photo of a data set, its label, and the outcome of its analysis.
 #[derive(Debug, Clone)]
 pub struct LabeledPhoto {
@@ -33,6 +35,30 @@ pub struct FaceRecord {
     pub crfiqa: Option<f64>,
     /// Age, gender and race by the pack's networks; `None` when they were not requested.
     pub estimated: Option<Estimated>,
+    /// The score of the liveness check; `None` when it was not requested.
+    pub liveness: Option<CheckScore>,
+    /// The score of the deepfake check; `None` when it was not requested.
+    pub deepfake: Option<CheckScore>,
+}
+
+impl FaceRecord {
+    /// The score of a check.
+    pub fn check(&self, check: Check) -> Option<CheckScore> {
+        match check {
+            Check::Liveness => self.liveness,
+            Check::Deepfake => self.deepfake,
+        }
+    }
+}
+
+/// What a check found on a face.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckScore {
+    /// From 0 to 1; high is live, or genuine.
+    Score(f64),
+    /// The face is too small for the check, so it passes at every threshold.
+    NotJudged,
 }
 
 /// Age, gender and race as networks estimate them. They err, and more for some groups than for others.

@@ -13,6 +13,7 @@ mod console;
 mod continuity;
 mod crash;
 mod database;
+mod detection_measures;
 mod egress;
 mod ending;
 mod erasure;

@@ -9,9 +9,9 @@ use super::super::CliError;
 use super::super::output::errln;
 use super::super::photos::analyze_all;
 use super::cache::Cache;
-use crate::domain::{Analysis, AnalysisRequest, Checks, Measure, Subject, TenantKey, stopwatch};
+use crate::domain::{Analysis, AnalysisRequest, Check, Checks, Limit, Measure, Subject, TenantKey, stopwatch};
 use crate::engine::{Analyze, AnalyzeError, Sha256Digest};
-use crate::evaluation::{Estimated, FaceRecord, LabeledPhoto, PhotoOutcome};
+use crate::evaluation::{CheckScore, Estimated, FaceRecord, LabeledPhoto, PhotoOutcome};
 
 /// Time between two lines of progress.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
@@ -25,6 +25,12 @@ pub(super) struct Procedure {
     pub(super) subject: Subject,
     /// Whether age, gender and race are estimated.
     pub(super) estimate_groups: bool,
+    /// The checks that are made.
+    pub(super) checks: Checks,
+    /// The limit of deepfake, which a face gets as its score if it is too small for the check.
+    pub(super) deepfake_limit: Limit,
+    /// The least distance between the eyes for that check, in pixels.
+    pub(super) min_eye_distance: f32,
 }
 
 impl Procedure {
@@ -32,7 +38,7 @@ impl Procedure {
         AnalysisRequest {
             embedding: true,
             quality: false,
-            checks: Checks::default(),
+            checks: self.checks,
             attributes: self.estimate_groups,
             crop: false,
             subject: self.subject,
@@ -43,9 +49,46 @@ impl Procedure {
     /// Whether a cached outcome has what is requested.
     fn is_answered_by(self, outcome: &PhotoOutcome) -> bool {
         match outcome {
-            PhotoOutcome::Face(face) => face.estimated.is_some() || !self.estimate_groups,
+            PhotoOutcome::Face(face) => {
+                let has_checks = self.checks.asked().all(|check| face.check(check).is_some());
+                has_checks && (face.estimated.is_some() || !self.estimate_groups)
+            }
             PhotoOutcome::Fault(_) => true,
         }
+    }
+
+    /// The face of an analysis for which an embedding was requested.
+    fn face(self, analysis: Analysis) -> Result<PhotoOutcome, CliError> {
+        let check = |check| self.checks.asked().any(|asked| asked == check).then(|| self.score(&analysis, check));
+        let (liveness, deepfake) = (check(Check::Liveness).transpose()?, check(Check::Deepfake).transpose()?);
+        let embedding = analysis.embedding.ok_or_else(|| CliError::message("the engine returned no embedding"))?;
+        let demography = analysis.demography;
+        let estimated = Estimated {
+            age: demography.age,
+            gender: demography.gender.map(str::to_owned),
+            race: demography.race.map(str::to_owned),
+        };
+        Ok(PhotoOutcome::Face(FaceRecord {
+            embedding: embedding.values().to_vec(),
+            crfiqa: analysis.quality[Measure::Crfiqa].map(|verdict| verdict.score),
+            estimated: (estimated != Estimated::default()).then_some(estimated),
+            liveness,
+            deepfake,
+        }))
+    }
+
+    /// The score of a check that was requested. A face too small for the deepfake check has exactly the limit as its score.
+    fn score(self, analysis: &Analysis, check: Check) -> Result<CheckScore, CliError> {
+        let verdict = match check {
+            Check::Liveness => analysis.liveness,
+            Check::Deepfake => analysis.deepfake,
+        };
+        let name = check.name();
+        let verdict = verdict.ok_or_else(|| CliError::message(format!("the engine returned no score of {name}")))?;
+        let is_small = analysis.landmarks.eye_distance() < self.min_eye_distance;
+        let is_limit = self.deepfake_limit == Limit::AtLeast(verdict.score);
+        let is_judged = check == Check::Liveness || !is_small || !is_limit;
+        Ok(if is_judged { CheckScore::Score(verdict.score) } else { CheckScore::NotJudged })
     }
 }
 
@@ -87,7 +130,7 @@ pub(super) async fn analyze_photos(
     let mut last_line = stopwatch();
     analyze_all(engine, procedure.threads, &paths, procedure.request(), |at, outcome| {
         let outcome = match outcome {
-            Ok(analysis) => face(analysis)?,
+            Ok(analysis) => procedure.face(analysis)?,
             Err(AnalyzeError::Fault(fault)) => PhotoOutcome::Fault(fault.kind().to_owned()),
             Err(other) => return Err(CliError::Service(other.into())),
         };
@@ -114,22 +157,6 @@ fn digest(path: &Path) -> Result<String, CliError> {
     Ok(Sha256Digest::hash(&std::fs::read(path).map_err(CliError::file(path))?).to_string())
 }
 
-/// The face of an analysis for which an embedding was requested.
-fn face(analysis: Analysis) -> Result<PhotoOutcome, CliError> {
-    let embedding = analysis.embedding.ok_or_else(|| CliError::message("the engine returned no embedding"))?;
-    let demography = analysis.demography;
-    let estimated = Estimated {
-        age: demography.age,
-        gender: demography.gender.map(str::to_owned),
-        race: demography.race.map(str::to_owned),
-    };
-    Ok(PhotoOutcome::Face(FaceRecord {
-        embedding: embedding.values().to_vec(),
-        crfiqa: analysis.quality[Measure::Crfiqa].map(|verdict| verdict.score),
-        estimated: (estimated != Estimated::default()).then_some(estimated),
-    }))
-}
-
 /// Counts, rate and the time that is left.
 fn progress_line(done: usize, total: usize, elapsed: Duration) -> String {
     let rate = done as f64 / elapsed.as_secs_f64().max(1e-3);
@@ -141,6 +168,17 @@ fn progress_line(done: usize, total: usize, elapsed: Duration) -> String {
 mod tests {
     use super::*;
 
+    fn procedure(estimate_groups: bool, checks: Checks) -> Procedure {
+        Procedure {
+            threads: 1,
+            subject: Subject::Central,
+            estimate_groups,
+            checks,
+            deepfake_limit: Limit::AtLeast(0.9),
+            min_eye_distance: 20.0,
+        }
+    }
+
     #[test]
     fn a_line_shows_rate_and_time_left() {
         let line = progress_line(100, 400, Duration::from_secs(10));
@@ -149,12 +187,20 @@ mod tests {
 
     #[test]
     fn a_cached_face_without_estimates_does_not_answer_a_request_for_them() {
-        let procedure = |estimate_groups| Procedure { threads: 1, subject: Subject::Central, estimate_groups };
+        let procedure = |estimate_groups| procedure(estimate_groups, Checks::default());
         let plain = PhotoOutcome::Face(FaceRecord::default());
         let estimated =
             PhotoOutcome::Face(FaceRecord { estimated: Some(Estimated::default()), ..FaceRecord::default() });
         assert!(procedure(false).is_answered_by(&plain) && !procedure(true).is_answered_by(&plain));
         assert!(procedure(false).is_answered_by(&estimated) && procedure(true).is_answered_by(&estimated));
         assert!(procedure(true).is_answered_by(&PhotoOutcome::Fault("no_face".to_owned())));
+    }
+    #[test]
+    fn a_cached_face_answers_only_the_checks_that_were_made() {
+        let requested = |liveness, deepfake| procedure(false, Checks { liveness, deepfake });
+        let face = FaceRecord { liveness: Some(CheckScore::Score(0.5)), ..FaceRecord::default() };
+        let face = PhotoOutcome::Face(face);
+        assert!(requested(false, false).is_answered_by(&face) && requested(true, false).is_answered_by(&face));
+        assert!(!requested(false, true).is_answered_by(&face) && !requested(true, true).is_answered_by(&face));
     }
 }

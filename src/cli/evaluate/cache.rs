@@ -14,11 +14,11 @@ use super::super::private::private;
 use crate::app;
 use crate::domain::Subject;
 use crate::engine::{ModelPack, Sha256Digest};
-use crate::evaluation::{Estimated, FaceRecord, PhotoOutcome};
+use crate::evaluation::{CheckScore, Estimated, FaceRecord, PhotoOutcome};
 use crate::settings::Settings;
 
 /// The outcome of a photo, one line of the file.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Line {
     sha256: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -30,6 +30,10 @@ struct Line {
     crfiqa: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     estimated: Option<Estimated>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    liveness: Option<CheckScore>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deepfake: Option<CheckScore>,
 }
 
 /// The outcomes of one pack under one set of settings, by the SHA-256 of the photo.
@@ -91,7 +95,7 @@ fn fingerprint(pack: &str, settings: &Settings, subject: Subject) -> String {
 }
 
 fn line(sha256: &str, outcome: &PhotoOutcome) -> Line {
-    let mut line = Line { sha256: sha256.to_owned(), fault: None, embedding: None, crfiqa: None, estimated: None };
+    let mut line = Line { sha256: sha256.to_owned(), ..Line::default() };
     match outcome {
         PhotoOutcome::Fault(kind) => line.fault = Some(kind.clone()),
         PhotoOutcome::Face(face) => {
@@ -99,6 +103,7 @@ fn line(sha256: &str, outcome: &PhotoOutcome) -> Line {
             line.embedding = Some(STANDARD.encode(bytes));
             line.crfiqa = face.crfiqa;
             line.estimated.clone_from(&face.estimated);
+            (line.liveness, line.deepfake) = (face.liveness, face.deepfake);
         }
     }
     line
@@ -116,7 +121,13 @@ fn parse(text: &str, dimension: usize) -> Option<(String, PhotoOutcome)> {
             if embedding.len() != dimension {
                 return None;
             }
-            PhotoOutcome::Face(FaceRecord { embedding, crfiqa: line.crfiqa, estimated: line.estimated })
+            PhotoOutcome::Face(FaceRecord {
+                embedding,
+                crfiqa: line.crfiqa,
+                estimated: line.estimated,
+                liveness: line.liveness,
+                deepfake: line.deepfake,
+            })
         }
         _ => return None,
     };
@@ -147,6 +158,8 @@ mod tests {
             embedding: vec![-0.125; pack.embedder.dimension],
             crfiqa: Some(0.123_456_789),
             estimated: Some(estimated),
+            liveness: Some(CheckScore::Score(0.999_999_523)),
+            deepfake: Some(CheckScore::NotJudged),
         };
         let face = PhotoOutcome::Face(face);
         let fault = PhotoOutcome::Fault("no_face".to_owned());

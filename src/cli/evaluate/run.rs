@@ -21,7 +21,7 @@ pub(super) fn facts(arguments: &Arguments, pack: &ModelPack, draws: Draws, cache
         machine: machine(),
         pack: pack.version(),
         models: models.collect(),
-        faces: subject_name(arguments.faces).to_owned(),
+        faces: arguments.dir.as_ref().map(|_| subject_name(arguments.faces_of_people()).to_owned()),
         cached,
         seed: draws.seed,
         draws: draws.count,
@@ -32,7 +32,8 @@ pub(super) fn facts(arguments: &Arguments, pack: &ModelPack, draws: Draws, cache
     }
 }
 
-fn subject_name(subject: Subject) -> &'static str {
+/// The name of a choice of face, as the option has it.
+pub(super) fn subject_name(subject: Subject) -> &'static str {
     match subject {
         Subject::Only => "only",
         Subject::Largest => "largest",
@@ -41,8 +42,11 @@ fn subject_name(subject: Subject) -> &'static str {
 }
 
 fn command(arguments: &Arguments) -> String {
-    let mut words = vec!["semblance evaluate".to_owned(), arguments.dir.display().to_string()];
+    let mut words = vec!["semblance evaluate".to_owned()];
+    words.extend(arguments.dir.as_ref().map(|dir| dir.display().to_string()));
     let files = [
+        ("--attacks", &arguments.attacks),
+        ("--forgeries", &arguments.forgeries),
         ("--pairs", &arguments.pairs),
         ("--relatives", &arguments.relatives),
         ("--groups", &arguments.groups),
@@ -54,12 +58,8 @@ fn command(arguments: &Arguments) -> String {
     let given = files.into_iter().filter_map(|(name, file)| Some(format!("{name} {}", file.as_ref()?.display())));
     words.extend(given);
     words.extend(arguments.estimate_groups.then(|| "--estimate-groups".to_owned()));
-    words.push(format!(
-        "--faces {} --draws {} --seed {}",
-        subject_name(arguments.faces),
-        arguments.draws,
-        arguments.seed
-    ));
+    words.extend(arguments.faces.map(|subject| format!("--faces {}", subject_name(subject))));
+    words.push(format!("--draws {} --seed {}", arguments.draws, arguments.seed));
     words.join(" ")
 }
 

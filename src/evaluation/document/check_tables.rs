@@ -7,12 +7,13 @@ use super::{Run, Section, Table};
 pub(super) fn run(run: &Run) -> Option<Section> {
     let mut models = Table::new(format!("Models of the pack {}", run.pack), &["id", "model", "SHA-256"]);
     run.models.iter().for_each(|model| models.row([&model.id, &model.title, &model.sha256]));
+    let faces = run.faces.as_ref().map(|faces| format!("face of a photo of a person: {faces}; ")).unwrap_or_default();
     let notes = vec![
         format!("{}, {}", run.program, run.started),
         run.command.clone(),
         run.machine.clone(),
-        format!("face of a photo: {}; analyses from the cache: {}", run.faces, run.cached),
-        format!("95 % intervals by {} draws of people with replacement, seed {}", run.draws, run.seed),
+        format!("{faces}analyses from the cache: {}", run.cached),
+        format!("95 % intervals by {} draws with replacement, seed {}", run.draws, run.seed),
     ];
     Some(Section { title: "How this was measured", notes, tables: vec![models], ..Section::default() })
 }

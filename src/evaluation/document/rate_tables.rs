@@ -3,7 +3,7 @@
 use super::super::{
     Estimate, Evaluation, ExtrapolatedPoint, Group, Leading, MeasuredGallery, OperatingPoint, Rates, Weighting,
 };
-use super::chart::{Chart, Series};
+use super::chart::{Chart, Scale, Series};
 use super::format::{count, percent, percent_interval, small, small_interval};
 use super::{GroupSource, Section, Table};
 
@@ -59,7 +59,8 @@ pub(super) fn verification(evaluation: &Evaluation) -> Option<Section> {
         series.push(Series { name: short(weighting).to_owned(), points });
     }
     tables.push(in_force);
-    let chart = Chart { title: "FNMR by FMR (DET curve)".to_owned(), x: "FMR", y: "FNMR", series };
+    let title = "FNMR by FMR (DET curve)".to_owned();
+    let chart = Chart { title, scale: Scale::Logarithmic, x: "FMR", y: "FNMR", series };
     Some(Section { title: "Verification", notes, tables, charts: vec![chart] })
 }
 
@@ -146,7 +147,8 @@ pub(super) fn identification(evaluation: &Evaluation) -> Option<Section> {
             ]);
         }
     }
-    let chart = Chart { title: "FNIR by FPIR, by person".to_owned(), x: "FPIR", y: "FNIR", series };
+    let title = "FNIR by FPIR, by person".to_owned();
+    let chart = Chart { title, scale: Scale::Logarithmic, x: "FPIR", y: "FNIR", series };
     Some(Section { title: "Identification", notes, tables: vec![table, larger, in_force], charts: vec![chart] })
 }
 
