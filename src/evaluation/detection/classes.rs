@@ -149,11 +149,6 @@ impl<'a> Class<'a> {
     pub(super) fn answered_units(&self) -> usize {
         self.units.iter().filter(|unit| unit.answered() > 0).count()
     }
-
-    /// Whether every photo is a unit of its own.
-    pub(super) fn is_by_photo(&self) -> bool {
-        self.units.len() == self.labeled.photos.len()
-    }
 }
 
 /// The score of a photo, or the reason why it has none.
@@ -215,6 +210,5 @@ pub(super) mod tests {
             class.units.iter().map(|unit| (unit.highest_passed.clone(), unit.unanswered, unit.passed)).collect();
         assert_eq!(units, [(vec![0, 2], 0, 1), (vec![0], 0, 0), (vec![1], 0, 1), (vec![], 1, 0)]);
         assert_eq!((class.folders, class.not_judged, class.answered(), class.answered_units()), (2, 1, 4, 3));
-        assert!(!class.is_by_photo());
     }
 }

@@ -9,20 +9,41 @@ pub(super) const MIN_UNITS: usize = 20;
 /// How the photos of a rate hang together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Evidence {
-    /// Units that the rate is of.
+    /// Photos that the rate is of.
+    pub(super) photos: usize,
+    /// Units that they belong to.
     pub(super) units: usize,
-    /// Whether each photo is a unit of its own, so that photos are independent.
-    pub(super) is_by_photo: bool,
+    /// The variance of the rate when units are drawn with replacement.
+    pub(super) variance: Option<f64>,
 }
 
-/// A share of photos. Photos that are units of their own have the interval of Wilson; photos of sub-folders that of the
-/// bootstrap or, with fewer than [`MIN_UNITS`] units, that of Wilson as if a sub-folder was one photo. Shares of 0 and 1
-/// have the rule of three.
-pub(super) fn share(rate: f64, drawn: Option<(f64, f64)>, evidence: Evidence) -> Estimate {
-    let by_units = || Some(wilson(rate, evidence.units));
-    let interval =
-        if evidence.is_by_photo || evidence.units < MIN_UNITS { by_units() } else { drawn.or_else(by_units) };
-    at_the_ends(rate, interval, evidence.units)
+impl Evidence {
+    /// The number of independent photos that a rate would be as well known by: all photos where each is a unit of its own,
+    /// otherwise that with the variance of the draws. With fewer than [`MIN_UNITS`] units it is their number, as if each was
+    /// one photo.
+    fn effective_photos(self, rate: f64) -> usize {
+        if self.photos == self.units {
+            return self.photos;
+        }
+        match self.variance.filter(|variance| *variance > 0.0 && self.units >= MIN_UNITS) {
+            Some(variance) => ((rate * (1.0 - rate) / variance).round() as usize).clamp(1, self.photos),
+            None => self.units,
+        }
+    }
+}
+
+/// A share of photos, with the interval of Wilson for the effective number of photos. Shares of 0 and 1 have the rule of
+/// three of the units.
+pub(super) fn share(rate: f64, evidence: Evidence) -> Estimate {
+    at_the_ends(rate, Some(wilson(rate, evidence.effective_photos(rate))), evidence.units)
+}
+
+/// The variance of values; `None` when one is missing.
+pub(super) fn variance(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let values: Vec<f64> = values.collect::<Option<_>>()?;
+    let count = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / count;
+    (values.len() > 1).then(|| values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0))
 }
 
 /// A rate whose threshold each draw chooses again.
@@ -42,29 +63,40 @@ fn at_the_ends(rate: f64, interval: Option<(f64, f64)>, units: usize) -> Estimat
 mod tests {
     use super::*;
 
-    fn evidence(units: usize, is_by_photo: bool) -> Evidence {
-        Evidence { units, is_by_photo }
+    fn evidence(photos: usize, units: usize, variance: Option<f64>) -> Evidence {
+        Evidence { photos, units, variance }
+    }
+
+    fn wilsons(rate: f64, photos: usize) -> Estimate {
+        Estimate::new(rate, Some(wilson(rate, photos)), 1)
     }
 
     #[test]
-    fn photos_of_their_own_have_wilsons_interval_and_sub_folders_that_of_the_draws() {
-        let drawn = Some((0.1, 0.4));
-        let wilsons = |units| Estimate::new(0.2, Some(wilson(0.2, units)), 1);
-        assert_eq!(share(0.2, drawn, evidence(50, true)), wilsons(50));
-        assert_eq!(share(0.2, drawn, evidence(20, false)), Estimate::new(0.2, drawn, 1));
-        assert_eq!(share(0.2, drawn, evidence(19, false)), wilsons(19), "too few units");
-        assert_eq!(share(0.2, None, evidence(20, false)), wilsons(20));
+    fn photos_of_sub_folders_count_as_much_as_their_variance_says() {
+        assert_eq!(share(0.2, evidence(50, 50, Some(1.0))), wilsons(0.2, 50), "each photo is a unit");
+        // 0.2 * 0.8 / 0.0016 = 100 independent photos.
+        assert_eq!(share(0.2, evidence(1000, 20, Some(0.0016))), wilsons(0.2, 100));
+        assert_eq!(share(0.2, evidence(1000, 20, Some(1e-9))), wilsons(0.2, 1000), "never more than there are");
+        assert_eq!(share(0.2, evidence(1000, 19, Some(0.0016))), wilsons(0.2, 19), "too few units");
+        assert_eq!(share(0.2, evidence(1000, 20, None)), wilsons(0.2, 20));
     }
 
     #[test]
     fn shares_of_nothing_and_of_all_have_the_rule_of_three() {
-        for is_by_photo in [true, false] {
-            let none = share(0.0, Some((0.0, 0.0)), evidence(60, is_by_photo));
+        for photos in [60, 600] {
+            let none = share(0.0, evidence(photos, 60, Some(0.0)));
             assert_eq!((none.low, none.high), (Some(0.0), Some(0.05)));
-            let all = share(1.0, Some((1.0, 1.0)), evidence(60, is_by_photo));
+            let all = share(1.0, evidence(photos, 60, Some(0.0)));
             assert_eq!((all.low, all.high), (Some(0.95), Some(1.0)));
         }
-        assert_eq!(share(1.0, None, evidence(2, true)).low, Some(0.0));
+        assert_eq!(share(1.0, evidence(2, 2, None)).low, Some(0.0));
         assert_eq!(at_chosen_threshold(0.0, Some((0.0, 0.2)), 30).high, Some(0.1));
+    }
+
+    #[test]
+    fn the_variance_is_of_a_sample() {
+        assert_eq!(variance([1.0, 2.0, 3.0, 4.0].into_iter().map(Some)), Some(5.0 / 3.0));
+        assert_eq!(variance([Some(1.0), None].into_iter()), None);
+        assert_eq!(variance([Some(1.0)].into_iter()), None);
     }
 }

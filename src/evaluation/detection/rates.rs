@@ -126,29 +126,28 @@ pub(super) fn class_rates(class: &Class<'_>, times: Option<&[u32]>) -> [Option<f
     [of(passed, answered), of(photos - answered, photos), of(passed, photos)]
 }
 
-/// A class, its rates and what the draws say about each.
+/// A class, and the variance that each of its rates has in the draws.
 pub(super) struct Rated<'a> {
     pub(super) class: &'a Class<'a>,
-    pub(super) drawn: &'a [Option<(f64, f64)>],
+    pub(super) variances: &'a [Option<f64>],
 }
 
 impl Rated<'_> {
-    /// A rate by its place in [`class_rates`], or one minus it.
-    fn rate(&self, at: usize, units: usize, is_complement: bool) -> Option<Estimate> {
+    /// A rate by its place in [`class_rates`], or one minus it, of so many photos and units.
+    fn rate(&self, at: usize, of: (usize, usize), is_complement: bool) -> Option<Estimate> {
         let rate = class_rates(self.class, None)[at]?;
-        let drawn = self.drawn.get(at).copied().flatten();
-        let turned = |(low, high): (f64, f64)| if is_complement { (1.0 - high, 1.0 - low) } else { (low, high) };
-        let rate = if is_complement { 1.0 - rate } else { rate };
-        Some(share(rate, drawn.map(turned), Evidence { units, is_by_photo: self.class.is_by_photo() }))
+        let (photos, units) = of;
+        let evidence = Evidence { photos, units, variance: self.variances.get(at).copied().flatten() };
+        Some(share(if is_complement { 1.0 - rate } else { rate }, evidence))
     }
 
     fn of_answered(&self, is_complement: bool) -> Option<Estimate> {
-        self.rate(0, self.class.answered_units(), is_complement)
+        self.rate(0, (self.class.answered(), self.class.answered_units()), is_complement)
     }
 
     fn of_all(&self, at: usize, is_complement: bool) -> Estimate {
         let none = Estimate { rate: 0.0, low: None, high: None };
-        self.rate(at, self.class.units.len(), is_complement).unwrap_or(none)
+        self.rate(at, (self.class.photos(), self.class.units.len()), is_complement).unwrap_or(none)
     }
 
     pub(super) fn bona_fide(&self, name: &'static str) -> BonaFide {
@@ -236,7 +235,7 @@ mod tests {
     #[test]
     fn photos_without_a_response_are_in_no_rate_but_those_of_all_photos() {
         with(&attacks(), |class| {
-            let kind = Rated { class, drawn: &[] }.kind();
+            let kind = Rated { class, variances: &[] }.kind();
             assert_eq!((kind.counts.photos, kind.counts.answered, kind.counts.passed), (8, 6, 3));
             assert_eq!((kind.missed.unwrap().rate, kind.passed_of_all.rate), (0.5, 0.375));
             assert_eq!(kind.attack_no_response.rate, 0.25);
@@ -244,7 +243,7 @@ mod tests {
             let reasons = BTreeMap::from([("many_faces".to_owned(), 1), ("no_face".to_owned(), 1)]);
             assert_eq!((kind.counts.by_reason, kind.counts.not_judged), (reasons, 1));
             assert_eq!(kind.counts.unanswered[1].file, "print/0007.jpg");
-            let live = Rated { class, drawn: &[] }.bona_fide("live");
+            let live = Rated { class, variances: &[] }.bona_fide("live");
             assert_eq!((live.flagged.unwrap().rate, live.not_passed_of_all.rate), (0.5, 0.625));
         });
     }
@@ -253,7 +252,7 @@ mod tests {
     fn a_class_without_a_response_has_no_error_rate() {
         let labeled = LabeledClass { name: "mask".to_owned(), photos: vec![unanswered("mask", 0, "no_face")] };
         with(&labeled, |class| {
-            let kind = Rated { class, drawn: &[] }.kind();
+            let kind = Rated { class, variances: &[] }.kind();
             assert!(kind.missed.is_none() && kind.counts.scores.quantiles.is_empty());
             assert_eq!((kind.attack_no_response.rate, kind.passed_of_all.rate), (1.0, 0.0));
         });

@@ -9,7 +9,7 @@ use super::super::verification::MATCHES_NEEDED;
 use super::super::{Draws, Estimate};
 use super::classes::{Class, LabeledClass, Thresholds};
 use super::curve::{Curve, DetectionEqualError, KindCurve, RATES, RateAt, VALUES, det, passing};
-use super::intervals::{MIN_UNITS, at_chosen_threshold};
+use super::intervals::{MIN_UNITS, at_chosen_threshold, variance};
 use super::overlap::Overlap;
 use super::rates::{BonaFide, Kind, RATES_OF_A_CLASS, Rated, class_rates};
 use crate::domain::Check;
@@ -100,13 +100,12 @@ impl Detection {
         let computation = Computation { classes: classes.map(counted).collect(), thresholds };
         let drawn = computation.draw(draws);
         let rated = |at: usize| {
-            let drawn = drawn.get(at * RATES_OF_A_CLASS..(at + 1) * RATES_OF_A_CLASS).unwrap_or_default();
-            Rated { class: &computation.classes[at], drawn }
+            let variances = drawn.variances.get(at * RATES_OF_A_CLASS..(at + 1) * RATES_OF_A_CLASS);
+            Rated { class: &computation.classes[at], variances: variances.unwrap_or_default() }
         };
         let kinds: Vec<Kind> = (1..computation.classes.len()).map(|at| rated(at).kind()).collect();
         let highest = kinds.iter().filter_map(|kind| Some((kind, kind.missed?)));
         let highest = highest.max_by(|a, b| a.1.rate.total_cmp(&b.1.rate));
-        let curves = drawn.get(computation.classes.len() * RATES_OF_A_CLASS..).unwrap_or_default();
         Self {
             check: input.check.name(),
             folder: input.folder.clone(),
@@ -115,7 +114,7 @@ impl Detection {
             bona_fide: rated(0).bona_fide(name),
             highest: highest.map(|(kind, missed)| HighestKind { kind: kind.kind.clone(), missed }),
             kinds,
-            over_all_thresholds: computation.over_all_thresholds(curves),
+            over_all_thresholds: computation.over_all_thresholds(&drawn.curves),
             not_reported: computation.classes.iter().flat_map(not_carried).collect(),
             overlap: Overlap::new(&input.bona_fide, &input.kinds, draws.threads),
         }
@@ -135,6 +134,14 @@ struct Computation<'a> {
     thresholds: Thresholds,
 }
 
+/// What the draws say.
+struct Drawn {
+    /// The variance of the [`class_rates`] of each class.
+    variances: Vec<Option<f64>>,
+    /// The intervals of the values of each curve.
+    curves: Vec<Option<(f64, f64)>>,
+}
+
 impl Computation<'_> {
     /// The curves of each kind with a response, then that of the highest kind; empty when a side has no response.
     fn curves(&self, times: Option<&[Vec<u32>]>) -> Vec<Option<Curve>> {
@@ -151,8 +158,8 @@ impl Computation<'_> {
         curves
     }
 
-    /// The intervals of [`class_rates`] of each class, then of the values of each curve.
-    fn draw(&self, draws: Draws) -> Vec<Option<(f64, f64)>> {
+    /// Draws units with replacement.
+    fn draw(&self, draws: Draws) -> Drawn {
         let values = in_parallel(draws.threads, draws.count, 1, |range| {
             let mut random = Random::for_draw(draws.seed, range.start);
             let times: Vec<Vec<u32>> =
@@ -162,8 +169,12 @@ impl Computation<'_> {
             let curves = curves.iter().flat_map(|curve| curve.as_ref().map_or([None; VALUES], Curve::values));
             rates.chain(curves).collect::<Vec<Option<f64>>>()
         });
-        let count = values.first().map_or(0, Vec::len);
-        (0..count).map(|at| percentiles(values.iter().map(|value| value[at]))).collect()
+        let (count, of_classes) = (values.first().map_or(0, Vec::len), self.classes.len() * RATES_OF_A_CLASS);
+        let each = |at: usize| values.iter().map(move |value| value[at]);
+        Drawn {
+            variances: (0..of_classes.min(count)).map(|at| variance(each(at))).collect(),
+            curves: (of_classes..count).map(|at| percentiles(each(at))).collect(),
+        }
     }
 
     fn over_all_thresholds(&self, drawn: &[Option<(f64, f64)>]) -> Vec<KindCurve> {
@@ -351,6 +362,13 @@ pub(in crate::evaluation) mod tests {
         let half = (missed.high.unwrap() - missed.low.unwrap()) / 2.0;
         // 1.96 sqrt(0.25 * 0.75 / 40) = 0.134; of independent photos it would be 0.027.
         assert!((half - 0.134).abs() < 0.02, "{missed:?}");
+
+        // Where photos of a sub-folder do not hang together, the interval is that of independent photos.
+        let mixed = |at: usize| CheckScore::Score(if (at * 7) % 20 < 5 { 0.9 } else { 0.1 });
+        let photos = (0..1000).map(|at| photo("replay", at, Some(&names[at / 25]), mixed(at)));
+        input.kinds = vec![LabeledClass { name: "replay".to_owned(), photos: photos.collect() }];
+        let missed = Detection::new(&input, "live", DRAWS).kinds[0].missed.unwrap();
+        assert_eq!(missed, Estimate::new(0.25, Some(crate::domain::wilson(0.25, 1000)), 1));
     }
 
     #[test]

@@ -93,7 +93,10 @@ pub(super) fn render(chart: &Chart) -> String {
     let (right, bottom) = (WIDTH - RIGHT, HEIGHT - BOTTOM);
     let middle = f64::midpoint(LEFT, right);
     // The upper right corner is empty where rates fall, and the middle where shares of scores rise at both ends.
-    let (legend, anchor) = if chart.scale == Scale::Unit { (middle, "middle") } else { (right - 8.0, "end") };
+    let (legend, anchor, top) = match chart.scale {
+        Scale::Logarithmic => (right - 8.0, "end", TOP),
+        Scale::Unit => (middle, "middle", TOP + (bottom - TOP) / 3.0),
+    };
     let mut svg = String::new();
     for (label, at) in x.ticks() {
         svg += &format!("<line class=\"grid\" x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"{TOP}\" y2=\"{bottom}\"/>");
@@ -108,7 +111,7 @@ pub(super) fn render(chart: &Chart) -> String {
         let path: Vec<String> =
             points.iter().map(|(px, py)| format!("{:.1},{:.1}", x.place(*px), y.place(*py))).collect();
         svg += &format!("<polyline class=\"line\" style=\"stroke:{color}\" points=\"{}\"/>\n", path.join(" "));
-        let line = TOP + 18.0 * (at as f64 + 1.0);
+        let line = top + 18.0 * (at as f64 + 1.0);
         svg += &format!(
             "<text x=\"{legend}\" y=\"{line}\" text-anchor=\"{anchor}\" style=\"fill:{color}\">{}</text>\n",
             escape(name)

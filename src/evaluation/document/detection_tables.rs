@@ -96,9 +96,9 @@ fn notes(found: &Detection, words: &Words) -> Vec<String> {
          {attack} or {bona_fide}."
     ));
     notes.push(
-        "A unit is a photo that lies directly in the folder of its class, or a sub-folder with all its photos. Intervals \
-         are of units: Wilson's where each photo is a unit, or as if each unit was one photo where there are fewer than 20; \
-         otherwise units are drawn with replacement."
+        "A unit is a photo that lies directly in the folder of its class, or a sub-folder with all its photos. Intervals at \
+         the threshold in force are Wilson's for as many independent photos as the units are worth; those over all thresholds \
+         are of draws of units with replacement."
             .to_owned(),
     );
     let not_judged: Vec<String> = classes(found, words)
