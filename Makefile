@@ -16,7 +16,7 @@ setup:
 run: setup
 	exec $(BINARY) serve
 
-# The profile `ci` is a release build with debug assertions and overflow checks. Skipped checks are listed at the end.
+# The profile `ci` has optimized dependencies, debug assertions and overflow checks. Skipped checks are listed at the end.
 test:
 	@rm -f $(TARGET)/skipped-tests.txt $(TARGET)/figures.txt
 	$(PYTHON) scripts/setup.py --with-tests

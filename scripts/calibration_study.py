@@ -82,11 +82,22 @@ class Gallery:
         return json.loads(self.run(*arguments))
 
 
-def realised(numpy, matrix, probes, enrolled, cosine):
-    """The share of probes that match; a person who is both is not compared with himself or herself."""
+def vectors(numpy, people, samples):
+    """Matrices with one row a person: the first sample, each further one, and the mean. A person who has fewer samples has the
+    first one in place of the others, which adds no comparison."""
+    unit = lambda rows: (rows / numpy.linalg.norm(rows, axis=1, keepdims=True)).astype(numpy.float32)
+    each = [unit(numpy.array([(person[:samples] + [person[0]] * samples)[at] for person in people])) for at in range(samples)]
+    rows = iter(zip(*each))
+    own = [numpy.array(row)[: len(person)] for person, row in zip(people, rows)]
+    return [*each, unit(numpy.array([row.mean(axis=0) for row in own]))]
+
+
+def realised(numpy, matrices, probes, enrolled, cosine):
+    """The share of first samples that match another person; a person who is both is not compared with himself or herself."""
     matched = 0
     for start in range(0, len(probes), 512):
-        block = matrix[probes[start : start + 512]] @ matrix[enrolled].T
+        rows = matrices[0][probes[start : start + 512]]
+        block = numpy.max([rows @ matrix[enrolled].T for matrix in matrices], axis=0)
         same = numpy.equal.outer(numpy.array(probes[start : start + 512]), numpy.array(enrolled))
         block[same] = -1
         matched += int((block.max(axis=1) >= cosine).sum())
@@ -121,8 +132,7 @@ def summary(title, rows):
 
 
 def study(options, numpy, people):
-    firsts = numpy.array([person[0] for person in people], dtype=numpy.float32)
-    firsts /= numpy.linalg.norm(firsts, axis=1, keepdims=True)
+    matrices = vectors(numpy, people, options.samples)
     pack = (REPOSITORY / "models" / "pack.toml").read_text(encoding="utf-8")
     tag = re.search(r'^tag = "(.+)"', pack, re.MULTILINE)[1]
     rows = {}
@@ -130,8 +140,8 @@ def study(options, numpy, people):
         with tempfile.TemporaryDirectory() as folder:
             gallery = Gallery(options.binary, folder)
             gallery.fill(lines(enrolled, people, options.samples, tag))
-            own = lambda cosine: realised(numpy, firsts, others, enrolled, cosine)
-            larger = lambda cosine: realised(numpy, firsts, others, others, cosine)
+            own = lambda cosine: realised(numpy, matrices, others, enrolled, cosine)
+            larger = lambda cosine: realised(numpy, matrices, others, others, cosine)
             for size, share in ((options.people, own), (len(others) - 1, larger)):
                 report = gallery.calibrate(options.target, size)
                 listed = [pair["template_ids"] for pair in report["outliers"]]

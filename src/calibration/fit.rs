@@ -274,7 +274,7 @@ mod tests {
     }
 
     fn measured(rows: &[Vec<f32>], left_out: &HashSet<Pair>, count: usize, threshold: f32) -> Impostors {
-        let people: Vec<Person<'_>> = rows.iter().map(|row| vec![row.as_slice()]).collect();
+        let people: Vec<Person<'_>> = rows.iter().map(|row| Person::new(vec![row.as_slice()])).collect();
         let measure = Measure { left_out: left_out.clone(), keep: count + 1, list: 100, threshold, threads: 1 };
         Impostors::measure(&people, &measure)
     }

@@ -7,7 +7,7 @@ use crate::domain::wilson;
 /// The searches of people who have several samples: each sample against the others of its person.
 #[derive(Debug, Clone, Default)]
 pub struct Genuine {
-    /// For each of these people, the highest cosine of each sample to another one of the same person.
+    /// For each of these people, the score of each sample in a search of the person's other samples and their mean.
     people: Vec<Vec<f32>>,
 }
 
@@ -16,12 +16,14 @@ impl Genuine {
     pub fn measure(people: &[Person<'_>]) -> Self {
         const COPY: f32 = 0.999_99;
         let mut all = Vec::new();
-        for samples in people.iter().filter(|samples| samples.len() > 1) {
+        for person in people.iter().filter(|person| person.samples.len() > 1) {
             let mut scores = Vec::new();
-            for (at, probe) in samples.iter().enumerate() {
-                let others = samples.iter().enumerate().filter(|(other, _)| *other != at);
-                let cosines = others.map(|(_, sample)| cosine(probe, sample)).filter(|cosine| *cosine < COPY);
-                scores.extend(cosines.max_by(f32::total_cmp));
+            for probe in &person.samples {
+                let others: Vec<&[f32]> =
+                    person.samples.iter().copied().filter(|sample| cosine(probe, sample) < COPY).collect();
+                if !others.is_empty() {
+                    scores.push(Person::new(others).score(probe));
+                }
             }
             if !scores.is_empty() {
                 all.push(scores);
@@ -72,10 +74,12 @@ mod tests {
     fn each_person_counts_once_and_copies_do_not_count() {
         let rows =
             [vec![at(0.0), at(60.0)], vec![at(0.0), at(30.0), at(75.0)], vec![at(0.0)], vec![at(10.0), at(10.0)]];
-        let people: Vec<Person<'_>> = rows.iter().map(|person| person.iter().map(Vec::as_slice).collect()).collect();
+        let people: Vec<Person<'_>> =
+            rows.iter().map(|person| Person::new(person.iter().map(Vec::as_slice).collect())).collect();
         let genuine = Genuine::measure(&people);
         assert_eq!((genuine.people(), genuine.searches()), (2, 5));
-        assert!((genuine.highest().unwrap() - 30f32.to_radians().cos()).abs() < 1e-6);
+        // The sample at 30 degrees is nearest to the mean of the others, which is at 37.5.
+        assert!((genuine.highest().unwrap() - 7.5f32.to_radians().cos()).abs() < 1e-6);
         // cos 60 = 0.5, cos 30 = 0.87, cos 45 = 0.71: at 0.6 the first person is missed, the second one never.
         assert_eq!(genuine.missed(0.6).unwrap().value, 0.5);
         // At 0.8 one of three searches of the second person is missed as well.

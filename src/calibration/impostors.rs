@@ -5,10 +5,30 @@ use std::collections::{BinaryHeap, HashSet};
 use std::panic::resume_unwind;
 use std::thread::ScopedJoinHandle;
 
-use crate::domain::dot;
+use crate::domain::{dot, mean_direction};
 
-/// The samples of one person: unit vectors of one size.
-pub type Person<'a> = Vec<&'a [f32]>;
+/// What is enrolled of one person: unit vectors of one size.
+#[derive(Debug, Clone)]
+pub struct Person<'a> {
+    /// The samples.
+    pub samples: Vec<&'a [f32]>,
+    /// The mean of several samples: a search compares with it as well.
+    mean: Option<Vec<f32>>,
+}
+
+impl<'a> Person<'a> {
+    /// A person with these samples.
+    pub fn new(samples: Vec<&'a [f32]>) -> Self {
+        let mean = mean_direction(samples.iter().copied());
+        Self { samples, mean }
+    }
+
+    /// The score of a probe in a search: the highest cosine to a sample or to the mean.
+    pub(super) fn score(&self, probe: &[f32]) -> f32 {
+        let vectors = self.samples.iter().copied().chain(self.mean.as_deref());
+        vectors.map(|vector| cosine(probe, vector)).fold(-1.0, f32::max)
+    }
+}
 
 /// Two people, by their places in the list; the smaller place first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,7 +175,7 @@ impl Part {
     }
 
     fn group(&mut self, people: &[Person<'_>], group: &[Person<'_>], start: usize, measure: &Measure) {
-        let mut best: Vec<Vec<f32>> = group.iter().map(|person| vec![-1.0; person.len()]).collect();
+        let mut best: Vec<Vec<f32>> = group.iter().map(|person| vec![-1.0; person.samples.len()]).collect();
         let mut reached = vec![(0.0, 0usize); group.len()];
         for (other, enrolled) in people.iter().enumerate() {
             for (within, probes) in group.iter().enumerate() {
@@ -165,8 +185,8 @@ impl Part {
                     continue;
                 }
                 let (mut nearest, mut matched) = (-1.0f32, 0usize);
-                for (number, probe) in probes.iter().enumerate() {
-                    let score = enrolled.iter().map(|sample| cosine(probe, sample)).fold(-1.0f32, f32::max);
+                for (number, probe) in probes.samples.iter().enumerate() {
+                    let score = enrolled.score(probe);
                     nearest = nearest.max(score);
                     matched += usize::from(score >= measure.threshold);
                     best[within][number] = best[within][number].max(score);
@@ -177,7 +197,7 @@ impl Part {
                 if person < other {
                     self.nearest.offer(PairScore { pair, cosine: nearest });
                 }
-                reached[within].0 += matched as f64 / probes.len().max(1) as f64;
+                reached[within].0 += matched as f64 / probes.samples.len().max(1) as f64;
                 reached[within].1 += 1;
             }
         }
@@ -261,13 +281,18 @@ mod tests {
     }
 
     fn view(rows: &[Vec<Vec<f32>>]) -> Vec<Person<'_>> {
-        rows.iter().map(|person| person.iter().map(Vec::as_slice).collect()).collect()
+        rows.iter().map(|person| Person::new(person.iter().map(Vec::as_slice).collect())).collect()
     }
 
     fn best(probe: &[f32], enrolled: &Person<'_>) -> f32 {
         let cosine =
             |sample: &&[f32]| probe.iter().zip(*sample).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
-        enrolled.iter().map(cosine).fold(-1.0, f64::max) as f32
+        let dimension = probe.len();
+        let mut mean = vec![0.0f32; dimension];
+        enrolled.samples.iter().for_each(|sample| (0..dimension).for_each(|at| mean[at] += sample[at]));
+        let norm = mean.iter().map(|value| value * value).sum::<f32>().sqrt();
+        mean.iter_mut().for_each(|value| *value /= norm);
+        enrolled.samples.iter().chain([&mean.as_slice()]).map(cosine).fold(-1.0, f64::max) as f32
     }
 
     #[test]
@@ -283,7 +308,7 @@ mod tests {
         for score in &found.searches {
             let Pair { first, second } = score.pair;
             let (probe, enrolled) = if (first + second) % 2 == 0 { (first, second) } else { (second, first) };
-            assert!((score.cosine - best(people[probe][0], &people[enrolled])).abs() < 1e-6);
+            assert!((score.cosine - best(people[probe].samples[0], &people[enrolled])).abs() < 1e-6);
         }
         assert!(found.searches.is_sorted_by(|a, b| a.cosine >= b.cosine));
         assert_eq!(found.maxima.len(), rows.iter().map(Vec::len).sum::<usize>());
@@ -291,6 +316,7 @@ mod tests {
         for (person, samples) in people.iter().enumerate() {
             let others = || (0..41).filter(|other| *other != person && !left_out.contains(&Pair::new(person, *other)));
             let mut expected: Vec<f32> = samples
+                .samples
                 .iter()
                 .map(|probe| others().map(|other| best(probe, &people[other])).fold(-1.0, f32::max))
                 .collect();
@@ -299,14 +325,17 @@ mod tests {
             assert!(expected.iter().zip(&got).all(|(a, b)| (a - b).abs() < 1e-6) && expected.len() == got.len());
             matched += expected.iter().filter(|cosine| **cosine >= 0.5).count() as f64 / expected.len() as f64 / 41.0;
             let hits = |probe: &&[f32]| others().filter(|other| best(probe, &people[*other]) >= 0.3).count() as f64;
-            let share = samples.iter().map(hits).sum::<f64>() / samples.len() as f64 / others().count() as f64;
+            let share =
+                samples.samples.iter().map(hits).sum::<f64>() / samples.samples.len() as f64 / others().count() as f64;
             assert!((found.reached[person] - share).abs() < 1e-9);
         }
         assert!((found.matched(0.5) - matched).abs() < 1e-9 && matched > 0.0);
         let mut nearest: Vec<f32> = (0..41)
             .flat_map(|a| (a + 1..41).map(move |b| Pair::new(a, b)))
             .filter(|pair| !left_out.contains(pair))
-            .map(|pair| people[pair.first].iter().map(|probe| best(probe, &people[pair.second])).fold(-1.0, f32::max))
+            .map(|pair| {
+                people[pair.first].samples.iter().map(|probe| best(probe, &people[pair.second])).fold(-1.0, f32::max)
+            })
             .collect();
         nearest.sort_by(|a, b| b.total_cmp(a));
         assert_eq!(found.nearest.len(), 30);

@@ -130,9 +130,9 @@ impl Gallery {
         let people: Vec<Person<'_>> = self
             .templates
             .iter()
-            .map(|template| template.samples.iter().map(|sample| sample.embedding.values()).collect())
+            .map(|template| Person::new(template.samples.iter().map(|sample| sample.embedding.values()).collect()))
             .collect();
-        let samples: usize = people.iter().map(Vec::len).sum();
+        let samples: usize = people.iter().map(|person| person.samples.len()).sum();
         let target = Goal { fpir: arguments.target_fpir, gallery: self.size };
         let count = scores(people.len(), fmr(target.fpir, self.size));
         let measure = Measure {

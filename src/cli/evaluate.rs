@@ -261,7 +261,10 @@ fn embedding_lines(photos: &[LabeledPhoto]) -> String {
     let line = |photo: &LabeledPhoto| match &photo.outcome {
         PhotoOutcome::Face(face) => {
             let stem = Path::new(&photo.file).file_stem().unwrap_or_default().to_string_lossy();
-            let line = serde_json::json!({ "person": photo.person, "photo": stem, "embedding": face.embedding });
+            let mut line = serde_json::json!({ "person": photo.person, "photo": stem, "embedding": face.embedding });
+            if let (Some(crfiqa), Some(line)) = (face.crfiqa, line.as_object_mut()) {
+                line.insert("crfiqa".to_owned(), crfiqa.into());
+            }
             Some(format!("{line}\n"))
         }
         PhotoOutcome::Fault(_) => None,

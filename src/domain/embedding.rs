@@ -99,6 +99,22 @@ impl Embedding {
     }
 }
 
+/// The mean of unit vectors of one size, of unit length again; `None` for fewer than two, or where they cancel each other out.
+/// It is summed in f64, so that the order of the vectors does not matter in f32 but for rounding.
+pub fn mean_direction<'a>(vectors: impl IntoIterator<Item = &'a [f32]>) -> Option<Vec<f32>> {
+    let (mut count, mut sum) = (0, Vec::new());
+    for vector in vectors {
+        sum.resize(sum.len().max(vector.len()), 0.0);
+        sum.iter_mut().zip(vector).for_each(|(sum, value)| *sum += f64::from(*value));
+        count += 1;
+    }
+    let norm = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
+    (count > 1 && norm > CANCELED * f64::from(count)).then(|| sum.iter().map(|value| (value / norm) as f32).collect())
+}
+
+/// A mean of unit vectors that is no longer than this has no direction.
+const CANCELED: f64 = 1e-3;
+
 /// Lanes that are summed separately, so that the compiler can use vector registers.
 const LANES: usize = 16;
 
@@ -157,6 +173,17 @@ mod tests {
         let a = Embedding::new(&[1.0], tag()).unwrap();
         let b = Embedding::new(&[1.0], ModelTag::new("n")).unwrap();
         assert_eq!(a.cosine(&b), Err(EmbeddingError::DifferentModels));
+    }
+
+    #[test]
+    fn a_mean_has_unit_length_and_needs_two_vectors_that_do_not_cancel_out() {
+        let (east, north, west): (&[f32], &[f32], &[f32]) = (&[1.0, 0.0], &[0.0, 1.0], &[-1.0, 0.0]);
+        let half = std::f32::consts::FRAC_1_SQRT_2;
+        assert_eq!(mean_direction([east, north]), Some(vec![half, half]));
+        assert_eq!(mean_direction([east, west, north]), Some(vec![0.0, 1.0]));
+        for none in [vec![], vec![east], vec![east, west]] {
+            assert_eq!(mean_direction(none), None);
+        }
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub use application::{AppState, RequestLimits, application_name};
 pub use clock::{Clock, ClockTrust, RandomError, TestClock, fill_random, random_uuid, stopwatch};
 pub use crop::FaceCrop;
 pub use details::{DetailError, DetailFault, Details, DetailsPatch, Field};
-pub use embedding::{Embedding, EmbeddingError, ModelTag, dot};
+pub use embedding::{Embedding, EmbeddingError, ModelTag, dot, mean_direction};
 pub use face::{BoundingBox, Landmarks, Point, Pose};
 pub use fault::{PhotoFault, Shortfall};
 pub use fine_limits::FineLimits;

@@ -1,7 +1,7 @@
 //! The codec of segments, for snapshot files.
 //!
 //! A frame holds the rows of one segment in little-endian numbers: the number of rows (u32) and their dimension (u32);
-//! all vectors (f32); all sample ids (16 bytes each); then for each row the length of its template id (u16) and that
+//! all vectors (f32); all sample ids (a byte, 1, and the 16 bytes of the id; the row of a mean has 17 zeros); then for each row the length of its template id (u16) and that
 //! id. Codes are left out: they are computed again.
 
 use std::fmt;
@@ -10,6 +10,9 @@ use std::sync::Arc;
 use super::ids::CompactId;
 use super::segment::Segment;
 use crate::domain::{Revision, SampleId, TemplateId};
+
+/// A sample's id in a frame.
+const SAMPLE_BYTES: usize = 17;
 
 /// The frames of a gallery at one revision. Searches and writes continue meanwhile.
 pub struct Export {
@@ -61,14 +64,16 @@ pub struct NotAGallery;
 
 fn encode(segment: &Segment, dimension: usize) -> Vec<u8> {
     let rows = segment.len();
-    let mut bytes = Vec::with_capacity(8 + rows * (4 * dimension + 16 + 40));
+    let mut bytes = Vec::with_capacity(8 + rows * (4 * dimension + SAMPLE_BYTES + 40));
     bytes.extend_from_slice(&(rows as u32).to_le_bytes());
     bytes.extend_from_slice(&(dimension as u32).to_le_bytes());
     for row in 0..rows {
         bytes.extend(segment.row(row).iter().flat_map(|v| v.to_le_bytes()));
     }
     for row in 0..rows {
-        bytes.extend_from_slice(segment.sample(row).0.as_bytes());
+        let sample = segment.sample(row);
+        bytes.push(u8::from(sample.is_some()));
+        bytes.extend_from_slice(sample.map_or(uuid::Uuid::nil(), |sample| sample.0).as_bytes());
     }
     for row in 0..rows {
         segment.template(row).with_text(|text| {
@@ -89,13 +94,17 @@ pub(super) fn decode(frame: &[u8]) -> Result<(Segment, usize), NotAGallery> {
     };
     let (values, rest) =
         rows.checked_mul(4 * dimension).and_then(|bytes| rest.split_at_checked(bytes)).ok_or(NotAGallery)?;
-    let (samples, mut ids) = rest.split_at_checked(16 * rows).ok_or(NotAGallery)?;
+    let (samples, mut ids) = rest.split_at_checked(SAMPLE_BYTES * rows).ok_or(NotAGallery)?;
     let values: Vec<f32> = values.as_chunks::<4>().0.iter().map(|v| f32::from_le_bytes(*v)).collect();
     if dimension == 0 || values.iter().any(|v| !v.is_finite()) {
         return Err(NotAGallery);
     }
-    let samples: Vec<SampleId> =
-        samples.as_chunks::<16>().0.iter().map(|id| SampleId(uuid::Uuid::from_bytes(*id))).collect();
+    let samples: Vec<Option<SampleId>> = samples
+        .as_chunks::<SAMPLE_BYTES>()
+        .0
+        .iter()
+        .map(|[is_sample, id @ ..]| (*is_sample != 0).then(|| SampleId(uuid::Uuid::from_bytes(*id))))
+        .collect();
     let mut templates = Vec::with_capacity(samples.len());
     for _ in 0..rows {
         let (length, rest) = ids.split_first_chunk::<2>().ok_or(NotAGallery)?;

@@ -354,7 +354,7 @@ mod tests {
             assert!(queries.iter().all(|query| query.limit != 13), "not this one");
             queries
                 .iter()
-                .map(|_| Ranked { hits: Vec::new(), revision: Revision(0), gallery_size: 0, samples: 0 })
+                .map(|_| Ranked { hits: Vec::new(), revision: Revision(0), gallery_size: 0, samples: 0, vectors: 0 })
                 .collect()
         });
         let answers: Vec<_> = answers.iter_mut().map(|answer| answer.try_recv().unwrap().is_ok()).collect();

@@ -19,6 +19,8 @@ mod segment;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use async_trait::async_trait;
 
 pub use frames::{Export, Frames, NotAGallery};
@@ -26,7 +28,7 @@ pub(crate) use ids::{CompactId, Directory};
 pub use matcher::MemoryMatcher;
 pub use search::SearchStats;
 
-use crate::domain::{AppId, Cosine, Embedding, Revision, SampleId, TemplateId};
+use crate::domain::{AppId, Cosine, Embedding, Revision, SampleId, TemplateId, mean_direction};
 
 /// One sample of a template: an embedding under an id.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,6 +46,17 @@ pub struct IndexedTemplate {
     pub id: TemplateId,
     /// Its samples as they are now.
     pub samples: Vec<Sample>,
+}
+
+/// What a probe is compared with, of a template with these samples: the samples and, of two or more, also their mean, which has
+/// no id. The highest cosine counts (docs/accuracy.md, "Several photos of a person").
+pub fn vectors(samples: &[Sample]) -> impl Iterator<Item = (Option<SampleId>, Cow<'_, [f32]>)> {
+    // The mean is the same, to the bit, in whatever order the samples come.
+    let mut in_order: Vec<&Sample> = samples.iter().collect();
+    in_order.sort_unstable_by_key(|sample| sample.id);
+    let mean = mean_direction(in_order.into_iter().map(|sample| sample.embedding.values()));
+    let samples = samples.iter().map(|sample| (Some(sample.id), Cow::Borrowed(sample.embedding.values())));
+    samples.chain(mean.map(|mean| (None, Cow::Owned(mean))))
 }
 
 /// One or more changes of a gallery that follow each other: the state of a template at this revision or later. The
@@ -71,9 +84,9 @@ impl Change {
 pub struct Hit {
     /// The template.
     pub template: TemplateId,
-    /// Its best sample.
-    pub sample: SampleId,
-    /// Cosine between the probe and that sample.
+    /// Its best sample; `None` if the mean of its samples is more similar than each of them.
+    pub sample: Option<SampleId>,
+    /// Cosine between the probe and that sample, or the mean.
     pub cosine: Cosine,
 }
 
@@ -88,6 +101,8 @@ pub struct Ranked {
     pub gallery_size: usize,
     /// Samples in the gallery.
     pub samples: usize,
+    /// Vectors that the probe was compared with: the samples, and the means of templates with several.
+    pub vectors: usize,
 }
 
 /// Why a search failed.
@@ -157,6 +172,8 @@ pub struct GallerySize {
     pub templates: usize,
     /// Samples.
     pub samples: usize,
+    /// Vectors that a probe is compared with: the samples, and the means of templates with several.
+    pub vectors: usize,
     /// Bytes of memory in total.
     pub bytes: usize,
 }

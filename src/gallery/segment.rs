@@ -15,10 +15,10 @@ pub(super) struct Row {
     pub(super) owner: Owner,
 }
 
-/// Which template and sample a row belongs to.
+/// Which template and sample a row belongs to; without a sample it is the mean of the template's samples.
 #[derive(Debug, Clone)]
 pub(super) struct Owner {
-    pub(super) sample: SampleId,
+    pub(super) sample: Option<SampleId>,
     pub(super) template: CompactId,
     /// The slot of the template in the index.
     pub(super) slot: u32,
@@ -37,7 +37,7 @@ pub(super) struct Segment {
 #[derive(Clone, Default)]
 struct Rows {
     values: Vec<f32>,
-    samples: Vec<SampleId>,
+    samples: Vec<Option<SampleId>>,
     templates: Vec<CompactId>,
     slots: Vec<u32>,
 }
@@ -49,8 +49,8 @@ impl std::fmt::Debug for Segment {
 }
 
 impl Segment {
-    /// A segment of rows: one sample and one template id a row, and the same number of values for every row.
-    pub(super) fn new(values: Vec<f32>, samples: Vec<SampleId>, templates: Vec<CompactId>) -> Self {
+    /// A segment of rows: one sample (or none, of a mean) and one template id a row, and the same number of values for every row.
+    pub(super) fn new(values: Vec<f32>, samples: Vec<Option<SampleId>>, templates: Vec<CompactId>) -> Self {
         let slots = vec![0; templates.len()];
         Self { rows: Arc::new(Rows { values, samples, templates, slots }), codes: None, version: 1 }
     }
@@ -81,7 +81,7 @@ impl Segment {
         Arc::make_mut(&mut self.rows).slots[at] = slot;
     }
 
-    pub(super) fn sample(&self, at: usize) -> SampleId {
+    pub(super) fn sample(&self, at: usize) -> Option<SampleId> {
         self.rows.samples[at]
     }
 
@@ -114,7 +114,7 @@ impl Segment {
             + size_of::<Rows>()
             + 2 * size_of::<usize>()
             + values.capacity() * size_of::<f32>()
-            + samples.capacity() * size_of::<SampleId>()
+            + samples.capacity() * size_of::<Option<SampleId>>()
             + templates.capacity() * size_of::<CompactId>()
             + slots.capacity() * size_of::<u32>()
             + templates.iter().map(CompactId::heap_bytes).sum::<usize>()

@@ -24,20 +24,43 @@ pub struct Decision {
     pub threshold: f64,
     /// Whose threshold that is.
     pub source: ThresholdSource,
-    /// The sample that matches, and how similar it is; `None` without a match.
-    pub matched: Option<(SampleId, Similarity)>,
+    /// What matches, and how similar it is; `None` without a match. `None` for the sample: the mean of the template's samples.
+    pub matched: Option<(Option<SampleId>, Similarity)>,
     /// By how much the best template is more similar than the next one; `None` with fewer than two.
     pub margin: Option<f64>,
     /// Samples in the gallery.
     pub samples: usize,
-    /// The probability that a person who is not enrolled reaches the threshold, in a gallery with so many samples; `None`:
-    /// it is not known.
+    /// The probability that a person who is not enrolled reaches the threshold, in a gallery with so many samples and means of
+    /// them; `None`: it is not known.
     pub expected_fpir: Option<f64>,
     /// How long the gallery was searched.
     pub searched: Duration,
 }
 
+/// What explains a comparison of one person with one face.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ComparisonDecision {
+    /// The similarity from which both count as one person.
+    pub threshold: f64,
+    /// Whose threshold that is.
+    pub source: ThresholdSource,
+    /// The probability that two different people reach the threshold; `None`: it is not known.
+    pub expected_fmr: Option<f64>,
+}
+
 impl Service {
+    /// What explains the comparison of a face with so many vectors of one person.
+    pub(super) fn comparison_decision(
+        &self,
+        caller: &Caller,
+        requested: Option<f64>,
+        vectors: usize,
+    ) -> ComparisonDecision {
+        let (threshold, source) = self.sourced_threshold(caller, requested);
+        // As many comparisons as in a search of a gallery with these vectors alone.
+        ComparisonDecision { threshold, source, expected_fmr: self.expected_fpir(threshold, vectors) }
+    }
+
     /// The similarity from which a caller gets a match, and whose it is: that of the request, or of its application, or of
     /// the server.
     pub(super) fn sourced_threshold(&self, caller: &Caller, requested: Option<f64>) -> (f64, ThresholdSource) {
@@ -66,16 +89,16 @@ impl Service {
             matched: best.filter(|(_, best)| best.get() >= threshold),
             margin: best.zip(next).map(|((_, best), next)| best.get() - next.get()),
             samples: ranked.samples,
-            expected_fpir: self.expected_fpir(threshold, ranked.samples),
+            expected_fpir: self.expected_fpir(threshold, ranked.vectors),
             searched,
         }
     }
 
-    /// The probability that a person who is not enrolled reaches a threshold, in a gallery with so many samples. `None`
+    /// The probability that a person who is not enrolled reaches a threshold, in a gallery with so many vectors. `None`
     /// where the false match rate at the threshold was not measured: an extrapolated rate would promise too much.
-    pub fn expected_fpir(&self, threshold: f64, samples: usize) -> Option<f64> {
+    pub fn expected_fpir(&self, threshold: f64, vectors: usize) -> Option<f64> {
         let cosine = self.policy.calibration.cosine(threshold)?;
         let rate = self.analyze.false_matches().measured_rate(cosine)?;
-        Some(fpir(rate, samples as f64))
+        Some(fpir(rate, vectors as f64))
     }
 }

@@ -34,7 +34,7 @@ pub struct Candidate {
     /// The template.
     pub template: TemplateId,
     /// Its most similar sample.
-    pub sample: SampleId,
+    pub sample: Option<SampleId>,
     /// How similar that sample is.
     pub similarity: Similarity,
 }

@@ -44,7 +44,7 @@ pub use administrators::{
 };
 pub use applications::{Applications, Caller, CallerKey, Refused};
 pub use credentials::{Credentials, NewKey, hash_key};
-pub use decision::{Decision, ThresholdSource};
+pub use decision::{ComparisonDecision, Decision, ThresholdSource};
 pub use enroll::{EnrollOptions, Enrolled, Enrollment, NewSample, Render};
 pub use error::{Error, Suspicion};
 pub use export_person::{NearProbe, PersonExport, SampleExport};

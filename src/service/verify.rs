@@ -1,7 +1,8 @@
 //! Verify: compares the faces on two photos.
 
-use super::{Caller, Error, PhotoOptions, Service};
-use crate::domain::{Analysis, Embedding, SampleId, Similarity, TemplateId};
+use super::{Caller, ComparisonDecision, Error, PhotoOptions, Service};
+use crate::domain::{Analysis, Cosine, Embedding, SampleId, Similarity, TemplateId, dot};
+use crate::gallery::vectors;
 use crate::image::Photo;
 
 /// The outcome of a comparison.
@@ -15,6 +16,8 @@ pub struct Verified {
     pub similarity: Similarity,
     /// Whether the similarity reaches the threshold.
     pub same: bool,
+    /// Which threshold decided.
+    pub decision: ComparisonDecision,
 }
 
 /// A photo that was analyzed to be compared with what is stored.
@@ -31,10 +34,12 @@ pub struct VerifiedTemplate {
     pub analysis: Analysis,
     /// The sample that is most similar.
     pub sample: SampleId,
-    /// How similar it is.
+    /// How similar the face is to that sample or, if that is more, to the mean of all samples.
     pub similarity: Similarity,
     /// Whether the similarity reaches the threshold.
     pub same: bool,
+    /// Which threshold decided.
+    pub decision: ComparisonDecision,
 }
 
 impl Service {
@@ -47,7 +52,8 @@ impl Service {
         Ok(Probe { analysis, embedding })
     }
 
-    /// Compares a face with the stored samples of a template; the most similar one counts.
+    /// Compares a face with the stored samples of a template, and with their mean; the most similar one counts, as in a
+    /// search.
     ///
     /// # Errors
     /// [`Error::TemplateNotFound`], [`Error::NotComparable`], store failures.
@@ -60,14 +66,20 @@ impl Service {
     ) -> Result<VerifiedTemplate, Error> {
         let Probe { analysis, embedding } = probe;
         let samples = self.store.templates.samples(&caller.app, embedding.model(), template).await?;
-        let compared = samples.iter().filter_map(|sample| Some((sample.id, sample.embedding.cosine(&embedding).ok()?)));
-        let Some((sample, cosine)) = compared.max_by(|(_, a), (_, b)| a.get().total_cmp(&b.get())) else {
+        let probe = embedding.values();
+        let comparable = vectors(&samples).filter(|(_, vector)| vector.len() == probe.len());
+        let compared: Vec<(Option<SampleId>, f32)> =
+            comparable.map(|(sample, vector)| (sample, dot(probe, &vector))).collect();
+        let nearest = compared.iter().filter_map(|(sample, cosine)| Some(((*sample)?, *cosine)));
+        let highest = compared.iter().map(|(_, cosine)| *cosine).max_by(f32::total_cmp);
+        let (Some((sample, _)), Some(highest)) = (nearest.max_by(|(_, a), (_, b)| a.total_cmp(b)), highest) else {
             self.template(caller, template).await?;
             return Err(Error::NotComparable);
         };
-        let similarity = self.similarity(cosine);
-        let same = similarity.get() >= self.threshold(caller, threshold);
-        Ok(VerifiedTemplate { analysis, sample, similarity, same })
+        let similarity = self.similarity(Cosine::clamped(highest));
+        let decision = self.comparison_decision(caller, threshold, compared.len());
+        let same = similarity.get() >= decision.threshold;
+        Ok(VerifiedTemplate { analysis, sample, similarity, same, decision })
     }
 
     /// Compares the faces on two photos.
@@ -90,7 +102,8 @@ impl Service {
         let (second, second_embedding) = second?;
         let cosine = first_embedding.cosine(&second_embedding).map_err(|error| Error::Internal(Box::new(error)))?;
         let similarity = self.similarity(cosine);
-        let same = similarity.get() >= self.threshold(caller, threshold);
-        Ok(Verified { first, second, similarity, same })
+        let decision = self.comparison_decision(caller, threshold, 1);
+        let same = similarity.get() >= decision.threshold;
+        Ok(Verified { first, second, similarity, same, decision })
     }
 }

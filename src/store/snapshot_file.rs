@@ -21,7 +21,7 @@ use super::seal::Sealer;
 use crate::domain::Revision;
 
 /// First bytes of a file; the last one is the version of the format.
-const MAGIC: &[u8; 8] = b"smblnce\x01";
+const MAGIC: &[u8; 8] = b"smblnce\x02";
 
 /// The extension of a file that is being written.
 pub const PARTIAL_EXTENSION: &str = "part";

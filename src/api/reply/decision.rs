@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::schema::nullable;
-use crate::service::{Decision, ThresholdSource};
+use crate::service::{ComparisonDecision, Decision, ThresholdSource};
 
 /// Why the outcome is what it is. What says how large the gallery is or who else is in it (`expectedFpir`, `margin`, `samples`)
 /// is absent for a key without the scope `read`.
@@ -17,7 +17,7 @@ pub(super) struct DecisionReply {
     /// Whose threshold that is.
     #[schemars(extend("enum" = ["request", "application", "server"]))]
     threshold_source: &'static str,
-    /// The sample that matches; null without a match.
+    /// The sample that matches. Null without a match, and if the mean of the template's samples matches best.
     #[schemars(extend("format" = "uuid"))]
     sample_id: Option<String>,
     /// The probability that a person who is not enrolled reaches the threshold, in a gallery of this size. Null: the
@@ -49,15 +49,45 @@ impl DecisionReply {
     pub(super) fn own(decision: &Decision) -> Self {
         Self {
             threshold: decision.threshold,
-            threshold_source: match decision.source {
-                ThresholdSource::Request => "request",
-                ThresholdSource::Application => "application",
-                ThresholdSource::Server => "server",
-            },
-            sample_id: decision.matched.map(|(sample, _)| sample.to_string()),
+            threshold_source: source(decision.source),
+            sample_id: decision.matched.and_then(|(sample, _)| Some(sample?.to_string())),
             expected_fpir: None,
             margin: None,
             samples: None,
         }
+    }
+}
+
+/// Why two faces count as one person, or not.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ComparisonDecision")]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ComparisonDecisionReply {
+    /// The similarity from which both are one person.
+    threshold: f64,
+    /// Whose threshold that is.
+    #[schemars(extend("enum" = ["request", "application", "server"]))]
+    threshold_source: &'static str,
+    /// The probability that two different people reach the threshold: of a template, any of its samples or their mean. Null:
+    /// the false match rate at this threshold was not measured.
+    #[schemars(schema_with = "nullable::<f64>")]
+    expected_fmr: Option<f64>,
+}
+
+impl From<&ComparisonDecision> for ComparisonDecisionReply {
+    fn from(decision: &ComparisonDecision) -> Self {
+        Self {
+            threshold: decision.threshold,
+            threshold_source: source(decision.source),
+            expected_fmr: decision.expected_fmr,
+        }
+    }
+}
+
+fn source(source: ThresholdSource) -> &'static str {
+    match source {
+        ThresholdSource::Request => "request",
+        ThresholdSource::Application => "application",
+        ThresholdSource::Server => "server",
     }
 }

@@ -40,8 +40,8 @@ pub(in crate::api) struct ExaminedReply {
 #[serde(rename_all = "camelCase")]
 struct CandidateReply {
     template_id: String,
-    /// The sample that is most similar.
-    sample_id: String,
+    /// The sample that is most similar; null if the mean of the template's samples is more similar than each.
+    sample_id: Option<String>,
     similarity: Number,
 }
 
@@ -49,7 +49,7 @@ impl From<&Candidate> for CandidateReply {
     fn from(candidate: &Candidate) -> Self {
         Self {
             template_id: candidate.template.as_str().to_owned(),
-            sample_id: candidate.sample.to_string(),
+            sample_id: candidate.sample.map(|sample| sample.to_string()),
             similarity: candidate.similarity.into(),
         }
     }

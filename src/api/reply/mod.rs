@@ -20,7 +20,7 @@ use super::Shape;
 use super::schema::{Similarity, TemplateId};
 use crate::domain::{Analysis, FineLimits};
 use crate::service::{Enrolled, Identified, Match, Suspicion, Verified};
-use decision::DecisionReply;
+use decision::{ComparisonDecisionReply, DecisionReply};
 use face::{BoxReply, LandmarksReply, Score};
 use number::Number;
 use seed::SeedFace;
@@ -228,6 +228,7 @@ pub(super) struct VerifiedReply {
     #[schemars(with = "Similarity")]
     similarity: Number,
     comparison: Comparison,
+    decision: ComparisonDecisionReply,
     first_face: ModernFace,
     second_face: ModernFace,
 }
@@ -247,6 +248,7 @@ pub(super) fn verified(verified: &Verified) -> VerifiedReply {
     VerifiedReply {
         similarity,
         comparison: Comparison { similarity, same: verified.same },
+        decision: (&verified.decision).into(),
         first_face: (&verified.first).into(),
         second_face: (&verified.second).into(),
     }

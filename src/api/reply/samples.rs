@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Comparison;
+use super::decision::ComparisonDecisionReply;
 use super::modern::ModernFace;
 use super::number::Number;
 use crate::api::schema::{Similarity, TemplateId};
@@ -19,6 +20,7 @@ pub(in crate::api) struct VerifiedTemplateReply {
     #[schemars(with = "Similarity")]
     similarity: Number,
     comparison: Comparison,
+    decision: ComparisonDecisionReply,
     /// The sample that is most similar.
     #[schemars(extend("format" = "uuid"))]
     sample_id: String,
@@ -31,6 +33,7 @@ pub(in crate::api) fn verified_template(verified: &VerifiedTemplate) -> Verified
     VerifiedTemplateReply {
         similarity,
         comparison: Comparison { similarity, same: verified.same },
+        decision: (&verified.decision).into(),
         sample_id: verified.sample.to_string(),
         first_face: (&verified.analysis).into(),
     }

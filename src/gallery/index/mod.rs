@@ -11,7 +11,7 @@ use super::ids::{CompactId, Directory};
 use super::quantization::{Codes, Quantizer};
 use super::search::Searcher;
 use super::segment::{Owner, SEGMENT, Segment};
-use super::{Applied, Change, GallerySize, IndexedTemplate};
+use super::{Applied, Change, GallerySize, IndexedTemplate, vectors};
 use crate::domain::Revision;
 
 /// Galleries with fewer rows are searched without codes.
@@ -32,11 +32,13 @@ pub(super) struct Index {
     revision: Revision,
     dimension: usize,
     rows: usize,
+    /// Rows that are the mean of a template's samples.
+    means: usize,
     segments: Arc<Vec<Arc<Segment>>>,
     /// For each template its first row.
     slots: Vec<u32>,
-    /// All rows of the templates that have more than one sample.
-    multi_sample_rows: HashMap<u32, Vec<u32>>,
+    /// All rows of the templates that have more than one: their samples, and the mean of these.
+    multi_rows: HashMap<u32, Vec<u32>>,
     free: Vec<u32>,
     directory: Directory,
     quantizer: Option<Arc<Quantizer>>,
@@ -72,9 +74,10 @@ impl Index {
             revision,
             dimension: 0,
             rows: 0,
+            means: 0,
             segments: Arc::default(),
             slots: Vec::new(),
-            multi_sample_rows: HashMap::new(),
+            multi_rows: HashMap::new(),
             free: Vec::new(),
             directory: Directory::default(),
             quantizer: None,
@@ -123,6 +126,7 @@ impl Index {
         if dimension != self.dimension || !self.rows.is_multiple_of(SEGMENT) || !(1..=SEGMENT).contains(&count) {
             return false;
         }
+        let means = (0..count).filter(|row| segment.sample(*row).is_none()).count();
         let segment = Arc::new(segment);
         let at = self.segments.len();
         Arc::make_mut(&mut self.segments).push(Arc::clone(&segment));
@@ -135,7 +139,7 @@ impl Index {
             match known {
                 Some(slot) => {
                     let first = self.slots.get(slot as usize).copied();
-                    self.multi_sample_rows.entry(slot).or_insert_with(|| first.into_iter().collect()).push(row);
+                    self.multi_rows.entry(slot).or_insert_with(|| first.into_iter().collect()).push(row);
                 }
                 None => self.add_slot(id, self.slots.len() as u32, row),
             }
@@ -144,6 +148,7 @@ impl Index {
         let segment = self.segment(at);
         owners.into_iter().enumerate().for_each(|(row, slot)| segment.set_slot(row, slot));
         self.rows += count;
+        self.means += means;
         self.written += count;
         true
     }
@@ -172,6 +177,7 @@ impl Index {
             revision: self.revision,
             templates: self.directory.len(),
             rows: self.rows,
+            samples: self.rows - self.means,
             dimension: self.dimension,
             segments: Arc::clone(&self.segments),
         }
@@ -190,18 +196,18 @@ impl Index {
     }
 
     pub(super) fn size(&self) -> GallerySize {
-        let multi_sample = |rows: &Vec<u32>| rows.capacity() * size_of::<u32>();
+        let row_list = |rows: &Vec<u32>| rows.capacity() * size_of::<u32>();
         let bytes = size_of::<Self>()
             + self.segments.capacity() * size_of::<Arc<Segment>>()
             + self.segments.iter().map(|s| s.bytes() + 2 * size_of::<usize>()).sum::<usize>()
             + self.huge_page_bytes()
             + self.slots.capacity() * size_of::<u32>()
-            + self.multi_sample_rows.capacity() * (1 + size_of::<(u32, Vec<u32>)>())
-            + self.multi_sample_rows.values().map(multi_sample).sum::<usize>()
+            + self.multi_rows.capacity() * (1 + size_of::<(u32, Vec<u32>)>())
+            + self.multi_rows.values().map(row_list).sum::<usize>()
             + self.free.capacity() * size_of::<u32>()
             + self.directory.bytes()
             + self.quantizer.as_ref().map_or(0, |quantizer| quantizer.bytes());
-        GallerySize { templates: self.directory.len(), samples: self.rows, bytes }
+        GallerySize { templates: self.directory.len(), samples: self.rows - self.means, vectors: self.rows, bytes }
     }
 
     fn segment(&mut self, at: usize) -> &mut Segment {
@@ -216,7 +222,7 @@ impl Index {
     }
 
     /// Replaces all rows of a template. Without samples the template is removed.
-    fn upsert(&mut self, template: IndexedTemplate) {
+    fn upsert(&mut self, mut template: IndexedTemplate) {
         let id = CompactId::new(&template.id);
         self.remove(&id);
         if self.rows == 0 {
@@ -225,16 +231,16 @@ impl Index {
         }
         // A gallery holds the embeddings of one model, so all have the same dimension.
         let dimension = self.dimension;
-        let samples = template.samples.into_iter().filter(|s| s.embedding.values().len() == dimension);
+        template.samples.retain(|sample| sample.embedding.values().len() == dimension);
         let mut rows: Vec<u32> = Vec::new();
         let slot = self.free.last().copied().unwrap_or(self.slots.len() as u32);
-        for sample in samples {
+        for (sample, vector) in vectors(&template.samples) {
             rows.push(self.rows as u32);
-            self.push(Owner { sample: sample.id, template: id.clone(), slot }, sample.embedding.values());
+            self.push(Owner { sample, template: id.clone(), slot }, &vector);
         }
         let Some(&first) = rows.first() else { return self.shrink() };
         if rows.len() > 1 {
-            self.multi_sample_rows.insert(slot, rows);
+            self.multi_rows.insert(slot, rows);
         }
         if self.free.pop().is_none() {
             return self.add_slot(&id, slot, first);
@@ -249,8 +255,10 @@ impl Index {
             segment.set_codes(self.quantizer.as_ref().map(|quantizer| Codes::new(Arc::clone(quantizer), &[])));
             Arc::make_mut(&mut self.segments).push(Arc::new(segment));
         }
+        let is_mean = owner.sample.is_none();
         self.segment(self.rows / SEGMENT).push(owner, values);
         self.rows += 1;
+        self.means += usize::from(is_mean);
         self.written += 1;
     }
 
@@ -258,7 +266,7 @@ impl Index {
         let id_of = |slot| Self::id_of(&self.slots, &self.segments, slot);
         let Some(slot) = self.directory.remove(id, |slot| id_of(slot) == Some(id), id_of) else { return };
         let first = std::mem::replace(&mut self.slots[slot as usize], FREE);
-        let mut rows = self.multi_sample_rows.remove(&slot).unwrap_or_else(|| vec![first]);
+        let mut rows = self.multi_rows.remove(&slot).unwrap_or_else(|| vec![first]);
         self.free.push(slot);
         // In descending order, so that no row that is still to be removed is moved.
         rows.sort_unstable_by(|a, b| b.cmp(a));
@@ -270,6 +278,7 @@ impl Index {
     /// Removes a row and moves the last row into its place.
     fn remove_row(&mut self, row: usize) {
         self.unpacked += 1;
+        self.means -= usize::from(self.segments[row / SEGMENT].sample(row % SEGMENT).is_none());
         let last = self.rows - 1;
         let popped = self.segment(last / SEGMENT).pop();
         self.rows = last;
@@ -277,7 +286,7 @@ impl Index {
         if let Some(moved) = popped.filter(|_| row != last) {
             let slot = moved.owner.slot;
             let rows = self.slots.get_mut(slot as usize).into_iter();
-            let rows = rows.chain(self.multi_sample_rows.get_mut(&slot).into_iter().flatten());
+            let rows = rows.chain(self.multi_rows.get_mut(&slot).into_iter().flatten());
             rows.filter(|at| **at as usize == last).for_each(|at| *at = row as u32);
             self.segment(row / SEGMENT).replace(row % SEGMENT, moved);
         }
@@ -299,14 +308,14 @@ impl Index {
         }
         // Renumbers the remaining slots.
         let mut slots = Vec::with_capacity(used + used / 8);
-        let mut multi_sample_rows = std::mem::take(&mut self.multi_sample_rows);
+        let mut multi_rows = std::mem::take(&mut self.multi_rows);
         for (old, first) in std::mem::take(&mut self.slots).into_iter().enumerate().filter(|(_, row)| *row != FREE) {
             let number = slots.len() as u32;
-            let rows = multi_sample_rows.remove(&(old as u32));
+            let rows = multi_rows.remove(&(old as u32));
             for row in rows.as_deref().unwrap_or(&[first]) {
                 self.segment(*row as usize / SEGMENT).set_slot(*row as usize % SEGMENT, number);
             }
-            rows.and_then(|rows| self.multi_sample_rows.insert(number, rows));
+            rows.and_then(|rows| self.multi_rows.insert(number, rows));
             slots.push(first);
         }
         self.slots = slots;

@@ -35,6 +35,8 @@ pub(super) struct Searcher {
     pub(super) revision: Revision,
     pub(super) templates: usize,
     pub(super) rows: usize,
+    /// Rows that are samples; the others are means.
+    pub(super) samples: usize,
     pub(super) dimension: usize,
     /// All full except the last.
     pub(super) segments: Arc<Vec<Arc<Segment>>>,
@@ -80,7 +82,9 @@ impl Searcher {
                 self.search_block(&mut live, n * block, segments, use_codes, &mut prepared, scratch);
             }
         }
-        let ranked = |search: Search<'_>| search.top.ranked(&self.segments, self.revision, self.templates, self.rows);
+        let ranked = |search: Search<'_>| {
+            search.top.ranked(&self.segments, self.revision, self.templates, self.samples, self.rows)
+        };
         searches.into_iter().map(ranked).collect()
     }
 

@@ -51,8 +51,8 @@ impl TopK {
         self.sorted.last().filter(|_| self.sorted.len() >= self.limit).map(|entry| entry.score)
     }
 
-    /// Inserts a row if it is among the best. A template stands in the list once, with its best sample (of equal
-    /// samples: the one with the smaller id). Offering a row twice has no effect.
+    /// Inserts a row if it is among the best. A template stands in the list once, with its best row (of equal
+    /// ones: the sample with the smaller id, and the mean last). Offering a row twice has no effect.
     pub(super) fn offer(&mut self, segments: &[impl AsRef<Segment>], score: f32, at: RowRef) {
         let score = Cosine::clamped(score).get();
         if self.limit == 0 || self.cutoff().is_some_and(|cutoff| score < cutoff) {
@@ -95,6 +95,7 @@ impl TopK {
         revision: Revision,
         gallery_size: usize,
         samples: usize,
+        vectors: usize,
     ) -> Ranked {
         self.sort_pending(segments);
         let hits = self.sorted.into_iter().filter_map(|entry| {
@@ -106,7 +107,7 @@ impl TopK {
                 cosine: Cosine::clamped(entry.score),
             })
         });
-        Ranked { hits: hits.collect(), revision, gallery_size, samples }
+        Ranked { hits: hits.collect(), revision, gallery_size, samples, vectors }
     }
 }
 
@@ -114,11 +115,12 @@ fn precedes(segments: &[impl AsRef<Segment>], a: Entry, b: Entry) -> bool {
     compare(segments, a, b).is_lt()
 }
 
-/// The order of an answer: descending cosine, then template id, then sample id.
+/// The order of an answer: descending cosine, then template id, then sample id, a mean last.
 fn compare(segments: &[impl AsRef<Segment>], a: Entry, b: Entry) -> Ordering {
     b.score.total_cmp(&a.score).then_with(|| {
         let locate = |entry: Entry| (segments[entry.at.segment as usize].as_ref(), entry.at.row as usize);
         let ((a, a_row), (b, b_row)) = (locate(a), locate(b));
-        a.template(a_row).cmp(b.template(b_row)).then_with(|| a.sample(a_row).cmp(&b.sample(b_row)))
+        let sample = |segment: &Segment, row| (segment.sample(row).is_none(), segment.sample(row));
+        a.template(a_row).cmp(b.template(b_row)).then_with(|| sample(a, a_row).cmp(&sample(b, b_row)))
     })
 }

@@ -125,6 +125,26 @@ async fn a_photo_is_compared_with_a_stored_template() {
     assert_eq!(check.error().0, 501);
 }
 
+/// The mean of two photos of a person is nearer to a third one than each of them: it decides, and no sample is named.
+#[tokio::test]
+async fn the_mean_of_the_samples_finds_a_person_too() {
+    let server = Server::start().await;
+    let first = enroll(&server, "ann", &["ann"]).await;
+    let alone = server.send_photo("identify", &photo("ann.3")).await.json();
+    assert_eq!(alone.text("result.decision.sampleId"), first[0]);
+    let second = server.send_photo("templates/ann/samples", &photo("ann.2")).await.json();
+    let found = server.send_photo("identify", &photo("ann.3")).await.json();
+    assert_eq!(found.text("result.templateId"), "ann");
+    assert_eq!(found.at("result.decision.sampleId"), &Json::Null);
+    assert_eq!(found.at("result.decision.samples").to_string(), "2", "the mean is no sample");
+    let verified = server.send_photo("templates/ann/verify", &photo("ann.3")).await.json();
+    let similarity = |json: &Json| json.at("result.similarity").to_string().parse::<f64>().unwrap();
+    assert!(similarity(&found) > similarity(&alone));
+    assert_eq!(similarity(&verified), similarity(&found));
+    let nearest = verified.text("result.sampleId");
+    assert!([first[0].as_str(), second.text("result.sampleId")].contains(&nearest), "a sample, not the mean");
+}
+
 #[tokio::test]
 async fn a_renamed_template_is_found_under_its_new_id() {
     let server = Server::start().await;

@@ -1,4 +1,6 @@
-use crate::support::{Form, Server, photo};
+use semblance::store::AppChange;
+
+use crate::support::{Form, Json, Server, photo};
 
 fn two(first: (&str, &str), second: (&str, &str)) -> Form {
     let file = |form: Form, (name, who): (&str, &str)| form.file(name, "image/jpeg", &photo(who));
@@ -40,6 +42,34 @@ async fn a_threshold_in_the_request_overrides_the_setting() {
         assert_eq!(json.at("result.comparison.same").to_string(), same, "{target} {other}");
         assert_eq!(json.number("result.comparison.similarity"), json.number("result.similarity"));
     }
+}
+
+/// Whose threshold decides, and the false match rate at it: that of the curve of the engine here.
+#[tokio::test]
+async fn a_comparison_says_which_threshold_decides() {
+    let server = Server::start().await;
+    let decision = |target: &'static str| {
+        let form = two(("first_photo", "ann"), ("second_photo", "ann.2"));
+        let answer = server.post(target).form(&form).send();
+        async move { answer.await.json().at("result.decision").clone() }
+    };
+    let by_server = decision("verify").await;
+    assert_eq!((by_server.text("thresholdSource"), by_server.number("threshold")), ("server", 0.75));
+    let fmr = by_server.number("expectedFmr");
+    assert!((1e-5..1.5e-5).contains(&fmr), "{by_server}");
+    let by_request = decision("verify?threshold=0.6").await;
+    assert_eq!((by_request.text("thresholdSource"), by_request.number("threshold")), ("request", 0.6));
+    assert!(by_request.number("expectedFmr") > 1e-4, "{by_request}");
+    // No measured false match rate reaches so far.
+    assert_eq!(decision("verify?threshold=0.95").await.at("expectedFmr"), &Json::Null);
+    let change = AppChange { threshold: Some(Some(0.7)), ..AppChange::default() };
+    server.service.applications().change(&server.app.app_id, &change, None).await.unwrap().unwrap();
+    assert_eq!(decision("verify").await.text("thresholdSource"), "application");
+    // Two samples and their mean are three comparisons.
+    server.enroll("ann", &photo("ann")).await;
+    server.send_photo("templates/ann/samples", &photo("ann.2")).await;
+    let template = server.send_photo("templates/ann/verify?threshold=0.75", &photo("bob")).await.json();
+    assert!((template.number("result.decision.expectedFmr") - 3.0 * fmr).abs() < 1e-8);
 }
 
 #[tokio::test]

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Mutex;
 
 use async_trait::async_trait;
-use semblance::domain::{AppId, Embedding, Revision, TemplateId};
+use semblance::domain::{AppId, Cosine, Embedding, Revision, TemplateId, dot};
 use semblance::gallery::{
     Applied, Change, Export, Frames, GallerySize, Hit, IndexedTemplate, MatchError, Matcher, MatcherFeed, NotAGallery,
-    Ranked, Sample,
+    Ranked, Sample, vectors,
 };
 
 #[derive(Default)]
@@ -28,10 +28,10 @@ impl Matcher for PlainIndex {
             .templates
             .iter()
             .filter_map(|(id, samples)| {
-                let hits = samples.iter().map(|sample| Hit {
+                let hits = vectors(samples).map(|(sample, vector)| Hit {
                     template: id.clone(),
-                    sample: sample.id,
-                    cosine: probe.cosine(&sample.embedding).unwrap(),
+                    sample,
+                    cosine: Cosine::clamped(dot(probe.values(), &vector)),
                 });
                 hits.max_by(|a, b| a.cosine.get().total_cmp(&b.cosine.get()))
             })
@@ -39,7 +39,8 @@ impl Matcher for PlainIndex {
         hits.sort_by(|a, b| b.cosine.get().total_cmp(&a.cosine.get()));
         hits.truncate(limit);
         let samples = gallery.templates.values().map(Vec::len).sum();
-        Ok(Ranked { hits, revision: gallery.revision, gallery_size: gallery.templates.len(), samples })
+        let vectors = gallery.templates.values().map(|samples| vectors(samples).count()).sum();
+        Ok(Ranked { hits, revision: gallery.revision, gallery_size: gallery.templates.len(), samples, vectors })
     }
 }
 
@@ -90,6 +91,7 @@ impl MatcherFeed for PlainIndex {
         let galleries = self.0.lock().unwrap();
         let Some(gallery) = galleries.get(app) else { return GallerySize::default() };
         let samples = gallery.templates.values().map(Vec::len).sum();
-        GallerySize { templates: gallery.templates.len(), samples, bytes: 512 * samples }
+        let vectors = gallery.templates.values().map(|samples| vectors(samples).count()).sum();
+        GallerySize { templates: gallery.templates.len(), samples, vectors, bytes: 512 * vectors }
     }
 }

@@ -147,7 +147,7 @@ impl ApplicationView {
             revision: app.settings_revision,
             templates: size.templates,
             samples: size.samples,
-            expected_fpir: api.service().expected_fpir(threshold.value, size.samples).filter(|_| size.samples > 0),
+            expected_fpir: api.service().expected_fpir(threshold.value, size.vectors).filter(|_| size.vectors > 0),
             threshold,
             limits: LimitsView {
                 per_second: Policy::or_server(app.limits.per_second, config.requests_per_second),
