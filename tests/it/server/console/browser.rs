@@ -142,8 +142,13 @@ pub(super) struct Tab {
 }
 
 impl Tab {
-    /// One command of the protocol.
+    /// One command of the protocol, which succeeds.
     pub(super) fn call(&mut self, method: &str, parameters: Value) -> Value {
+        self.attempt(method, parameters).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    /// One command of the protocol: its result, or its error.
+    fn attempt(&mut self, method: &str, parameters: Value) -> Result<Value, Value> {
         self.next += 1;
         let id = self.next;
         let mut command = json!({ "id": id, "method": method, "params": parameters });
@@ -155,8 +160,10 @@ impl Tab {
             let Message::Text(text) = self.socket.read().unwrap() else { continue };
             let mut message: Value = serde_json::from_str(&text).unwrap();
             if message["id"] == id {
-                assert!(message.get("error").is_none(), "{method}: {message}");
-                return message["result"].take();
+                return match message.get_mut("error") {
+                    Some(error) => Err(error.take()),
+                    None => Ok(message["result"].take()),
+                };
             }
             self.note(&message);
         }
@@ -193,11 +200,15 @@ impl Tab {
         assert_eq!(self.problems(), Vec::<String>::new());
     }
 
-    /// Evaluates an expression in the page and waits for its promise.
+    /// Evaluates an expression in the page and waits for its promise. One that leads to another page may have no answer, since
+    /// the page that would give it is gone: null.
     pub(super) fn eval(&mut self, expression: &str) -> Value {
         let parameters =
             json!({ "expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true });
-        let mut answer = self.call("Runtime.evaluate", parameters);
+        let mut answer = match self.attempt("Runtime.evaluate", parameters) {
+            Err(error) if error["message"] == "Inspected target navigated or closed" => return Value::Null,
+            answer => answer.unwrap_or_else(|error| panic!("{expression}: {error}")),
+        };
         assert!(answer.get("exceptionDetails").is_none(), "{expression}: {}", answer["exceptionDetails"]);
         answer["result"]["value"].take()
     }
