@@ -87,9 +87,7 @@ def vectors(numpy, people, samples):
     first one in place of the others, which adds no comparison."""
     unit = lambda rows: (rows / numpy.linalg.norm(rows, axis=1, keepdims=True)).astype(numpy.float32)
     each = [unit(numpy.array([(person[:samples] + [person[0]] * samples)[at] for person in people])) for at in range(samples)]
-    rows = iter(zip(*each))
-    own = [numpy.array(row)[: len(person)] for person, row in zip(people, rows)]
-    return [*each, unit(numpy.array([row.mean(axis=0) for row in own]))]
+    return [*each, unit(numpy.array([numpy.mean(person[:samples], axis=0) for person in people]))]
 
 
 def realised(numpy, matrices, probes, enrolled, cosine):

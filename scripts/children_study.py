@@ -12,26 +12,12 @@ draws of photos. Prints the table of docs/accuracy.md, "Children". Without the f
 """
 
 import argparse
-import json
-import tomllib
-from pathlib import Path
 
-import skipped
+from embeddings import lacks, operating_point, read
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 AGES = ((1, 1), (2, 2), (3, 5), (6, 8), (9, 12), (13, 17), (18, 29), (30, 44), (45, 59), (60, 116))
 SAME_PERSON = 0.8
 DRAWS = 200
-
-
-def read(path):
-    """Unit embeddings, and the age of each."""
-    import numpy as np
-
-    rows = [json.loads(line) for line in open(path, encoding="utf-8")]
-    embeddings = np.array([row["embedding"] for row in rows], np.float32)
-    ages = np.array([int(row["person"].split("_")[0]) for row in rows])
-    return embeddings / np.linalg.norm(embeddings, axis=1, keepdims=True), ages
 
 
 def band(embeddings, threshold):
@@ -55,18 +41,16 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("embeddings", help="of `semblance evaluate --embeddings`, each photo a folder of its own")
     options = parser.parse_args()
-    try:
-        import numpy as np  # noqa: F401
-    except ImportError:
-        return skipped.add("children_study.py", ["numpy is not installed"])
-    if not Path(options.embeddings).exists():
-        return skipped.add("children_study.py", [f"{options.embeddings} does not exist"])
-    embeddings, ages = read(options.embeddings)
-    threshold = tomllib.loads((REPOSITORY / "models/pack.toml").read_text(encoding="utf-8"))["embedder"]["operating_point"]
+    if lacks("children_study.py", options.embeddings):
+        return
+    import numpy as np
+
+    rows, embeddings = read(options.embeddings)
+    embeddings, ages = embeddings.astype(np.float32), np.array([int(row["person"].split("_")[0]) for row in rows])
     print("| age by label | photos | pairs | median cosine | FMR at the operating point |\n|---|---|---|---|---|")
     for low_age, high_age in AGES:
         own = embeddings[(ages >= low_age) & (ages <= high_age)]
-        fmr, low, high, pairs, median = band(own, threshold)
+        fmr, low, high, pairs, median = band(own, operating_point())
         name = str(low_age) if low_age == high_age else f"{low_age} to {high_age}"
         print(f"| {name} | {len(own)} | {pairs} | {median:.2f} | {fmr:.2g} ({low:.2g} to {high:.2g}) |")
 

@@ -20,32 +20,12 @@ interval at FPIR 1 % (without `--wrong`). Without the file or numpy the check is
 """
 
 import argparse
-import json
 import sys
-import tomllib
-from pathlib import Path
 
-import skipped
+from embeddings import lacks, operating_point, places, read, unit
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 FPIRS = (0.1, 0.03, 0.01, 0.003)
 BOOTSTRAPS = 1000
-
-
-def read(path):
-    """Unit embeddings, the place of the person of each, and its `crfiqa`."""
-    import numpy as np
-
-    rows = [json.loads(line) for line in open(path, encoding="utf-8")]
-    names = {name: place for place, name in enumerate(sorted({row["person"] for row in rows}))}
-    embeddings = np.array([row["embedding"] for row in rows], np.float32)
-    return unit(embeddings), np.array([names[row["person"]] for row in rows]), np.array([row["crfiqa"] for row in rows])
-
-
-def unit(rows):
-    import numpy as np
-
-    return rows / np.linalg.norm(rows, axis=-1, keepdims=True)
 
 
 def scores(probes, enrolled, quality):
@@ -68,11 +48,10 @@ def draw(embeddings, people, crfiqa, photos, wrong, generator):
     """Yields (rule, limit, misses by person, FPIR): the limit is an FPIR, or None at the operating point."""
     import numpy as np
 
-    places = [np.nonzero(people == person)[0] for person in range(people.max() + 1)]
-    drawn = [generator.permutation(own) for own in places]
+    drawn = [generator.permutation(np.nonzero(people == person)[0]) for person in range(people.max() + 1)]
     many = [person for person, own in enumerate(drawn) if len(own) > photos]
-    places = np.array([drawn[person][:photos] for person in many])
-    enrolled, quality = embeddings[places], crfiqa[places]
+    first = np.array([drawn[person][:photos] for person in many])
+    enrolled, quality = embeddings[first], crfiqa[first]
     mated = np.concatenate([drawn[person][photos:] for person in many])
     owner = np.concatenate([np.full(len(drawn[person]) - photos, at) for at, person in enumerate(many)])
     others = np.array([own[0] for own in drawn if len(own) <= photos])
@@ -80,21 +59,18 @@ def draw(embeddings, people, crfiqa, photos, wrong, generator):
         others = generator.permutation(others)
         enrolled[:, -1], quality[:, -1] = embeddings[others[: len(many)]], crfiqa[others[: len(many)]]
         others = others[len(many) :]
+    in_force = operating_point()
     genuine, impostors = (scores(embeddings[probes], enrolled, quality) for probes in (mated, others))
     for rule in genuine:
         own = genuine[rule][np.arange(len(owner)), owner]
         first = genuine[rule].argmax(1) == owner
         highest = np.sort(impostors[rule].max(1))[::-1]
-        limits = {fpir: highest[int(fpir * len(highest))] for fpir in FPIRS} | {None: operating_point()}
+        limits = {fpir: highest[int(fpir * len(highest))] for fpir in FPIRS} | {None: in_force}
         for limit, cosine in limits.items():
             missed = ~first | (own <= cosine)
             by_person = np.full(people.max() + 1, np.nan)
             by_person[many] = np.bincount(owner, missed) / np.bincount(owner)
             yield rule, limit, by_person, (highest > cosine).mean()
-
-
-def operating_point():
-    return tomllib.loads((REPOSITORY / "models/pack.toml").read_text())["embedder"]["operating_point"]
 
 
 def paired(difference):
@@ -114,13 +90,12 @@ def main():
     parser.add_argument("--wrong", action="store_true", help="the last photo of each person is of someone else")
     parser.add_argument("--draws", type=int, default=20)
     options = parser.parse_args()
-    try:
-        import numpy as np
-    except ImportError:
-        return skipped.add("samples_study.py", ["numpy is not installed"])
-    if not Path(options.embeddings).exists():
-        return skipped.add("samples_study.py", [f"{options.embeddings} does not exist"])
-    data = read(options.embeddings)
+    if lacks("samples_study.py", options.embeddings):
+        return
+    import numpy as np
+
+    rows, embeddings = read(options.embeddings)
+    data = embeddings.astype(np.float32), places(rows)[0], np.array([row["crfiqa"] for row in rows])
     found = {}
     for seed in range(options.draws):
         for rule, limit, misses, fpir in draw(*data, options.photos, options.wrong, np.random.default_rng(seed)):

@@ -17,10 +17,8 @@ reported as skipped.
 """
 
 import argparse
-import json
-from pathlib import Path
 
-import skipped
+from embeddings import lacks, places, read, unit
 
 RATES = (1e-3, 1e-4, 1e-5)
 BROTHERS = ("George_W_Bush", "Jeb_Bush")
@@ -28,22 +26,6 @@ SHRINKING = 0.7
 LEAST_COSINE = 0.2
 HIGH_COSINE = 0.38
 SAME_PERSON = 0.6
-
-
-def read(path):
-    """Unit embeddings, the place of the person of each, and the names of the people."""
-    import numpy as np
-
-    rows = [json.loads(line) for line in open(path, encoding="utf-8")]
-    names = sorted({row["person"] for row in rows})
-    places = {name: place for place, name in enumerate(names)}
-    return unit(np.array([row["embedding"] for row in rows])), np.array([places[row["person"]] for row in rows]), names
-
-
-def unit(rows):
-    import numpy as np
-
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
 def spaces(rows, people):
@@ -160,13 +142,12 @@ def main():
     parser.add_argument("embeddings", help="of LFW, from `semblance evaluate --embeddings`")
     parser.add_argument("--other", help="of another set, each photo a folder of its own")
     options = parser.parse_args()
-    try:
-        import numpy as np
-    except ImportError:
-        return skipped.add("space_study.py", ["numpy is not installed"])
-    if missing := [path for path in (options.embeddings, options.other) if path and not Path(path).exists()]:
-        return skipped.add("space_study.py", [f"{path} does not exist" for path in missing])
-    rows, people, names = read(options.embeddings)
+    if lacks("space_study.py", *filter(None, [options.embeddings, options.other])):
+        return
+    import numpy as np
+
+    lines, rows = read(options.embeddings)
+    people, names = places(lines)
     brothers = [names.index(name) for name in BROTHERS]
     found = {}
     for seed in range(4):
@@ -180,7 +161,7 @@ def main():
         print(f"| {name} | " + " | ".join(f"{t:.3f}, {fnmr:.2%}" for t, fnmr in np.mean(draws, 0)) + " |")
     operating_point(rows.astype(np.float32), people, brothers)
     if options.other:
-        other, _, _ = read(options.other)
+        _, other = read(options.other)
         print(f"\n{len(other)} photos of other people: share of pairs that reach LFW's threshold")
         print("| space | " + " | ".join(f"FMR {rate:.0e} on LFW" for rate in RATES) + " |\n|---|" + "---|" * len(RATES))
         for name, space in spaces(rows, people).items():

@@ -1,8 +1,8 @@
 //! Learns a threshold from a gallery: how often people who are not enrolled match (FPIR), at which threshold they match as often
 //! as an operator accepts, and how many enrolled people that costs (FNIR).
 //!
-//! Layers, each importing only those above it: `estimate` (values with intervals), `pareto` (the tail's distribution), `impostors` (all comparisons of different
-//! people), `genuine` (comparisons of one person's samples), `goodness` (Anderson-Darling), `fit` (the tail, its intervals,
+//! Layers, each importing only those above it: `estimate` (values with intervals), `pareto` (the tail's distribution),
+//! `impostors` (all comparisons of different people), `genuine` (comparisons of one person's samples), `goodness` (Anderson-Darling), `fit` (the tail, its intervals,
 //! outliers), `source` (the fit, or for a small gallery the curve of the model pack).
 //!
 //! The false match rate of a high threshold is the tail of a distribution, so by the theorem of Pickands, Balkema and de Haan

@@ -117,7 +117,6 @@ pub(super) async fn run(settings: Settings, arguments: Arguments) -> Result<(), 
         pack: &pack,
         settings: &settings,
         subject: arguments.faces_of_checks(),
-        subject_name: run::subject_name(arguments.faces_of_checks()),
         cache: arguments.cache.as_deref(),
         draws,
     };

@@ -182,8 +182,8 @@ async fn journal_command(store: &Store, command: &str, app: Option<&AppId>, deta
     store.outbox.enqueue(&OutboxEvent::new(Clock::system().now(), command, app, detail).by(Actor::Command)).await
 }
 
-/// A year.
-const NO_DEADLINE_MS: u64 = 365 * 86_400_000;
+/// A year: commands wait for their own work.
+const NO_DEADLINE: Duration = Duration::from_secs(365 * 86_400);
 
 /// Longest wait of a command for readers that keep it from scrubbing what it removed.
 const SCRUB_TIMEOUT: Duration = Duration::from_secs(5);
@@ -245,7 +245,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
     }
     // The clients of a server have a deadline; a command waits for its own work.
     if !matches!(cli.command, Command::Serve(_) | Command::Config(_)) {
-        settings.limits.queue_ms = NO_DEADLINE_MS;
+        settings.limits.queue_ms = NO_DEADLINE.as_millis() as u64;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if !matches!(cli.command, Command::Serve(_) | Command::Gallery(gallery::Command::Import(_))) {

@@ -17,6 +17,11 @@ pub(super) fn is_photo(path: &Path) -> bool {
         .is_some_and(|e| ["jpg", "jpeg", "png"].contains(&e.to_ascii_lowercase().as_str()))
 }
 
+/// The name of a file or folder.
+pub(super) fn name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
 /// The entries of a folder in order of their names, without hidden ones.
 pub(super) fn entries(dir: &Path) -> Result<Vec<PathBuf>, CliError> {
     let mut paths = Vec::new();
@@ -47,7 +52,6 @@ pub(super) fn photos_in(paths: &[PathBuf]) -> Result<Vec<PathBuf>, CliError> {
 pub(super) fn people(dir: &Path) -> Result<Vec<(String, PathBuf)>, CliError> {
     let mut photos = Vec::new();
     for path in entries(dir)? {
-        let name = |p: &Path| p.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
         if path.is_dir() {
             let person = name(&path);
             photos.extend(entries(&path)?.into_iter().filter(|p| is_photo(p)).map(|p| (person.clone(), p)));

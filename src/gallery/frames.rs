@@ -1,8 +1,8 @@
 //! The codec of segments, for snapshot files.
 //!
 //! A frame holds the rows of one segment in little-endian numbers: the number of rows (u32) and their dimension (u32);
-//! all vectors (f32); all sample ids (a byte, 1, and the 16 bytes of the id; the row of a mean has 17 zeros); then for each row the length of its template id (u16) and that
-//! id. Codes are left out: they are computed again.
+//! all vectors (f32); all sample ids (a byte, 1, and the 16 bytes of the id; the row of a mean has 17 zeros); then for
+//! each row the length of its template id (u16) and that id. Codes are left out: they are computed again.
 
 use std::fmt;
 use std::sync::Arc;

@@ -51,12 +51,22 @@ pub struct IndexedTemplate {
 /// What a probe is compared with, of a template with these samples: the samples and, of two or more, also their mean, which has
 /// no id. The highest cosine counts (docs/accuracy.md, "Several photos of a person").
 pub fn vectors(samples: &[Sample]) -> impl Iterator<Item = (Option<SampleId>, Cow<'_, [f32]>)> {
-    // The mean is the same, to the bit, in whatever order the samples come.
-    let mut in_order: Vec<&Sample> = samples.iter().collect();
-    in_order.sort_unstable_by_key(|sample| sample.id);
-    let mean = mean_direction(in_order.into_iter().map(|sample| sample.embedding.values()));
+    // Most templates of a gallery have one sample: a load does nothing more for them.
+    let mean = if samples.len() > 1 { mean(samples) } else { None };
     let samples = samples.iter().map(|sample| (Some(sample.id), Cow::Borrowed(sample.embedding.values())));
     samples.chain(mean.map(|mean| (None, Cow::Owned(mean))))
+}
+
+/// The mean of samples: the same, to the bit, in whatever order they come.
+fn mean(samples: &[Sample]) -> Option<Vec<f32>> {
+    let mut in_order: Vec<&Sample> = samples.iter().collect();
+    in_order.sort_unstable_by_key(|sample| sample.id);
+    mean_direction(in_order.into_iter().map(|sample| sample.embedding.values()))
+}
+
+/// The order of vectors of one template that are equally similar: samples by id, the mean last.
+fn order(sample: Option<SampleId>) -> (bool, Option<SampleId>) {
+    (sample.is_none(), sample)
 }
 
 /// One or more changes of a gallery that follow each other: the state of a template at this revision or later. The

@@ -17,6 +17,17 @@ pub enum ThresholdSource {
     Server,
 }
 
+impl ThresholdSource {
+    /// Its name on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Application => "application",
+            Self::Server => "server",
+        }
+    }
+}
+
 /// What explains an identification.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {

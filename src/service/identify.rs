@@ -33,9 +33,9 @@ pub struct Match {
 pub struct Candidate {
     /// The template.
     pub template: TemplateId,
-    /// Its most similar sample.
+    /// Its most similar sample; `None` if the mean of its samples is more similar than each of them.
     pub sample: Option<SampleId>,
-    /// How similar that sample is.
+    /// How similar that sample is, or the mean.
     pub similarity: Similarity,
 }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::api::schema::nullable;
-use crate::service::{ComparisonDecision, Decision, ThresholdSource};
+use crate::service::{ComparisonDecision, Decision};
 
 /// Why the outcome is what it is. What says how large the gallery is or who else is in it (`expectedFpir`, `margin`, `samples`)
 /// is absent for a key without the scope `read`.
@@ -49,7 +49,7 @@ impl DecisionReply {
     pub(super) fn own(decision: &Decision) -> Self {
         Self {
             threshold: decision.threshold,
-            threshold_source: source(decision.source),
+            threshold_source: decision.source.as_str(),
             sample_id: decision.matched.and_then(|(sample, _)| Some(sample?.to_string())),
             expected_fpir: None,
             margin: None,
@@ -78,16 +78,8 @@ impl From<&ComparisonDecision> for ComparisonDecisionReply {
     fn from(decision: &ComparisonDecision) -> Self {
         Self {
             threshold: decision.threshold,
-            threshold_source: source(decision.source),
+            threshold_source: decision.source.as_str(),
             expected_fmr: decision.expected_fmr,
         }
-    }
-}
-
-fn source(source: ThresholdSource) -> &'static str {
-    match source {
-        ThresholdSource::Request => "request",
-        ThresholdSource::Application => "application",
-        ThresholdSource::Server => "server",
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::super::CliError;
-use super::super::photos::{entries, is_photo};
+use super::super::photos::{entries, is_photo, name};
 
 /// Folders below a class that are searched: a link to a folder above it would have no end.
 const MAX_DEPTH: usize = 8;
@@ -107,10 +107,6 @@ impl Layout {
              FOLDER/{attacks}/{example}/, with photos directly in them or in sub-folders)"
         ))
     }
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
 }
 
 fn photos_below(dir: &Path, depth: usize, photos: &mut Vec<PathBuf>) -> Result<(), CliError> {

@@ -8,6 +8,7 @@ use super::super::output::errln;
 use super::analyses::{Procedure, analyze_photos};
 use super::cache::Cache;
 use super::class_folder::{ATTACKS, ClassFolder, FORGERIES, Layout};
+use super::run::subject_name;
 use crate::domain::{Check, Checks, Limit, Subject};
 use crate::engine::{Analyze, ModelPack};
 use crate::evaluation::{CheckThreshold, ClassPhoto, Detection, DetectionInput, Draws, LabeledClass, LabeledPhoto};
@@ -28,7 +29,6 @@ pub(super) struct Bench<'a> {
     pub(super) pack: &'a ModelPack,
     pub(super) settings: &'a Settings,
     pub(super) subject: Subject,
-    pub(super) subject_name: &'static str,
     pub(super) cache: Option<&'a Path>,
     pub(super) draws: Draws,
 }
@@ -105,7 +105,7 @@ impl Plan {
         let input = DetectionInput {
             check: self.check,
             folder: self.dir.display().to_string(),
-            faces: bench.subject_name.to_owned(),
+            faces: subject_name(bench.subject).to_owned(),
             threshold,
             bona_fide,
             kinds,

@@ -16,7 +16,7 @@ use super::report::{Row, path_text};
 use super::state::{PhotoDigest, Refusals};
 use super::walk::unreadable;
 use super::{Existing, remedies, retry};
-use crate::cli::CliError;
+use crate::cli::{CliError, NO_DEADLINE};
 use crate::compute::{Pool, PoolConfig, WorkError};
 use crate::domain::{AnalysisRequest, AppId, Embedding, Measure, SampleId, TemplateId};
 use crate::engine::{Analyze, AnalyzeError};
@@ -28,9 +28,6 @@ const PHOTOS_PER_THREAD: usize = 4;
 
 /// People whose templates are read at once.
 const CONCURRENT_LOOKUPS: usize = 8;
-
-/// Reading a file has no deadline.
-const NO_DEADLINE: Duration = Duration::from_secs(365 * 86_400);
 
 /// Pause after a full queue.
 const BUSY_PAUSE: Duration = Duration::from_millis(20);

@@ -6,7 +6,7 @@ use super::super::Estimate;
 use super::classes::{Class, Thresholds};
 
 /// The rates at which the other rate is reported.
-pub(super) const RATES: [f64; 3] = [0.01, 0.05, 0.1];
+pub(in crate::evaluation) const RATES: [f64; 3] = [0.01, 0.05, 0.1];
 
 /// Values that the bootstrap reads off a curve: the equal error rate, and the other rate at each of [`RATES`], both ways.
 pub(super) const VALUES: usize = 1 + 2 * RATES.len();

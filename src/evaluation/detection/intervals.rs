@@ -35,7 +35,7 @@ impl Evidence {
 /// A share of photos, with the interval of Wilson for the effective number of photos. Shares of 0 and 1 have the rule of
 /// three of the units.
 pub(super) fn share(rate: f64, evidence: Evidence) -> Estimate {
-    at_the_ends(rate, Some(wilson(rate, evidence.effective_photos(rate))), evidence.units)
+    estimate(rate, Some(wilson(rate, evidence.effective_photos(rate))), evidence.units)
 }
 
 /// The variance of values; `None` when one is missing.
@@ -46,12 +46,9 @@ pub(super) fn variance(values: impl Iterator<Item = Option<f64>>) -> Option<f64>
     (values.len() > 1).then(|| values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / (count - 1.0))
 }
 
-/// A rate whose threshold each draw chooses again.
-pub(super) fn at_chosen_threshold(rate: f64, drawn: Option<(f64, f64)>, units: usize) -> Estimate {
-    at_the_ends(rate, drawn, units)
-}
-
-fn at_the_ends(rate: f64, interval: Option<(f64, f64)>, units: usize) -> Estimate {
+/// A rate with an interval, such as that of draws which choose the threshold again. Rates of 0 and 1 have the rule of three
+/// of the units.
+pub(super) fn estimate(rate: f64, interval: Option<(f64, f64)>, units: usize) -> Estimate {
     if rate < 1.0 {
         return Estimate::new(rate, interval, units as u64);
     }
@@ -90,7 +87,7 @@ mod tests {
             assert_eq!((all.low, all.high), (Some(0.95), Some(1.0)));
         }
         assert_eq!(share(1.0, evidence(2, 2, None)).low, Some(0.0));
-        assert_eq!(at_chosen_threshold(0.0, Some((0.0, 0.2)), 30).high, Some(0.1));
+        assert_eq!(estimate(0.0, Some((0.0, 0.2)), 30).high, Some(0.1));
     }
 
     #[test]

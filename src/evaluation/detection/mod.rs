@@ -12,6 +12,7 @@ mod rates;
 mod report;
 
 pub use classes::{ClassPhoto, LabeledClass};
+pub(super) use curve::RATES;
 pub use curve::{CurvePoint, DetectionEqualError, KindCurve, RateAt};
 pub use overlap::{ClassedPhoto, NearPair, Overlap};
 pub(super) use rates::QUANTILES;

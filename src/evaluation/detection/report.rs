@@ -9,7 +9,7 @@ use super::super::verification::MATCHES_NEEDED;
 use super::super::{Draws, Estimate};
 use super::classes::{Class, LabeledClass, Thresholds};
 use super::curve::{Curve, DetectionEqualError, KindCurve, RATES, RateAt, VALUES, det, passing};
-use super::intervals::{MIN_UNITS, at_chosen_threshold, variance};
+use super::intervals::{MIN_UNITS, estimate, variance};
 use super::overlap::Overlap;
 use super::rates::{BonaFide, Kind, RATES_OF_A_CLASS, Rated, class_rates};
 use crate::domain::Check;
@@ -252,7 +252,7 @@ impl Reading<'_> {
         }
         found.equal_error = self.curve.equal_error().map(|(at, rate)| DetectionEqualError {
             threshold: self.thresholds.value(at),
-            rate: at_chosen_threshold(rate, self.drawn(0), units),
+            rate: estimate(rate, self.drawn(0), units),
         });
         for (at, rate) in RATES.into_iter().enumerate() {
             let threshold = self.curve.at_missed(rate);
@@ -261,14 +261,14 @@ impl Reading<'_> {
                 at: rate,
                 threshold: self.thresholds.value(threshold),
                 measured: self.curve.missed[threshold],
-                rate: at_chosen_threshold(self.curve.flagged[threshold], self.drawn(1 + at), bona_fide_units),
+                rate: estimate(self.curve.flagged[threshold], self.drawn(1 + at), bona_fide_units),
             }));
             let threshold = self.curve.at_flagged(rate);
             found.missed_at_flagged.extend(carries(self.bona_fide, rate).then(|| RateAt {
                 at: rate,
                 threshold: self.thresholds.value(threshold),
                 measured: self.curve.flagged[threshold],
-                rate: at_chosen_threshold(self.curve.missed[threshold], self.drawn(1 + RATES.len() + at), attack_units),
+                rate: estimate(self.curve.missed[threshold], self.drawn(1 + RATES.len() + at), attack_units),
             }));
         }
         found.det = det(&found.every_point, attack_photos, bona_fide_photos);

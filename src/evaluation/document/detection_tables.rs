@@ -1,6 +1,6 @@
 //! The tables and charts of a check: presentation attacks, or forgeries.
 
-use super::super::detection::QUANTILES;
+use super::super::detection::{QUANTILES, RATES};
 use super::super::{ClassCounts, ClassedPhoto, Detection, Estimate, KindCurve, NotCarried, RateAt, UnitKind};
 use super::chart::{Chart, Scale, Series};
 use super::format::{count, percent, percent_interval};
@@ -22,8 +22,8 @@ pub(super) struct Words {
     bona_fide_no_response: &'static str,
     equal_error: &'static str,
     det: &'static str,
-    /// Flagged bona fide photos at 1, 5 and 10 % of missed attacks.
-    flagged_at_missed: [&'static str; 3],
+    /// Flagged bona fide photos at each of [`RATES`] of missed attacks.
+    flagged_at_missed: [&'static str; RATES.len()],
 }
 
 /// ISO/IEC 30107-3.
@@ -243,7 +243,7 @@ fn over_all_thresholds(found: &Detection, words: &Words) -> Table {
 }
 
 fn flagged_at(words: &Words, missed: f64) -> String {
-    let at = [0.01, 0.05, 0.1].iter().position(|rate| *rate == missed);
+    let at = RATES.iter().position(|rate| *rate == missed);
     at.map_or_else(String::new, |at| words.flagged_at_missed[at].to_owned())
 }
 

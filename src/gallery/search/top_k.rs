@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use crate::domain::{Cosine, Revision};
 use crate::gallery::segment::Segment;
-use crate::gallery::{Hit, Ranked};
+use crate::gallery::{Hit, Ranked, order};
 
 /// Where a row is.
 #[derive(Debug, Clone, Copy)]
@@ -120,7 +120,7 @@ fn compare(segments: &[impl AsRef<Segment>], a: Entry, b: Entry) -> Ordering {
     b.score.total_cmp(&a.score).then_with(|| {
         let locate = |entry: Entry| (segments[entry.at.segment as usize].as_ref(), entry.at.row as usize);
         let ((a, a_row), (b, b_row)) = (locate(a), locate(b));
-        let sample = |segment: &Segment, row| (segment.sample(row).is_none(), segment.sample(row));
-        a.template(a_row).cmp(b.template(b_row)).then_with(|| sample(a, a_row).cmp(&sample(b, b_row)))
+        let by_template = a.template(a_row).cmp(b.template(b_row));
+        by_template.then_with(|| order(a.sample(a_row)).cmp(&order(b.sample(b_row))))
     })
 }
